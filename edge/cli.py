@@ -1,0 +1,106 @@
+"""click command `edge-inspect`: flags and EDGE_INSPECT_* variables -> Settings; nothing else."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+import edge
+from edge.core.errors import EdgeError
+from edge.core.types import Acquisition
+from edge.core.wire import Station
+from edge.daemon import BAD_CONFIGURATION, BAD_FLAG, STOPPED, serve
+from edge.doctor import check
+from edge.engines import ENGINE_NAMES
+from edge.log import configure_logging
+from edge.settings import DEFAULT_PUBLISH, Settings, parse_gate
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command(context_settings={
+    "auto_envvar_prefix": "EDGE_INSPECT", "help_option_names": ["-h", "--help"], "max_content_width": 110,
+})
+@click.version_option(edge.__version__)
+@click.option("--camera", metavar="N", help="Camera number or device path; short for --source v4l2:N.")
+@click.option("--source", metavar="URI",
+              help="Where frames come from: v4l2:0, v4l2:/dev/v4l/by-id/…, file:clip.mp4, folder:/parts, demo:machined.")
+@click.option("--bundle", type=FILE, required=True, help="What to inspect for: the bundle that edge-train wrote.")
+@click.option("--publish", default=DEFAULT_PUBLISH, show_default=True, metavar="ENDPOINT",
+              help="Live ZeroMQ socket; loopback only.")
+@click.option("--acquisition", type=click.Choice([a.value for a in Acquisition]),
+              help="triggered: each frame is a part with its own result. free: frames are a stream, only alerts are "
+              "sent.  [default: triggered for folder: and demo:, else free]")
+@click.option("--gate", metavar="K/N", help="In a stream, alert when K of the last N frames are defective.  [default: 2/3]")
+@click.option("--hold-off-s", default=1.0, show_default=True, help="In a stream, seconds until the same alert may repeat.")
+@click.option("--deadline-ms", type=float, help="A part decided later than this after capture is never OK.")
+@click.option("--engine", type=click.Choice(ENGINE_NAMES), default="auto", show_default=True)
+@click.option("--threads", default=0, show_default=True, help="Threads of the CPU engine; 0 means one a core.")
+@click.option("--source-lost-s", default=30.0, show_default=True, help="Give up on a silent camera after so long (exit 75).")
+@click.option("--overlays", type=FOLDER, help="Write a picture of each rejected part here; the newest 200 are kept.")
+@click.option("--wait-for-subscriber-s", default=0.0, show_default=True,
+              help="Hold the first part until somebody subscribes, for so long at most; for folders and demos.")
+@click.option("--site", default="site", show_default=True, help="First part of every topic.")
+@click.option("--line", default="line", show_default=True, help="Second part of every topic.")
+@click.option("--station", default="station", show_default=True, help="Third part of every topic.")
+@click.option("--device-id", default="device", show_default=True)
+@click.option("--camera-id", default="camera", show_default=True)
+@click.option("--check", "only_check", is_flag=True, help="Open everything, inspect one frame, report, and exit.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True)
+def command(only_check: bool, log_level: str, **flags: Any) -> None:
+    """Inspect parts from a camera, a file or a folder, and publish every verdict over ZeroMQ.
+
+    \b
+    Try it:     edge-inspect --source demo:machined --bundle machined.bundle
+    A camera:   edge-inspect --camera 0 --bundle part.bundle
+    A folder:   edge-inspect --source folder:/parts --bundle part.bundle --overlays /tmp/overlays
+    Is it well: edge-inspect --camera 0 --bundle part.bundle --check
+    Watch it:   edge-watch tcp://127.0.0.1:5556
+
+    Every option is also a variable: --source-lost-s is EDGE_INSPECT_SOURCE_LOST_S.
+
+    \b
+    Exit codes: 0 stopped or source ended, 2 bad flag, 70 failure while running (restart),
+    75 camera lost (restart), 78 bad bundle, source or configuration, address in use (do not restart).
+    """
+    configure_logging(log_level)
+    try:
+        settings = _settings(flags)
+    except EdgeError as error:
+        click.echo(f"edge-inspect: {error}", err=True)
+        sys.exit(BAD_FLAG)
+    if only_check:
+        sys.exit(STOPPED if check(settings) else BAD_CONFIGURATION)
+    sys.exit(serve(settings))
+
+
+def _settings(flags: dict[str, Any]) -> Settings:
+    if (flags["camera"] is None) == (flags["source"] is None):
+        raise click.UsageError("give exactly one of --camera and --source, such as --camera 0 or --source folder:/parts")
+    return Settings(
+        source=flags["source"] or f"v4l2:{flags['camera']}",
+        bundle=flags["bundle"],
+        publish=flags["publish"],
+        acquisition=Acquisition(flags["acquisition"]) if flags["acquisition"] else None,
+        gate=parse_gate(flags["gate"], flags["hold_off_s"]) if flags["gate"] else None,
+        station=Station(flags["site"], flags["line"], flags["station"], flags["device_id"], flags["camera_id"]),
+        engine=flags["engine"],
+        threads=flags["threads"],
+        deadline_ms=flags["deadline_ms"],
+        source_lost_s=flags["source_lost_s"],
+        overlays=flags["overlays"],
+        wait_for_subscriber_s=flags["wait_for_subscriber_s"],
+    )
+
+
+def main() -> None:
+    """Entry point of `edge-inspect`."""
+    command()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What trainer and daemon must agree on; imports numpy, OpenCV and the standard library only."""

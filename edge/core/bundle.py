@@ -1,0 +1,174 @@
+"""One bundle, one zip: graphs, statistics, thresholds, ROI, golden sample; loaded from bytes, never extracted.
+
+The zip's names come from an allow-list, its members' sizes are bounded before they are read, and each
+digest in the manifest is checked, so a damaged or foreign file is refused before any of it is used.
+Rejected: tar (paths, links), pickle (code), a folder (half-copied folders look whole).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge.core.errors import BundleError
+from edge.core.manifest import Manifest, manifest_from_json, manifest_to_json
+from edge.core.types import Image, Map, PatchMaps
+
+MANIFEST = "manifest.json"
+GOLDEN = "golden.npz"
+ALLOWED = re.compile(r"manifest\.json|golden\.npz|p\d{1,4}\.(fp32|fp16|int8-cpu|int8-trt)\.onnx")
+MAX_MEMBER_BYTES = 256 << 20
+MAX_BUNDLE_BYTES = 1 << 30
+FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # equal contents give an equal digest
+
+
+def graph_name(patch_size: int, variant: str) -> str:
+    """The member that holds one patch size's graph."""
+    return f"p{patch_size}.{variant}.onnx"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GoldenSample:
+    """One good image and what the reference engine made of it: a check of any engine on any machine.
+
+    image: (h, w, 3) uint8 BGR of the input size. maps: by patch size. score: its image score.
+    """
+
+    image: Image
+    maps: Mapping[int, PatchMaps]
+    score: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GraphSet:
+    """The graphs an engine runs: one ONNX file per patch size, all of one variant."""
+
+    variant: str
+    graphs: Mapping[int, bytes]
+    strides: Mapping[int, int]
+    where: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bundle:
+    """A verified bundle in memory. `digest` is the SHA-256 of the whole file."""
+
+    manifest: Manifest
+    graphs: Mapping[str, bytes]
+    golden: GoldenSample
+    digest: str
+    where: str
+
+    def graph_set(self, variant: str) -> GraphSet:
+        """The graphs of one variant; BundleError says what the bundle holds."""
+        names = {size: graph_name(size, variant) for size in self.manifest.patch_sizes}
+        if missing := [name for name in names.values() if name not in self.graphs]:
+            have = ", ".join(sorted(self.graphs))
+            raise BundleError(f"bundle {self.where}: no {', '.join(missing)} in it (there are: {have})")
+        graphs = {size: self.graphs[name] for size, name in names.items()}
+        return GraphSet(variant, graphs, self.manifest.strides, self.where)
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Read and verify a bundle; BundleError says what is wrong, where, and what to do."""
+    try:
+        if path.stat().st_size > MAX_BUNDLE_BYTES:
+            raise BundleError(f"bundle {path}: larger than {MAX_BUNDLE_BYTES >> 20} MiB; this is not one of ours")
+        raw = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"bundle {path}: cannot be read ({error.strerror}); check --bundle") from error
+    return parse_bundle(raw, str(path))
+
+
+def parse_bundle(raw: bytes, where: str) -> Bundle:
+    """Verify a bundle from its bytes; `where` names it in messages."""
+    members = _read_members(raw, where)
+    for required in (MANIFEST, GOLDEN):
+        if required not in members:
+            raise BundleError(f"bundle {where}: {required} is missing; export it again with edge-train")
+    manifest = manifest_from_json(members.pop(MANIFEST), where)
+    for name, digest in manifest.digests.items():
+        if name not in members:
+            raise BundleError(f"bundle {where}: {name} is missing; copy it again or re-export")
+        if hashlib.sha256(members[name]).hexdigest() != digest:
+            raise BundleError(f"bundle {where}: {name} digest differs from manifest; copy it again or re-export")
+    if extra := sorted(set(members) - set(manifest.digests)):
+        raise BundleError(f"bundle {where}: {', '.join(extra)} not named in the manifest; re-export it")
+    for size in manifest.patch_sizes:
+        if graph_name(size, manifest.reference_variant) not in members:
+            raise BundleError(f"bundle {where}: no graph for patch size {size}; re-export it")
+    golden = _read_golden(members.pop(GOLDEN), manifest, where)
+    return Bundle(manifest, members, golden, hashlib.sha256(raw).hexdigest(), where)
+
+
+def save_bundle(path: Path, manifest: Manifest, graphs: Mapping[str, bytes], golden: GoldenSample) -> str:
+    """Write a bundle atomically; fills in the manifest's digests; returns the file's SHA-256."""
+    members = {**graphs, GOLDEN: _write_golden(golden)}
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(members.items())}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in {MANIFEST: manifest_to_json(manifest, digests), **members}.items():
+            archive.writestr(zipfile.ZipInfo(name, FIXED_DATE), content, zipfile.ZIP_DEFLATED)
+    parse_bundle(buffer.getvalue(), str(path))  # never leave a bundle behind that would be refused
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".partial")
+    beside.write_bytes(buffer.getvalue())
+    os.replace(beside, path)
+    return hashlib.sha256(buffer.getvalue()).hexdigest()
+
+
+def _read_members(raw: bytes, where: str) -> dict[str, bytes]:
+    """All members by name, each checked against the allow-list and the size bound before it is read."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            infos = archive.infolist()
+            for info in infos:
+                if not ALLOWED.fullmatch(info.filename):
+                    raise BundleError(f"bundle {where}: foreign member {info.filename!r}; this is not one of ours")
+                if info.file_size > MAX_MEMBER_BYTES:
+                    raise BundleError(f"bundle {where}: {info.filename} claims {info.file_size} bytes; refused")
+            if len({info.filename for info in infos}) != len(infos):
+                raise BundleError(f"bundle {where}: a name occurs twice; re-export it")
+            if sum(info.file_size for info in infos) > MAX_BUNDLE_BYTES:
+                raise BundleError(f"bundle {where}: its members claim more than {MAX_BUNDLE_BYTES >> 20} MiB; refused")
+            return {info.filename: archive.read(info) for info in infos}
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
+        raise BundleError(f"bundle {where}: not a whole zip file ({error}); copy it again or re-export") from error
+
+
+def _write_golden(golden: GoldenSample) -> bytes:
+    arrays: dict[str, np.ndarray] = {"image": golden.image, "score": np.float64(golden.score)}  # type: ignore[type-arg,dict-item]
+    for size, maps in golden.maps.items():
+        arrays[f"p{size}.regression_error"] = maps.regression_error
+        arrays[f"p{size}.predictive_uncertainty"] = maps.predictive_uncertainty
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _read_golden(raw: bytes, manifest: Manifest, where: str) -> GoldenSample:
+    def map_of(size: int, term: str) -> Map:
+        return np.asarray(arrays[f"p{size}.{term}"], np.float32)
+
+    try:
+        with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
+            maps = {
+                size: PatchMaps(size, manifest.strides[size], map_of(size, "regression_error"),
+                                map_of(size, "predictive_uncertainty"))
+                for size in manifest.patch_sizes
+            }
+            golden = GoldenSample(np.asarray(arrays["image"], np.uint8), maps, float(arrays["score"]))
+    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+        raise BundleError(f"bundle {where}: golden sample is damaged ({error}); re-export it") from error
+    if golden.image.shape != (*manifest.geometry.input_size, 3):
+        raise BundleError(f"bundle {where}: golden image is {golden.image.shape}, not the input size; re-export it")
+    return golden

@@ -1,0 +1,40 @@
+"""Every error a person may meet: each message says what is wrong, where, and what to do.
+
+The daemon maps classes to exit codes (see `edge.daemon`); nothing catches `EdgeError` to hide it.
+"""
+
+
+class EdgeError(Exception):
+    """Base of all errors this project raises on purpose."""
+
+
+class SettingsError(EdgeError):
+    """A flag or variable is wrong; the message names it."""
+
+
+class BundleError(EdgeError):
+    """A bundle is corrupt, foreign, of another version, or does not fit what it is used for."""
+
+
+class EngineError(EdgeError):
+    """A runtime refused a graph or failed while running it."""
+
+
+class SourceError(EdgeError):
+    """A source cannot be opened or read."""
+
+
+class SourceEnded(SourceError):
+    """The source has no more frames; not a failure for files and folders."""
+
+
+class SourceLost(SourceError):
+    """A live source stopped giving frames and could not be reopened in time."""
+
+
+class SinkError(EdgeError):
+    """A record could not be delivered."""
+
+
+class TrainingError(EdgeError):
+    """Training cannot start, or cannot go on; the message names images or settings."""

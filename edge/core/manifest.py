@@ -1,0 +1,180 @@
+"""The manifest: everything a bundle says of itself, as schema-versioned JSON.
+
+Parsed by hand into frozen types so that every complaint names the field. Rejected: a schema library
+in the daemon (weight, and messages nobody at a line can read).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from edge.core.errors import BundleError
+from edge.core.preprocess import Geometry
+from edge.core.scoring import TermStats
+from edge.core.types import DrivenBy, Term
+
+SCHEMA = "edge-inspect.bundle/1"
+REFERENCE_VARIANT = "fp32"
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The calibration's promise: at most `rate` of good parts rejected, at `confidence`, from k of n."""
+
+    rate: float
+    confidence: float
+    rejected: int
+    n: int
+
+    def __str__(self) -> str:
+        return (
+            f"at most {100 * self.rate:.1f} % of good parts rejected at {100 * self.confidence:.0f} % confidence, "
+            f"from {self.rejected} of {self.n}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """One variant's score statistics and thresholds, fitted through that very variant.
+
+    image_threshold: alone decides the verdict and carries `bound`. map_threshold: only draws defects.
+    """
+
+    stats: Mapping[DrivenBy, TermStats]
+    image_threshold: float
+    map_threshold: float
+    bound: Bound
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a bundle says of itself. `strides`: input pixels between grid points, by patch size."""
+
+    product: str
+    version: int
+    created: str
+    patch_sizes: tuple[int, ...]
+    strides: Mapping[int, int]
+    students: int
+    geometry: Geometry
+    min_area_px: float
+    calibrations: Mapping[str, Calibration]
+    provenance: Mapping[str, Any]
+    reference_variant: str = REFERENCE_VARIANT
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+    def calibration(self, variant: str) -> Calibration:
+        """The calibration of one variant; BundleError where it has none."""
+        if variant not in self.calibrations:
+            raise BundleError(f"variant {variant} is not calibrated (there are: {', '.join(self.calibrations)})")
+        return self.calibrations[variant]
+
+
+def manifest_to_json(manifest: Manifest, digests: Mapping[str, str]) -> bytes:
+    """Serialise, with the digests of all other members."""
+    body = {
+        "schema": SCHEMA,
+        "product": manifest.product,
+        "version": manifest.version,
+        "created": manifest.created,
+        "patch_sizes": list(manifest.patch_sizes),
+        "strides": {str(size): stride for size, stride in manifest.strides.items()},
+        "students": manifest.students,
+        "geometry": asdict(manifest.geometry),
+        "min_area_px": manifest.min_area_px,
+        "reference_variant": manifest.reference_variant,
+        "calibrations": {name: _calibration_json(c) for name, c in manifest.calibrations.items()},
+        "provenance": manifest.provenance,
+        "digests": dict(digests),
+    }
+    return json.dumps(body, indent=1, allow_nan=False).encode()
+
+
+def _calibration_json(calibration: Calibration) -> dict[str, Any]:
+    return {
+        "stats": [
+            {"patch_size": key.patch_size, "term": key.term.value, **asdict(stats)}
+            for key, stats in calibration.stats.items()
+        ],
+        "image_threshold": calibration.image_threshold,
+        "map_threshold": calibration.map_threshold,
+        "bound": asdict(calibration.bound),
+    }
+
+
+def manifest_from_json(raw: bytes, where: str) -> Manifest:
+    """Parse and check; BundleError names the bundle and what is wrong with it."""
+    try:
+        body = json.loads(raw)
+        schema = body["schema"]
+        if schema != SCHEMA:
+            raise BundleError(f"bundle {where}: manifest is {schema!r}, this version reads {SCHEMA!r}; re-export it")
+        manifest = _parse(body)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BundleError(f"bundle {where}: manifest is damaged or foreign ({error!r}); re-export it") from error
+    _check(manifest, where)
+    return manifest
+
+
+def _parse(body: dict[str, Any]) -> Manifest:
+    geometry = body["geometry"]
+    return Manifest(
+        product=str(body["product"]),
+        version=int(body["version"]),
+        created=str(body["created"]),
+        patch_sizes=tuple(int(size) for size in body["patch_sizes"]),
+        strides={int(size): int(stride) for size, stride in body["strides"].items()},
+        students=int(body["students"]),
+        geometry=Geometry(
+            frame_size=_pair(geometry["frame_size"]),
+            input_size=_pair(geometry["input_size"]),
+            roi=tuple((float(x), float(y)) for x, y in geometry["roi"]),
+            mm_per_px=None if geometry["mm_per_px"] is None else float(geometry["mm_per_px"]),
+        ),
+        min_area_px=float(body["min_area_px"]),
+        reference_variant=str(body["reference_variant"]),
+        calibrations={name: _parse_calibration(c) for name, c in body["calibrations"].items()},
+        provenance=body["provenance"],
+        digests={str(name): str(digest) for name, digest in body["digests"].items()},
+    )
+
+
+def _parse_calibration(body: dict[str, Any]) -> Calibration:
+    return Calibration(
+        stats={
+            DrivenBy(int(s["patch_size"]), Term(s["term"])): TermStats(
+                float(s["mean"]), float(s["deviation"]), float(s["weight"])
+            )
+            for s in body["stats"]
+        },
+        image_threshold=float(body["image_threshold"]),
+        map_threshold=float(body["map_threshold"]),
+        bound=Bound(**body["bound"]),
+    )
+
+
+def _pair(values: Any) -> tuple[int, int]:
+    height, width = values
+    return int(height), int(width)
+
+
+def _check(manifest: Manifest, where: str) -> None:
+    """What a well-formed manifest may still get wrong."""
+    calibration = manifest.calibrations.get(manifest.reference_variant)
+    wrong = None
+    if not manifest.patch_sizes or set(manifest.strides) != set(manifest.patch_sizes):
+        wrong = f"patch sizes {manifest.patch_sizes} and strides {dict(manifest.strides)} do not match"
+    elif min(manifest.strides.values()) < 1:
+        wrong = "a stride is not positive"
+    elif calibration is None:
+        wrong = f"the reference variant {manifest.reference_variant!r} is not calibrated"
+    elif {key.patch_size for key in calibration.stats} != set(manifest.patch_sizes):
+        wrong = "score statistics and patch sizes do not match"
+    elif not all(math.isfinite(t) for t in (calibration.image_threshold, calibration.map_threshold)):
+        wrong = "a threshold is not finite"
+    if wrong:
+        raise BundleError(f"bundle {where}: {wrong}; re-export it")

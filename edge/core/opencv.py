@@ -1,0 +1,48 @@
+"""`from edge.core.opencv import cv2`: OpenCV, or an ImportError that says what to install.
+
+`opencv-python` needs libGL, which machines without a display often lack; the bare message names a
+shared object and no remedy. Rejected: depending on the headless wheel only, which would shadow the
+cv2 that JetPack ships with its hardware decoders.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge.core.errors import SourceError
+from edge.core.types import Image
+
+
+def remedy(error: ImportError) -> str:
+    """What is wrong with this machine's OpenCV and what to install instead."""
+    if isinstance(error, ModuleNotFoundError) and error.name == "cv2":
+        advice = "pip install opencv-python-headless; on a Jetson use JetPack's own: apt install python3-opencv"
+    elif "numpy" in str(error):
+        advice = "this cv2 was built for another NumPy: pip install 'numpy<2' for JetPack's cv2, or a newer OpenCV"
+    else:
+        advice = (
+            "on a machine without a display install the headless wheel, a drop-in: "
+            "pip uninstall opencv-python && pip install opencv-python-headless (or apt install libgl1 libglib2.0-0)"
+        )
+    return f"OpenCV cannot be loaded: {error}; {advice}"
+
+
+try:
+    import cv2
+except ImportError as missing:
+    raise ImportError(remedy(missing), name="cv2") from missing
+
+__all__ = ["as_bgr", "cv2", "remedy"]
+
+
+def as_bgr(image: object, where: str) -> Image:
+    """(H, W, 3) uint8 BGR, contiguous, of anything OpenCV decodes: grey is repeated, alpha cut off.
+
+    Raises SourceError, naming `where`, when the pixels are not 8 bits a channel.
+    """
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        pixels = getattr(image, "dtype", "no")
+        raise SourceError(f"{where}: {pixels} pixels; only 8 bits a channel are inspected: set the camera or save so")
+    if image.ndim == 2 or image.shape[2] == 1:
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
+    return np.ascontiguousarray(image[:, :, :3], np.uint8)

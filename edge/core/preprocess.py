@@ -1,0 +1,150 @@
+"""Geometry: from frame pixels to network input and back; crop and resize only.
+
+The graph does all arithmetic on pixels, so this is the only place where a pixel moves, and it owns
+its inverse. ROI polygons are stored in pixels of the frame size the bundle was fitted on and scaled
+to other sizes. Pixel centres are integers; grid point (i, j) sits on input pixel (i·stride, j·stride).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.core.errors import BundleError
+from edge.core.types import Image, Map
+
+Size = tuple[int, int]  # height, width
+Point = tuple[float, float]  # x, y
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How frames become network input.
+
+    frame_size: (height, width) of the images the bundle was fitted on. input_size: of the network.
+    roi: polygon in frame pixels (x, y), empty for the whole frame. mm_per_px: of the frame, or None.
+    """
+
+    frame_size: Size
+    input_size: Size
+    roi: tuple[Point, ...] = ()
+    mm_per_px: float | None = None
+
+    def __post_init__(self) -> None:
+        if min(*self.frame_size, *self.input_size) < 1:
+            raise BundleError(f"sizes must be positive: frame {self.frame_size}, input {self.input_size}")
+        if self.roi and len(self.roi) < 3:
+            raise BundleError(f"roi: a polygon needs 3 points or more, got {len(self.roi)}")
+        left, top, right, bottom = self.box
+        if right - left < 2 or bottom - top < 2:
+            raise BundleError(f"roi {self.roi}: it leaves nothing of a {self.frame_size[1]}×{self.frame_size[0]} frame")
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Bounding box of the ROI in frame pixels: left, top, right, bottom (the last two exclusive)."""
+        height, width = self.frame_size
+        if not self.roi:
+            return 0, 0, width, height
+        xs, ys = [p[0] for p in self.roi], [p[1] for p in self.roi]
+        return (
+            max(0, int(np.floor(min(xs)))),
+            max(0, int(np.floor(min(ys)))),
+            min(width, int(np.ceil(max(xs))) + 1),
+            min(height, int(np.ceil(max(ys))) + 1),
+        )
+
+    def for_frame(self, frame_size: Size) -> Geometry:
+        """The same geometry for frames of another size: ROI and millimetres scale along."""
+        return self if frame_size == self.frame_size else _scaled(self, frame_size)
+
+    def to_input(self, frame: Image) -> Image:
+        """(H, W, 3) uint8 frame of `frame_size` -> contiguous (h, w, 3) uint8 of `input_size`.
+
+        No copy is made where the frame already is the input.
+        """
+        left, top, right, bottom = self.box
+        cropped = frame[top:bottom, left:right]
+        height, width = self.input_size
+        if cropped.shape[:2] == self.input_size:
+            return np.ascontiguousarray(cropped)
+        shrinks = cropped.shape[0] * cropped.shape[1] > height * width
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        return cv2.resize(cropped, (width, height), interpolation=method)  # type: ignore[return-value]
+
+    def scale(self) -> tuple[float, float]:
+        """Frame pixels per input pixel: horizontally, vertically."""
+        left, top, right, bottom = self.box
+        return (right - left) / self.input_size[1], (bottom - top) / self.input_size[0]
+
+    def input_to_frame(self) -> NDArray[np.float64]:
+        """2×3 affine from input pixel centres to frame pixel centres (area-true resize)."""
+        sx, sy = self.scale()
+        left, top, _, _ = self.box
+        return np.array([[sx, 0, left + 0.5 * sx - 0.5], [0, sy, top + 0.5 * sy - 0.5]])
+
+    def scores_to_frame(self, scores: Map, stride: int) -> Map:
+        """(h, w) scores at `stride` input pixels -> (H, W) float32, bilinear; 0 outside the ROI's box."""
+        sx, sy = self.scale()
+        left, top, right, bottom = self.box
+        shift = [(0.5 / sx - 0.5) / stride, (0.5 / sy - 0.5) / stride]
+        inside = _sample(scores, (1 / (sx * stride), 1 / (sy * stride)), shift, (bottom - top, right - left))
+        if not self.roi:
+            return inside
+        full = np.zeros(self.frame_size, np.float32)
+        full[top:bottom, left:right] = inside
+        return full * polygon_mask(self.roi, self.frame_size)
+
+    def scores_to_input(self, scores: Map, stride: int) -> Map:
+        """(h, w) scores at `stride` input pixels -> (h·stride, …) float32 at every input pixel."""
+        return _sample(scores, (1 / stride, 1 / stride), (0.0, 0.0), self.input_size)
+
+    def grid_mask(self, shape: Size, stride: int) -> NDArray[np.bool_] | None:
+        """Which grid points lie inside the ROI; None when all do."""
+        return None if not self.roi else _grid_mask(self, shape, stride)
+
+
+@lru_cache(maxsize=8)
+def _scaled(geometry: Geometry, frame_size: Size) -> Geometry:
+    fy, fx = frame_size[0] / geometry.frame_size[0], frame_size[1] / geometry.frame_size[1]
+    roi = tuple(((x + 0.5) * fx - 0.5, (y + 0.5) * fy - 0.5) for x, y in geometry.roi)
+    mm = None if geometry.mm_per_px is None else geometry.mm_per_px / ((fx * fy) ** 0.5)
+    return Geometry(frame_size, geometry.input_size, roi, mm)
+
+
+@lru_cache(maxsize=8)
+def _grid_mask(geometry: Geometry, shape: Size, stride: int) -> NDArray[np.bool_]:
+    to_frame = geometry.input_to_frame()
+    ys, xs = np.mgrid[0 : shape[0], 0 : shape[1]] * stride
+    points = np.stack([xs.ravel(), ys.ravel(), np.ones(xs.size)])
+    fx, fy = to_frame @ points
+    inside = polygon_mask(geometry.roi, geometry.frame_size)
+    columns = np.clip(np.rint(fx).astype(int), 0, geometry.frame_size[1] - 1)
+    rows = np.clip(np.rint(fy).astype(int), 0, geometry.frame_size[0] - 1)
+    return inside[rows, columns].reshape(shape) > 0
+
+
+@lru_cache(maxsize=8)
+def polygon_mask(polygon: tuple[Point, ...], size: Size) -> NDArray[np.uint8]:
+    """(H, W) uint8, 1 inside the polygon (edges included)."""
+    mask = np.zeros(size, np.uint8)
+    cv2.fillPoly(mask, [np.rint(np.array(polygon)).astype(np.int32)], (1.0,))
+    return mask
+
+
+def _sample(grid: Map, step: tuple[float, float], start: tuple[float, float] | list[float], size: Size) -> Map:
+    """Read `grid` bilinearly at column start_x + step_x·x and row start_y + step_y·y; edges repeat."""
+    affine = np.array([[step[0], 0, start[0]], [0, step[1], start[1]]])
+    out = cv2.warpAffine(
+        grid, affine, (size[1], size[0]),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
+    )
+    return out  # type: ignore[return-value]
+
+
+def refine(grid: Map, factor: int, shape: Size) -> Map:
+    """Resample a map of `factor` times the stride onto the finer grid of `shape`."""
+    return grid if factor == 1 else _sample(grid, (1 / factor, 1 / factor), (0.0, 0.0), shape)

@@ -1,0 +1,207 @@
+"""The nouns that flow from camera to alert: Frame → PatchMaps → AnomalyMap → Defect → Inspection → Alert.
+
+Frozen dataclasses with slots; arrays state shape, dtype and unit. Verdicts are three, because a part
+that nobody inspected must never look like a good one. Rejected: dictionaries (no types, no readers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Map = NDArray[np.float32]
+
+
+class Verdict(str, Enum):
+    """What the inspection says of a part or frame."""
+
+    GOOD = "good"
+    DEFECTIVE = "defective"
+    UNDECIDED = "undecided"
+
+
+class Reason(str, Enum):
+    """Why a verdict is UNDECIDED; the wire's closed list."""
+
+    HEALTH_GATE = "health_gate"
+    NON_FINITE = "non_finite"
+    ENGINE_ERROR = "engine_error"
+    LATE = "late"
+    GAP = "gap"
+    QUEUE_FULL = "queue_full"
+    REVIEW = "review"
+
+
+class GapCause(str, Enum):
+    """Why frames were never inspected."""
+
+    OVERWRITTEN = "overwritten"
+    CAMERA_LOST = "camera_lost"
+    QUEUE_FULL = "queue_full"
+    UNREADABLE = "unreadable"
+
+
+class Term(str, Enum):
+    """The two terms of the anomaly score (§3.3)."""
+
+    REGRESSION_ERROR = "regression_error"
+    PREDICTIVE_UNCERTAINTY = "predictive_uncertainty"
+
+
+class Acquisition(str, Enum):
+    """`triggered`: one frame is one part. `free`: frames are not parts; alerts group them."""
+
+    TRIGGERED = "triggered"
+    FREE = "free"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One captured image.
+
+    image: (H, W, 3) uint8 BGR. id: +1 per captured frame (a camera's own counter where it has one),
+    so a missing id is a frame nobody saw. captured_ns: monotonic clock. captured_at: UTC.
+    """
+
+    image: Image
+    id: int
+    captured_ns: int
+    captured_at: datetime
+    part_id: str | None = None
+    trigger_id: str | None = None
+    is_simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PatchMaps:
+    """What one patch size's graph says of an image; both maps (h, w) float32, ≥ 0, unitless.
+
+    Grid point (i, j) is centred on input pixel (i·stride, j·stride).
+    """
+
+    patch_size: int
+    stride: int
+    regression_error: Map
+    predictive_uncertainty: Map
+
+    def term(self, term: Term) -> Map:
+        return self.regression_error if term is Term.REGRESSION_ERROR else self.predictive_uncertainty
+
+
+@dataclass(frozen=True, slots=True)
+class DrivenBy:
+    """The patch size and the term that contributed most to a score."""
+
+    patch_size: int
+    term: Term
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AnomalyMap:
+    """The fused map: `scores` (h, w) float32 in standard deviations above normal, at `stride` input pixels.
+
+    `contributions`: for each patch size and term its weighted share of `scores`, on the same grid.
+    """
+
+    scores: Map
+    stride: int
+    contributions: Mapping[DrivenBy, Map]
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """One region above the map threshold, in frame pixels (x right, y down, top left pixel centre 0,0)."""
+
+    box_px: tuple[int, int, int, int]  # x, y, width, height
+    centroid_px: tuple[float, float]
+    polygon_px: tuple[tuple[int, int], ...]
+    area_px: float
+    score_max: float
+    score_mean: float
+    driven_by: DrivenBy
+    area_mm2: float | None = None
+    length_mm: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleScore:
+    """What one patch size contributed at the image's peak: its terms in standard deviations."""
+
+    patch_size: int
+    regression_error: float
+    predictive_uncertainty: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Milliseconds spent in each of the four stages of `Inspector.inspect`."""
+
+    preprocess_ms: float = 0.0
+    infer_ms: float = 0.0
+    score_ms: float = 0.0
+    defects_ms: float = 0.0
+
+    @property
+    def total_ms(self) -> float:
+        return self.preprocess_ms + self.infer_ms + self.score_ms + self.defects_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """The verdict on one frame. `reason` and `detail` are set exactly when it is UNDECIDED."""
+
+    frame_id: int
+    captured_ns: int
+    captured_at: datetime
+    verdict: Verdict
+    part_id: str | None = None
+    trigger_id: str | None = None
+    is_simulated: bool = False
+    score: float | None = None
+    threshold: float | None = None
+    defects: tuple[Defect, ...] = ()
+    scales: tuple[ScaleScore, ...] = ()
+    timings: Timings = field(default_factory=Timings)
+    reason: Reason | None = None
+    detail: str | None = None
+    frame_size: tuple[int, int] | None = None  # height, width
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Frames `first_id`..`last_id` (inclusive) that nobody inspected, and why."""
+
+    first_id: int
+    last_id: int
+    cause: GapCause
+    noticed_at: datetime
+    part_ids: tuple[str, ...] = ()
+    detail: str | None = None
+
+    @property
+    def count(self) -> int:
+        return self.last_id - self.first_id + 1
+
+
+class AlertKind(str, Enum):
+    DEFECT = "defect"
+    CLEARED = "cleared"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """What the gate decided to tell the line. `inspection` is the frame that tipped it (a gap has none)."""
+
+    kind: AlertKind
+    raised_at: datetime
+    inspection: Inspection | None = None
+    gap: Gap | None = None

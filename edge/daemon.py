@@ -1,0 +1,135 @@
+"""serve(settings): startup → inspect_loop → shutdown; signals and exit codes.
+
+Three threads, two hand-offs: capture (live sources only) → this loop → delivery. The loop never waits
+for a sink and never lets a frame pass uncounted. Rejected: asyncio (native calls block it anyway) and
+processes (frames would be pickled; nothing is shared that needs isolating).
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from edge.core.errors import EdgeError, EngineError, SettingsError, SinkError, SourceEnded, SourceLost
+from edge.core.types import Gap, Inspection, Reason
+from edge.gate import AlertGate, meet_deadline
+from edge.health import Health
+from edge.inspector import Inspector
+from edge.settings import Settings
+from edge.sinks.delivery import Delivery
+from edge.sources import Source
+from edge.startup import Station, open_station
+
+log = structlog.get_logger()
+
+STOPPED, BAD_FLAG, RUNTIME_FAILURE, CAMERA_LOST, BAD_CONFIGURATION = 0, 2, 70, 75, 78
+READ_TIMEOUT_S = 1.0
+REPEATED_FAILURES = 10
+
+
+@dataclass(slots=True)
+class Failures:
+    """Counts engine failures in a row: one is a frame's fate, ten are the engine's."""
+
+    in_a_row: int = 0
+
+    def count(self, inspection: Inspection) -> None:
+        """EngineError when the engine has failed on REPEATED_FAILURES frames in a row."""
+        self.in_a_row = self.in_a_row + 1 if inspection.reason is Reason.ENGINE_ERROR else 0
+        if self.in_a_row >= REPEATED_FAILURES:
+            raise EngineError(f"the engine failed on {self.in_a_row} frames in a row: {inspection.detail}")
+
+
+def inspect_loop(
+    source: Source,
+    inspector: Inspector,
+    gate: AlertGate,
+    delivery: Delivery,
+    health: Health,
+    stop: threading.Event,
+    deadline_ms: float | None = None,
+) -> str:
+    """Grab, inspect, decide, deliver, until `stop` is set or the source ends; returns which of the two."""
+    failures = Failures()
+    while not stop.is_set():
+        try:
+            frame = source.read(READ_TIMEOUT_S)
+        except SourceEnded:
+            return "source ended"
+        if frame is None:  # nothing new: a state, not a hang
+            health.idle()
+        elif isinstance(frame, Gap):  # frames that nobody will inspect are undecided, and counted
+            health.missed(frame)
+            delivery.put_gap(frame, gate.undecided(frame))
+        else:
+            health.took(frame)
+            inspection, anomaly_map = inspector.inspect(frame)  # an engine error is UNDECIDED, never "good"
+            inspection = meet_deadline(inspection, deadline_ms)
+            health.alive(inspection)  # the watchdog is fed only here, in missed() and in idle()
+            delivery.put_inspection(inspection, gate.update(inspection), frame, anomaly_map)
+            failures.count(inspection)
+    return "stopped"
+
+
+def serve(settings: Settings) -> int:
+    """Run one daemon until it is told to stop or its source ends; returns the process's exit code."""
+    try:
+        with stop_on_signals() as stop, open_station(settings) as station:
+            return run(station, settings, stop)
+    except EdgeError as error:
+        log.error("cannot start", error=str(error))
+        return BAD_CONFIGURATION
+
+
+def run(station: Station, settings: Settings, stop: threading.Event) -> int:
+    """Startup's end, the loop, and shutdown; whatever happens, DEATH says why."""
+    log.info("ready", **station.description)
+    reason, code = "failed", RUNTIME_FAILURE
+    station.delivery.start()
+    try:
+        if settings.wait_for_subscriber_s:
+            station.publisher.subscribed.wait(settings.wait_for_subscriber_s)
+        station.health.ready(f"inspecting {station.source.uri}")
+        reason = inspect_loop(station.source, station.inspector, station.gate, station.delivery, station.health,
+                              stop, settings.deadline_ms)
+        code = STOPPED
+    except SourceLost as error:
+        reason, code = f"source lost: {error}", CAMERA_LOST
+    except SettingsError as error:  # a camera of another size than the bundle was commissioned for
+        reason, code = f"configuration: {error}", BAD_CONFIGURATION
+    except (EngineError, SinkError) as error:
+        reason = f"failed: {error}"
+    except Exception as error:  # the daemon's top level, one of the project's two: log, say DEATH, exit 70
+        log.exception("unexpected failure")
+        reason = f"failed: {type(error).__name__}: {error}"
+    finally:
+        station.health.stopping()
+        station.delivery.close(reason=reason)
+        _log_end(station, reason, code)
+    return code
+
+
+def _log_end(station: Station, reason: str, code: int) -> None:
+    snapshot, health = station.health.snapshot(), station.health
+    log.log(
+        20 if code == STOPPED else 40, "stopped", reason=reason, exit_code=code, captured=snapshot.captured,
+        inspected=snapshot.inspected, good=health.good, defective=health.defective, undecided=snapshot.undecided,
+        skipped=snapshot.skipped, overflowed=station.delivery.overflowed, sink_failures=station.delivery.sink_failures,
+    )
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set; a second signal changes nothing: shutdown is bounded anyway."""
+    stop = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

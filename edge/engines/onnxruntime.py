@@ -1,0 +1,66 @@
+"""The CPU engine that is always there: ONNX Runtime, one session per patch size.
+
+Threads do not spin while they wait: three pools that spin on two cores would steal from each other
+and from the capture thread. Rejected: one merged graph (merging for a runtime is the trainer's work).
+"""
+
+from __future__ import annotations
+
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as _state
+
+from edge.core.bundle import GraphSet
+from edge.core.errors import EngineError
+from edge.core.types import Image, PatchMaps
+
+OUTPUTS = ["regression_error", "predictive_uncertainty"]
+# ONNX Runtime's exceptions share no base class of their own, so name each of them.
+ORT_ERRORS = tuple(t for t in vars(_state).values() if isinstance(t, type) and issubclass(t, Exception))
+
+
+class OnnxRuntimeEngine:
+    """Runs a variant's graphs on the CPU. See `edge.engines.Engine`."""
+
+    name = "onnxruntime"
+    version = str(ort.__version__)
+
+    def __init__(self, graphs: GraphSet, threads: int = 0) -> None:
+        self.variant = graphs.variant
+        self._strides = graphs.strides
+        self._sessions = {size: _open(graphs, size, threads) for size in graphs.graphs}
+
+    def infer(self, image: Image) -> dict[int, PatchMaps]:
+        """(h, w, 3) uint8 BGR of the input size -> maps by patch size; EngineError on failure."""
+        batch = {"image": image[None]}
+        maps = {}
+        for size, session in self._sessions.items():
+            try:
+                error, uncertainty = session.run(OUTPUTS, batch)
+            except ORT_ERRORS as failure:
+                raise EngineError(f"ONNX Runtime failed on p{size}.{self.variant}: {failure}") from failure
+            maps[size] = PatchMaps(size, self._strides[size], error[0], uncertainty[0])
+        return maps
+
+    def close(self) -> None:
+        """Free the sessions."""
+        self._sessions.clear()
+
+
+def _open(graphs: GraphSet, size: int, threads: int) -> ort.InferenceSession:
+    try:
+        return ort.InferenceSession(graphs.graphs[size], session_options(threads), providers=["CPUExecutionProvider"])
+    except ORT_ERRORS as error:
+        raise EngineError(
+            f"bundle {graphs.where}: ONNX Runtime {ort.__version__} refused p{size}.{graphs.variant} ({error}); "
+            "re-export it with this version of edge-train"
+        ) from error
+
+
+def session_options(threads: int) -> ort.SessionOptions:
+    """Options every session of this project uses; `threads` 0 means one a core."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors reach us as exceptions; warnings would break the JSON log
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options

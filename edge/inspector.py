@@ -1,0 +1,90 @@
+"""Inspector.inspect(frame) -> (Inspection, AnomalyMap): four stages, each timed, no input or output.
+
+The trainer's evaluation calls this very class, so the figures it prints are the daemon's. Whatever
+goes wrong in a stage makes the frame UNDECIDED with its reason: a part that was not inspected is
+never good.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from edge.core.bundle import Bundle
+from edge.core.defects import find_defects
+from edge.core.errors import EngineError
+from edge.core.preprocess import Geometry, Size
+from edge.core.scoring import fuse, peak, scale_scores
+from edge.core.types import AnomalyMap, Defect, Frame, Inspection, Map, Reason, ScaleScore, Timings, Verdict
+from edge.engines import Engine
+
+
+class Inspector:
+    """Turns frames into verdicts with one bundle and one engine; used from one thread."""
+
+    def __init__(self, bundle: Bundle, engine: Engine) -> None:
+        self.bundle, self.engine = bundle, engine
+        self.geometry: Geometry = bundle.manifest.geometry
+        calibration = bundle.manifest.calibration(engine.variant)
+        self.stats = calibration.stats
+        self.image_threshold = calibration.image_threshold
+        self.map_threshold = calibration.map_threshold
+
+    def inspect(self, frame: Frame) -> tuple[Inspection, AnomalyMap | None]:
+        """The verdict on one frame, and its anomaly map where there is one.
+
+        DEFECTIVE exactly when the image score exceeds the image threshold. UNDECIDED when the engine
+        fails (ENGINE_ERROR) or a map is not finite (NON_FINITE); a broken frame never raises.
+        """
+        clock = [time.perf_counter_ns()]
+        geometry = self.geometry.for_frame(_size(frame))
+        image = geometry.to_input(frame.image)
+        clock.append(time.perf_counter_ns())
+        try:
+            maps = self.engine.infer(image)
+        except EngineError as error:
+            return self._undecided(frame, Reason.ENGINE_ERROR, str(error), clock), None
+        clock.append(time.perf_counter_ns())
+        anomaly_map = fuse(maps, self.stats)
+        if not np.isfinite(anomaly_map.scores).all():
+            detail = f"the {self.engine.name} engine gave NaN or infinity in an anomaly map"
+            return self._undecided(frame, Reason.NON_FINITE, detail, clock), None
+        score, scales = self._score(anomaly_map, geometry)
+        clock.append(time.perf_counter_ns())
+        defective = score > self.image_threshold
+        defects = self._defects(anomaly_map, geometry) if defective else ()
+        clock.append(time.perf_counter_ns())
+        verdict = Verdict.DEFECTIVE if defective else Verdict.GOOD
+        blank = self._blank(frame, verdict, clock)
+        return replace(blank, score=score, scales=scales, defects=defects), anomaly_map
+
+    def to_frame(self, scores: Map, stride: int, frame_size: Size) -> Map:
+        """Upsample (h, w) scores bilinearly to (H, W) float32 pixels of a frame of `frame_size`."""
+        return self.geometry.for_frame(frame_size).scores_to_frame(scores, stride)
+
+    def _score(self, anomaly_map: AnomalyMap, geometry: Geometry) -> tuple[float, tuple[ScaleScore, ...]]:
+        mask = geometry.grid_mask(anomaly_map.scores.shape, anomaly_map.stride)
+        row, column = peak(anomaly_map.scores, mask)
+        scales = scale_scores(anomaly_map, self.stats, row, column)
+        return float(anomaly_map.scores[row, column]), scales
+
+    def _defects(self, anomaly_map: AnomalyMap, geometry: Geometry) -> tuple[Defect, ...]:
+        return find_defects(anomaly_map, geometry, self.map_threshold, self.bundle.manifest.min_area_px)
+
+    def _undecided(self, frame: Frame, reason: Reason, detail: str, clock: list[int]) -> Inspection:
+        return replace(self._blank(frame, Verdict.UNDECIDED, clock), reason=reason, detail=detail)
+
+    def _blank(self, frame: Frame, verdict: Verdict, clock: list[int]) -> Inspection:
+        stages = [(after - before) / 1e6 for before, after in zip(clock, clock[1:], strict=False)]
+        return Inspection(
+            frame_id=frame.id, captured_ns=frame.captured_ns, captured_at=frame.captured_at, verdict=verdict,
+            part_id=frame.part_id, trigger_id=frame.trigger_id, is_simulated=frame.is_simulated,
+            threshold=self.image_threshold, timings=Timings(*stages), frame_size=_size(frame),
+        )
+
+
+def _size(frame: Frame) -> Size:
+    height, width = frame.image.shape[:2]
+    return height, width

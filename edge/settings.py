@@ -1,0 +1,68 @@
+"""Settings: everything a flag or an EDGE_INSPECT_* variable can say, validated once, then frozen.
+
+Every message names the flag to change. ROI, mask and millimetres live in the bundle, never here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.core.errors import SettingsError
+from edge.core.types import Acquisition
+from edge.core.wire import Station
+from edge.engines import ENGINE_NAMES
+from edge.gate import GateRule
+
+DEFAULT_PUBLISH = "tcp://127.0.0.1:5556"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one daemon does. `acquisition` and `gate` None mean what the source naturally is."""
+
+    source: str
+    bundle: Path
+    publish: str = DEFAULT_PUBLISH
+    acquisition: Acquisition | None = None
+    gate: GateRule | None = None
+    station: Station = Station()
+    engine: str = "auto"
+    threads: int = 0
+    deadline_ms: float | None = None
+    source_lost_s: float = 30.0
+    overlays: Path | None = None
+    wait_for_subscriber_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINE_NAMES:
+            raise SettingsError(f"--engine {self.engine}: choose one of {', '.join(ENGINE_NAMES)}")
+        if self.threads < 0:
+            raise SettingsError(f"--threads {self.threads}: give 0 (one a core) or more")
+        if self.deadline_ms is not None and self.deadline_ms <= 0:
+            raise SettingsError(f"--deadline-ms {self.deadline_ms}: give milliseconds above 0, or leave it out")
+        if self.source_lost_s <= 0:
+            raise SettingsError(f"--source-lost-s {self.source_lost_s}: give seconds above 0")
+        if not 0 <= self.wait_for_subscriber_s <= 3600:
+            raise SettingsError(f"--wait-for-subscriber-s {self.wait_for_subscriber_s}: give seconds from 0 to 3600")
+
+    def acquisition_for(self, natural: Acquisition) -> Acquisition:
+        """What the flag says, else what the source naturally is."""
+        return self.acquisition or natural
+
+    def gate_for(self, acquisition: Acquisition) -> GateRule:
+        """The gate's rule; triggered parts each stand for themselves, so k of n is refused for them."""
+        if acquisition is Acquisition.TRIGGERED:
+            if self.gate is not None and self.gate.n > 1:
+                raise SettingsError("--gate: with --acquisition triggered every part has its own verdict; leave it out")
+            return GateRule(1, 1, 0.0)
+        return self.gate or GateRule(2, 3, 1.0)
+
+
+def parse_gate(text: str, hold_off_s: float) -> GateRule:
+    """ "2/3" -> an alert when 2 of the last 3 frames are defective."""
+    match = re.fullmatch(r"(\d{1,4})/(\d{1,4})", text)
+    if match is None:
+        raise SettingsError(f"--gate {text}: write it as k/n, such as 2/3")
+    return GateRule(int(match[1]), int(match[2]), hold_off_s)

@@ -1,0 +1,91 @@
+"""What the loop handed over becomes numbered records: the meeting point of facts, sequence and wire.
+
+In triggered acquisition every part's result is a record; in free acquisition frames are not parts, and only
+alerts and gaps are. Rejected: building records in the inspection loop, where encoding would cost the hot path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+
+import structlog
+
+from edge.core.facts import HealthSnapshot, Origin, Stamp
+from edge.core.recording import (
+    alert_record,
+    birth_record,
+    death_record,
+    gap_record,
+    heartbeat_record,
+    result_record,
+    state_record,
+)
+from edge.core.records import Record, StationState
+from edge.core.soundness import problem_with, sendable
+from edge.core.types import Acquisition, Alert, AlertKind, Inspection
+from edge.sinks import Delivered
+from edge.sinks.inbox import Item
+from edge.sinks.sequence import SequenceCounter
+
+log = structlog.get_logger(__name__)
+
+
+def is_rarely(count: int) -> bool:
+    """True at 1, 2, 4, 8…: what goes wrong at every part must not flood the log."""
+    return count & (count - 1) == 0
+
+
+class Recorder:
+    """Builds the stream's records; used from the delivery thread only."""
+
+    def __init__(self, origin: Origin) -> None:
+        self.sequence = SequenceCounter()
+        self.unsound = 0  # inspections that could not go out as they were
+        self._origin = origin
+
+    def birth(self) -> Delivered:
+        return self.sequence.assign(lambda stamp: birth_record(self._origin, stamp))
+
+    def death(self, reason: str) -> Delivered:
+        return self.sequence.assign(lambda stamp: death_record(self._origin, stamp, reason))
+
+    def state(self, state: StationState) -> Delivered:
+        return self.sequence.assign(lambda stamp: state_record(self._origin, stamp, state))
+
+    def heartbeat(self, health: HealthSnapshot, sink_failures: int) -> Delivered:
+        return self.sequence.transient(lambda stamp: heartbeat_record(self._origin, stamp, health, sink_failures))
+
+    def records(self, item: Item) -> Iterator[Delivered]:
+        """The item's records, each numbered when it is asked for; pictures ride on the first about an inspection."""
+        inspection = None if item.inspection is None else self._sound(item.inspection)
+        for index, build in enumerate(self._builds(item, inspection)):
+            delivered = self.sequence.assign(build)
+            if index == 0 and inspection is not None:
+                delivered = replace(delivered, inspection=inspection, frame=item.frame, anomaly_map=item.anomaly_map)
+            yield delivered
+
+    def _builds(self, item: Item, inspection: Inspection | None) -> Iterator[Callable[[Stamp], Record]]:
+        if item.gap is not None:
+            yield partial(gap_record, self._origin, gap=item.gap)
+        if inspection is not None and self._origin.acquisition is Acquisition.TRIGGERED:
+            yield partial(result_record, self._origin, inspection=inspection, latency_ms=item.latency_ms)
+        for alert in map(_sound_alert, item.alerts):
+            yield partial(alert_record, self._origin, alert=alert, latency_ms=item.latency_ms)
+
+    def _sound(self, inspection: Inspection) -> Inspection:
+        problem = problem_with(inspection)
+        if problem is None:
+            return inspection
+        self.unsound += 1
+        if is_rarely(self.unsound):
+            log.error("inspection sent as NotDecidable", frame=inspection.frame_id, why=problem[1], count=self.unsound)
+        return sendable(inspection)
+
+
+def _sound_alert(alert: Alert) -> Alert:
+    """The alert, or an UNDECIDED one when its inspection may not go out as it is."""
+    if alert.inspection is None or problem_with(alert.inspection) is None:
+        return alert
+    return replace(alert, kind=AlertKind.UNDECIDED, inspection=sendable(alert.inspection))

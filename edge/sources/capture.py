@@ -1,0 +1,126 @@
+"""One camera, one thread, one mailbox for its newest frame; `edge.sources.latest` supervises them.
+
+The thread opens the camera, is the only one to touch it, and ends with the first failure. Rejected:
+a queue (a live stream must not lag), and releasing a camera from another thread while a grab is in
+flight (native code crashes).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime
+from typing import Literal, NamedTuple, Protocol
+
+from edge.core.errors import SourceError
+from edge.core.types import Image
+
+CameraState = Literal["running", "stalled", "lost"]
+
+GRAB_TIMEOUT_S = 0.5  # how soon a capture thread notices that it should stop
+NS = 1_000_000_000
+
+
+class Shot(NamedTuple):
+    """One captured image: (H, W, 3) uint8 BGR contiguous, monotonic ns, UTC."""
+
+    image: Image
+    captured_ns: int
+    captured_at: datetime
+
+
+class Camera(Protocol):
+    """A device that is open, used by one thread."""
+
+    def grab(self, timeout_s: float) -> Shot | None:
+        """Block for the next frame; None when none came within about `timeout_s`. SourceError when it failed."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Taken(NamedTuple):
+    """The newest frame, and how many came before it that nobody took."""
+
+    shot: Shot
+    overwritten: int
+
+
+class Failed(NamedTuple):
+    """Why a capture has ended; `lost` with an error, `stalled` without one."""
+
+    state: CameraState
+    why: str
+
+
+class Capture:
+    """One camera opened and grabbed by one thread until it fails or is stopped; never restarted."""
+
+    def __init__(self, open_camera: Callable[[], Camera], clock: Callable[[], int]) -> None:
+        self._open_camera, self._clock = open_camera, clock
+        self._changed = threading.Condition()
+        self._shot: Shot | None = None
+        self._overwritten = 0
+        self._stopped = self._ended = self.is_open = self.has_given = False
+        self.failure: Exception | None = None
+        self.progress_ns = clock()
+        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            with closing(self._open_camera()) as camera:
+                self._note_progress(None)
+                while not self._stopped:
+                    if (shot := camera.grab(GRAB_TIMEOUT_S)) is not None:
+                        self._note_progress(shot)
+        except (SourceError, OSError) as error:
+            self.failure = error
+        finally:  # also after an error nobody foresaw, which threading prints: `read` must not wait for it
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
+
+    def _note_progress(self, shot: Shot | None) -> None:
+        with self._changed:
+            self.is_open = True
+            self.progress_ns = self._clock()
+            if shot is not None:
+                self._overwritten += self._shot is not None
+                self._shot, self.has_given = shot, True
+            self._changed.notify_all()
+
+    def poll(self, patience_ns: int) -> Taken | Failed | None:
+        """The newest frame, or why there will be none; silence longer than `patience_ns` is a stall."""
+        with self._changed:
+            if self._shot is not None:
+                taken = Taken(self._shot, self._overwritten)
+                self._shot, self._overwritten = None, 0
+                return taken
+            if self._ended:
+                return Failed("lost", str(self.failure or "the capture thread ended unexpectedly"))
+            silence_ns = self._clock() - self.progress_ns
+            if silence_ns < patience_ns:
+                return None
+            self._stopped = True  # under the lock, so that no frame slips in after the verdict
+            return Failed("stalled", f"no frame and no error for {silence_ns / NS:.1f} s")
+
+    def wait_opened(self, timeout_s: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self.is_open or self._ended, timeout_s)
+
+    def wait(self, timeout_s: float) -> None:
+        """Until there is something to poll, or the time is up."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._shot is not None or self._ended or self._stopped, timeout_s)
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def join(self, timeout_s: float) -> bool:
+        """Whether the thread is gone after at most `timeout_s`."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()

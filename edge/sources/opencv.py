@@ -1,0 +1,118 @@
+"""Video files and V4L2 cameras through OpenCV.
+
+A camera here only opens, grabs and closes; the latest frame, stalls and reconnection live in
+`edge.sources.latest`. Rejected: forcing MJPG and a frame size on cameras (JPEG artefacts score as
+texture, and the commissioned size is checked by the daemon), and believing OpenCV's `isOpened()`,
+which stays true after the cable is pulled.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+from edge.core.errors import SourceEnded, SourceError
+from edge.core.opencv import as_bgr, cv2
+from edge.core.types import Acquisition, Frame, Gap, GapCause
+from edge.sources.capture import Shot
+from edge.sources.folder import IMAGE_SUFFIXES
+
+# Whole seconds a V4L2 grab waits for a frame (OpenCV's own default is 10). OpenCV reads it once per
+# process, at the first wait for any V4L2 device: an earlier `import cv2` elsewhere does no harm, an
+# earlier capture does. A value set by the operator wins: a camera slower than 1 fps needs a longer one.
+os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")
+
+
+class VideoFileSource:
+    """Every frame of a video file, in order and as fast as they are read; none is dropped.
+
+    A file that stops before the number of frames it declares ends with one Gap (UNREADABLE) for the
+    rest. SourceError where the file is missing or OpenCV cannot play it.
+    """
+
+    acquisition = Acquisition.FREE
+    is_live = False
+
+    def __init__(self, rest: str) -> None:
+        self.uri = f"file:{rest}"
+        path = Path(rest)
+        # OpenCV would also take a pattern, a pipeline, or an image as the first of a series.
+        if not path.is_file() or path.suffix.lower() in IMAGE_SUFFIXES:
+            raise SourceError(f"{self.uri}: no such video; give a video file, or a folder of images as folder:WHERE")
+        self._video = cv2.VideoCapture(str(path))
+        if not self._video.isOpened():
+            raise SourceError(f"{self.uri}: OpenCV cannot play it; is it whole? Convert it to MP4 (H.264) or AVI")
+        self._declared = self._video.get(cv2.CAP_PROP_FRAME_COUNT)  # below 1 where the container does not say
+        self._next_id = 0
+        self._ended = False
+
+    def read(self, timeout_s: float) -> Frame | Gap | None:
+        """The next frame, or the Gap at a cut-off end; never None."""
+        if self._ended:
+            raise SourceEnded(f"{self.uri}: no more frames after {self._next_id}")
+        there, image = self._video.read()
+        if there:
+            frame = Frame(as_bgr(image, self.uri), self._next_id, time.monotonic_ns(), datetime.now(timezone.utc))
+            self._next_id += 1
+            return frame
+        return self._end()
+
+    def _end(self) -> Gap:
+        read = self._next_id
+        self.close()
+        if self._declared < read + 1:
+            raise SourceEnded(f"{self.uri}: all {read} frames were read")
+        self._next_id = int(self._declared)
+        detail = f"{self.uri}: declares {self._next_id} frames, {read} could be read; is it cut short? Copy it again"
+        return Gap(read, self._next_id - 1, GapCause.UNREADABLE, datetime.now(timezone.utc), detail=detail)
+
+    def close(self) -> None:
+        self._ended = True
+        self._video.release()
+
+
+class CameraSource:
+    """A V4L2 camera for `LatestFrameSource`: `0` is /dev/video0; a path, best below /dev/v4l/by-id, is itself.
+
+    SourceError where there is no such device or it cannot be opened.
+    """
+
+    def __init__(self, rest: str) -> None:
+        self._device = f"/dev/video{rest}" if rest.isdecimal() else rest
+        self._check_present()
+        self._video = cv2.VideoCapture(self._device, cv2.CAP_V4L2)
+        if not self._video.isOpened():
+            raise SourceError(
+                f"{self._device}: cannot be opened as a camera; is another program using it, is this user in the "
+                "group video, is it a capture device? See v4l2-ctl --list-devices"
+            )
+        # Fewer buffers, younger frames after a stall. A driver that needs more keeps more.
+        self._video.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+
+    def grab(self, timeout_s: float) -> Shot | None:
+        """Block for the next frame; stamped when the driver hands it over, before it is decoded.
+
+        `timeout_s` cannot be set per grab with V4L2: OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT holds.
+        Raises SourceError when no frame came, or the device went away.
+        """
+        try:
+            there = self._video.grab()
+            captured_ns, captured_at = time.monotonic_ns(), datetime.now(timezone.utc)
+            there, image = self._video.retrieve() if there else (False, None)
+        except cv2.error as error:
+            raise SourceError(f"{self._device}: the camera failed: {error}") from error
+        self._check_present()  # after unplugging, OpenCV may return its last buffer as a success
+        if not there:
+            raise SourceError(f"{self._device}: the camera gave no frame; check its cable and power")
+        return Shot(as_bgr(image, self._device), captured_ns, captured_at)
+
+    def close(self) -> None:
+        self._video.release()
+
+    def _check_present(self) -> None:
+        if not Path(self._device).exists():
+            raise SourceError(
+                f"{self._device}: no such camera; check its cable, and the devices there are: v4l2-ctl --list-devices"
+            )

@@ -1,0 +1,178 @@
+"""Everything a daemon needs, opened and proved in order, before the first frame: bundle, engine, source, sinks.
+
+Nothing half-open survives a failure: what was opened is closed in reverse. The golden sample is run
+through the engine on this machine before any part is, so an engine that computes something else is
+refused at startup and not at the line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import edge
+from edge.core.bundle import Bundle, load_bundle
+from edge.core.errors import EngineError, SettingsError
+from edge.core.facts import Origin
+from edge.core.records import RecipeRecord, SoftwareRecord
+from edge.core.scoring import fuse
+from edge.core.types import Acquisition, Frame, Gap
+from edge.engines import Engine, open_engine
+from edge.gate import AlertGate
+from edge.health import Health
+from edge.inspector import Inspector
+from edge.settings import Settings
+from edge.sinks import Sink
+from edge.sinks.delivery import Delivery
+from edge.sinks.overlays import OverlayWriter
+from edge.sinks.publisher import Publisher
+from edge.sources import Source, open_source
+
+GOLDEN_DRIFT = 0.05  # standard deviations the fused map may differ; float32 on other CPUs stays below 0.001
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Station:
+    """An opened daemon: what `inspect_loop` works with."""
+
+    source: Source
+    inspector: Inspector
+    gate: AlertGate
+    delivery: Delivery
+    publisher: Publisher
+    health: Health
+    description: dict[str, Any]
+
+
+@contextmanager
+def open_station(settings: Settings) -> Iterator[Station]:
+    """Open everything; EdgeError (what, where, what to do) where something cannot be. Closes on exit."""
+    with ExitStack() as stack:
+        inspector, drift = open_inspector(settings, stack)
+        source = open_checked_source(settings, inspector, stack)
+        acquisition = settings.acquisition_for(source.acquisition)
+        rule = settings.gate_for(acquisition)
+        publisher = Publisher(settings.publish)
+        health = Health()
+        delivery = Delivery(
+            _origin(settings, inspector, source, acquisition), publisher, _sinks(settings, inspector),
+            health_snapshot=health.snapshot,
+        )
+        stack.callback(delivery.close)
+        description = describe(settings, inspector, drift) | {
+            "source": source.uri, "acquisition": acquisition.value, "publish": publisher.endpoint,
+            "gate": f"{rule.k}/{rule.n}",
+        }
+        yield Station(source, inspector, AlertGate(rule), delivery, publisher, health, description)
+
+
+def open_inspector(settings: Settings, stack: ExitStack) -> tuple[Inspector, float]:
+    """The inspector on the bundle and engine of `settings`, and the golden sample's drift in deviations."""
+    bundle = load_bundle(settings.bundle)
+    engine = open_engine(settings.engine, bundle, settings.threads)
+    stack.callback(engine.close)
+    return Inspector(bundle, engine), check_golden(bundle, engine)
+
+
+def check_golden(bundle: Bundle, engine: Engine) -> float:
+    """Run the golden sample; the largest difference of the fused map in deviations; EngineError if too large.
+
+    It is the engine's warm-up as well.
+    """
+    stats = bundle.manifest.calibration(bundle.manifest.reference_variant).stats
+    got, expected = fuse(engine.infer(bundle.golden.image), stats), fuse(bundle.golden.maps, stats)
+    if got.scores.shape != expected.scores.shape:
+        raise EngineError(f"golden sample: the {engine.name} engine gives a map of {got.scores.shape}, "
+                          f"the bundle says {expected.scores.shape}; re-export {bundle.where}")
+    drift = float(np.abs(got.scores - expected.scores).max())
+    if not drift <= GOLDEN_DRIFT:
+        raise EngineError(
+            f"golden sample: the {engine.name} engine {engine.version} differs by {drift:.3g} deviations from what "
+            f"{bundle.where} was calibrated with (allowed {GOLDEN_DRIFT}); use another --engine or re-export"
+        )
+    return drift
+
+
+def open_checked_source(settings: Settings, inspector: Inspector, stack: ExitStack) -> Source:
+    """The source; a live one is wrapped so that a camera of another size is refused."""
+    source = open_source(settings.source, lost_after_s=settings.source_lost_s)
+    stack.callback(source.close)
+    return CommissionedSource(source, inspector.geometry.frame_size) if source.is_live else source
+
+
+class CommissionedSource:
+    """A live source whose frames must have the size the bundle was fitted on.
+
+    Files and folders are resized; a camera of another size was set up wrongly, and its verdicts would
+    look right while the part fills another share of the picture.
+    """
+
+    is_live = True
+
+    def __init__(self, source: Source, frame_size: tuple[int, int]) -> None:
+        self._source, self._frame_size = source, frame_size
+        self.uri, self.acquisition = source.uri, source.acquisition
+
+    def read(self, timeout_s: float) -> Frame | Gap | None:
+        """As the wrapped source; SettingsError for a frame of another size."""
+        frame = self._source.read(timeout_s)
+        if isinstance(frame, Frame) and frame.image.shape[:2] != self._frame_size:
+            height, width = frame.image.shape[:2]
+            raise SettingsError(
+                f"{self.uri}: the camera gives {width}×{height} px, the bundle was made for "
+                f"{self._frame_size[1]}×{self._frame_size[0]}; set the camera to that size, or fit a bundle on its images"
+            )
+        return frame
+
+    def close(self) -> None:
+        """Close the wrapped source."""
+        self._source.close()
+
+
+def describe(settings: Settings, inspector: Inspector, drift: float) -> dict[str, Any]:
+    """What an operator wants to see at start and in `--check`."""
+    manifest = inspector.bundle.manifest
+    calibration = manifest.calibration(inspector.engine.variant)
+    return {
+        "bundle": str(settings.bundle),
+        "product": manifest.product,
+        "sha256": inspector.bundle.digest,
+        "patch_sizes": list(manifest.patch_sizes),
+        "engine": f"{inspector.engine.name} {inspector.engine.version} ({inspector.engine.variant})",
+        "golden_drift": round(drift, 6),
+        "image_threshold": round(calibration.image_threshold, 3),
+        "promise": str(calibration.bound),
+    }
+
+
+def _origin(settings: Settings, inspector: Inspector, source: Source, acquisition: Acquisition) -> Origin:
+    manifest, engine = inspector.bundle.manifest, inspector.engine
+    return Origin(
+        station=settings.station,
+        software=SoftwareRecord(version=edge.__version__, engine=engine.name, engine_version=engine.version),
+        recipe=RecipeRecord(id=manifest.product, version=str(manifest.version), hash=inspector.bundle.digest),
+        camera_uri=source.uri,
+        acquisition=acquisition,
+        image_threshold=inspector.image_threshold,
+        map_threshold=inspector.map_threshold,
+        deadline_ms=settings.deadline_ms,
+        boot_id=_boot_id(),
+        product_id=manifest.product,
+    )
+
+
+def _sinks(settings: Settings, inspector: Inspector) -> list[Sink]:
+    """The sinks beside the publisher; a journal will come first, because it assigns the sequence numbers."""
+    if settings.overlays is None:
+        return []
+    return [OverlayWriter(settings.overlays, to_frame=inspector.to_frame, map_threshold=inspector.map_threshold)]
+
+
+def _boot_id() -> str | None:
+    file = Path("/proc/sys/kernel/random/boot_id")
+    return file.read_text().strip() if file.exists() else None

@@ -1,0 +1,28 @@
+"""What every test shares: where the real images are, and native libraries that leave the cores to the test run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from edge.core.opencv import cv2
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_opencv_thread() -> None:
+    """OpenCV's thread pool makes timings and float sums depend on the machine; one thread does not."""
+    cv2.setNumThreads(1)
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real images, $EDGE_TEST_DATA; the test skips where it is not set, and fails where it is wrong."""
+    value = os.environ.get("EDGE_TEST_DATA")
+    if not value:
+        pytest.skip("EDGE_TEST_DATA is not set: this test needs the real images, see tests in the README")
+    folder = Path(value)
+    if not folder.is_dir():
+        pytest.fail(f"EDGE_TEST_DATA={value}: no such folder; unset it to skip the tests on real images")
+    return folder

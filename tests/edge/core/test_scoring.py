@@ -1,0 +1,72 @@
+"""The score's formulas against numbers worked out by hand."""
+
+import numpy as np
+import pytest
+
+from edge.core.errors import BundleError
+from edge.core.preprocess import Geometry
+from edge.core.scoring import TermStats, driver, fit_stats, fuse, peak, scale_scores
+from edge.core.types import DrivenBy, PatchMaps, Term
+
+ERROR, UNCERTAINTY = Term.REGRESSION_ERROR, Term.PREDICTIVE_UNCERTAINTY
+WHOLE = Geometry((16, 16), (16, 16))
+
+
+def maps(size: int, stride: int, error: object, uncertainty: object) -> PatchMaps:
+    return PatchMaps(size, stride, np.asarray(error, np.float32), np.asarray(uncertainty, np.float32))
+
+
+def test_statistics_are_mean_and_deviation_over_all_pixels_of_all_images() -> None:
+    images = [{17: maps(17, 8, [[1, 3], [1, 3]], np.ones((2, 2)) * 5)}, {17: maps(17, 8, [[5, 7], [5, 7]], np.zeros((2, 2)))}]
+    stats = fit_stats(images, WHOLE)
+    assert stats[DrivenBy(17, ERROR)].mean == pytest.approx(4.0)
+    assert stats[DrivenBy(17, ERROR)].deviation == pytest.approx(5**0.5)
+    assert stats[DrivenBy(17, UNCERTAINTY)].deviation == pytest.approx(2.5)
+
+
+def test_pixels_outside_the_roi_do_not_count_in_the_statistics() -> None:
+    left = Geometry((16, 16), (16, 16), roi=((0, 0), (7, 0), (7, 15), (0, 15)))
+    # ROI box is 8 wide and stretched to 16: all grid columns lie inside, so cut by a triangle instead.
+    triangle = Geometry((16, 16), (16, 16), roi=((0, 0), (15, 0), (0, 15)))
+    image = {17: maps(17, 8, [[1, 1], [1, 999]], np.zeros((2, 2)))}
+    assert fit_stats([image], triangle)[DrivenBy(17, ERROR)].mean == pytest.approx(1.0)
+    assert fit_stats([image], left)[DrivenBy(17, ERROR)].mean == pytest.approx((3 + 999) / 4)
+
+
+def test_fusion_is_the_papers_mean_over_scales_of_both_normalised_terms() -> None:
+    stats = {
+        DrivenBy(17, ERROR): TermStats(1, 2, 0.5), DrivenBy(17, UNCERTAINTY): TermStats(0, 1, 0.5),
+        DrivenBy(33, ERROR): TermStats(0, 4, 0.5), DrivenBy(33, UNCERTAINTY): TermStats(2, 1, 0.5),
+    }
+    fused = fuse({17: maps(17, 8, [[5.0]], [[3.0]]), 33: maps(33, 8, [[8.0]], [[1.0]])}, stats)
+    # ((5-1)/2 + (3-0)/1 + (8-0)/4 + (1-2)/1) / 2 = (2 + 3 + 2 - 1) / 2
+    assert fused.scores[0, 0] == pytest.approx(3.0)
+    assert driver(fused, 0, 0) == DrivenBy(17, UNCERTAINTY)
+    by_size = {s.patch_size: s for s in scale_scores(fused, stats, 0, 0)}
+    assert (by_size[33].regression_error, by_size[33].predictive_uncertainty) == pytest.approx((2.0, -1.0))
+
+
+def test_a_coarse_map_is_read_between_its_centres_on_the_fine_grid() -> None:
+    stats = {DrivenBy(p, t): TermStats(0, 1, 1) for p in (17, 33) for t in (ERROR, UNCERTAINTY)}
+    fine = maps(17, 4, np.zeros((4, 4)), np.zeros((4, 4)))
+    coarse = maps(33, 8, [[0, 8], [0, 8]], np.zeros((2, 2)))
+    fused = fuse({17: fine, 33: coarse}, stats)
+    assert fused.stride == 4
+    np.testing.assert_allclose(fused.scores[0], [0, 4, 8, 8], atol=1e-5)
+
+
+def test_scores_are_never_clamped() -> None:
+    stats = {DrivenBy(17, t): TermStats(0, 1e-3, 1) for t in (ERROR, UNCERTAINTY)}
+    assert fuse({17: maps(17, 4, [[1e6]], [[0]])}, stats).scores[0, 0] == pytest.approx(1e9)
+
+
+def test_the_peak_is_found_inside_the_roi_only() -> None:
+    scores = np.array([[9, 1], [2, 3]], np.float32)
+    assert peak(scores, None) == (0, 0)
+    assert peak(scores, np.array([[False, True], [True, True]])) == (1, 1)
+
+
+@pytest.mark.parametrize("wrong", [(np.nan, 1, 1), (0, 0, 1), (0, np.inf, 1), (0, -1, 1)])
+def test_statistics_that_cannot_normalise_are_refused(wrong: tuple[float, float, float]) -> None:
+    with pytest.raises(BundleError, match="positive deviation"):
+        TermStats(*wrong)

@@ -1,0 +1,100 @@
+"""inspect_loop: every frame and every gap is counted and delivered, whatever happens."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+
+import pytest
+
+from edge.core.errors import EngineError, SettingsError, SourceLost
+from edge.core.types import Alert, AlertKind, AnomalyMap, Frame, Gap, GapCause, Inspection, Reason, Verdict
+from edge.daemon import REPEATED_FAILURES, inspect_loop
+from edge.gate import AlertGate, GateRule, meet_deadline
+from edge.health import Health
+from edge.inspector import Inspector
+from edge.startup import CommissionedSource
+from tests.edge.fakes import BrightnessEngine, ScriptedSource, a_bundle, a_frame
+
+
+class CollectingDelivery:
+    """What the loop handed over, in order."""
+
+    def __init__(self) -> None:
+        self.inspections: list[Inspection] = []
+        self.gaps: list[Gap] = []
+        self.alerts: list[Alert] = []
+
+    def put_inspection(self, inspection: Inspection, alerts: Sequence[Alert] = (), frame: Frame | None = None,
+                       scores: AnomalyMap | None = None) -> None:
+        self.inspections.append(inspection)
+        self.alerts.extend(alerts)
+
+    def put_gap(self, gap: Gap, alerts: Sequence[Alert] = ()) -> None:
+        self.gaps.append(gap)
+        self.alerts.extend(alerts)
+
+
+def run(source: ScriptedSource | CommissionedSource, deadline_ms: float | None = None
+        ) -> tuple[str, CollectingDelivery, Health]:
+    delivery, health = CollectingDelivery(), Health()
+    reason = inspect_loop(source, Inspector(a_bundle(), BrightnessEngine()), AlertGate(GateRule()), delivery,  # type: ignore[arg-type]
+                          health, threading.Event(), deadline_ms)
+    return reason, delivery, health
+
+
+def red(frame_id: int) -> Frame:
+    frame = a_frame(frame_id)
+    frame.image[0, 0, 2] = 255
+    return frame
+
+
+def test_every_frame_and_gap_is_delivered_and_the_counts_balance() -> None:
+    gap = Gap(3, 5, GapCause.OVERWRITTEN, datetime.now(timezone.utc))
+    reason, delivery, health = run(ScriptedSource(a_frame(1), None, a_frame(2, spot=200), gap, red(6), a_frame(7)))
+    assert reason == "source ended"
+    assert [i.verdict for i in delivery.inspections] == [
+        Verdict.GOOD, Verdict.DEFECTIVE, Verdict.UNDECIDED, Verdict.GOOD]
+    assert delivery.gaps == [gap]
+    assert [a.kind for a in delivery.alerts] == [AlertKind.DEFECT, AlertKind.UNDECIDED, AlertKind.UNDECIDED]
+    snapshot = health.snapshot()
+    assert (snapshot.captured, snapshot.inspected, snapshot.skipped, snapshot.undecided, snapshot.in_flight) == (7, 3, 3, 1, 0)
+
+
+def test_one_engine_failure_is_a_frames_fate_but_ten_in_a_row_are_the_engines() -> None:
+    source = ScriptedSource(*[red(i + 1) for i in range(REPEATED_FAILURES - 1)], a_frame(99), red(100))
+    run(source)
+    with pytest.raises(EngineError, match="10 frames in a row"):
+        run(ScriptedSource(*[red(i + 1) for i in range(REPEATED_FAILURES)]))
+
+
+def test_a_stop_ends_the_loop_before_the_next_frame() -> None:
+    stop, delivery = threading.Event(), CollectingDelivery()
+    stop.set()
+    reason = inspect_loop(ScriptedSource(a_frame(1)), Inspector(a_bundle(), BrightnessEngine()),
+                          AlertGate(GateRule()), delivery, Health(), stop)  # type: ignore[arg-type]
+    assert reason == "stopped" and delivery.inspections == []
+
+
+def test_a_lost_source_ends_the_loop_as_an_error() -> None:
+    with pytest.raises(SourceLost):
+        run(ScriptedSource(a_frame(1), SourceLost("v4l2:0: no frame for 30 s")))
+
+
+def test_an_ok_that_comes_after_its_deadline_is_not_ok() -> None:
+    fresh = Inspector(a_bundle(), BrightnessEngine()).inspect(replace(a_frame(1), captured_ns=time.monotonic_ns()))[0]
+    old = replace(fresh, captured_ns=fresh.captured_ns - 10**12)
+    assert meet_deadline(fresh, 60_000.0) is fresh and meet_deadline(old, None) is old
+    late = meet_deadline(old, 50.0)
+    assert (late.verdict, late.reason, late.late) == (Verdict.UNDECIDED, Reason.LATE, True)
+    defective = meet_deadline(replace(old, verdict=Verdict.DEFECTIVE), 50.0)
+    assert defective.verdict is Verdict.DEFECTIVE and defective.late
+
+
+def test_a_live_camera_of_another_size_than_the_bundles_is_refused() -> None:
+    source = CommissionedSource(ScriptedSource(a_frame(1), a_frame(2, size=(48, 64)), live=True), (32, 32))
+    with pytest.raises(SettingsError, match="64×48 px, the bundle was made for 32×32"):
+        run(source)

@@ -1,0 +1,118 @@
+"""The systemd units load cleanly, are hardened, and treat exit codes as the daemon means them.
+
+`systemd-analyze` reads units without systemd running. It looks for the program of ExecStart, which is installed in
+/opt only on a device, so the units are checked as copies that start /bin/true; everything else is what ships.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from configparser import ConfigParser
+from pathlib import Path
+
+import click
+import pytest
+
+from edge.cli import main as command
+
+UNITS = Path(__file__).resolve().parents[1] / "systemd"
+SERVICE = "edge-inspect@.service"
+HIGHEST_EXPOSURE = "20"  # in tenths: 2.0 of 10; a unit without hardening has 9.6
+
+needs_systemd_analyze = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not on this machine; it comes with systemd"
+)
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> Path:
+    """Copies of the units whose ExecStart exists on any machine."""
+    for unit in (SERVICE, "edge-inspect.target"):
+        text = (UNITS / unit).read_text(encoding="utf-8")
+        (tmp_path / unit).write_text(re.sub(r"(?m)^ExecStart=.*$", "ExecStart=/bin/true", text), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def service() -> ConfigParser:
+    """The service as it ships; repeated keys keep their last value."""
+    parser = ConfigParser(strict=False, interpolation=None, delimiters=["="])
+    parser.optionxform = str  # type: ignore[assignment, method-assign]  # systemd's keys are case-sensitive
+    parser.read(UNITS / SERVICE, encoding="utf-8")
+    return parser
+
+
+def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["systemd-analyze", *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@needs_systemd_analyze
+def test_systemd_finds_nothing_wrong_in_the_units(units: Path) -> None:
+    run = analyze("verify", "--man=no", units / SERVICE, units / "edge-inspect.target")
+
+    assert run.returncode == 0, run.stderr
+    about_ours = [line for line in run.stderr.splitlines() if "edge-inspect" in line]  # not the host's own units
+    assert about_ours == []
+
+
+@needs_systemd_analyze
+def test_systemd_would_find_a_mistake_in_the_units(units: Path) -> None:
+    """The control of the test above: a misspelt key is reported."""
+    text = (units / SERVICE).read_text(encoding="utf-8")
+    (units / SERVICE).write_text(text.replace("WatchdogSec=", "WatchdogSeconds="), encoding="utf-8")
+
+    run = analyze("verify", "--man=no", units / SERVICE)
+
+    assert "WatchdogSeconds" in run.stderr
+
+
+@needs_systemd_analyze
+def test_the_service_is_hardened(units: Path) -> None:
+    run = analyze("security", "--offline=true", f"--threshold={HIGHEST_EXPOSURE}", "--no-pager", units / SERVICE)
+
+    assert run.returncode == 0, run.stdout
+
+
+def test_the_program_is_started_without_flags_so_that_the_environment_file_says_everything(
+    service: ConfigParser,
+) -> None:
+    assert service["Service"]["ExecStart"] == "/opt/edge-inspect/bin/edge-inspect"
+    assert service["Service"]["EnvironmentFile"] == "/etc/edge-inspect/%i.env"
+
+
+def test_failures_are_restarted_for_ever_but_not_what_a_person_must_mend(service: ConfigParser) -> None:
+    """0 stopped; 70 and 75 restart; 2 (wrong flag) and 78 (bad bundle or configuration) do not."""
+    assert service["Service"]["Restart"] == "on-failure"
+    assert service["Service"]["RestartPreventExitStatus"].split() == ["2", "78"]
+    assert service["Service"]["RestartSec"] == "2"
+    assert service["Unit"]["StartLimitIntervalSec"] == "0"
+
+
+def test_a_daemon_that_hangs_is_killed_by_the_watchdog(service: ConfigParser) -> None:
+    assert service["Service"]["Type"] == "notify"
+    assert service["Service"]["WatchdogSec"] == "10"
+
+
+def test_a_video_camera_is_reachable_and_no_other_device(service: ConfigParser) -> None:
+    assert service["Service"]["PrivateDevices"] == "no"
+    assert service["Service"]["DevicePolicy"] == "closed"
+    assert service["Service"]["DeviceAllow"] == "char-video4linux rw"
+
+
+def test_two_cameras_share_no_folder_and_no_settings(service: ConfigParser) -> None:
+    for key in ("EnvironmentFile", "StateDirectory", "RuntimeDirectory"):
+        assert "%i" in service["Service"][key]
+
+
+def test_the_example_sets_options_that_the_command_has() -> None:
+    lines = (UNITS / "edge-inspect.env.example").read_text(encoding="utf-8").splitlines()
+    named = {line.lstrip("#").partition("=")[0] for line in lines if re.match(r"#?[A-Z_]+=", line)}
+    context = click.Context(command, auto_envvar_prefix="EDGE_INSPECT")
+    known = {option.envvar or f"{context.auto_envvar_prefix}_{option.name}".upper() for option in command.params}
+
+    assert {"EDGE_INSPECT_SOURCE", "EDGE_INSPECT_BUNDLE"} <= named
+    assert named <= known

@@ -1,0 +1,98 @@
+"""The exported graph says what torch says: on maps, and on verdicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from edge.core.bundle import GraphSet
+from edge.core.errors import TrainingError
+from edge.core.preprocess import Geometry
+from edge.core.scoring import fit_stats, fuse
+from edge.core.types import Image, PatchMaps
+from edge.demo.parts import TRAIN_DOMAIN, render_part
+from edge.engines.onnxruntime import OnnxRuntimeEngine
+from trainer.data import list_images, read_image
+from trainer.ensemble import Ensemble, new_students
+from trainer.export import OPSET, check_parity, export_graphs
+from trainer.networks import DescriptorNetwork
+from trainer.students import load_ensembles, save_ensembles
+
+
+@pytest.fixture(scope="module")
+def ensembles() -> dict[int, Ensemble]:
+    torch.manual_seed(3)
+    return {p: Ensemble(DescriptorNetwork(p), new_students(p, 3)).eval().requires_grad_(False) for p in (17, 33, 65)}
+
+
+@pytest.fixture(scope="module")
+def graphs(ensembles: dict[int, Ensemble]) -> GraphSet:
+    return export_graphs(ensembles, render_part("machined", 0, TRAIN_DOMAIN).image)
+
+
+def by_torch(ensembles: dict[int, Ensemble], image: Image) -> dict[int, PatchMaps]:
+    maps = {}
+    for p, ensemble in ensembles.items():
+        error, uncertainty = ensemble(torch.from_numpy(image[None]))
+        maps[p] = PatchMaps(p, ensemble.stride, error[0].numpy(), uncertainty[0].numpy())
+    return maps
+
+
+@pytest.mark.parametrize("size", [(256, 256), (97, 130)])
+def test_maps_agree_on_other_images_and_on_other_sizes(
+    ensembles: dict[int, Ensemble], graphs: GraphSet, size: tuple[int, int]
+) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
+    assert check_parity(ensembles, graphs, image) < 1e-4
+
+
+def agree_on_verdicts(ensembles: dict[int, Ensemble], graphs: GraphSet, images: list[Image]) -> None:
+    height, width = images[0].shape[:2]
+    geometry = Geometry((height, width), (height, width))
+    reference = [by_torch(ensembles, image) for image in images]
+    stats = fit_stats(reference[:4], geometry)
+    engine = OnnxRuntimeEngine(graphs)
+    torch_scores = [float(fuse(maps, stats).scores.max()) for maps in reference]
+    onnx_scores = [float(fuse(engine.infer(image), stats).scores.max()) for image in images]
+    # Every score serves once as the threshold for all the others: no verdict may depend on the runtime.
+    for threshold in torch_scores:
+        flips = [abs(t - threshold) for t, o in zip(torch_scores, onnx_scores, strict=True)
+                 if (t > threshold) != (o > threshold)]
+        assert all(distance < 1e-3 for distance in flips)
+
+
+def test_verdicts_agree_on_rendered_parts(ensembles: dict[int, Ensemble], graphs: GraphSet) -> None:
+    agree_on_verdicts(ensembles, graphs, [render_part("machined", 1, i).image for i in range(12)])
+
+
+@pytest.mark.real_data
+def test_verdicts_agree_on_real_screws(ensembles: dict[int, Ensemble], graphs: GraphSet, test_data: Path) -> None:
+    paths = [p for p in list_images(test_data / "mvtec" / "screw" / "test")][::14]
+    agree_on_verdicts(ensembles, graphs, [read_image(p)[::2, ::2].copy() for p in paths])
+
+
+def test_the_graph_takes_uint8_images_and_is_of_the_opset_tensorrt_reads(graphs: GraphSet) -> None:
+    for graph in graphs.graphs.values():
+        model = onnx.load_model_from_string(graph)
+        assert model.opset_import[0].version == OPSET and 17 <= OPSET <= 20
+        (image,) = model.graph.input
+        assert image.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+
+
+def test_a_graph_of_other_weights_is_refused(ensembles: dict[int, Ensemble], graphs: GraphSet) -> None:
+    other = {17: Ensemble(DescriptorNetwork(17), new_students(17, 3)).eval()}
+    with pytest.raises(TrainingError, match="differ from torch"), torch.no_grad():
+        check_parity(other, GraphSet("fp32", {17: graphs.graphs[17]}, {17: 4}, "x"), np.zeros((64, 64, 3), np.uint8) + 90)
+
+
+def test_saved_ensembles_come_back_with_their_sizes_and_students(ensembles: dict[int, Ensemble], tmp_path: Path) -> None:
+    save_ensembles(ensembles, tmp_path / "students.safetensors")
+    loaded = load_ensembles(tmp_path / "students.safetensors")
+    assert set(loaded) == {17, 33, 65} and all(len(e.students) == 3 for e in loaded.values())
+    image = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
+    for p, ensemble in ensembles.items():
+        torch.testing.assert_close(loaded[p](image)[0], ensemble(image)[0])

@@ -1,0 +1,83 @@
+"""Distilling a teacher, in miniature: it learns, it is saved with where it came from, and it is found again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from edge.core.errors import TrainingError
+from trainer.backbones import EfficientNetLite0Features
+from trainer.data import NaturalCrops
+from trainer.networks import edge_layers
+from trainer.students import StudentConfig, train_students
+from trainer.teacher import PRETRAINED, TeacherConfig, load_teacher, train_teachers
+
+
+def a_natural_image(seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    image = np.zeros((96, 96, 3), np.float32)
+    for sigma in (1, 3, 9):
+        layer = cv2.GaussianBlur(rng.normal(0, 1, (96, 96, 3)).astype(np.float32), (0, 0), sigma)
+        image += layer / layer.std()
+    return np.clip(128 + 40 * image, 0, 255).astype(np.uint8)
+
+
+def test_a_teacher_learns_is_saved_and_loads(tmp_path: Path) -> None:
+    for seed in range(200):
+        cv2.imwrite(str(tmp_path / f"{seed}.png"), a_natural_image(seed))
+    config = TeacherConfig(patch_sizes=(17,), steps=40, batch=2, crop=64)
+    remaining = train_teachers(tmp_path, tmp_path / "out", config)
+    assert remaining["p17"] < 0.98  # 1 is what a constant descriptor reaches
+    with safe_open(tmp_path / "out" / "p17.safetensors", "pt") as saved:
+        assert saved.metadata()["steps"] == "40" and saved.metadata()["backbone"] == "efficientnet-lite0"
+    assert load_teacher(17, tmp_path / "out").patch_size == 17
+
+
+def test_a_patch_size_without_teacher_names_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="there are: none"):
+        load_teacher(33, tmp_path)
+
+
+@pytest.mark.parametrize("patch_size", [17, 33, 65])
+def test_the_shipped_teachers_load_and_look_at_their_patch(patch_size: int) -> None:
+    teacher = load_teacher(patch_size, PRETRAINED)
+    assert len(teacher.layers) == 2 * len(edge_layers(patch_size)) + 1
+    with safe_open(PRETRAINED / f"p{patch_size}.safetensors", "pt") as saved:
+        assert float(saved.metadata()["remaining_error"]) < 0.75
+
+
+def test_crops_are_the_same_for_the_same_seed_and_differ_otherwise() -> None:
+    crops = NaturalCrops([a_natural_image(i) for i in range(3)], 48)
+    np.testing.assert_array_equal(crops.batch((1, 2), 4), crops.batch((1, 2), 4))
+    assert not np.array_equal(crops.batch((1, 2), 4), crops.batch((1, 3), 4))
+
+
+def test_the_backbone_gives_features_on_the_grid_normalised_per_channel() -> None:
+    backbone = EfficientNetLite0Features()
+    images = torch.from_numpy(np.stack([a_natural_image(i) for i in range(8)])).permute(0, 3, 1, 2) / 128.0 - 1
+    backbone.fit_normalisation(images)
+    features = backbone(images)
+    assert features.shape == (8, backbone.channels, 24, 24)
+    torch.testing.assert_close(features.mean((0, 2, 3)), torch.zeros(backbone.channels), atol=1e-3, rtol=0)
+    torch.testing.assert_close(features.std((0, 2, 3)), torch.ones(backbone.channels), atol=1e-2, rtol=0)
+
+
+def test_students_learn_the_teacher_on_good_images_and_disagree_elsewhere(tmp_path: Path) -> None:
+    good = [a_natural_image(7)[i : i + 64, i : i + 64].copy() for i in range(16)]
+    config = StudentConfig(patch_sizes=(17,), steps=80, batch=2)
+    ensemble = train_students(good, config, tmp_path)[17]
+    with torch.no_grad():
+        seen = ensemble(torch.from_numpy(good[3][None]))
+        foreign = ensemble(torch.from_numpy(255 - np.roll(good[3], 1, axis=2)[None]))
+    assert seen[0].mean() < 0.7 * 128  # 128 is what predicting the mean of each dimension reaches
+    assert foreign[0].mean() > 1.5 * seen[0].mean()
+
+
+def test_blank_images_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="blank"):
+        train_students([np.full((64, 64, 3), 90, np.uint8)] * 20, StudentConfig(patch_sizes=(17,), steps=1), tmp_path)

@@ -1,0 +1,185 @@
+"""click group `edge-train`: flags -> the trainer's functions; nothing else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from edge.core.errors import EdgeError
+from edge.log import configure_logging
+from trainer.fit import Product, calibrate_step, export_step, prepare_run, students_step
+from trainer.students import StudentConfig
+from trainer.teacher import PRETRAINED
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class IntegerList(click.ParamType):
+    """Comma-separated positive integers, such as 17,33,65."""
+
+    name = "N,N,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(sorted({int(part) for part in value.split(",")}))
+        except ValueError:
+            self.fail(f"{value!r}: write whole numbers separated by commas, such as 17,33,65", param, ctx)
+
+
+class Polygon(click.ParamType):
+    """Points as "x,y x,y x,y" in pixels."""
+
+    name = '"X,Y X,Y X,Y …"'
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            points = tuple((float(x), float(y)) for x, y in (pair.split(",") for pair in value.split()))
+        except ValueError:
+            self.fail(f'{value!r}: write points as "x,y x,y x,y" in pixels of the good images', param, ctx)
+        if points and len(points) < 3:
+            self.fail("a polygon needs three points or more", param, ctx)
+        return points
+
+
+def student_options(command: Command) -> Command:
+    """The flags that `fit` and `students` share."""
+    defaults = StudentConfig()
+    for option in reversed((
+        click.argument("good_dir", type=FOLDER),
+        click.option("--name", help="Product name in the bundle and on the wire.  [default: the folder's name]"),
+        click.option("--patch-sizes", type=IntegerList(), default="17,33,65", show_default=True),
+        click.option("--students", default=defaults.students, show_default=True, help="Students per patch size (M)."),
+        click.option("--steps", default=defaults.steps, show_default=True, help="Training steps."),
+        click.option("--batch", default=defaults.batch, show_default=True, help="Images a step."),
+        click.option("--seed", default=defaults.seed, show_default=True, help="Of the splits and of the training."),
+        click.option("--input-size", nargs=2, type=int, default=(256, 256), show_default=True,
+                     help="Network input: height and width."),
+        click.option("--roi", type=Polygon(), default=(), help="Only inspect inside this polygon."),
+        click.option("--mm-per-px", type=float, help="Millimetres per pixel of the good images."),
+        click.option("--min-area-px", default=9.0, show_default=True, help="Smallest defect drawn, in frame pixels."),
+        click.option("--teachers", type=FOLDER, default=PRETRAINED, help="Other teachers than the shipped ones."),
+    )):
+        command = option(command)
+    return command
+
+
+def calibration_options(command: Command) -> Command:
+    """The flags that `fit` and `calibrate` share."""
+    for option in reversed((
+        click.option("--bundle", type=FILE, required=True, help="The bundle to write."),
+        click.option("--false-reject-rate", type=click.FloatRange(0, 1, min_open=True, max_open=True),
+                     help="Promise at most this share of good parts rejected; refused where the images cannot "
+                     "support it.  [default: the tightest they support]"),
+        click.option("--more-good", type=FOLDER, multiple=True,
+                     help="Folder of further good images, used for the threshold only; may be repeated."),
+    )):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def cli() -> None:
+    """Train on images of good parts, and write the bundle that edge-inspect runs.
+
+    \b
+    Most people need one command:
+      edge-train fit parts/good --bundle part.bundle
+    and, where labelled defects exist:
+      edge-train evaluate --bundle part.bundle --dataset mvtec:screw
+    """
+    configure_logging()
+
+
+@cli.command()
+@student_options
+@calibration_options
+@click.option("--run", type=FOLDER, help="Folder for checkpoints.  [default: BUNDLE.run]")
+def fit(bundle: Path, run: Path | None, false_reject_rate: float | None, more_good: tuple[Path, ...],
+        teachers: Path, **options: Any) -> None:
+    """Train, export, calibrate: images of good parts in, a bundle out.
+
+    GOOD_DIR holds 20 images or more of good parts only, all of one size; 100 or more are better.
+    A killed run goes on where it was when the same command is given again.
+    """
+    run = run or bundle.with_name(bundle.name + ".run")
+    _prepare(run, **options)
+    students_step(run, teachers)
+    export_step(run)
+    click.echo(f"{bundle}: {calibrate_step(run, bundle, false_reject_rate, more_good).calibrations['fp32'].bound}")
+
+
+@cli.command()
+@student_options
+@click.option("--run", type=FOLDER, required=True, help="Folder for checkpoints and weights.")
+def students(run: Path, teachers: Path, **options: Any) -> None:
+    """Step 1 of fit: check the good images, split them, train the students."""
+    _prepare(run, **options)
+    students_step(run, teachers)
+
+
+@cli.command()
+@click.option("--run", type=FOLDER, required=True, help="The run whose students to export.")
+def export(run: Path) -> None:
+    """Step 2 of fit: write one ONNX graph per patch size, checked against torch."""
+    export_step(run)
+
+
+@cli.command()
+@click.option("--run", type=FOLDER, required=True, help="The run whose graphs to calibrate.")
+@calibration_options
+def calibrate(run: Path, bundle: Path, false_reject_rate: float | None, more_good: tuple[Path, ...]) -> None:
+    """Step 3 of fit: score statistics, thresholds and golden sample from unused good images; write the bundle."""
+    click.echo(f"{bundle}: {calibrate_step(run, bundle, false_reject_rate, more_good).calibrations['fp32'].bound}")
+
+
+@cli.command()
+@click.argument("images", type=FOLDER)
+@click.option("--out", type=FOLDER, required=True, help="Folder for the teachers and the checkpoint.")
+@click.option("--patch-sizes", type=IntegerList(), default="17,33,65", show_default=True)
+@click.option("--steps", default=4000, show_default=True)
+@click.option("--batch", default=4, show_default=True, help="Crops a step.")
+@click.option("--learning-rate", default=0.03, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+def teacher(images: Path, out: Path, **options: Any) -> None:
+    """Distil one teacher per patch size from EfficientNet-Lite0 on a folder of natural images.
+
+    The shipped teachers serve any product; train your own only for other patch sizes.
+    """
+    from trainer.teacher import TeacherConfig, train_teachers
+
+    for name, error in train_teachers(images, out, TeacherConfig(**options)).items():
+        click.echo(f"{name}: explained variance {1 - error:.3f} on crops of held-out images")
+
+
+def _prepare(run: Path, good_dir: Path, name: str | None, patch_sizes: tuple[int, ...], students: int, steps: int,
+             batch: int, seed: int, input_size: tuple[int, int], roi: tuple[Any, ...], mm_per_px: float | None,
+             min_area_px: float) -> None:
+    product = Product(name or good_dir.resolve().name, input_size, roi, mm_per_px, min_area_px)
+    prepare_run(good_dir, run, product, StudentConfig(
+        patch_sizes=patch_sizes, students=students, steps=steps, batch=batch, seed=seed))
+
+
+def main() -> None:
+    """Run `edge-train`; an expected error is one line on stderr and exit code 1."""
+    from trainer.evaluate import evaluate_command
+
+    cli.add_command(evaluate_command)
+    try:
+        cli(standalone_mode=True)
+    except EdgeError as error:
+        click.echo(f"edge-train: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

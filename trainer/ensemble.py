@@ -1,0 +1,58 @@
+"""One patch size's teacher and students as one module: image -> (regression error, predictive uncertainty).
+
+This is what is exported, so everything from uint8 pixels to the two maps happens in here and nowhere
+else. The teacher's normalisation (y − μ)/σ is folded into its last layer, so students learn, and the
+graph computes, the very same numbers at no cost.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from trainer.networks import DescriptorNetwork, pad_for, pixels_to_network
+
+
+class Ensemble(nn.Module):
+    """Teacher (normalised, frozen) and M students of one patch size."""
+
+    def __init__(self, teacher: DescriptorNetwork, students: nn.ModuleList) -> None:
+        super().__init__()
+        self.teacher, self.students = teacher, students
+        self.patch_size, self.stride = teacher.patch_size, teacher.stride
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, H, W, 3) uint8 BGR -> two (N, h, w) float32 maps: regression error, predictive uncertainty."""
+        padded = pad_for(self.patch_size, pixels_to_network(image))
+        return error_and_uncertainty(self.teacher(padded), [student(padded) for student in self.students])
+
+
+def error_and_uncertainty(target: Tensor, predictions: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Regression error e and predictive uncertainty v per position (§3.3).
+
+    target: normalised teacher descriptors (N, d, h, w); predictions: M of the same shape.
+    e = ‖mean_i s_i − target‖², v = mean_i ‖s_i − mean‖²: the centred form of mean ‖s_i‖² − ‖mean‖²,
+    which in half precision would be off by 60 % where students agree.
+    """
+    mean = sum(predictions[1:], predictions[0]) / len(predictions)
+    error = (mean - target).square().sum(1)
+    spread = [(prediction - mean).square().sum(1) for prediction in predictions]
+    return error, sum(spread[1:], spread[0]) / len(spread)
+
+
+def normalised_teacher(teacher: DescriptorNetwork, mean: Tensor, deviation: Tensor) -> DescriptorNetwork:
+    """A copy whose descriptors are (y − mean)/deviation, component-wise (§3.2); both (128,)."""
+    folded = copy.deepcopy(teacher)
+    last = folded.layers[-1]
+    assert isinstance(last, nn.Conv2d) and last.bias is not None
+    with torch.no_grad():
+        last.weight.div_(deviation[:, None, None, None])
+        last.bias.sub_(mean).div_(deviation)
+    return folded.eval().requires_grad_(False)
+
+
+def new_students(patch_size: int, count: int) -> nn.ModuleList:
+    """`count` students with the teacher's architecture and their own random start."""
+    return nn.ModuleList(DescriptorNetwork(patch_size) for _ in range(count))

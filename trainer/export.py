@@ -1,0 +1,71 @@
+"""Write each patch size's ensemble as one ONNX graph and prove that it says what torch says.
+
+The exported file is the contract: the CPU engine runs it and TensorRT builds from it, so an export
+whose maps differ from torch's is an error here and never reaches a bundle.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+import torch
+
+from edge.core.bundle import GraphSet
+from edge.core.errors import TrainingError
+from edge.core.manifest import REFERENCE_VARIANT
+from edge.core.types import Image
+from edge.engines.onnxruntime import OUTPUTS, OnnxRuntimeEngine
+from trainer.ensemble import Ensemble
+
+OPSET = 17
+PARITY = 1e-4  # largest difference between torch and ONNX, relative to the map's own scale
+
+
+def export_graphs(ensembles: Mapping[int, Ensemble], sample: Image) -> GraphSet:
+    """ONNX graphs of all patch sizes, checked against torch on `sample` (h, w, 3) uint8 BGR.
+
+    Input `image` (N, H, W, 3) uint8 with free N, H and W; outputs as `OUTPUTS`, (N, h, w) float32.
+    """
+    strides = {p: ensemble.stride for p, ensemble in ensembles.items()}
+    graphs = GraphSet(REFERENCE_VARIANT, {p: _export(e, sample) for p, e in ensembles.items()}, strides, "this export")
+    check_parity(ensembles, graphs, sample)
+    return graphs
+
+
+def _export(ensemble: Ensemble, sample: Image) -> bytes:
+    buffer = io.BytesIO()
+    axes = {0: "batch", 1: "height", 2: "width"}
+    with warnings.catch_warnings():
+        # The TorchScript exporter is announced to go; the new one needs onnxscript and writes opset 18+
+        # with shapes TensorRT 10.3 has to fold again. Reconsider when it is really removed.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            ensemble, (torch.from_numpy(sample[None]),), buffer,
+            input_names=["image"], output_names=list(OUTPUTS), opset_version=OPSET, dynamo=False,
+            dynamic_axes={"image": axes, **{name: axes for name in OUTPUTS}},
+        )
+    graph = onnx.load_model_from_string(buffer.getvalue())
+    onnx.checker.check_model(graph, full_check=True)
+    return graph.SerializeToString()
+
+
+def check_parity(ensembles: Mapping[int, Ensemble], graphs: GraphSet, sample: Image) -> float:
+    """The largest relative difference between torch's and the graph's maps; TrainingError above PARITY."""
+    engine = OnnxRuntimeEngine(graphs)
+    maps = engine.infer(sample)
+    engine.close()
+    worst = 0.0
+    for p, ensemble in ensembles.items():
+        expected = [output[0].numpy() for output in ensemble(torch.from_numpy(sample[None]))]
+        got = [maps[p].regression_error, maps[p].predictive_uncertainty]
+        for a, b in zip(expected, got, strict=True):
+            if a.shape != b.shape:
+                raise TrainingError(f"export p{p}: torch gives a map of {a.shape}, the graph of {b.shape}")
+            worst = max(worst, float(np.abs(a - b).max() / (np.abs(a).max() + 1e-6)))
+    if not worst <= PARITY:
+        raise TrainingError(f"export: maps differ from torch by {worst:.1e} of their range (allowed {PARITY:.0e})")
+    return worst

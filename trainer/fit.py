@@ -1,0 +1,163 @@
+"""Good images → students → graphs → calibrated bundle: the steps, and `fit`, which takes them all.
+
+A run is a folder: `run.json` (what was decided, with the names of the images in each split), the
+students' checkpoint and weights, the graphs. Each step reads what the one before it wrote, so a
+killed `fit` goes on where it was when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import structlog
+import torch
+
+import edge
+from edge.core.bundle import GraphSet, graph_name, save_bundle
+from edge.core.errors import TrainingError
+from edge.core.manifest import REFERENCE_VARIANT, Manifest
+from edge.core.preprocess import Geometry, Point, Size
+from trainer.calibrate import DEFAULT_WEIGHTS, calibrate, split_images
+from trainer.data import list_images
+from trainer.export import export_graphs
+from trainer.good_images import check_good_images, read_at_input_size
+from trainer.students import StudentConfig, load_ensembles, train_students
+from trainer.teacher import PRETRAINED
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What the vision engineer says of the part: goes into the bundle.
+
+    roi: polygon in pixels of the good images. min_area_px: of a drawn defect, in frame pixels.
+    """
+
+    name: str
+    input_size: Size = (256, 256)
+    roi: tuple[Point, ...] = ()
+    mm_per_px: float | None = None
+    min_area_px: float = 9.0
+
+
+def prepare_run(good: Path, run: Path, product: Product, config: StudentConfig) -> dict[str, Any]:
+    """Check the good images, split them and write `run/run.json`; a run of other settings is refused."""
+    paths, frame_size = check_good_images(good)
+    Geometry(frame_size, product.input_size, product.roi, product.mm_per_px)  # says now what is wrong with a ROI
+    splits = split_images(len(paths), config.seed)
+    names = [str(path.relative_to(good)) for path in paths]
+    described = {
+        "good": str(good.resolve()),
+        "frame_size": list(frame_size),
+        "product": asdict(product),
+        "students": asdict(config),
+        "splits": {name: [names[i] for i in indices] for name, indices in asdict(splits).items()},
+    }
+    described = json.loads(json.dumps(described))  # as it will be read back: tuples become lists
+    file = run / "run.json"
+    if file.exists() and json.loads(file.read_text()) != described:
+        raise TrainingError(f"{run}: holds a run of other images or settings; give another --run or delete it")
+    run.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(described, indent=1))
+    log.info("split", **{name: len(chosen) for name, chosen in described["splits"].items()})
+    return described
+
+
+def read_run(run: Path) -> dict[str, Any]:
+    """What `prepare_run` wrote."""
+    file = run / "run.json"
+    if not file.exists():
+        raise TrainingError(f"{run}: no run.json; start with edge-train students GOOD_DIR --run {run}")
+    described: dict[str, Any] = json.loads(file.read_text())
+    return described
+
+
+def students_step(run: Path, teachers: Path = PRETRAINED) -> None:
+    """Train the run's students; resumes from its checkpoint."""
+    described = read_run(run)
+    settings = described["students"]
+    config = StudentConfig(**{**settings, "patch_sizes": tuple(settings["patch_sizes"])})
+    images = read_at_input_size(_paths(described, "train"), geometry_of(described))
+    train_students(images, config, run, teachers)
+
+
+def export_step(run: Path) -> GraphSet:
+    """Export the run's ensembles to `run/p*.onnx`, checked against torch on an unused good image."""
+    described = read_run(run)
+    (sample,) = read_at_input_size(_paths(described, "stats")[:1], geometry_of(described))
+    graphs = export_graphs(load_ensembles(run / "students.safetensors"), sample)
+    for p, graph in graphs.graphs.items():
+        (run / graph_name(p, REFERENCE_VARIANT)).write_bytes(graph)
+    return graphs
+
+
+def calibrate_step(
+    run: Path, bundle: Path, false_reject_rate: float | None = None, more_good: Sequence[Path] = ()
+) -> Manifest:
+    """Calibrate the run's graphs on its unused images, and on `more_good` folders, and write the bundle."""
+    described = read_run(run)
+    geometry = geometry_of(described)
+    graphs = _read_graphs(run, described)
+    extra = [path for folder in more_good for path in list_images(folder)]
+    threshold_images = read_at_input_size([*_paths(described, "threshold"), *extra], geometry)
+    stats_images = read_at_input_size(_paths(described, "stats"), geometry)
+    calibration, golden = calibrate(graphs, geometry, stats_images, threshold_images, false_reject_rate)
+    product = described["product"]
+    manifest = Manifest(
+        product=product["name"],
+        version=1,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        patch_sizes=tuple(graphs.graphs),
+        strides=graphs.strides,
+        students=described["students"]["students"],
+        geometry=geometry,
+        min_area_px=product["min_area_px"],
+        calibrations={graphs.variant: calibration},
+        provenance=_provenance(described, len(extra)),
+    )
+    named = {graph_name(p, graphs.variant): graph for p, graph in graphs.graphs.items()}
+    digest = save_bundle(bundle, manifest, named, golden)
+    log.info("bundle written", bundle=str(bundle), sha256=digest, promise=str(calibration.bound),
+             image_threshold=round(calibration.image_threshold, 3))
+    return manifest
+
+
+def geometry_of(described: dict[str, Any]) -> Geometry:
+    """The run's geometry: frames of the good images' size -> network input."""
+    product = described["product"]
+    height, width = described["frame_size"]
+    input_height, input_width = product["input_size"]
+    roi = tuple((float(x), float(y)) for x, y in product["roi"])
+    return Geometry((height, width), (input_height, input_width), roi, product["mm_per_px"])
+
+
+def _paths(described: dict[str, Any], split: str) -> list[Path]:
+    return [Path(described["good"]) / name for name in described["splits"][split]]
+
+
+def _read_graphs(run: Path, described: dict[str, Any]) -> GraphSet:
+    sizes = described["students"]["patch_sizes"]
+    files = {p: run / graph_name(p, REFERENCE_VARIANT) for p in sizes}
+    if missing := [file.name for file in files.values() if not file.exists()]:
+        raise TrainingError(f"{run}: {', '.join(missing)} missing; run edge-train export --run {run}")
+    from trainer.networks import edge_layers, total_stride
+
+    strides = {p: total_stride(edge_layers(p)) for p in sizes}
+    return GraphSet(REFERENCE_VARIANT, {p: file.read_bytes() for p, file in files.items()}, strides, str(run))
+
+
+def _provenance(described: dict[str, Any], extra: int) -> dict[str, Any]:
+    """What a later reader needs to make this bundle again; names of images, no paths of a workstation."""
+    return {
+        "software": {"edge-inspect": edge.__version__, "torch": torch.__version__},
+        "students": described["students"],
+        "splits": {name: len(names) for name, names in described["splits"].items()},
+        "more_good_images": extra,
+        "term_weights": {term.value: weight for term, weight in DEFAULT_WEIGHTS.items()},
+    }

@@ -1,0 +1,120 @@
+"""One picture of an evaluation: what was missed, what was found, and which good parts came closest to a reject.
+
+A table says how often it fails, only pictures say why; so the worst cases come first and every cell shows the bare
+image beside its overlay. Rejected: matplotlib (a large dependency for sixteen images), and one picture per image
+(nobody opens 160 files).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import cv2
+import numpy as np
+
+from edge.core.overlay import draw_overlay
+from edge.core.types import Defect, Image, Map
+from trainer.metrics import Mask
+
+SIDE_PX, GAP_PX, LINE_PX = 232, 14, 26
+PAIR_PX = 2 * SIDE_PX + 4  # the image, a seam, its overlay
+COLUMNS = 4
+BACKGROUND, PANEL, WRONG = (36, 32, 30), (58, 52, 48), (48, 40, 150)  # BGR
+TEXT, FAINT, GREEN = (240, 240, 240), (185, 180, 175), (70, 230, 70)
+LEGEND = "left: image    right: heat from 0.5x (amber) to 2x (red) of the map threshold; white: reported; green: truth"
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cell:
+    """One image of the sheet. image: (H, W, 3) uint8 BGR; scores: (H, W) float32 on it; mask: (h, w) bool of any
+    size, or None for a good part; defects in image pixels. `wrong` marks a miss or a false reject."""
+
+    image: Image
+    scores: Map
+    mask: Mask | None
+    defects: tuple[Defect, ...]
+    caption: str
+    wrong: bool = False
+
+
+def worst_median_best(ascending: Sequence[Item], count: int = COLUMNS) -> tuple[list[Item], list[Item], list[Item]]:
+    """The first, the middle and the last `count` items, none twice; worst first, best first in the last list."""
+    worst, rest = list(ascending[:count]), list(ascending[count:])
+    best, middle = rest[-count:][::-1], rest[:-count]
+    start = max(0, (len(middle) - count) // 2)
+    return worst, middle[start : start + count], best
+
+
+def draw_sheet(title: str, rows: Sequence[tuple[str, Sequence[Cell]]], map_threshold: float) -> Image:
+    """(H, W, 3) uint8 BGR: the title, then each row's own title over its cells, then the legend.
+
+    Rows without cells are left out. `map_threshold` (> 0) scales the heat, as in `draw_overlay`.
+    """
+    width = COLUMNS * (PAIR_PX + GAP_PX) + GAP_PX
+    strips = [_strip(title, width, TEXT, BACKGROUND, 0.75, 2)]
+    for row_title, cells in rows:
+        if cells:
+            strips += [_strip(row_title, width, TEXT, BACKGROUND, 0.6, 1), _row(cells, width, map_threshold)]
+    strips.append(_strip(LEGEND, width, FAINT, BACKGROUND, 0.5, 1))
+    return np.vstack(strips)
+
+
+def _row(cells: Sequence[Cell], width: int, map_threshold: float) -> Image:
+    row = np.full((SIDE_PX + LINE_PX + GAP_PX, width, 3), BACKGROUND, np.uint8)
+    for column, cell in enumerate(cells[:COLUMNS]):
+        left = GAP_PX + column * (PAIR_PX + GAP_PX)
+        row[: SIDE_PX + LINE_PX, left : left + PAIR_PX] = _draw_cell(cell, map_threshold)
+    return row
+
+
+def _draw_cell(cell: Cell, map_threshold: float) -> Image:
+    """Image and overlay side by side over the caption; drawn at the cell's size, so that lines stay one pixel."""
+    scale = SIDE_PX / max(cell.image.shape[:2])
+    size = (max(1, round(cell.image.shape[1] * scale)), max(1, round(cell.image.shape[0] * scale)))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    image = np.asarray(cv2.resize(cell.image, size, interpolation=method), np.uint8)
+    scores = np.asarray(cv2.resize(cell.scores, size, interpolation=method), np.float32)
+    overlay = draw_overlay(image, scores, map_threshold, [_scaled(defect, scale) for defect in cell.defects])
+    if cell.mask is not None:
+        _draw_truth(overlay, cell.mask)
+    caption = _strip(cell.caption, PAIR_PX, TEXT, WRONG if cell.wrong else PANEL, 0.48, 1)
+    seam = np.full((SIDE_PX, PAIR_PX - 2 * SIDE_PX, 3), BACKGROUND, np.uint8)
+    return np.vstack([np.hstack([_centred(image), seam, _centred(overlay)]), caption])
+
+
+def _draw_truth(overlay: Image, mask: Mask) -> None:
+    """Contours are scaled, not the mask: a region of few pixels must not vanish in a small cell."""
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    scale = np.array([overlay.shape[1] / mask.shape[1], overlay.shape[0] / mask.shape[0]])
+    moved = [np.rint((contour.reshape(-1, 2) + 0.5) * scale - 0.5).astype(np.int32) for contour in contours]
+    cv2.polylines(overlay, moved, True, GREEN, 1)  # no rim: it would bury the heat of a small defect
+
+
+def _scaled(defect: Defect, scale: float) -> Defect:
+    polygon = tuple((round((x + 0.5) * scale - 0.5), round((y + 0.5) * scale - 0.5)) for x, y in defect.polygon_px)
+    return replace(defect, polygon_px=polygon)
+
+
+def _centred(image: Image) -> Image:
+    square = np.full((SIDE_PX, SIDE_PX, 3), PANEL, np.uint8)
+    top, left = (SIDE_PX - image.shape[0]) // 2, (SIDE_PX - image.shape[1]) // 2
+    square[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return square
+
+
+def _strip(
+    text: str, width: int, colour: tuple[int, int, int], ground: tuple[int, int, int], size: float, weight: int
+) -> Image:
+    """One line of text, its middle cut out where it is too long: names differ at their ends."""
+    strip = np.full((LINE_PX if size < 0.6 else LINE_PX + 10, width, 3), ground, np.uint8)
+    text = text.encode("ascii", "replace").decode()  # the only characters OpenCV can draw
+    shown, kept = text, len(text)
+    while kept > 8 and cv2.getTextSize(shown, cv2.FONT_HERSHEY_SIMPLEX, size, weight)[0][0] > width - 2 * GAP_PX:
+        kept -= 1
+        shown = f"{text[: kept // 3]}..{text[-(kept - kept // 3) :]}"
+    baseline = strip.shape[0] - 9
+    cv2.putText(strip, shown, (8, baseline), cv2.FONT_HERSHEY_SIMPLEX, size, colour, weight, cv2.LINE_AA)
+    return strip

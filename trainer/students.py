@@ -1,0 +1,121 @@
+"""Train M students per patch size to predict the teacher on good images (paper §3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from edge.core.errors import TrainingError
+from edge.core.types import Image
+from trainer.ensemble import Ensemble, new_students, normalised_teacher
+from trainer.networks import DescriptorNetwork, pad_for, pixels_to_network
+from trainer.teacher import PRETRAINED, load_teacher
+from trainer.training import optimisers, run_training
+
+
+@dataclass(frozen=True, slots=True)
+class StudentConfig:
+    """What the students' training depends on; saved with the checkpoint and in the manifest."""
+
+    patch_sizes: tuple[int, ...] = (17, 33, 65)
+    students: int = 3
+    steps: int = 2000
+    batch: int = 2
+    learning_rate: float = 0.02
+    seed: int = 0
+
+
+def train_students(
+    images: Sequence[Image], config: StudentConfig, run: Path, teachers: Path = PRETRAINED
+) -> dict[int, Ensemble]:
+    """Train on (h, w, 3) uint8 images of the input size; returns one Ensemble per patch size.
+
+    Writes `run/students.checkpoint` while it works (and resumes from it) and `run/students.safetensors`.
+    Loss (§3.2): 1/(wh) Σ ‖student − (teacher − μ)/σ‖², summed over students and patch sizes.
+    """
+    targets = {p: _normalised(load_teacher(p, teachers), images) for p in config.patch_sizes}
+    torch.manual_seed(config.seed)
+    ensembles = {p: Ensemble(targets[p], new_students(p, config.students)) for p in config.patch_sizes}
+    students = nn.ModuleDict({str(p): ensemble.students for p, ensemble in ensembles.items()})
+    epoch_length = len(images)
+
+    def batch(step: int) -> Tensor:
+        """Images in an order shuffled anew each epoch, the same for the same seed."""
+        places = np.arange(step * config.batch, (step + 1) * config.batch)
+        orders = {e: np.random.default_rng((config.seed, e)).permutation(epoch_length) for e in places // epoch_length}
+        chosen = [images[orders[place // epoch_length][place % epoch_length]] for place in places]
+        return pixels_to_network(torch.from_numpy(np.stack(chosen)))
+
+    def step_loss(step: int) -> tuple[Tensor, dict[str, float]]:
+        image = batch(step)
+        total, figures = torch.zeros(()), {}
+        for p, ensemble in ensembles.items():
+            padded = pad_for(p, image)
+            target = ensemble.teacher(padded)
+            losses = [(student(padded) - target).square().mean() for student in ensemble.students]
+            figures[f"p{p}"] = sum(loss.item() for loss in losses) / len(losses)
+            total = total + sum(losses)
+        return total, figures
+
+    digest = _fingerprint(images)
+    run_training("students", config.steps, {"students": students}, optimisers(students, None, config.learning_rate),
+                 step_loss, run / "students.checkpoint",
+                 {**asdict(config), "patch_sizes": list(config.patch_sizes), "images": digest})
+    save_ensembles(ensembles, run / "students.safetensors")
+    return {p: ensemble.eval().requires_grad_(False) for p, ensemble in ensembles.items()}
+
+
+def _fingerprint(images: Sequence[Image]) -> str:
+    """Tells one set of training images from another, so that a checkpoint never resumes on a foreign one."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for image in images:
+        digest.update(np.ascontiguousarray(image))
+    return digest.hexdigest()
+
+
+@torch.no_grad()
+def _normalised(teacher: DescriptorNetwork, images: Sequence[Image]) -> DescriptorNetwork:
+    """The teacher with its descriptors' mean and deviation over the training images folded in (§3.2)."""
+    count, total, squares = 0, torch.zeros(128, dtype=torch.float64), torch.zeros(128, dtype=torch.float64)
+    for start in range(0, len(images), 8):
+        pixels = pixels_to_network(torch.from_numpy(np.stack(images[start : start + 8])))
+        flat = teacher(pad_for(teacher.patch_size, pixels)).transpose(0, 1).flatten(1).double()
+        count += flat.shape[1]
+        total += flat.sum(1)
+        squares += flat.square().sum(1)
+    mean = total / count
+    deviation = (squares / count - mean.square()).clamp_min(0).sqrt()
+    if not torch.all(deviation > 1e-6):
+        # A descriptor that never varies says nothing: every good image is one flat colour.
+        raise TrainingError("the good images show no texture at all for the teacher; are they all blank?")
+    return normalised_teacher(teacher, mean.float(), deviation.float())
+
+
+def save_ensembles(ensembles: dict[int, Ensemble], path: Path) -> None:
+    """All weights of all patch sizes in one safetensors file."""
+    weights = nn.ModuleDict({f"p{p}": ensemble for p, ensemble in ensembles.items()}).state_dict()
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path)
+
+
+def load_ensembles(path: Path) -> dict[int, Ensemble]:
+    """What `save_ensembles` wrote; the file's own names say which patch sizes and how many students."""
+    if not path.exists():
+        raise TrainingError(f"{path}: no trained students here; run edge-train students first")
+    weights = load_file(path)
+    sizes = sorted({int(name.split(".")[0][1:]) for name in weights})
+    ensembles = {}
+    for p in sizes:
+        own = {name.split(".", 1)[1]: tensor for name, tensor in weights.items() if name.startswith(f"p{p}.")}
+        count = len({name.split(".")[1] for name in own if name.startswith("students.")})
+        ensemble = Ensemble(DescriptorNetwork(p), new_students(p, count))
+        ensemble.load_state_dict(own)
+        ensembles[p] = ensemble.eval().requires_grad_(False)
+    return ensembles

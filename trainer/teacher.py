@@ -1,0 +1,148 @@
+"""Distil a teacher per patch size from a pretrained network on natural images (paper §3.1).
+
+Dense distillation: the decoder D (1×1, 128 -> P's channels) must recover P's features at every grid
+point, `L = L_k + λ_c L_c`. All patch sizes share one pass of P a step. The metric-learning term of
+the paper needs patch triplets and belongs to the `paper` family.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import structlog
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from edge.core.errors import TrainingError
+from trainer.backbones import GRID_STRIDE, EfficientNetLite0Features
+from trainer.data import NaturalCrops, list_images, read_image
+from trainer.networks import DESCRIPTOR_DIMENSION, DescriptorNetwork, pad_for, pixels_to_network
+from trainer.training import optimisers, run_training
+
+log = structlog.get_logger()
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+EVALUATION_IMAGES = 50  # the last images of the folder, never trained on
+NORMALISATION_CROPS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherConfig:
+    """What a teacher's training depends on; saved with its checkpoint and its model card."""
+
+    patch_sizes: tuple[int, ...] = (17, 33, 65)
+    steps: int = 5000
+    batch: int = 4
+    crop: int = 256
+    learning_rate: float = 0.05
+    compactness_weight: float = 0.05
+    seed: int = 0
+
+
+def compactness_loss(descriptors: Tensor) -> Tensor:
+    """Squared correlation between different descriptor dimensions over the minibatch (§3.1, L_c).
+
+    `descriptors`: (N, d, h, w); returns a scalar in 0..1: the mean of c_ij² over i ≠ j. The paper
+    prints a signed sum, which has no lower bound worth reaching; see `compactness_as_printed`.
+    """
+    correlation = _correlation(descriptors)
+    d = correlation.shape[0]
+    return (correlation.square().sum() - correlation.diagonal().square().sum()) / (d * (d - 1))
+
+
+def compactness_as_printed(descriptors: Tensor) -> Tensor:
+    """Σ_{i≠j} c_ij, signed, as printed in the paper; kept for tests, never trained with."""
+    correlation = _correlation(descriptors)
+    return correlation.sum() - correlation.diagonal().sum()
+
+
+def _correlation(descriptors: Tensor) -> Tensor:
+    """(N, d, h, w) -> (d, d) correlation of descriptor dimensions over all positions."""
+    flat = descriptors.transpose(0, 1).flatten(1)
+    flat = flat - flat.mean(1, keepdim=True)
+    flat = flat / (flat.norm(dim=1, keepdim=True) + 1e-6)
+    return flat @ flat.T
+
+
+def distillation_loss(decoded: Tensor, features: Tensor) -> Tensor:
+    """Mean squared error to P's normalised features (§3.1, L_k); 1 - explained variance."""
+    return (decoded - features).square().mean()
+
+
+def train_teachers(images_folder: Path, out: Path, config: TeacherConfig) -> dict[str, float]:
+    """Train one teacher per patch size, write `out/p{p}.safetensors`; return remaining errors.
+
+    The figures are measured on crops of held-out images: {"p17": 1 - explained variance, …}.
+    """
+    paths = list_images(images_folder)
+    if len(paths) < 4 * EVALUATION_IMAGES:
+        raise TrainingError(f"{images_folder}: {len(paths)} images; a teacher wants {4 * EVALUATION_IMAGES} at least")
+    log.info("reading natural images", folder=str(images_folder), images=len(paths))
+    images = [read_image(path) for path in paths]
+    crops = NaturalCrops(images[:-EVALUATION_IMAGES], config.crop)
+    held_out = NaturalCrops(images[-EVALUATION_IMAGES:], config.crop)
+    backbone = EfficientNetLite0Features()
+    backbone.fit_normalisation(pixels_to_network(torch.from_numpy(
+        crops.batch((config.seed, 1 << 30), NORMALISATION_CROPS))))
+
+    torch.manual_seed(config.seed)
+    teachers = nn.ModuleDict({str(p): DescriptorNetwork(p) for p in config.patch_sizes})
+    decoders = nn.ModuleDict({str(p): nn.Conv2d(DESCRIPTOR_DIMENSION, backbone.channels, 1)
+                              for p in config.patch_sizes})
+
+    def errors(image: Tensor, compact: bool) -> tuple[Tensor, dict[str, float]]:
+        features = backbone(image)
+        total, figures = torch.zeros(()), {}
+        for p in config.patch_sizes:
+            descriptors = teachers[str(p)](pad_for(p, image))
+            step = teachers[str(p)].stride // GRID_STRIDE
+            error = distillation_loss(decoders[str(p)](descriptors), features[:, :, ::step, ::step])
+            figures[f"p{p}"] = error.item()
+            total = total + error
+            if compact:
+                total = total + config.compactness_weight * compactness_loss(descriptors)
+        return total, figures
+
+    def step_loss(step: int) -> tuple[Tensor, dict[str, float]]:
+        batch = crops.batch((config.seed, step), config.batch)
+        return errors(pixels_to_network(torch.from_numpy(batch)), compact=True)
+
+    run_training("teachers", config.steps, {"teachers": teachers, "decoders": decoders},
+                 optimisers(teachers, decoders, config.learning_rate), step_loss,
+                 out / "teachers.checkpoint", {**asdict(config), "patch_sizes": list(config.patch_sizes)})
+
+    with torch.no_grad():
+        evaluation = pixels_to_network(torch.from_numpy(held_out.batch((config.seed, 1 << 31), 64)))
+        batches = [errors(batch, compact=False)[1] for batch in evaluation.split(8)]
+    remaining = {key: sum(b[key] for b in batches) / len(batches) for key in batches[0]}
+    for p in config.patch_sizes:
+        save_teacher(teachers[str(p)], out / f"p{p}.safetensors", config, remaining[f"p{p}"])
+    return remaining
+
+
+def save_teacher(teacher: nn.Module, path: Path, config: TeacherConfig, remaining_error: float) -> None:
+    """Write the weights with what they came from as metadata."""
+    save_file({k: v.contiguous() for k, v in teacher.state_dict().items()}, path, metadata={
+        "family": "edge",
+        "steps": str(config.steps),
+        "batch": str(config.batch),
+        "seed": str(config.seed),
+        "backbone": EfficientNetLite0Features.name,
+        "remaining_error": f"{remaining_error:.4f}",
+    })
+
+
+def load_teacher(patch_size: int, folder: Path = PRETRAINED) -> DescriptorNetwork:
+    """The frozen teacher for a patch size; TrainingError says which sizes there are."""
+    path = folder / f"p{patch_size}.safetensors"
+    if not path.exists():
+        have = ", ".join(sorted(p.stem[1:] for p in folder.glob("p*.safetensors"))) or "none"
+        raise TrainingError(
+            f"{path}: no teacher for patch size {patch_size} (there are: {have}); "
+            f"train it with: edge-train teacher IMAGES --patch-sizes {patch_size}"
+        )
+    teacher = DescriptorNetwork(patch_size)
+    teacher.load_state_dict(load_file(path))
+    return teacher.eval().requires_grad_(False)
