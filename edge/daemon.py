@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import structlog
 
-from edge.core.errors import EdgeError, EngineError, SettingsError, SinkError, SourceEnded, SourceLost
+from edge.core.errors import EdgeError, EngineError, SettingsError, SourceEnded, SourceLost
 from edge.core.types import Gap, Inspection, Reason
 from edge.gate import AlertGate, meet_deadline
 from edge.health import Health
@@ -84,29 +85,28 @@ def serve(settings: Settings) -> int:
     except EdgeError as error:
         log.error("cannot start", error=str(error))
         return BAD_CONFIGURATION
+    except Exception:  # the daemon's top level, one of the project's two: an exit code a supervisor acts on
+        log.exception("unexpected failure")
+        return RUNTIME_FAILURE
 
 
 def run(station: Station, settings: Settings, stop: threading.Event) -> int:
     """Startup's end, the loop, and shutdown; whatever happens, DEATH says why."""
     log.info("ready", **station.description)
-    reason, code = "failed", RUNTIME_FAILURE
+    reason, code = "failed unexpectedly", RUNTIME_FAILURE
     station.delivery.start()
     try:
-        if settings.wait_for_subscriber_s:
-            station.publisher.subscribed.wait(settings.wait_for_subscriber_s)
+        _await_subscriber(station, settings.wait_for_subscriber_s, stop)
         station.health.ready(f"inspecting {station.source.uri}")
         reason = inspect_loop(station.source, station.inspector, station.gate, station.delivery, station.health,
                               stop, settings.deadline_ms)
         code = STOPPED
     except SourceLost as error:
-        reason, code = f"source lost: {error}", CAMERA_LOST
-    except SettingsError as error:  # a camera of another size than the bundle was commissioned for
-        reason, code = f"configuration: {error}", BAD_CONFIGURATION
-    except (EngineError, SinkError) as error:
-        reason = f"failed: {error}"
-    except Exception as error:  # the daemon's top level, one of the project's two: log, say DEATH, exit 70
-        log.exception("unexpected failure")
-        reason = f"failed: {type(error).__name__}: {error}"
+        reason, code = str(error), CAMERA_LOST
+    except SettingsError as error:  # a camera of another size than the bundle was made for
+        reason, code = str(error), BAD_CONFIGURATION
+    except EdgeError as error:
+        reason = str(error)
     finally:
         station.health.stopping()
         station.delivery.close(reason=reason)
@@ -114,10 +114,18 @@ def run(station: Station, settings: Settings, stop: threading.Event) -> int:
     return code
 
 
+def _await_subscriber(station: Station, seconds: float, stop: threading.Event) -> None:
+    """Hold the first part until somebody listens: for folders and demos, whose parts do not come again."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and not stop.is_set() and not station.publisher.subscribed.wait(0.1):
+        pass
+
+
 def _log_end(station: Station, reason: str, code: int) -> None:
     snapshot, health = station.health.snapshot(), station.health
-    log.log(
-        20 if code == STOPPED else 40, "stopped", reason=reason, exit_code=code, captured=snapshot.captured,
+    say = log.info if code == STOPPED else log.error
+    say(
+        "stopped", reason=reason, exit_code=code, captured=snapshot.captured,
         inspected=snapshot.inspected, good=health.good, defective=health.defective, undecided=snapshot.undecided,
         skipped=snapshot.skipped, overflowed=station.delivery.overflowed, sink_failures=station.delivery.sink_failures,
     )

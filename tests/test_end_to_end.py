@@ -141,7 +141,7 @@ def test_evaluate_reports_on_the_exported_bundle(bundle_file: Path, tmp_path: Pa
     report = json.loads(run.stdout)
     assert json.loads((out / "report.json").read_text()) == report
     assert (out / "sheet.png").exists()
-    assert {image["verdict"] for image in report["images"] if image["type"] == "spot"} == {Verdict.DEFECTIVE.value}
+    assert {image["verdict"] for image in report["images"] if image["defect_type"] == "spot"} == {Verdict.DEFECTIVE.value}
 
 
 @pytest.mark.parametrize(("spoil", "says"), [

@@ -1,4 +1,4 @@
-"""Images on disk -> arrays: lists, checks by name, and the crops teachers learn from."""
+"""Natural images for teachers: random crops, the same for the same seed."""
 
 from __future__ import annotations
 
@@ -7,35 +7,21 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+
+from edge.core import images
 from edge.core.errors import TrainingError
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-Image = NDArray[np.uint8]
+from edge.core.types import Image
 
 
 def list_images(folder: Path) -> list[Path]:
-    """All image files below `folder`, sorted; TrainingError where there is none."""
+    """All image files below `folder`, in natural order; TrainingError where there is none."""
     if not folder.is_dir():
         raise TrainingError(f"{folder}: no such folder; give the folder that holds the images")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    paths = images.list_images(folder)
     if not paths:
-        raise TrainingError(f"{folder}: no images in it ({', '.join(IMAGE_SUFFIXES)}); is it the right folder?")
+        raise TrainingError(f"{folder}: no images in it ({', '.join(images.IMAGE_SUFFIXES)}); is it the right folder?")
     return paths
-
-
-def read_image(path: Path) -> Image:
-    """(H, W, 3) uint8 BGR, grey repeated; TrainingError names a file that is no 8-bit image."""
-    encoded = np.frombuffer(path.read_bytes(), np.uint8)
-    image = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
-    if image is None:
-        raise TrainingError(f"{path}: not a readable image (damaged or cut short?); remove or replace it")
-    if image.dtype != np.uint8:
-        raise TrainingError(f"{path}: {image.dtype} pixels; convert it to 8 bits a channel")
-    if image.ndim == 2 or image.shape[2] == 1:
-        return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)  # type: ignore[return-value]
-    return np.ascontiguousarray(image[:, :, :3])
 
 
 class NaturalCrops:
@@ -45,8 +31,8 @@ class NaturalCrops:
     time, turned by a multiple of 90° and grey with probability 0.25 (factories see much grey).
     """
 
-    def __init__(self, images: Sequence[Image], size: int, grey_probability: float = 0.25) -> None:
-        self.images, self.size, self.grey_probability = images, size, grey_probability
+    def __init__(self, natural: Sequence[Image], size: int, grey_probability: float = 0.25) -> None:
+        self.images, self.size, self.grey_probability = natural, size, grey_probability
 
     def batch(self, seed: Sequence[int], count: int) -> Image:
         """(count, size, size, 3) uint8 BGR, the same for the same seed."""

@@ -17,9 +17,10 @@ import numpy as np
 import structlog
 
 from edge.core.errors import TrainingError
+from edge.core.images import read_image
 from edge.core.preprocess import Geometry, Size
 from edge.core.types import Image
-from trainer.data import list_images, read_image
+from trainer.data import list_images
 
 log = structlog.get_logger()
 

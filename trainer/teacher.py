@@ -16,8 +16,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from edge.core.errors import TrainingError
+from edge.core.images import read_image
 from trainer.backbones import GRID_STRIDE, EfficientNetLite0Features
-from trainer.data import NaturalCrops, list_images, read_image
+from trainer.data import NaturalCrops, list_images
 from trainer.networks import DESCRIPTOR_DIMENSION, DescriptorNetwork, pad_for, pixels_to_network
 from trainer.training import optimisers, run_training
 

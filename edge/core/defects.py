@@ -7,7 +7,7 @@ no use to a person at the line.
 
 from __future__ import annotations
 
-import cv2
+from edge.core.opencv import cv2
 import numpy as np
 from numpy.typing import NDArray
 

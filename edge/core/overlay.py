@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
+from edge.core.opencv import cv2
 import numpy as np
 from numpy.typing import NDArray
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-import cv2
+from edge.core.opencv import cv2
 import numpy as np
 from numpy.typing import NDArray
 

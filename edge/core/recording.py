@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from edge.core import records
 from edge.core.facts import HealthSnapshot, Origin, Stamp
 from edge.core.records import ResultEvaluation, ResultState, StationState
-from edge.core.soundness import UNDECIDED_SEVERITY, problem_with, severity_of
+from edge.core.soundness import THRESHOLD_SEVERITY, problem_with, severity_of
 from edge.core.types import Alert, Defect, Gap, GapCause, Inspection, Reason, Verdict
 
 MAX_DEFECTS = 32
@@ -188,7 +188,7 @@ def _gap(gap: Gap) -> dict[str, Any]:
     missed = _missed(gap)
     return {
         **_undecided(Reason.QUEUE_FULL if gap.cause is GapCause.QUEUE_FULL else Reason.GAP, gap.detail),
-        "severity": UNDECIDED_SEVERITY,
+        "severity": THRESHOLD_SEVERITY,
         "is_simulated": False,
         "is_partial": 0 < len(missed.part_ids) < gap.count,
         "gap": missed,

@@ -333,12 +333,16 @@ def _known(record: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _plain(value: Any, name: str) -> Any:
+    if type(value) in (str, int, bool):
+        return value
+    if isinstance(value, tuple):
+        if set(map(type, value)) == {int}:  # a polygon's points: hundreds of them in one record
+            return list(value)
+        return [_plain(item, name) for item in value]
     if isinstance(value, Enum):
         return value.value
     if is_dataclass(value):
         return dict(_known(value))
-    if isinstance(value, tuple):
-        return [_plain(item, name) for item in value]
     if isinstance(value, np.generic):  # arithmetic on maps leaves NumPy scalars, which json refuses
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from edge.core.types import Inspection, Reason, Timings, Verdict
 
-UNDECIDED_SEVERITY = 500
+THRESHOLD_SEVERITY = 500
 
 
 def problem_with(inspection: Inspection) -> tuple[Reason, str] | None:
@@ -54,11 +54,13 @@ def severity_of(inspection: Inspection) -> int:
     if inspection.verdict is Verdict.GOOD:
         return 1
     if inspection.verdict is Verdict.UNDECIDED:
-        return UNDECIDED_SEVERITY
+        return THRESHOLD_SEVERITY
     score, threshold = inspection.score, inspection.threshold
     if score is None or threshold is None or threshold <= 0 or score <= 0:
         return 1000
-    return min(1000, max(500, round(1000 - 500 * float(threshold) / float(score))))
+    if score <= threshold:
+        return THRESHOLD_SEVERITY  # defective all the same; the formula would overflow far below the threshold
+    return round(1000 - 500 * float(threshold) / float(score))
 
 
 def _numbers(inspection: Inspection) -> list[float]:

@@ -1,27 +1,22 @@
 """`folder:/parts`: every image file below a folder is one part, in natural order, never dropped.
 
-A file that cannot be read is a Gap that names it: a part nobody inspected is not skipped. Pixels are
-decoded as the trainer decodes them (unchanged, so no rotation by EXIF and alpha cut off). Rejected:
-letting OpenCV judge completeness; before version 5 it fills a truncated JPEG with grey and says nothing.
+A file that cannot be read is a Gap that names it: a part nobody inspected is not skipped. Rejected:
+watching the folder for new files (a half-written file looks like a damaged part).
 """
 
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-import numpy as np
 import structlog
 
 from edge.core.errors import SourceEnded, SourceError
-from edge.core.opencv import as_bgr, cv2
-from edge.core.types import Acquisition, Frame, Gap, GapCause, Image
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+from edge.core.images import IMAGE_SUFFIXES, list_images, read_image
+from edge.core.types import Acquisition, Frame, Gap, GapCause
 
 _log = structlog.get_logger(__name__)
 
@@ -64,27 +59,6 @@ class FolderSource:
         self._next_id = len(self._paths)
 
 
-def list_images(folder: Path) -> list[Path]:
-    """Image files below `folder` by suffix, part2 before part10; links to folders are not followed."""
-    found: list[Path] = []
-    for parent, folders, names in os.walk(folder, onerror=_refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(parent, name) for name in names if not name.startswith(".")]
-    images = [path for path in found if path.suffix.lower() in IMAGE_SUFFIXES]
-    if len(images) < len(found):
-        _log.info("folder_other_files", folder=str(folder), ignored=len(found) - len(images))
-    return sorted(images, key=lambda path: ([_natural(part) for part in path.parts], str(path)))
-
-
-def _refuse(error: OSError) -> None:
-    # os.walk would otherwise leave out a subfolder it may not open, and its parts with it.
-    raise SourceError(f"{error.filename}: {error.strerror}; make the folder readable for this user") from error
-
-
-def _natural(name: str) -> list[str | int]:
-    return [int(token) if token.isdecimal() else token for token in re.split(r"(\d+)", name)]
-
-
 def name_parts(paths: Sequence[Path]) -> list[str]:
     """One distinct part id for each relative path, all named by the first rule that tells them apart.
 
@@ -103,32 +77,3 @@ def name_parts(paths: Sequence[Path]) -> list[str]:
 def _printable(name: str) -> str:
     # A file name may hold bytes that are no UTF-8; a part id goes on the wire and must be text.
     return os.fsencode(name).decode("utf-8", "replace")
-
-
-def read_image(path: Path) -> Image:
-    """(H, W, 3) uint8 BGR, contiguous; grey repeated, alpha cut off. SourceError says what is wrong with the file."""
-    try:
-        encoded = path.read_bytes()
-    except OSError as error:
-        raise SourceError(f"{path}: {error.strerror}; was it moved, or may this user not read it?") from error
-    image = None if _is_cut_jpeg(encoded) else _decode(encoded)
-    if image is None:
-        raise SourceError(f"{path}: not a readable image (damaged or cut short?); inspect the part again")
-    return as_bgr(image, str(path))
-
-
-def _decode(encoded: bytes) -> np.ndarray | None:
-    if not encoded:
-        return None
-    try:
-        return cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:  # for example a header that claims more pixels than OpenCV allows
-        return None
-
-
-def _is_cut_jpeg(encoded: bytes) -> bool:
-    """Whether a JPEG lacks its end-of-image marker after its last start-of-scan marker.
-
-    Neither marker can occur inside entropy-coded bytes (ITU-T T.81, B.1.1.5), so their order tells.
-    """
-    return encoded.startswith(b"\xff\xd8") and encoded.rfind(b"\xff\xd9") <= encoded.rfind(b"\xff\xda")

@@ -26,7 +26,7 @@ from edge.sinks.publisher import Publisher
 from edge.sinks.sequence import SequenceCounter
 from tests.edge import samples
 
-WAIT_MS = 5000
+WAIT_MS = 20_000
 A, B = b"a" * 16, b"b" * 16
 DOCUMENT = (Path(edge.__file__).parent / "WIRE.md").read_text(encoding="utf-8")
 

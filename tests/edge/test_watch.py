@@ -30,7 +30,7 @@ from edge.sinks.sequence import SequenceCounter
 from edge.watch import table_line
 from tests.edge import samples
 
-WAIT_S = 10
+WAIT_S = 30
 WHERE = samples.origin()
 
 

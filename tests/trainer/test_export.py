@@ -16,7 +16,7 @@ from edge.core.scoring import fit_stats, fuse
 from edge.core.types import Image, PatchMaps
 from edge.demo.parts import TRAIN_DOMAIN, render_part
 from edge.engines.onnxruntime import OnnxRuntimeEngine
-from trainer.data import list_images, read_image
+from edge.core.images import list_images, read_image
 from trainer.ensemble import Ensemble, new_students
 from trainer.export import OPSET, check_parity, export_graphs
 from trainer.networks import DescriptorNetwork

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge.core.errors import EdgeError, SettingsError
@@ -269,7 +269,9 @@ def test_severity_is_1_for_good_500_at_the_threshold_and_rises_with_the_score() 
     assert severity_of(samples.undecided()) == 500
 
 
+@settings(max_examples=200, deadline=None)
 @given(st.floats(-1e9, 1e9), st.floats(-1e9, 1e9))
+@example(5e-324, 1e9)
 def test_severity_always_stays_in_its_range(score: float, threshold: float) -> None:
     assert 500 <= severity_of(samples.defective(score=score, threshold=threshold)) <= 1000
 

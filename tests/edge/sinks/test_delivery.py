@@ -25,7 +25,7 @@ from edge.sinks.overlays import OverlayWriter
 from edge.sinks.publisher import Publisher
 from tests.edge import samples
 
-WAIT_S = 5.0
+WAIT_S = 20.0
 NEVER_S = 3600.0
 
 

@@ -19,7 +19,7 @@ from edge.sinks.publisher import LINGER_MS, SEND_HIGH_WATER_MARK, AddressInUse, 
 from edge.sinks.sequence import SequenceCounter
 from tests.edge import samples
 
-WAIT_MS = 5000
+WAIT_MS = 20_000
 LOOPBACK = "tcp://127.0.0.1:*"
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from edge.core.errors import SourceError
 from edge.sources.latest import LatestFrameSource, Shot
 
-PATIENCE_S = 5.0  # of a test that waits for a thread; nothing here takes that long unless it is broken
+PATIENCE_S = 30.0  # of a test that waits for a thread; nothing here takes that long unless it is broken
 
 TOO_LATE = 255  # the level of the frame that a wedged driver gives when it returns at last
 

@@ -1,0 +1,126 @@
+"""What an evaluation found: the figures as types, as JSON and as a table for a terminal."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class MapReport:
+    """One map's figures. image_auroc: by the map's maximum, as for the maps of one term alone."""
+
+    name: str
+    pro: float
+    pixel_auroc: float
+    image_auroc: float | None
+    image_auroc_regression_error: float | None
+    image_auroc_predictive_uncertainty: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TypeReport:
+    """One defect type. detected: DEFECTIVE at the calibrated threshold, of all `images` (undecided ones included).
+
+    pro: of the type's regions against all defect-free pixels. image_auroc: by the inspection's score, against good.
+    """
+
+    name: str
+    images: int
+    detected: int
+    undecided: int
+    detection_rate: float
+    pro: float | None
+    image_auroc: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FalseRejects:
+    """Good parts called DEFECTIVE, of the `decided` ones, with the one-sided Clopper-Pearson bound at 95 %."""
+
+    rejected: int
+    decided: int
+    undecided: int
+    rate: float | None
+    upper_bound: float
+
+
+@dataclass(frozen=True, slots=True)
+class ImageReport:
+    name: str
+    defect_type: str
+    score: float | None
+    verdict: str
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What was evaluated, with what: enough to repeat it."""
+
+    bundle_digest: str
+    product: str
+    engine: str
+    dataset: str
+    date: str  # UTC, ISO 8601
+    software: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All figures of one evaluation, JSON-ready; None where a figure has no images to stand on."""
+
+    subject: Subject
+    image_threshold: float
+    map_threshold: float
+    overall: TypeReport
+    maps: tuple[MapReport, ...]  # fused first, then each patch size
+    types: tuple[TypeReport, ...]
+    false_rejects: FalseRejects
+    latency_p50_ms: float
+    latency_p95_ms: float
+    images: tuple[ImageReport, ...]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2, allow_nan=False)
+
+
+def format_table(report: Report) -> str:
+    """The report for a terminal: at most 100 columns, figures of one kind below each other."""
+    about, rejects, everything = report.subject, report.false_rejects, report.overall
+    rate = "none decided" if rejects.rate is None else f"{rejects.rate:.1%}"
+    bound = f"{rejects.upper_bound:.1%} at {CONFIDENCE:.0%} confidence"
+    lines = [
+        f"{about.product}   bundle {about.bundle_digest[:12]}   engine {about.engine}   {about.date}",
+        f"{about.dataset}: {rejects.decided + rejects.undecided} good and {everything.images} defective images",
+        "",
+        f"{'map':<24}{'PRO':>8}{'pixel AUROC':>14}{'image AUROC*':>15}{'error only*':>14}{'uncertainty only*':>20}",
+        *(
+            f"{m.name:<24}{_figure(m.pro):>8}{_figure(m.pixel_auroc):>14}{_figure(m.image_auroc):>15}"
+            f"{_figure(m.image_auroc_regression_error):>14}{_figure(m.image_auroc_predictive_uncertainty):>20}"
+            for m in report.maps
+        ),
+        "* by the map's maximum; below, by the score that decides the verdict",
+        "",
+        f"{'defect type':<24}{'PRO':>8}{'image AUROC':>14}{'detected':>19}{'undecided':>13}",
+        *(
+            f"{_short(t.name, 23):<24}{_figure(t.pro):>8}{_figure(t.image_auroc):>14}"
+            f"{f'{t.detected} of {t.images}':>12}{t.detection_rate:>7.0%}{t.undecided:>13}"
+            for t in (*report.types, everything)
+        ),
+        "",
+        f"false rejects  {rejects.rejected} of {rejects.decided} good parts ({rate}), at most {bound}",
+        f"undecided      {rejects.undecided} good, {everything.undecided} defective; never counted as good",
+        f"latency        p50 {report.latency_p50_ms:.1f} ms, p95 {report.latency_p95_ms:.1f} ms an image",
+    ]
+    return "\n".join(lines)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _short(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 2]}.."
