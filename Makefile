@@ -59,6 +59,10 @@ help: ## list the targets
 demo: .venv/.complete ## inspect a synthetic line with a ready bundle; needs no camera, no torch
 	@.venv/bin/python -m edge.demo.run
 
+.PHONY: bench
+bench: .venv/.complete ## what an inspection costs beyond its graphs, as ratios
+	@.venv/bin/python -m deploy.bench
+
 .PHONY: setup
 setup: .venv/.complete .venv-test/.complete ## make the environments for the device and for development
 
@@ -82,7 +86,7 @@ lint: .venv-test/.complete ## ruff, mypy, import rules
 clean: ## remove environments, caches and build products (never runs/)
 	rm -rf .venv .venv-test $(DEVICE_VERSIONS:%=.venv-%) build dist *.egg-info
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find edge trainer tests $(wildcard deploy) -name __pycache__ -type d -prune -exec rm -rf {} +
+	find deploy edge trainer tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.complete: $(SETUP_INPUTS)
 	$(call environment,.venv,$(PYTHON),,about 370 MB and half a minute)

@@ -22,35 +22,62 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
-@click.command(context_settings={
-    "auto_envvar_prefix": "EDGE_INSPECT", "help_option_names": ["-h", "--help"], "max_content_width": 110,
-})
+@click.command(
+    context_settings={
+        "auto_envvar_prefix": "EDGE_INSPECT",
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 110,
+    }
+)
 @click.version_option(edge.__version__)
 @click.option("--camera", metavar="N", help="Camera number or device path; short for --source v4l2:N.")
-@click.option("--source", metavar="URI",
-              help="Where frames come from: v4l2:0, v4l2:/dev/v4l/by-id/…, file:clip.mp4, folder:/parts, demo:machined.")
+@click.option(
+    "--source",
+    metavar="URI",
+    help="Where frames come from: v4l2:0, v4l2:/dev/v4l/by-id/…, file:clip.mp4, folder:/parts, demo:machined.",
+)
 @click.option("--bundle", type=FILE, required=True, help="What to inspect for: the bundle that edge-train wrote.")
-@click.option("--publish", default=DEFAULT_PUBLISH, show_default=True, metavar="ENDPOINT",
-              help="Live ZeroMQ socket; loopback only.")
-@click.option("--acquisition", type=click.Choice([a.value for a in Acquisition]),
-              help="triggered: each frame is a part with its own result. free: frames are a stream, only alerts are "
-              "sent.  [default: triggered for folder: and demo:, else free]")
-@click.option("--gate", metavar="K/N", help="In a stream, alert when K of the last N frames are defective.  [default: 2/3]")
-@click.option("--hold-off-s", default=1.0, show_default=True, help="In a stream, seconds until the same alert may repeat.")
+@click.option(
+    "--publish",
+    default=DEFAULT_PUBLISH,
+    show_default=True,
+    metavar="ENDPOINT",
+    help="Live ZeroMQ socket; loopback only.",
+)
+@click.option(
+    "--acquisition",
+    type=click.Choice([a.value for a in Acquisition]),
+    help="triggered: each frame is a part with its own result. free: frames are a stream, only alerts are "
+    "sent.  [default: triggered for folder: and demo:, else free]",
+)
+@click.option(
+    "--gate", metavar="K/N", help="In a stream, alert when K of the last N frames are defective.  [default: 2/3]"
+)
+@click.option(
+    "--hold-off-s", default=1.0, show_default=True, help="In a stream, seconds until the same alert may repeat."
+)
 @click.option("--deadline-ms", type=float, help="A part decided later than this after capture is never OK.")
 @click.option("--engine", type=click.Choice(ENGINE_NAMES), default="auto", show_default=True)
 @click.option("--threads", default=0, show_default=True, help="Threads of the CPU engine; 0 means one a core.")
-@click.option("--source-lost-s", default=30.0, show_default=True, help="Give up on a silent camera after so long (exit 75).")
+@click.option(
+    "--source-lost-s", default=30.0, show_default=True, help="Give up on a silent camera after so long (exit 75)."
+)
 @click.option("--overlays", type=FOLDER, help="Write a picture of each rejected part here; the newest 200 are kept.")
-@click.option("--wait-for-subscriber-s", default=0.0, show_default=True,
-              help="Hold the first part until somebody subscribes, for so long at most; for folders and demos.")
+@click.option(
+    "--wait-for-subscriber-s",
+    default=0.0,
+    show_default=True,
+    help="Hold the first part until somebody subscribes, for so long at most; for folders and demos.",
+)
 @click.option("--site", default="site", show_default=True, help="First part of every topic.")
 @click.option("--line", default="line", show_default=True, help="Second part of every topic.")
 @click.option("--station", default="station", show_default=True, help="Third part of every topic.")
 @click.option("--device-id", default="device", show_default=True)
 @click.option("--camera-id", default="camera", show_default=True)
 @click.option("--check", "only_check", is_flag=True, help="Open everything, inspect one frame, report, and exit.")
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True)
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
 def command(only_check: bool, log_level: str, **flags: Any) -> None:
     """Inspect parts from a camera, a file or a folder, and publish every verdict over ZeroMQ.
 
@@ -80,7 +107,9 @@ def command(only_check: bool, log_level: str, **flags: Any) -> None:
 
 def _settings(flags: dict[str, Any]) -> Settings:
     if (flags["camera"] is None) == (flags["source"] is None):
-        raise click.UsageError("give exactly one of --camera and --source, such as --camera 0 or --source folder:/parts")
+        raise click.UsageError(
+            "give exactly one of --camera and --source, such as --camera 0 or --source folder:/parts"
+        )
     return Settings(
         source=flags["source"] or f"v4l2:{flags['camera']}",
         bundle=flags["bundle"],

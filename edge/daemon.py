@@ -98,8 +98,15 @@ def run(station: Station, settings: Settings, stop: threading.Event) -> int:
     try:
         _await_subscriber(station, settings.wait_for_subscriber_s, stop)
         station.health.ready(f"inspecting {station.source.uri}")
-        reason = inspect_loop(station.source, station.inspector, station.gate, station.delivery, station.health,
-                              stop, settings.deadline_ms)
+        reason = inspect_loop(
+            station.source,
+            station.inspector,
+            station.gate,
+            station.delivery,
+            station.health,
+            stop,
+            settings.deadline_ms,
+        )
         code = STOPPED
     except SourceLost as error:
         reason, code = str(error), CAMERA_LOST
@@ -125,9 +132,17 @@ def _log_end(station: Station, reason: str, code: int) -> None:
     snapshot, health = station.health.snapshot(), station.health
     say = log.info if code == STOPPED else log.error
     say(
-        "stopped", reason=reason, exit_code=code, captured=snapshot.captured,
-        inspected=snapshot.inspected, good=health.good, defective=health.defective, undecided=snapshot.undecided,
-        skipped=snapshot.skipped, overflowed=station.delivery.overflowed, sink_failures=station.delivery.sink_failures,
+        "stopped",
+        reason=reason,
+        exit_code=code,
+        captured=snapshot.captured,
+        inspected=snapshot.inspected,
+        good=health.good,
+        defective=health.defective,
+        undecided=snapshot.undecided,
+        skipped=snapshot.skipped,
+        overflowed=station.delivery.overflowed,
+        sink_failures=station.delivery.sink_failures,
     )
 
 

@@ -36,7 +36,8 @@ def check(settings: Settings) -> bool:
 def _steps(settings: Settings, stack: ExitStack) -> Iterator[str]:
     inspector, drift = open_inspector(settings, stack)
     about = describe(settings, inspector, drift)
-    yield f"bundle {about['bundle']}: {about['product']}, patch sizes {about['patch_sizes']}, sha256 {about['sha256'][:12]}"
+    sizes = ", ".join(str(size) for size in about["patch_sizes"])
+    yield f"bundle {about['bundle']}: {about['product']}, patch sizes {sizes}, sha256 {about['sha256'][:12]}"
     yield f"engine {about['engine']}: golden sample within {drift:.1e} deviations"
     yield f"threshold {about['image_threshold']}: {about['promise']}"
     publisher = Publisher(settings.publish)
@@ -51,8 +52,10 @@ def _steps(settings: Settings, stack: ExitStack) -> Iterator[str]:
     if inspection.verdict is Verdict.UNDECIDED:
         raise SourceError(f"{source.uri}: its first frame could not be decided: {inspection.detail}")
     height, width = frame.image.shape[:2]
-    yield (f"first frame {width}×{height}: {inspection.verdict.value}, score {inspection.score:.2f}, "
-           f"{inspection.timings.total_ms:.1f} ms")
+    yield (
+        f"first frame {width}×{height}: {inspection.verdict.value}, score {inspection.score:.2f}, "
+        f"{inspection.timings.total_ms:.1f} ms"
+    )
 
 
 def _first_frame(source: Source) -> Frame:

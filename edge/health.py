@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from collections import deque
+from contextlib import suppress
 
 from edge.core.facts import HealthSnapshot
 from edge.core.types import Frame, Gap, Inspection, Verdict
@@ -67,6 +68,10 @@ class Health:
         self.state = "stopping"
         self._systemd.notify("STOPPING=1")
 
+    def close(self) -> None:
+        """Close the socket to systemd."""
+        self._systemd.close()
+
     def snapshot(self) -> HealthSnapshot:
         """The heartbeat's counts; captured = inspected + skipped + undecided + in flight."""
         inspected, undecided, skipped = self.inspected, self.undecided, self.skipped
@@ -104,7 +109,11 @@ class SystemdNotifier:
         """Send one or more NAME=value lines; a full or vanished socket must not stop inspection."""
         if self._socket is None:
             return
-        try:
+        with suppress(OSError):  # systemd restarts or its queue is full; the next feed comes with the next frame
             self._socket.send(state.encode(), socket.MSG_DONTWAIT)
-        except OSError:
-            pass  # systemd restarts or its queue is full; the next feed comes with the next frame
+
+    def close(self) -> None:
+        """Close the socket; `notify` then does nothing."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None

@@ -7,6 +7,7 @@ never good.
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import replace
 
@@ -77,11 +78,18 @@ class Inspector:
         return replace(self._blank(frame, Verdict.UNDECIDED, clock), reason=reason, detail=detail)
 
     def _blank(self, frame: Frame, verdict: Verdict, clock: list[int]) -> Inspection:
-        stages = [(after - before) / 1e6 for before, after in zip(clock, clock[1:], strict=False)]
+        stages = [(after - before) / 1e6 for before, after in itertools.pairwise(clock)]
         return Inspection(
-            frame_id=frame.id, captured_ns=frame.captured_ns, captured_at=frame.captured_at, verdict=verdict,
-            part_id=frame.part_id, trigger_id=frame.trigger_id, is_simulated=frame.is_simulated,
-            threshold=self.image_threshold, timings=Timings(*stages), frame_size=_size(frame),
+            frame_id=frame.id,
+            captured_ns=frame.captured_ns,
+            captured_at=frame.captured_at,
+            verdict=verdict,
+            part_id=frame.part_id,
+            trigger_id=frame.trigger_id,
+            is_simulated=frame.is_simulated,
+            threshold=self.image_threshold,
+            timings=Timings(*stages),
+            frame_size=_size(frame),
         )
 
 

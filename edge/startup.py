@@ -59,13 +59,18 @@ def open_station(settings: Settings) -> Iterator[Station]:
         rule = settings.gate_for(acquisition)
         publisher = Publisher(settings.publish)
         health = Health()
+        stack.callback(health.close)
         delivery = Delivery(
-            _origin(settings, inspector, source, acquisition), publisher, _sinks(settings, inspector),
+            _origin(settings, inspector, source, acquisition),
+            publisher,
+            _sinks(settings, inspector),
             health_snapshot=health.snapshot,
         )
         stack.callback(delivery.close)
         description = describe(settings, inspector, drift) | {
-            "source": source.uri, "acquisition": acquisition.value, "publish": publisher.endpoint,
+            "source": source.uri,
+            "acquisition": acquisition.value,
+            "publish": publisher.endpoint,
             "gate": f"{rule.k}/{rule.n}",
         }
         yield Station(source, inspector, AlertGate(rule), delivery, publisher, health, description)
@@ -87,8 +92,10 @@ def check_golden(bundle: Bundle, engine: Engine) -> float:
     stats = bundle.manifest.calibration(bundle.manifest.reference_variant).stats
     got, expected = fuse(engine.infer(bundle.golden.image), stats), fuse(bundle.golden.maps, stats)
     if got.scores.shape != expected.scores.shape:
-        raise EngineError(f"golden sample: the {engine.name} engine gives a map of {got.scores.shape}, "
-                          f"the bundle says {expected.scores.shape}; re-export {bundle.where}")
+        raise EngineError(
+            f"golden sample: the {engine.name} engine gives a map of {got.scores.shape}, "
+            f"the bundle says {expected.scores.shape}; re-export {bundle.where}"
+        )
     drift = float(np.abs(got.scores - expected.scores).max())
     if not drift <= GOLDEN_DRIFT:
         raise EngineError(
@@ -125,7 +132,7 @@ class CommissionedSource:
             height, width = frame.image.shape[:2]
             raise SettingsError(
                 f"{self.uri}: the camera gives {width}×{height} px, the bundle was made for "
-                f"{self._frame_size[1]}×{self._frame_size[0]}; set the camera to that size, or fit a bundle on its images"
+                f"{self._frame_size[1]}×{self._frame_size[0]}; set the camera to that, or fit a bundle on its images"
             )
         return frame
 

@@ -7,7 +7,6 @@ to tell a part with a hole from one without, and honest enough to say how little
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -41,8 +40,9 @@ def a_part(seed: int, defective: bool = False) -> Image:
 
 
 def edge_train(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "trainer.cli", *arguments], capture_output=True, text=True,
-                          timeout=300, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "trainer.cli", *arguments], capture_output=True, text=True, timeout=300, check=False
+    )
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,9 @@ def test_the_bundle_holds_what_the_engineer_said(bundle: Bundle) -> None:
 
 def test_the_inspector_tells_defective_from_good(bundle: Bundle) -> None:
     inspector = Inspector(bundle, open_engine("auto", bundle, 1))
-    scores = {d: [inspector.inspect(Frame(a_part(1000 + i, d), i, 0, NOW))[0].score for i in range(8)] for d in (False, True)}
+    scores = {
+        d: [inspector.inspect(Frame(a_part(1000 + i, d), i, 0, NOW))[0].score for i in range(8)] for d in (False, True)
+    }
     assert min(s for s in scores[True] if s is not None) > max(s for s in scores[False] if s is not None)
 
 
@@ -89,8 +91,18 @@ def test_a_folder_of_parts_becomes_verdicts_and_alerts_on_the_wire(bundle_file: 
         cv2.imwrite(str(tmp_path / f"unit-{i}.png"), a_part(2000 + i, defective=i in (1, 4)))
     endpoint = free_endpoint()
     with Subscription(endpoint) as feed:
-        daemon = start("--source", f"folder:{tmp_path}", "--bundle", str(bundle_file), "--publish", endpoint,
-                       "--wait-for-subscriber-s", "30", "--overlays", str(tmp_path / "overlays"))
+        daemon = start(
+            "--source",
+            f"folder:{tmp_path}",
+            "--bundle",
+            str(bundle_file),
+            "--publish",
+            endpoint,
+            "--wait-for-subscriber-s",
+            "30",
+            "--overlays",
+            str(tmp_path / "overlays"),
+        )
         messages = receive_until(feed, "death")
         code, log = end(daemon)
     assert code == 0, log
@@ -115,8 +127,11 @@ def test_a_finished_fit_given_again_trains_nothing_and_writes_the_same_graphs(
 
 def test_the_single_steps_make_the_same_bundle_as_fit(bundle: Bundle, good_folder: Path, tmp_path: Path) -> None:
     run, out = str(tmp_path / "run"), tmp_path / "steps.bundle"
-    for arguments in (["students", str(good_folder), "--run", run, *FIT], ["export", "--run", run],
-                      ["calibrate", "--run", run, "--bundle", str(out)]):
+    for arguments in (
+        ["students", str(good_folder), "--run", run, *FIT],
+        ["export", "--run", run],
+        ["calibrate", "--run", run, "--bundle", str(out)],
+    ):
         step = edge_train(*arguments)
         assert step.returncode == 0, step.stderr
     again = load_bundle(out)
@@ -135,22 +150,31 @@ def test_evaluate_reports_on_the_exported_bundle(bundle_file: Path, tmp_path: Pa
                 closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
                 cv2.imwrite(str(tmp_path / "set" / "ground_truth" / kind / f"{i:03}_mask.png"), closed)
     out = tmp_path / "report"
-    run = edge_train("evaluate", "--bundle", str(bundle_file), "--dataset", f"mvtec:{tmp_path / 'set'}", "--out", str(out),
-                     "--json")
+    run = edge_train(
+        "evaluate", "--bundle", str(bundle_file), "--dataset", f"mvtec:{tmp_path / 'set'}", "--out", str(out), "--json"
+    )
     assert run.returncode == 0, run.stderr
     report = json.loads(run.stdout)
     assert json.loads((out / "report.json").read_text()) == report
     assert (out / "sheet.png").exists()
-    assert {image["verdict"] for image in report["images"] if image["defect_type"] == "spot"} == {Verdict.DEFECTIVE.value}
+    assert {image["verdict"] for image in report["images"] if image["defect_type"] == "spot"} == {
+        Verdict.DEFECTIVE.value
+    }
 
 
-@pytest.mark.parametrize(("spoil", "says"), [
-    (lambda folder: (folder / "good-03.png").write_bytes(b"no image"), "good-03.png: not a readable image"),
-    (lambda folder: cv2.imwrite(str(folder / "odd.png"), a_part(77)[:50]), "odd.png (96×50)"),
-    (lambda folder: cv2.imwrite(str(folder / "tint.png"), a_part(78) // np.array([1, 2, 3], np.uint8)), "tint.png (colour)"),
-    (lambda folder: [p.unlink() for p in list(folder.glob("good-*.png"))[:10]], "20 good ones are the least"),
-    (lambda folder: [p.unlink() for p in folder.glob("*.png")], "no images in it"),
-])
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda folder: (folder / "good-03.png").write_bytes(b"no image"), "good-03.png: not a readable image"),
+        (lambda folder: cv2.imwrite(str(folder / "odd.png"), a_part(77)[:50]), "odd.png (96×50)"),
+        (
+            lambda folder: cv2.imwrite(str(folder / "tint.png"), a_part(78) // np.array([1, 2, 3], np.uint8)),
+            "tint.png (colour)",
+        ),
+        (lambda folder: [p.unlink() for p in list(folder.glob("good-*.png"))[:10]], "20 good ones are the least"),
+        (lambda folder: [p.unlink() for p in folder.glob("*.png")], "no images in it"),
+    ],
+)
 def test_a_folder_with_something_wrong_is_refused_by_name(spoil: object, says: str, tmp_path: Path) -> None:
     folder = tmp_path / "good"
     folder.mkdir()
@@ -171,7 +195,14 @@ def test_a_whole_data_set_given_as_good_images_is_refused_with_the_folder_that_w
 
 
 def test_a_promise_the_images_cannot_keep_is_refused(good_folder: Path, bundle_file: Path, tmp_path: Path) -> None:
-    run = edge_train("calibrate", "--run", str(bundle_file) + ".run", "--bundle", str(tmp_path / "b.bundle"),
-                     "--false-reject-rate", "0.01")
+    run = edge_train(
+        "calibrate",
+        "--run",
+        str(bundle_file) + ".run",
+        "--bundle",
+        str(tmp_path / "b.bundle"),
+        "--false-reject-rate",
+        "0.01",
+    )
     assert run.returncode == 1 and "299" in run.stderr
-    assert os.path.exists(bundle_file)
+    assert bundle_file.exists()

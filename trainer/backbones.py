@@ -24,6 +24,8 @@ class EfficientNetLite0Features(nn.Module):
     once `fit_normalisation` has run.
     """
 
+    mean: Tensor
+    deviation: Tensor
     channels = 24 + 40 + 112
     name = "efficientnet-lite0"
 

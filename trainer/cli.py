@@ -54,35 +54,56 @@ class Polygon(click.ParamType):
 def student_options(command: Command) -> Command:
     """The flags that `fit` and `students` share."""
     defaults = StudentConfig()
-    for option in reversed((
-        click.argument("good_dir", type=FOLDER),
-        click.option("--name", help="Product name in the bundle and on the wire.  [default: the folder's name]"),
-        click.option("--patch-sizes", type=IntegerList(), default="17,33,65", show_default=True),
-        click.option("--students", default=defaults.students, show_default=True, help="Students per patch size (M)."),
-        click.option("--steps", default=defaults.steps, show_default=True, help="Training steps."),
-        click.option("--batch", default=defaults.batch, show_default=True, help="Images a step."),
-        click.option("--seed", default=defaults.seed, show_default=True, help="Of the splits and of the training."),
-        click.option("--input-size", nargs=2, type=int, default=(256, 256), show_default=True,
-                     help="Network input: height and width."),
-        click.option("--roi", type=Polygon(), default=(), help="Only inspect inside this polygon."),
-        click.option("--mm-per-px", type=float, help="Millimetres per pixel of the good images."),
-        click.option("--min-area-px", default=9.0, show_default=True, help="Smallest defect drawn, in frame pixels."),
-        click.option("--teachers", type=FOLDER, default=PRETRAINED, help="Other teachers than the shipped ones."),
-    )):
+    for option in reversed(
+        (
+            click.argument("good_dir", type=FOLDER),
+            click.option("--name", help="Product name in the bundle and on the wire.  [default: the folder's name]"),
+            click.option("--patch-sizes", type=IntegerList(), default="17,33,65", show_default=True),
+            click.option(
+                "--students", default=defaults.students, show_default=True, help="Students per patch size (M)."
+            ),
+            click.option("--steps", default=defaults.steps, show_default=True, help="Training steps."),
+            click.option("--batch", default=defaults.batch, show_default=True, help="Images a step."),
+            click.option("--seed", default=defaults.seed, show_default=True, help="Of the splits and of the training."),
+            click.option(
+                "--input-size",
+                nargs=2,
+                type=int,
+                default=(256, 256),
+                show_default=True,
+                help="Network input: height and width.",
+            ),
+            click.option("--roi", type=Polygon(), default=(), help="Only inspect inside this polygon."),
+            click.option("--mm-per-px", type=float, help="Millimetres per pixel of the good images."),
+            click.option(
+                "--min-area-px", default=9.0, show_default=True, help="Smallest defect drawn, in frame pixels."
+            ),
+            click.option("--teachers", type=FOLDER, default=PRETRAINED, help="Other teachers than the shipped ones."),
+        )
+    ):
         command = option(command)
     return command
 
 
 def calibration_options(command: Command) -> Command:
     """The flags that `fit` and `calibrate` share."""
-    for option in reversed((
-        click.option("--bundle", type=FILE, required=True, help="The bundle to write."),
-        click.option("--false-reject-rate", type=click.FloatRange(0, 1, min_open=True, max_open=True),
-                     help="Promise at most this share of good parts rejected; refused where the images cannot "
-                     "support it.  [default: the tightest they support]"),
-        click.option("--more-good", type=FOLDER, multiple=True,
-                     help="Folder of further good images, used for the threshold only; may be repeated."),
-    )):
+    for option in reversed(
+        (
+            click.option("--bundle", type=FILE, required=True, help="The bundle to write."),
+            click.option(
+                "--false-reject-rate",
+                type=click.FloatRange(0, 1, min_open=True, max_open=True),
+                help="Promise at most this share of good parts rejected; refused where the images cannot "
+                "support it.  [default: the tightest they support]",
+            ),
+            click.option(
+                "--more-good",
+                type=FOLDER,
+                multiple=True,
+                help="Folder of further good images, used for the threshold only; may be repeated.",
+            ),
+        )
+    ):
         command = option(command)
     return command
 
@@ -104,8 +125,14 @@ def cli() -> None:
 @student_options
 @calibration_options
 @click.option("--run", type=FOLDER, help="Folder for checkpoints.  [default: BUNDLE.run]")
-def fit(bundle: Path, run: Path | None, false_reject_rate: float | None, more_good: tuple[Path, ...],
-        teachers: Path, **options: Any) -> None:
+def fit(
+    bundle: Path,
+    run: Path | None,
+    false_reject_rate: float | None,
+    more_good: tuple[Path, ...],
+    teachers: Path,
+    **options: Any,
+) -> None:
     """Train, export, calibrate: images of good parts in, a bundle out.
 
     GOOD_DIR holds 20 images or more of good parts only, all of one size; 100 or more are better.
@@ -161,12 +188,27 @@ def teacher(images: Path, out: Path, **options: Any) -> None:
         click.echo(f"{name}: explained variance {1 - error:.3f} on crops of held-out images")
 
 
-def _prepare(run: Path, good_dir: Path, name: str | None, patch_sizes: tuple[int, ...], students: int, steps: int,
-             batch: int, seed: int, input_size: tuple[int, int], roi: tuple[Any, ...], mm_per_px: float | None,
-             min_area_px: float) -> None:
+def _prepare(
+    run: Path,
+    good_dir: Path,
+    name: str | None,
+    patch_sizes: tuple[int, ...],
+    students: int,
+    steps: int,
+    batch: int,
+    seed: int,
+    input_size: tuple[int, int],
+    roi: tuple[Any, ...],
+    mm_per_px: float | None,
+    min_area_px: float,
+) -> None:
     product = Product(name or good_dir.resolve().name, input_size, roi, mm_per_px, min_area_px)
-    prepare_run(good_dir, run, product, StudentConfig(
-        patch_sizes=patch_sizes, students=students, steps=steps, batch=batch, seed=seed))
+    prepare_run(
+        good_dir,
+        run,
+        product,
+        StudentConfig(patch_sizes=patch_sizes, students=students, steps=steps, batch=batch, seed=seed),
+    )
 
 
 def main() -> None:

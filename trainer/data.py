@@ -8,7 +8,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-
 from edge.core import images
 from edge.core.errors import TrainingError
 from edge.core.types import Image
@@ -40,7 +39,7 @@ class NaturalCrops:
         return np.stack([self._crop(rng) for _ in range(count)])
 
     def _crop(self, rng: np.random.Generator) -> Image:
-        image = self.images[rng.integers(len(self.images))]
+        image = self.images[int(rng.integers(len(self.images)))]
         height, width = image.shape[:2]
         side = int(rng.integers(min(height, width) // 2, min(height, width) + 1))
         top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)

@@ -44,9 +44,14 @@ def _export(ensemble: Ensemble, sample: Image) -> bytes:
         # with shapes TensorRT 10.3 has to fold again. Reconsider when it is really removed.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            ensemble, (torch.from_numpy(sample[None]),), buffer,
-            input_names=["image"], output_names=list(OUTPUTS), opset_version=OPSET, dynamo=False,
-            dynamic_axes={"image": axes, **{name: axes for name in OUTPUTS}},
+            ensemble,
+            (torch.from_numpy(sample[None]),),
+            buffer,
+            input_names=["image"],
+            output_names=list(OUTPUTS),
+            opset_version=OPSET,
+            dynamo=False,
+            dynamic_axes={"image": axes, **dict.fromkeys(OUTPUTS, axes)},
         )
     graph = onnx.load_model_from_string(buffer.getvalue())
     onnx.checker.check_model(graph, full_check=True)

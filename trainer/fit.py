@@ -123,8 +123,13 @@ def calibrate_step(
     )
     named = {graph_name(p, graphs.variant): graph for p, graph in graphs.graphs.items()}
     digest = save_bundle(bundle, manifest, named, golden)
-    log.info("bundle written", bundle=str(bundle), sha256=digest, promise=str(calibration.bound),
-             image_threshold=round(calibration.image_threshold, 3))
+    log.info(
+        "bundle written",
+        bundle=str(bundle),
+        sha256=digest,
+        promise=str(calibration.bound),
+        image_threshold=round(calibration.image_threshold, 3),
+    )
     return manifest
 
 

@@ -36,7 +36,10 @@ def check_good_images(folder: Path) -> tuple[list[Path], Size]:
     """
     paths = list_images(folder)
     _refuse_structure(folder, paths)
-    sizes, grey, digests, kept = [], [], {}, []
+    sizes: list[Size] = []
+    grey: list[bool] = []
+    digests: dict[str, Path] = {}
+    kept: list[Path] = []
     for path, image in _progress(paths):
         digest = hashlib.sha256(image.tobytes()).hexdigest()
         if digest in digests:
@@ -44,7 +47,7 @@ def check_good_images(folder: Path) -> tuple[list[Path], Size]:
             continue
         digests[digest] = path
         kept.append(path)
-        sizes.append(image.shape[:2])
+        sizes.append((image.shape[0], image.shape[1]))
         grey.append(bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all()))
     _refuse_minority(kept, [f"{w}×{h}" for h, w in sizes], "pixels")
     _refuse_minority(kept, ["grey" if g else "colour" for g in grey], "images")

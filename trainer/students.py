@@ -64,9 +64,15 @@ def train_students(
         return total, figures
 
     digest = _fingerprint(images)
-    run_training("students", config.steps, {"students": students}, optimisers(students, None, config.learning_rate),
-                 step_loss, run / "students.checkpoint",
-                 {**asdict(config), "patch_sizes": list(config.patch_sizes), "images": digest})
+    run_training(
+        "students",
+        config.steps,
+        {"students": students},
+        optimisers(students, None, config.learning_rate),
+        step_loss,
+        run / "students.checkpoint",
+        {**asdict(config), "patch_sizes": list(config.patch_sizes), "images": digest},
+    )
     save_ensembles(ensembles, run / "students.safetensors")
     return {p: ensemble.eval().requires_grad_(False) for p, ensemble in ensembles.items()}
 

@@ -85,13 +85,15 @@ def train_teachers(images_folder: Path, out: Path, config: TeacherConfig) -> dic
     crops = NaturalCrops(images[:-EVALUATION_IMAGES], config.crop)
     held_out = NaturalCrops(images[-EVALUATION_IMAGES:], config.crop)
     backbone = EfficientNetLite0Features()
-    backbone.fit_normalisation(pixels_to_network(torch.from_numpy(
-        crops.batch((config.seed, 1 << 30), NORMALISATION_CROPS))))
+    backbone.fit_normalisation(
+        pixels_to_network(torch.from_numpy(crops.batch((config.seed, 1 << 30), NORMALISATION_CROPS)))
+    )
 
     torch.manual_seed(config.seed)
     teachers = nn.ModuleDict({str(p): DescriptorNetwork(p) for p in config.patch_sizes})
-    decoders = nn.ModuleDict({str(p): nn.Conv2d(DESCRIPTOR_DIMENSION, backbone.channels, 1)
-                              for p in config.patch_sizes})
+    decoders = nn.ModuleDict(
+        {str(p): nn.Conv2d(DESCRIPTOR_DIMENSION, backbone.channels, 1) for p in config.patch_sizes}
+    )
 
     def errors(image: Tensor, compact: bool) -> tuple[Tensor, dict[str, float]]:
         features = backbone(image)
@@ -110,9 +112,15 @@ def train_teachers(images_folder: Path, out: Path, config: TeacherConfig) -> dic
         batch = crops.batch((config.seed, step), config.batch)
         return errors(pixels_to_network(torch.from_numpy(batch)), compact=True)
 
-    run_training("teachers", config.steps, {"teachers": teachers, "decoders": decoders},
-                 optimisers(teachers, decoders, config.learning_rate), step_loss,
-                 out / "teachers.checkpoint", {**asdict(config), "patch_sizes": list(config.patch_sizes)})
+    run_training(
+        "teachers",
+        config.steps,
+        {"teachers": teachers, "decoders": decoders},
+        optimisers(teachers, decoders, config.learning_rate),
+        step_loss,
+        out / "teachers.checkpoint",
+        {**asdict(config), "patch_sizes": list(config.patch_sizes)},
+    )
 
     with torch.no_grad():
         evaluation = pixels_to_network(torch.from_numpy(held_out.batch((config.seed, 1 << 31), 64)))
@@ -125,14 +133,18 @@ def train_teachers(images_folder: Path, out: Path, config: TeacherConfig) -> dic
 
 def save_teacher(teacher: nn.Module, path: Path, config: TeacherConfig, remaining_error: float) -> None:
     """Write the weights with what they came from as metadata."""
-    save_file({k: v.contiguous() for k, v in teacher.state_dict().items()}, path, metadata={
-        "family": "edge",
-        "steps": str(config.steps),
-        "batch": str(config.batch),
-        "seed": str(config.seed),
-        "backbone": EfficientNetLite0Features.name,
-        "remaining_error": f"{remaining_error:.4f}",
-    })
+    save_file(
+        {k: v.contiguous() for k, v in teacher.state_dict().items()},
+        path,
+        metadata={
+            "family": "edge",
+            "steps": str(config.steps),
+            "batch": str(config.batch),
+            "seed": str(config.seed),
+            "backbone": EfficientNetLite0Features.name,
+            "remaining_error": f"{remaining_error:.4f}",
+        },
+    )
 
 
 def load_teacher(patch_size: int, folder: Path = PRETRAINED) -> DescriptorNetwork:

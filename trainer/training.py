@@ -7,7 +7,6 @@ the very same weights as an uninterrupted one. Rejected: Lightning (a house of i
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -36,8 +35,9 @@ class Muon(torch.optim.Optimizer):
     emulate; this one takes convolutions (flattened to out × rest) in float32.
     """
 
-    def __init__(self, parameters: list[nn.Parameter], lr: float, momentum: float = 0.95,
-                 weight_decay: float = 0.01) -> None:
+    def __init__(
+        self, parameters: list[nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.01
+    ) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -107,14 +107,18 @@ def run_training(
     Returns the figures of the last step, each averaged over about the last 50 steps.
     """
     start, figures = _resume(checkpoint, modules, optimizers, configuration)
-    base = [group["lr"] for opt in optimizers for group in opt.param_groups] if start == 0 else (
-        configuration["base_rates"])
+    base = (
+        [group["lr"] for opt in optimizers for group in opt.param_groups]
+        if start == 0
+        else (configuration["base_rates"])
+    )
     configuration["base_rates"] = base
     if start:
         log.info("resumed", run=label, step=start, of=steps, checkpoint=str(checkpoint))
     saved = logged = time.monotonic()
-    with click.progressbar(length=steps, label=label, show_eta=True, file=sys.stderr,
-                           item_show_func=lambda _: _figures_text(figures)) as bar:
+    with click.progressbar(
+        length=steps, label=label, show_eta=True, file=sys.stderr, item_show_func=lambda _: _figures_text(figures)
+    ) as bar:
         bar.update(start)
         for step in range(start, steps):
             groups = [group for opt in optimizers for group in opt.param_groups]
@@ -135,8 +139,7 @@ def run_training(
                 _save(checkpoint, step + 1, modules, optimizers, configuration, figures)
                 saved = time.monotonic()
             if not sys.stderr.isatty() and time.monotonic() - logged > LOG_SECONDS:
-                log.info("training", run=label, step=step + 1, of=steps,
-                         **{k: round(v, 4) for k, v in figures.items()})
+                log.info("training", run=label, step=step + 1, of=steps, **{k: round(v, 4) for k, v in figures.items()})
                 logged = time.monotonic()
     return figures
 
@@ -145,8 +148,14 @@ def _figures_text(figures: dict[str, float]) -> str:
     return " ".join(f"{key} {value:.3f}" for key, value in figures.items())
 
 
-def _save(path: Path, step: int, modules: Mapping[str, nn.Module], optimizers: list[torch.optim.Optimizer],
-          configuration: dict[str, Any], figures: dict[str, float]) -> None:
+def _save(
+    path: Path,
+    step: int,
+    modules: Mapping[str, nn.Module],
+    optimizers: list[torch.optim.Optimizer],
+    configuration: dict[str, Any],
+    figures: dict[str, float],
+) -> None:
     """Write the checkpoint beside `path` and move it there: a kill leaves the old one whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".partial")
@@ -160,11 +169,12 @@ def _save(path: Path, step: int, modules: Mapping[str, nn.Module], optimizers: l
         },
         beside,
     )
-    os.replace(beside, path)
+    beside.replace(path)
 
 
-def _resume(path: Path, modules: Mapping[str, nn.Module], optimizers: list[torch.optim.Optimizer],
-            configuration: dict[str, Any]) -> tuple[int, dict[str, float]]:
+def _resume(
+    path: Path, modules: Mapping[str, nn.Module], optimizers: list[torch.optim.Optimizer], configuration: dict[str, Any]
+) -> tuple[int, dict[str, float]]:
     if not path.exists():
         return 0, {}
     saved = torch.load(path, weights_only=True)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -122,7 +122,7 @@ def save_bundle(path: Path, manifest: Manifest, graphs: Mapping[str, bytes], gol
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + ".partial")
     beside.write_bytes(buffer.getvalue())
-    os.replace(beside, path)
+    beside.replace(path)
     return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 
@@ -146,12 +146,12 @@ def _read_members(raw: bytes, where: str) -> dict[str, bytes]:
 
 
 def _write_golden(golden: GoldenSample) -> bytes:
-    arrays: dict[str, np.ndarray] = {"image": golden.image, "score": np.float64(golden.score)}  # type: ignore[type-arg,dict-item]
+    arrays: dict[str, Any] = {"image": golden.image, "score": golden.score}
     for size, maps in golden.maps.items():
         arrays[f"p{size}.regression_error"] = maps.regression_error
         arrays[f"p{size}.predictive_uncertainty"] = maps.predictive_uncertainty
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
 
 
@@ -162,8 +162,12 @@ def _read_golden(raw: bytes, manifest: Manifest, where: str) -> GoldenSample:
     try:
         with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
             maps = {
-                size: PatchMaps(size, manifest.strides[size], map_of(size, "regression_error"),
-                                map_of(size, "predictive_uncertainty"))
+                size: PatchMaps(
+                    size,
+                    manifest.strides[size],
+                    map_of(size, "regression_error"),
+                    map_of(size, "predictive_uncertainty"),
+                )
                 for size in manifest.patch_sizes
             }
             golden = GoldenSample(np.asarray(arrays["image"], np.uint8), maps, float(arrays["score"]))

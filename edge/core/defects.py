@@ -7,10 +7,10 @@ no use to a person at the line.
 
 from __future__ import annotations
 
-from edge.core.opencv import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.core.opencv import cv2
 from edge.core.preprocess import Geometry
 from edge.core.scoring import driver, peak
 from edge.core.types import AnomalyMap, Defect, Map
@@ -32,9 +32,7 @@ def find_defects(
     if mask is not None:
         above[~mask] = 0
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
-    regions = [
-        label for label in range(1, count) if boxes[label, cv2.CC_STAT_AREA] * sx * sy >= min_area_px
-    ]
+    regions = [label for label in range(1, count) if boxes[label, cv2.CC_STAT_AREA] * sx * sy >= min_area_px]
     if not regions:
         return (_peak_defect(anomaly_map, geometry, scores),)
     defects = [_defect(labels == label, scores, anomaly_map, geometry) for label in regions]
@@ -45,13 +43,13 @@ def _peak_defect(anomaly_map: AnomalyMap, geometry: Geometry, scores: Map) -> De
     mask = geometry.grid_mask(anomaly_map.scores.shape, anomaly_map.stride)
     row, column = peak(anomaly_map.scores, mask)
     region = np.zeros(scores.shape, np.bool_)
-    region[min(row * anomaly_map.stride, scores.shape[0] - 1), min(column * anomaly_map.stride, scores.shape[1] - 1)] = 1
+    region[
+        min(row * anomaly_map.stride, scores.shape[0] - 1), min(column * anomaly_map.stride, scores.shape[1] - 1)
+    ] = 1
     return _defect(region, scores, anomaly_map, geometry)
 
 
-def _defect(
-    region: NDArray[np.bool_], scores: Map, anomaly_map: AnomalyMap, geometry: Geometry
-) -> Defect:
+def _defect(region: NDArray[np.bool_], scores: Map, anomaly_map: AnomalyMap, geometry: Geometry) -> Defect:
     """Measure one region (bool at input resolution) and move it into frame pixels."""
     rows, columns = np.nonzero(region)
     values = scores[rows, columns]
@@ -61,8 +59,12 @@ def _defect(
     column = min(round(columns[worst] / anomaly_map.stride), grid[1] - 1)
     polygon = _to_frame(_outline(region), geometry)
     # A region's extent is its pixel squares, not their centres: half an input pixel on each side.
-    low, high = _to_frame(np.array([[columns.min() - 0.5, rows.min() - 0.5],
-                                    [columns.max() + 0.5, rows.max() + 0.5]]), geometry) + 0.5
+    low, high = (
+        _to_frame(
+            np.array([[columns.min() - 0.5, rows.min() - 0.5], [columns.max() + 0.5, rows.max() + 0.5]]), geometry
+        )
+        + 0.5
+    )
     sx, sy = geometry.scale()
     area = float(len(rows) * sx * sy)
     mm = geometry.mm_per_px

@@ -46,7 +46,9 @@ def read_image(path: Path) -> Image:
         raise SourceError(f"{path}: {error.strerror}; was it moved, or may this user not read it?") from error
     image = None if _is_cut_jpeg(encoded) else _decode(encoded)
     if image is None:
-        raise SourceError(f"{path}: not a readable image (damaged or cut short?); replace it, or take the picture again")
+        raise SourceError(
+            f"{path}: not a readable image (damaged or cut short?); replace it, or take the picture again"
+        )
     return as_bgr(image, str(path))
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edge.core.opencv import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.core.opencv import cv2
 from edge.core.types import Defect, Image, Map
 
 ONSET, SATURATION = 0.5, 2.0  # of the map threshold: where heat begins, and where it grows no stronger

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from edge.core.opencv import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.errors import BundleError
+from edge.core.opencv import cv2
 from edge.core.types import Image, Map
 
 Size = tuple[int, int]  # height, width
@@ -124,7 +124,8 @@ def _grid_mask(geometry: Geometry, shape: Size, stride: int) -> NDArray[np.bool_
     inside = polygon_mask(geometry.roi, geometry.frame_size)
     columns = np.clip(np.rint(fx).astype(int), 0, geometry.frame_size[1] - 1)
     rows = np.clip(np.rint(fy).astype(int), 0, geometry.frame_size[0] - 1)
-    return inside[rows, columns].reshape(shape) > 0
+    kept: NDArray[np.bool_] = inside[rows, columns].reshape(shape) > 0
+    return kept
 
 
 @lru_cache(maxsize=8)
@@ -138,11 +139,9 @@ def polygon_mask(polygon: tuple[Point, ...], size: Size) -> NDArray[np.uint8]:
 def _sample(grid: Map, step: tuple[float, float], start: tuple[float, float] | list[float], size: Size) -> Map:
     """Read `grid` bilinearly at column start_x + step_x·x and row start_y + step_y·y; edges repeat."""
     affine = np.array([[step[0], 0, start[0]], [0, step[1], start[1]]])
-    out = cv2.warpAffine(
-        grid, affine, (size[1], size[0]),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
-    )
-    return out  # type: ignore[return-value]
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    out = cv2.warpAffine(grid, affine, (size[1], size[0]), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(out, np.float32)
 
 
 def refine(grid: Map, factor: int, shape: Size) -> Map:

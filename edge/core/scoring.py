@@ -81,7 +81,7 @@ def fuse(maps: Mapping[int, PatchMaps], stats: ScoreStats) -> AnomalyMap:
             key = DrivenBy(patch_maps.patch_size, term)
             share = normalise(patch_maps.term(term), stats[key]) * np.float32(stats[key].weight)
             contributions[key] = refine(share, patch_maps.stride // finest.stride, shape)
-    scores = np.sum(list(contributions.values()), axis=0, dtype=np.float32)
+    scores: Map = np.stack(list(contributions.values())).sum(axis=0, dtype=np.float32)
     return AnomalyMap(scores=scores, stride=finest.stride, contributions=contributions)
 
 
@@ -99,6 +99,7 @@ def driver(anomaly_map: AnomalyMap, row: int, column: int) -> DrivenBy:
 
 def scale_scores(anomaly_map: AnomalyMap, stats: ScoreStats, row: int, column: int) -> tuple[ScaleScore, ...]:
     """Each patch size's two terms at a grid point, in standard deviations above normal."""
+
     def deviations(key: DrivenBy) -> float:
         weight = stats[key].weight
         return float(anomaly_map.contributions[key][row, column]) / weight if weight else 0.0

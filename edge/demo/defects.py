@@ -115,8 +115,10 @@ def _fine_texture(good: Map, surface: Mask) -> Map:
 
 def _deviation(texture: Map, surface: Mask, mask: Mask) -> float:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    near = (slice(max(0, rows[0] - _NEAR_PX), rows[-1] + _NEAR_PX + 1),
-            slice(max(0, columns[0] - _NEAR_PX), columns[-1] + _NEAR_PX + 1))
+    near = (
+        slice(max(0, rows[0] - _NEAR_PX), rows[-1] + _NEAR_PX + 1),
+        slice(max(0, columns[0] - _NEAR_PX), columns[-1] + _NEAR_PX + 1),
+    )
     return max(0.5, float(texture[near][surface[near]].std()))
 
 

@@ -30,7 +30,12 @@ def write_folder(out: Path, material: str, seed: int, good: int, test: int) -> I
     Raises EdgeError where an image cannot be written. truth.json says complete only once all were written.
     """
     document: dict[str, object] = {
-        "material": material, "seed": seed, "good": good, "test": test, "complete": False, "images": {}
+        "material": material,
+        "seed": seed,
+        "good": good,
+        "test": test,
+        "complete": False,
+        "images": {},
     }
     _write_truth(out, document)
     for index in range(good):

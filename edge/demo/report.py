@@ -56,8 +56,12 @@ class Outcome:
         """For scripts; the truth beside the verdict."""
         defect = self.truth.defect
         return {
-            "part_id": self.part_id, "evaluation": self.evaluation.name, "score": self.score,
-            "threshold": self.threshold, "latency_ms": self.latency_ms, "inspect_ms": self.inspect_ms,
+            "part_id": self.part_id,
+            "evaluation": self.evaluation.name,
+            "score": self.score,
+            "threshold": self.threshold,
+            "latency_ms": self.latency_ms,
+            "inspect_ms": self.inspect_ms,
             "defect": defect and {"kind": defect.kind, "size_px": defect.size_px, "contrast": defect.contrast},
         }
 
@@ -66,8 +70,10 @@ class Outcome:
         defect = self.truth.defect
         truth = "good" if defect is None else f"{defect.kind} {defect.size_px:.0f} px, {defect.contrast:.1f}×"
         mark = click.style("right", fg="green") if self.is_right else click.style("WRONG", fg="red", bold=True)
-        return (f"{number:4}/{of}  {self.part_id}  {self.evaluation.name:13} score {self.score:7.2f} "
-                f"/ {self.threshold:.2f}  {self.latency_ms:6.1f} ms  {mark}  truth: {truth}")
+        return (
+            f"{number:4}/{of}  {self.part_id}  {self.evaluation.name:13} score {self.score:7.2f} "
+            f"/ {self.threshold:.2f}  {self.latency_ms:6.1f} ms  {mark}  truth: {truth}"
+        )
 
 
 def format_report(outcomes: Sequence[Outcome], promise: Bound) -> str:
@@ -94,8 +100,13 @@ def format_report(outcomes: Sequence[Outcome], promise: Bound) -> str:
 
 def detected(outcomes: Sequence[Outcome], small: float, large: float, faint: float, strong: float) -> tuple[int, int]:
     """Rejected and planted among defects of small ≤ size < large pixels and faint ≤ contrast < strong."""
-    band = [o for o in outcomes if o.truth.defect is not None
-            and small <= o.truth.defect.size_px < large and faint <= o.truth.defect.contrast < strong]
+    band = [
+        o
+        for o in outcomes
+        if o.truth.defect is not None
+        and small <= o.truth.defect.size_px < large
+        and faint <= o.truth.defect.contrast < strong
+    ]
     return sum(o.is_rejected for o in band), len(band)
 
 

@@ -31,8 +31,12 @@ TIMEOUT_S = 300.0
 
 @click.command()
 @click.option("--material", type=click.Choice(MATERIALS), default="machined", show_default=True)
-@click.option("--bundle", type=click.Path(path_type=Path, dir_okay=False), default=BUNDLE,
-              help="Another bundle than the shipped one, which knows the machined part.")
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=BUNDLE,
+    help="Another bundle than the shipped one, which knows the machined part.",
+)
 @click.option("--seed", default=0, show_default=True, help="Another seed is another batch of parts.")
 @click.option("--parts", default=200, show_default=True)
 @click.option("--rate", default=0.0, show_default=True, help="Parts a second; 0 as fast as they are inspected.")
@@ -75,8 +79,17 @@ def _outcomes(lines: Iterator[str]) -> Iterator[Outcome]:
 @contextmanager
 def _subscriber(endpoint: str) -> Iterator[Iterator[str]]:
     """`edge-watch --json` as a process; gives its lines."""
-    arguments = [sys.executable, "-m", "edge.watch", endpoint, "--json", "--kinds", "result,death",
-                 "--for", str(TIMEOUT_S)]
+    arguments = [
+        sys.executable,
+        "-m",
+        "edge.watch",
+        endpoint,
+        "--json",
+        "--kinds",
+        "result,death",
+        "--for",
+        str(TIMEOUT_S),
+    ]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
@@ -91,8 +104,21 @@ def _subscriber(endpoint: str) -> Iterator[Iterator[str]]:
 def _daemon(uri: str, bundle: Path, endpoint: str, out: Path) -> Iterator[None]:
     """`edge-inspect` as a process; its log goes to out/daemon.log; its exit code must be 0."""
     out.mkdir(parents=True, exist_ok=True)
-    arguments = [sys.executable, "-m", "edge.cli", "--source", uri, "--bundle", str(bundle), "--publish", endpoint,
-                 "--overlays", str(out / "overlays"), "--wait-for-subscriber-s", "30"]
+    arguments = [
+        sys.executable,
+        "-m",
+        "edge.cli",
+        "--source",
+        uri,
+        "--bundle",
+        str(bundle),
+        "--publish",
+        endpoint,
+        "--overlays",
+        str(out / "overlays"),
+        "--wait-for-subscriber-s",
+        "30",
+    ]
     with (out / "daemon.log").open("w") as log:
         process = subprocess.Popen(arguments, stderr=log)
         try:

@@ -80,8 +80,9 @@ def tinted(luminance: Map, blue: Map | float, green: Map | float, red: Map | flo
 
 def affine(image: Map, matrix: NDArray[np.float64]) -> Map:
     """Move a 256 × 256 layer (≤ 4 channels) by a 2 × 3 matrix; the border is replicated."""
-    return _map(cv2.warpAffine(image, matrix, (SIZE_PX, SIZE_PX), flags=cv2.INTER_LINEAR,
-                               borderMode=cv2.BORDER_REPLICATE))
+    return _map(
+        cv2.warpAffine(image, matrix, (SIZE_PX, SIZE_PX), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    )
 
 
 def upsample(image: Map, size_px: int = SIZE_PX) -> Map:

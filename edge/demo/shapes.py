@@ -144,8 +144,9 @@ def _grid(origin: tuple[float, float]) -> tuple[Map, Map]:
     return cast(Map, axis[None, :] - np.float32(origin[0])), cast(Map, axis[:, None] - np.float32(origin[1]))
 
 
-def _path(at: tuple[float, float], length_px: float, heading: float, bend: float, rng: np.random.Generator,
-          wander: float) -> NDArray[np.float64]:
+def _path(
+    at: tuple[float, float], length_px: float, heading: float, bend: float, rng: np.random.Generator, wander: float
+) -> NDArray[np.float64]:
     """(n, 2) points about a pixel apart, centred on `at`; `bend` radians over all, plus a random walk."""
     steps = max(2, round(length_px))
     turns = heading + bend * np.linspace(-0.5, 0.5, steps) + np.cumsum(rng.normal(0, wander, steps))
@@ -163,8 +164,9 @@ def _stroke(path: NDArray[np.float64], pressure: NDArray[np.float64], thickness:
     return canvas.astype(np.float32) / np.float32(255)
 
 
-def _blob(at: tuple[float, float], size_px: float, rng: np.random.Generator, rough: float,
-          flat: float | None = None) -> Map:
+def _blob(
+    at: tuple[float, float], size_px: float, rng: np.random.Generator, rough: float, flat: float | None = None
+) -> Map:
     """A filled irregular shape, 0–1, of longest extent about `size_px`, at any angle."""
     angles = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     order = np.arange(2, 6)

@@ -24,8 +24,10 @@ def write_sheet(outcomes: Sequence[Outcome], out: Path) -> Path:
     cells = [_pair(outcome, out / "overlays" / f"{outcome.part_id}.jpg") for outcome in chosen]
     blank = np.full_like(cells[0], PAPER) if cells else np.full((CELL, CELL, 3), PAPER, np.uint8)
     columns = COLUMNS // 2
-    rows = [np.hstack([*cells[i : i + columns], *[blank] * (columns - len(cells[i : i + columns]))])
-            for i in range(0, len(cells), columns)] or [blank]
+    rows = [
+        np.hstack([*cells[i : i + columns], *[blank] * (columns - len(cells[i : i + columns]))])
+        for i in range(0, len(cells), columns)
+    ] or [blank]
     path = out / "demo.png"
     out.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), np.vstack(rows))

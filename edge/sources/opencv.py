@@ -14,10 +14,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from edge.core.errors import SourceEnded, SourceError
+from edge.core.images import IMAGE_SUFFIXES
 from edge.core.opencv import as_bgr, cv2
 from edge.core.types import Acquisition, Frame, Gap, GapCause
 from edge.sources.capture import Shot
-from edge.core.images import IMAGE_SUFFIXES
 
 # Whole seconds a V4L2 grab waits for a frame (OpenCV's own default is 10). OpenCV reads it once per
 # process, at the first wait for any V4L2 device: an earlier `import cv2` elsewhere does no harm, an

@@ -41,9 +41,16 @@ def a_bundle(frame_size: tuple[int, int] = SIZE, image_threshold: float = 100.0)
     """One patch size whose score is the engine's error itself; DEFECTIVE above 100, drawn above 50."""
     stats = {DrivenBy(17, term): TermStats(0.0, 1.0, 1.0) for term in Term}
     manifest = Manifest(
-        product="bolt", version=1, created="2026-01-01T00:00:00+00:00", patch_sizes=(17,), strides={17: 4}, students=3,
-        geometry=Geometry(frame_size, SIZE), min_area_px=4.0,
-        calibrations={"fp32": Calibration(stats, image_threshold, 50.0, Bound(0.03, 0.95, 0, 100))}, provenance={},
+        product="bolt",
+        version=1,
+        created="2026-01-01T00:00:00+00:00",
+        patch_sizes=(17,),
+        strides={17: 4},
+        students=3,
+        geometry=Geometry(frame_size, SIZE),
+        min_area_px=4.0,
+        calibrations={"fp32": Calibration(stats, image_threshold, 50.0, Bound(0.03, 0.95, 0, 100))},
+        provenance={},
     )
     image = np.zeros((*SIZE, 3), np.uint8)
     return Bundle(manifest, {}, GoldenSample(image, BrightnessEngine().infer(image), 0.0), "0" * 64, "a test")

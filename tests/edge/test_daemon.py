@@ -29,8 +29,9 @@ def free_endpoint() -> str:
 
 
 def start(*flags: str, **variables: str) -> Daemon:
-    return subprocess.Popen([sys.executable, "-m", "edge.cli", *flags], stderr=subprocess.PIPE, text=True,
-                            env={**os.environ, **variables})
+    return subprocess.Popen(
+        [sys.executable, "-m", "edge.cli", *flags], stderr=subprocess.PIPE, text=True, env={**os.environ, **variables}
+    )
 
 
 def end(daemon: Daemon, timeout_s: float = 60.0) -> tuple[int, str]:
@@ -66,8 +67,18 @@ def test_every_part_of_a_folder_arrives_once_in_order_even_the_damaged_one(
     for i in range(6):
         cv2.imwrite(str(tmp_path / f"part-{i}.png"), render_part("machined", 5, i, defective=i % 2 == 1).image)
     (tmp_path / "part-3.png").write_bytes(b"cut short")
-    daemon = start("--source", f"folder:{tmp_path}", "--bundle", str(BUNDLE), "--publish", endpoint,
-                   "--wait-for-subscriber-s", "30", "--overlays", str(tmp_path / "overlays"))
+    daemon = start(
+        "--source",
+        f"folder:{tmp_path}",
+        "--bundle",
+        str(BUNDLE),
+        "--publish",
+        endpoint,
+        "--wait-for-subscriber-s",
+        "30",
+        "--overlays",
+        str(tmp_path / "overlays"),
+    )
     messages = receive_until(feed, "death")
     code, log = end(daemon)
     assert code == 0, log
@@ -93,8 +104,13 @@ def test_sigterm_ends_cleanly_with_a_death_record(subscription: tuple[str, Subsc
 
 def test_every_option_is_also_a_variable(subscription: tuple[str, Subscription]) -> None:
     endpoint, feed = subscription
-    daemon = start(EDGE_INSPECT_SOURCE="demo:machined?parts=2", EDGE_INSPECT_BUNDLE=str(BUNDLE),
-                   EDGE_INSPECT_PUBLISH=endpoint, EDGE_INSPECT_STATION="st7", EDGE_INSPECT_WAIT_FOR_SUBSCRIBER_S="30")
+    daemon = start(
+        EDGE_INSPECT_SOURCE="demo:machined?parts=2",
+        EDGE_INSPECT_BUNDLE=str(BUNDLE),
+        EDGE_INSPECT_PUBLISH=endpoint,
+        EDGE_INSPECT_STATION="st7",
+        EDGE_INSPECT_WAIT_FOR_SUBSCRIBER_S="30",
+    )
     messages = receive_until(feed, "death")
     assert end(daemon)[0] == 0
     assert {m.body["station"] for m in messages} == {"st7"}
@@ -111,14 +127,17 @@ def test_heartbeats_balance_with_the_frames_captured(subscription: tuple[str, Su
     assert counts[0] == counts[1] > 0
 
 
-@pytest.mark.parametrize(("flags", "code", "says"), [
-    (["--bundle", "none.bundle", "--source", "demo:"], 78, "check --bundle"),
-    (["--bundle", str(BUNDLE), "--source", "folder:/does/not/exist"], 78, "/does/not/exist"),
-    (["--bundle", str(BUNDLE), "--source", "ftp:x"], 78, "--source ftp:x"),
-    (["--bundle", str(BUNDLE), "--source", "demo:", "--gate", "5/3"], 2, "--gate"),
-    (["--bundle", str(BUNDLE)], 2, "exactly one of --camera and --source"),
-    (["--bundle", str(BUNDLE), "--source", "demo:", "--publish", "tcp://0.0.0.0:5556"], 78, "loopback"),
-])
+@pytest.mark.parametrize(
+    ("flags", "code", "says"),
+    [
+        (["--bundle", "none.bundle", "--source", "demo:"], 78, "check --bundle"),
+        (["--bundle", str(BUNDLE), "--source", "folder:/does/not/exist"], 78, "/does/not/exist"),
+        (["--bundle", str(BUNDLE), "--source", "ftp:x"], 78, "--source ftp:x"),
+        (["--bundle", str(BUNDLE), "--source", "demo:", "--gate", "5/3"], 2, "--gate"),
+        (["--bundle", str(BUNDLE)], 2, "exactly one of --camera and --source"),
+        (["--bundle", str(BUNDLE), "--source", "demo:", "--publish", "tcp://0.0.0.0:5556"], 78, "loopback"),
+    ],
+)
 def test_what_is_wrong_is_said_with_the_flag_to_change(flags: list[str], code: int, says: str) -> None:
     got, log = end(start(*flags))
     assert got == code, log
@@ -144,8 +163,23 @@ def test_a_truncated_bundle_is_refused_before_anything_is_published(tmp_path: Pa
 
 def test_check_reports_line_by_line_and_publishes_nothing() -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "edge.cli", "--source", "demo:", "--bundle", str(BUNDLE), "--publish", free_endpoint(),
-         "--check"], capture_output=True, text=True, timeout=60, check=False)
+        [
+            sys.executable,
+            "-m",
+            "edge.cli",
+            "--source",
+            "demo:",
+            "--bundle",
+            str(BUNDLE),
+            "--publish",
+            free_endpoint(),
+            "--check",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert run.returncode == 0, run.stdout + run.stderr
     assert run.stdout.count("ok ") == 6 and "golden sample within" in run.stdout
 
@@ -174,8 +208,16 @@ def test_an_all_black_frame_is_not_good(tmp_path: Path, subscription: tuple[str,
     """A lamp that failed must not pass parts: black is far from anything the students know."""
     endpoint, feed = subscription
     cv2.imwrite(str(tmp_path / "dark.png"), np.zeros((256, 256, 3), np.uint8))
-    daemon = start("--source", f"folder:{tmp_path}", "--bundle", str(BUNDLE), "--publish", endpoint,
-                   "--wait-for-subscriber-s", "30")
+    daemon = start(
+        "--source",
+        f"folder:{tmp_path}",
+        "--bundle",
+        str(BUNDLE),
+        "--publish",
+        endpoint,
+        "--wait-for-subscriber-s",
+        "30",
+    )
     messages = receive_until(feed, "death")
     end(daemon)
     assert [m.body["result_evaluation"] for m in messages if m.kind == "result"] == [2]

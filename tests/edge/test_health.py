@@ -1,6 +1,7 @@
 """What systemd is told, on a real notification socket."""
 
 import socket
+from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -21,8 +22,7 @@ def notified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> socket.socket:
 
 
 def test_systemd_hears_ready_then_a_feed_for_each_verdict_then_stopping(notified: socket.socket) -> None:
-    with notified:
-        health = Health()
+    with notified, closing(Health()) as health:
         health.ready("inspecting folder:/parts")
         frame = a_frame()
         health.took(frame)
@@ -40,8 +40,7 @@ def test_without_systemd_nothing_is_sent_and_nothing_fails(monkeypatch: pytest.M
 
 
 def test_a_full_notification_socket_does_not_stop_inspection(notified: socket.socket) -> None:
-    with notified:
-        health = Health()
+    with notified, closing(Health()) as health:
         for _ in range(5000):
             health.idle()
 

@@ -28,8 +28,13 @@ class CollectingDelivery:
         self.gaps: list[Gap] = []
         self.alerts: list[Alert] = []
 
-    def put_inspection(self, inspection: Inspection, alerts: Sequence[Alert] = (), frame: Frame | None = None,
-                       scores: AnomalyMap | None = None) -> None:
+    def put_inspection(
+        self,
+        inspection: Inspection,
+        alerts: Sequence[Alert] = (),
+        frame: Frame | None = None,
+        scores: AnomalyMap | None = None,
+    ) -> None:
         self.inspections.append(inspection)
         self.alerts.extend(alerts)
 
@@ -38,11 +43,19 @@ class CollectingDelivery:
         self.alerts.extend(alerts)
 
 
-def run(source: ScriptedSource | CommissionedSource, deadline_ms: float | None = None
-        ) -> tuple[str, CollectingDelivery, Health]:
+def run(
+    source: ScriptedSource | CommissionedSource, deadline_ms: float | None = None
+) -> tuple[str, CollectingDelivery, Health]:
     delivery, health = CollectingDelivery(), Health()
-    reason = inspect_loop(source, Inspector(a_bundle(), BrightnessEngine()), AlertGate(GateRule()), delivery,  # type: ignore[arg-type]
-                          health, threading.Event(), deadline_ms)
+    reason = inspect_loop(
+        source,
+        Inspector(a_bundle(), BrightnessEngine()),
+        AlertGate(GateRule()),
+        delivery,  # type: ignore[arg-type]
+        health,
+        threading.Event(),
+        deadline_ms,
+    )
     return reason, delivery, health
 
 
@@ -57,11 +70,21 @@ def test_every_frame_and_gap_is_delivered_and_the_counts_balance() -> None:
     reason, delivery, health = run(ScriptedSource(a_frame(1), None, a_frame(2, spot=200), gap, red(6), a_frame(7)))
     assert reason == "source ended"
     assert [i.verdict for i in delivery.inspections] == [
-        Verdict.GOOD, Verdict.DEFECTIVE, Verdict.UNDECIDED, Verdict.GOOD]
+        Verdict.GOOD,
+        Verdict.DEFECTIVE,
+        Verdict.UNDECIDED,
+        Verdict.GOOD,
+    ]
     assert delivery.gaps == [gap]
     assert [a.kind for a in delivery.alerts] == [AlertKind.DEFECT, AlertKind.UNDECIDED, AlertKind.UNDECIDED]
     snapshot = health.snapshot()
-    assert (snapshot.captured, snapshot.inspected, snapshot.skipped, snapshot.undecided, snapshot.in_flight) == (7, 3, 3, 1, 0)
+    assert (snapshot.captured, snapshot.inspected, snapshot.skipped, snapshot.undecided, snapshot.in_flight) == (
+        7,
+        3,
+        3,
+        1,
+        0,
+    )
 
 
 def test_one_engine_failure_is_a_frames_fate_but_ten_in_a_row_are_the_engines() -> None:
@@ -74,8 +97,14 @@ def test_one_engine_failure_is_a_frames_fate_but_ten_in_a_row_are_the_engines() 
 def test_a_stop_ends_the_loop_before_the_next_frame() -> None:
     stop, delivery = threading.Event(), CollectingDelivery()
     stop.set()
-    reason = inspect_loop(ScriptedSource(a_frame(1)), Inspector(a_bundle(), BrightnessEngine()),
-                          AlertGate(GateRule()), delivery, Health(), stop)  # type: ignore[arg-type]
+    reason = inspect_loop(
+        ScriptedSource(a_frame(1)),
+        Inspector(a_bundle(), BrightnessEngine()),
+        AlertGate(GateRule()),
+        delivery,
+        Health(),
+        stop,
+    )  # type: ignore[arg-type]
     assert reason == "stopped" and delivery.inspections == []
 
 

@@ -11,12 +11,12 @@ import torch
 
 from edge.core.bundle import GraphSet
 from edge.core.errors import TrainingError
+from edge.core.images import list_images, read_image
 from edge.core.preprocess import Geometry
 from edge.core.scoring import fit_stats, fuse
 from edge.core.types import Image, PatchMaps
 from edge.demo.parts import TRAIN_DOMAIN, render_part
 from edge.engines.onnxruntime import OnnxRuntimeEngine
-from edge.core.images import list_images, read_image
 from trainer.ensemble import Ensemble, new_students
 from trainer.export import OPSET, check_parity, export_graphs
 from trainer.networks import DescriptorNetwork
@@ -60,8 +60,11 @@ def agree_on_verdicts(ensembles: dict[int, Ensemble], graphs: GraphSet, images: 
     onnx_scores = [float(fuse(engine.infer(image), stats).scores.max()) for image in images]
     # Every score serves once as the threshold for all the others: no verdict may depend on the runtime.
     for threshold in torch_scores:
-        flips = [abs(t - threshold) for t, o in zip(torch_scores, onnx_scores, strict=True)
-                 if (t > threshold) != (o > threshold)]
+        flips = [
+            abs(t - threshold)
+            for t, o in zip(torch_scores, onnx_scores, strict=True)
+            if (t > threshold) != (o > threshold)
+        ]
         assert all(distance < 1e-3 for distance in flips)
 
 
@@ -71,7 +74,7 @@ def test_verdicts_agree_on_rendered_parts(ensembles: dict[int, Ensemble], graphs
 
 @pytest.mark.real_data
 def test_verdicts_agree_on_real_screws(ensembles: dict[int, Ensemble], graphs: GraphSet, test_data: Path) -> None:
-    paths = [p for p in list_images(test_data / "mvtec" / "screw" / "test")][::14]
+    paths = list(list_images(test_data / "mvtec" / "screw" / "test"))[::14]
     agree_on_verdicts(ensembles, graphs, [read_image(p)[::2, ::2].copy() for p in paths])
 
 
@@ -86,10 +89,14 @@ def test_the_graph_takes_uint8_images_and_is_of_the_opset_tensorrt_reads(graphs:
 def test_a_graph_of_other_weights_is_refused(ensembles: dict[int, Ensemble], graphs: GraphSet) -> None:
     other = {17: Ensemble(DescriptorNetwork(17), new_students(17, 3)).eval()}
     with pytest.raises(TrainingError, match="differ from torch"), torch.no_grad():
-        check_parity(other, GraphSet("fp32", {17: graphs.graphs[17]}, {17: 4}, "x"), np.zeros((64, 64, 3), np.uint8) + 90)
+        check_parity(
+            other, GraphSet("fp32", {17: graphs.graphs[17]}, {17: 4}, "x"), np.zeros((64, 64, 3), np.uint8) + 90
+        )
 
 
-def test_saved_ensembles_come_back_with_their_sizes_and_students(ensembles: dict[int, Ensemble], tmp_path: Path) -> None:
+def test_saved_ensembles_come_back_with_their_sizes_and_students(
+    ensembles: dict[int, Ensemble], tmp_path: Path
+) -> None:
     save_ensembles(ensembles, tmp_path / "students.safetensors")
     loaded = load_ensembles(tmp_path / "students.safetensors")
     assert set(loaded) == {17, 33, 65} and all(len(e.students) == 3 for e in loaded.values())

@@ -25,8 +25,15 @@ def train(folder: Path, steps: int = 20, kill_at: int | None = None, seed: int =
         loss = (network(image) - image[:, :1, 1:-1, 1:-1]).square().mean()
         return loss, {"loss": loss.item()}
 
-    run_training("test", steps, {"network": network}, optimisers(network, None, 0.02), step_loss,
-                 folder / "checkpoint", {"seed": seed})
+    run_training(
+        "test",
+        steps,
+        {"network": network},
+        optimisers(network, None, 0.02),
+        step_loss,
+        folder / "checkpoint",
+        {"seed": seed},
+    )
     return torch.cat([p.detach().flatten() for p in network.parameters()])
 
 

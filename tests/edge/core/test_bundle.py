@@ -21,9 +21,16 @@ from edge.core.types import DrivenBy, PatchMaps, Term
 def a_manifest() -> Manifest:
     stats = {DrivenBy(17, term): TermStats(1.0, 2.0, 1.0) for term in Term}
     return Manifest(
-        product="bolt", version=3, created="2026-01-01T00:00:00+00:00", patch_sizes=(17,), strides={17: 4}, students=3,
-        geometry=Geometry((64, 64), (32, 32), roi=((0, 0), (63, 0), (63, 63)), mm_per_px=0.1), min_area_px=9.0,
-        calibrations={"fp32": Calibration(stats, 5.0, 2.0, Bound(0.03, 0.95, 0, 100))}, provenance={"seed": 1},
+        product="bolt",
+        version=3,
+        created="2026-01-01T00:00:00+00:00",
+        patch_sizes=(17,),
+        strides={17: 4},
+        students=3,
+        geometry=Geometry((64, 64), (32, 32), roi=((0, 0), (63, 0), (63, 63)), mm_per_px=0.1),
+        min_area_px=9.0,
+        calibrations={"fp32": Calibration(stats, 5.0, 2.0, Bound(0.03, 0.95, 0, 100))},
+        provenance={"seed": 1},
     )
 
 
@@ -84,7 +91,9 @@ def test_a_missing_member_is_refused(bundle_file: Path, missing: str) -> None:
         parse_bundle(rewritten(bundle_file, **{missing: None}), "b")
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "/abs.onnx", "p17.fp32.onnx.data", "evil.pkl", "p99999.fp32.onnx"])
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "/abs.onnx", "p17.fp32.onnx.data", "evil.pkl", "p99999.fp32.onnx"]
+)
 def test_a_name_that_is_not_on_the_list_is_refused(bundle_file: Path, name: str) -> None:
     with pytest.raises(BundleError, match="foreign member"):
         parse_bundle(rewritten(bundle_file, **{name: b"x"}), "b")
@@ -95,10 +104,19 @@ def test_a_graph_the_manifest_does_not_name_is_refused(bundle_file: Path) -> Non
         parse_bundle(rewritten(bundle_file, p33__fp32__onnx=b"x"), "b")
 
 
-@pytest.mark.parametrize("fields", [
-    {"schema": "edge-inspect.bundle/2"}, {"schema": None}, {"patch_sizes": []}, {"strides": {"17": 0}},
-    {"geometry": None}, {"calibrations": {}}, {"patch_sizes": [17, 33]}, {"created": None, "strides": {}},
-])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"schema": "edge-inspect.bundle/2"},
+        {"schema": None},
+        {"patch_sizes": []},
+        {"strides": {"17": 0}},
+        {"geometry": None},
+        {"calibrations": {}},
+        {"patch_sizes": [17, 33]},
+        {"created": None, "strides": {}},
+    ],
+)
 def test_a_manifest_of_another_shape_is_refused(bundle_file: Path, fields: dict[str, object]) -> None:
     with pytest.raises(BundleError, match="bundle b: "):
         parse_bundle(edited(bundle_file, **fields), "b")
@@ -127,7 +145,7 @@ def test_a_file_that_is_not_there_says_which_flag_to_check(tmp_path: Path) -> No
 @settings(max_examples=150, deadline=None)
 @given(cut=st.floats(0, 1), flip=st.integers(0, 10**6), value=st.integers(1, 255))
 def test_truncated_or_flipped_bytes_never_load_and_never_crash(cut: float, flip: int, value: int) -> None:
-    raw = bytearray(_GOOD())
+    raw = bytearray(good_bytes())
     damaged = bytes(raw[: int(cut * (len(raw) - 1))])
     with pytest.raises(BundleError):
         parse_bundle(damaged, "b")
@@ -141,7 +159,7 @@ def test_truncated_or_flipped_bytes_never_load_and_never_crash(cut: float, flip:
     assert bundle.manifest.calibrations == a_manifest().calibrations
 
 
-def _GOOD(cache: dict[str, bytes] = {}) -> bytes:  # noqa: B006 - a cache on purpose
+def good_bytes(cache: dict[str, bytes] = {}) -> bytes:  # noqa: B006 - a cache on purpose
     if not cache:
         import tempfile
 

@@ -17,7 +17,10 @@ def maps(size: int, stride: int, error: object, uncertainty: object) -> PatchMap
 
 
 def test_statistics_are_mean_and_deviation_over_all_pixels_of_all_images() -> None:
-    images = [{17: maps(17, 8, [[1, 3], [1, 3]], np.ones((2, 2)) * 5)}, {17: maps(17, 8, [[5, 7], [5, 7]], np.zeros((2, 2)))}]
+    images = [
+        {17: maps(17, 8, [[1, 3], [1, 3]], np.ones((2, 2)) * 5)},
+        {17: maps(17, 8, [[5, 7], [5, 7]], np.zeros((2, 2)))},
+    ]
     stats = fit_stats(images, WHOLE)
     assert stats[DrivenBy(17, ERROR)].mean == pytest.approx(4.0)
     assert stats[DrivenBy(17, ERROR)].deviation == pytest.approx(5**0.5)
@@ -35,8 +38,10 @@ def test_pixels_outside_the_roi_do_not_count_in_the_statistics() -> None:
 
 def test_fusion_is_the_papers_mean_over_scales_of_both_normalised_terms() -> None:
     stats = {
-        DrivenBy(17, ERROR): TermStats(1, 2, 0.5), DrivenBy(17, UNCERTAINTY): TermStats(0, 1, 0.5),
-        DrivenBy(33, ERROR): TermStats(0, 4, 0.5), DrivenBy(33, UNCERTAINTY): TermStats(2, 1, 0.5),
+        DrivenBy(17, ERROR): TermStats(1, 2, 0.5),
+        DrivenBy(17, UNCERTAINTY): TermStats(0, 1, 0.5),
+        DrivenBy(33, ERROR): TermStats(0, 4, 0.5),
+        DrivenBy(33, UNCERTAINTY): TermStats(2, 1, 0.5),
     }
     fused = fuse({17: maps(17, 8, [[5.0]], [[3.0]]), 33: maps(33, 8, [[8.0]], [[1.0]])}, stats)
     # ((5-1)/2 + (3-0)/1 + (8-0)/4 + (1-2)/1) / 2 = (2 + 3 + 2 - 1) / 2

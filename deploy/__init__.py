@@ -1,0 +1,1 @@
+"""What runs on the target beside the daemon: measuring, and later engines, verification and commissioning."""
