@@ -63,10 +63,10 @@ KINDS: dict[str, dict[str, _Kind]] = {
         "pit": _Kind(shapes.pit, 3, 16),
         "stain": _Kind(shapes.stain, 8, 60),
         "dent": _Kind(shapes.dent, 7, 45),
-        "chip": _Kind(shapes.chip, 3, 24),
-        "burr": _Kind(shapes.burr, 3, 24),
+        "chip": _Kind(shapes.chip, 3, 24, faintest=4.5),  # shows the belt through the metal: never faint
+        "burr": _Kind(shapes.burr, 3, 24, faintest=4.5),  # a lifted edge that mirrors the lamp
         "fibre": _Kind(shapes.fibre, 10, 60),
-        "blocked_hole": _Kind(shapes.blocked_hole, 10, 50, faintest=4),
+        "blocked_hole": _Kind(shapes.blocked_hole, 10, 50, faintest=5),
     },
     "weave": {
         "broken_thread": _Kind(shapes.broken_thread, 9, 60, faintest=2.5),

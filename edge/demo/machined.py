@@ -127,7 +127,7 @@ def _finish() -> tuple[Map, Map, Map]:
     boss = 1 - _ramp(radius, _BOSS, _BOSS + 3)
     gloss = (132 + 14 * boss) * (1 + bow)
     gloss *= 1 - 0.30 * np.exp(-(((radius - _GROOVE) / 1.3) ** 2))  # the relief groove at the boss
-    depth = 0.030 - 0.008 * boss
+    depth = 0.075 - 0.015 * boss  # a rough-turned face: about 9 grey levels
     lamp_x, lamp_y = LIGHT_XY
     shade = 1 - 0.55 * (1 - _ramp(np.hypot(x + 5 * lamp_x, y + 5 * lamp_y), _OUTER - 2, _OUTER + 9))
     return gloss.astype(np.float32), depth.astype(np.float32), shade.astype(np.float32)
