@@ -206,3 +206,29 @@ def test_a_promise_the_images_cannot_keep_is_refused(good_folder: Path, bundle_f
     )
     assert run.returncode == 1 and "299" in run.stderr
     assert bundle_file.exists()
+
+
+@pytest.mark.real_data
+def test_real_screws_go_the_whole_way(test_data: Path, tmp_path: Path) -> None:
+    """A few steps only: that real images of another size pass through every stage, not how well they are told apart."""
+    screws = test_data / "mvtec" / "screw"
+    good, parts = tmp_path / "good", tmp_path / "parts"
+    good.mkdir()
+    parts.mkdir()
+    for path in sorted((screws / "train" / "good").glob("*.png"))[:24]:
+        (good / path.name).symlink_to(path)
+    for kind in ("good", "thread_top"):
+        (parts / f"{kind}.png").symlink_to(min((screws / "test" / kind).glob("*.png")))
+    bundle_file = tmp_path / "screw.bundle"
+    run = edge_train("fit", str(good), "--bundle", str(bundle_file), "--input-size", "128", "128", "--steps", "10")
+    assert run.returncode == 0, run.stderr
+    assert load_bundle(bundle_file).manifest.geometry.frame_size == (512, 512)
+    endpoint = free_endpoint()
+    with Subscription(endpoint) as feed:
+        daemon = start("--source", f"folder:{parts}", "--bundle", str(bundle_file), "--publish", endpoint,
+                       "--wait-for-subscriber-s", "30")  # fmt: skip
+        messages = receive_until(feed, "death")
+        assert end(daemon)[0] == 0
+    results = {m.body["part_id"]: m.body for m in messages if m.kind == "result"}
+    assert set(results) == {"good", "thread_top"}
+    assert all(r["image"]["width_px"] == 512 and r["result_evaluation"] in (1, 2) for r in results.values())

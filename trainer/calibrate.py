@@ -26,7 +26,7 @@ from edge.engines.onnxruntime import OnnxRuntimeEngine
 from trainer.metrics import binomial_upper_bound
 
 CONFIDENCE = 0.95
-MAP_FALSE_POSITIVES = 1e-3  # share of good pixels above the map threshold; it only draws
+CLEAN_MAPS = 0.9  # share of good images whose map stays below the map threshold everywhere; it only draws
 DEFAULT_WEIGHTS: Mapping[Term, float] = {Term.REGRESSION_ERROR: 1.0, Term.PREDICTIVE_UNCERTAINTY: 1.0}
 
 
@@ -88,28 +88,22 @@ def calibrate(
     engine = OnnxRuntimeEngine(graphs)
     stats_maps = [engine.infer(image) for image in stats_images]
     stats = fit_stats(stats_maps, geometry, weights)
-    scores, pixels = [], []
     with click.progressbar(threshold_images, label="calibrating", show_eta=True) as bar:
-        for image in bar:
-            score, inside = _image_scores(engine.infer(image), stats, geometry)
-            scores.append(score)
-            pixels.append(inside)
+        scores = [image_score(engine.infer(image), stats, geometry) for image in bar]
     engine.close()
     image_threshold, bound = choose_threshold(np.array(scores), false_reject_rate)
-    map_threshold = min(image_threshold, float(np.quantile(np.concatenate(pixels), 1 - MAP_FALSE_POSITIVES)))
-    own = [_image_scores(maps, stats, geometry)[0] for maps in stats_maps]
+    map_threshold = min(image_threshold, float(np.quantile(scores, CLEAN_MAPS)))
+    own = [image_score(maps, stats, geometry) for maps in stats_maps]
     middle = int(np.argsort(own)[len(own) // 2])
     golden = GoldenSample(stats_images[middle], stats_maps[middle], own[middle])
     return Calibration(stats, image_threshold, map_threshold, bound), golden
 
 
-def _image_scores(
-    maps: Mapping[int, PatchMaps], stats: ScoreStats, geometry: Geometry
-) -> tuple[float, NDArray[np.float32]]:
-    """The image score, and all scores inside the ROI."""
+def image_score(maps: Mapping[int, PatchMaps], stats: ScoreStats, geometry: Geometry) -> float:
+    """The highest fused score inside the ROI; TrainingError where a map is not finite."""
     anomaly_map = fuse(maps, stats)
     mask = geometry.grid_mask(anomaly_map.scores.shape, anomaly_map.stride)
-    inside = anomaly_map.scores.ravel() if mask is None else anomaly_map.scores[mask]
-    if not np.isfinite(inside).all():
+    score = float(anomaly_map.scores[peak(anomaly_map.scores, mask)])
+    if not np.isfinite(anomaly_map.scores).all():
         raise TrainingError("calibration: an anomaly map holds NaN or infinity; train again with a lower rate")
-    return float(anomaly_map.scores[peak(anomaly_map.scores, mask)]), inside
+    return score
