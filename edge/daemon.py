@@ -11,19 +11,15 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
 
-from edge.core.errors import EdgeError, EngineError, SettingsError, SourceEnded, SourceLost
+from edge.core.errors import EdgeError, EngineError, SettingsError, SinkError, SourceEnded, SourceLost
 from edge.core.types import Gap, Inspection, Reason
-from edge.gate import AlertGate, meet_deadline
-from edge.health import Health
-from edge.inspector import Inspector
+from edge.gate import meet_deadline
 from edge.settings import Settings
-from edge.sinks.delivery import Delivery
-from edge.sources import Source
 from edge.startup import Station, open_station
 
 log = structlog.get_logger()
@@ -46,16 +42,9 @@ class Failures:
             raise EngineError(f"the engine failed on {self.in_a_row} frames in a row: {inspection.detail}")
 
 
-def inspect_loop(
-    source: Source,
-    inspector: Inspector,
-    gate: AlertGate,
-    delivery: Delivery,
-    health: Health,
-    stop: threading.Event,
-    deadline_ms: float | None = None,
-) -> str:
+def inspect_loop(station: Station, stop: threading.Event, deadline_ms: float | None = None) -> str:
     """Grab, inspect, decide, deliver, until `stop` is set or the source ends; returns which of the two."""
+    source, gate, delivery, health = station.source, station.gate, station.delivery, station.health
     failures = Failures()
     while not stop.is_set():
         try:
@@ -63,13 +52,14 @@ def inspect_loop(
         except SourceEnded:
             return "source ended"
         if frame is None:  # nothing new: a state, not a hang
-            health.idle()
+            health.idle(source.state)
+            _deliver_gaps(station, station.drops.due())
         elif isinstance(frame, Gap):  # frames that nobody will inspect are undecided, and counted
             health.missed(frame)
-            delivery.put_gap(frame, gate.undecided(frame))
+            _deliver_gaps(station, station.drops.add(frame))
         else:
             health.took(frame)
-            inspection, anomaly_map = inspector.inspect(frame)  # an engine error is UNDECIDED, never "good"
+            inspection, anomaly_map = station.inspector.inspect(frame)  # an engine error is UNDECIDED, never "good"
             inspection = meet_deadline(inspection, deadline_ms)
             health.alive(inspection)  # the watchdog is fed only here, in missed() and in idle()
             delivery.put_inspection(inspection, gate.update(inspection), frame, anomaly_map)
@@ -77,11 +67,19 @@ def inspect_loop(
     return "stopped"
 
 
+def _deliver_gaps(station: Station, gaps: list[Gap]) -> None:
+    for gap in gaps:
+        station.delivery.put_gap(gap, station.gate.undecided(gap))
+
+
 def serve(settings: Settings) -> int:
     """Run one daemon until it is told to stop or its source ends; returns the process's exit code."""
     try:
         with stop_on_signals() as stop, open_station(settings) as station:
             return run(station, settings, stop)
+    except SourceLost as error:  # it may be plugged in later: let the supervisor try again
+        log.error("no camera", error=str(error))
+        return CAMERA_LOST
     except EdgeError as error:
         log.error("cannot start", error=str(error))
         return BAD_CONFIGURATION
@@ -96,17 +94,9 @@ def run(station: Station, settings: Settings, stop: threading.Event) -> int:
     reason, code = "failed unexpectedly", RUNTIME_FAILURE
     station.delivery.start()
     try:
-        _await_subscriber(station, settings.wait_for_subscriber_s, stop)
         station.health.ready(f"inspecting {station.source.uri}")
-        reason = inspect_loop(
-            station.source,
-            station.inspector,
-            station.gate,
-            station.delivery,
-            station.health,
-            stop,
-            settings.deadline_ms,
-        )
+        _await_subscriber(station, settings.wait_for_subscriber_s, stop)
+        reason = inspect_loop(station, stop, settings.deadline_ms)
         code = STOPPED
     except SourceLost as error:
         reason, code = str(error), CAMERA_LOST
@@ -116,7 +106,11 @@ def run(station: Station, settings: Settings, stop: threading.Event) -> int:
         reason = str(error)
     finally:
         station.health.stopping()
+        with suppress(SinkError):  # a dead delivery thread shows below
+            _deliver_gaps(station, station.drops.flush())
         station.delivery.close(reason=reason)
+        if code == STOPPED and not station.delivery.is_complete:
+            reason, code = "the last records could not be delivered", RUNTIME_FAILURE
         _log_end(station, reason, code)
     return code
 
@@ -125,11 +119,11 @@ def _await_subscriber(station: Station, seconds: float, stop: threading.Event) -
     """Hold the first part until somebody listens: for folders and demos, whose parts do not come again."""
     until = time.monotonic() + seconds
     while time.monotonic() < until and not stop.is_set() and not station.publisher.subscribed.wait(0.1):
-        pass
+        station.health.idle()
 
 
 def _log_end(station: Station, reason: str, code: int) -> None:
-    snapshot, health = station.health.snapshot(), station.health
+    snapshot, counts = station.health.snapshot(), station.health.counts
     say = log.info if code == STOPPED else log.error
     say(
         "stopped",
@@ -137,8 +131,8 @@ def _log_end(station: Station, reason: str, code: int) -> None:
         exit_code=code,
         captured=snapshot.captured,
         inspected=snapshot.inspected,
-        good=health.good,
-        defective=health.defective,
+        good=counts.good,
+        defective=counts.defective,
         undecided=snapshot.undecided,
         skipped=snapshot.skipped,
         overflowed=station.delivery.overflowed,

@@ -16,7 +16,7 @@ from edge.core.types import Frame, Gap, Verdict
 from edge.settings import Settings
 from edge.sinks.publisher import Publisher
 from edge.sources import Source
-from edge.startup import describe, open_checked_source, open_inspector
+from edge.startup import describe, open_checked_source, open_inspector, open_sinks
 
 FIRST_FRAME_S = 10.0
 
@@ -44,6 +44,7 @@ def _steps(settings: Settings, stack: ExitStack) -> Iterator[str]:
     stack.callback(publisher.close)
     yield f"address {publisher.endpoint} is free"
     source = open_checked_source(settings, inspector, stack)
+    open_sinks(settings, inspector)
     acquisition = settings.acquisition_for(source.acquisition)
     rule = settings.gate_for(acquisition)
     yield f"source {source.uri}: opened, {acquisition.value}, gate {rule.k}/{rule.n}"

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from edge.core.errors import SettingsError
-from edge.core.types import Alert, AlertKind, Gap, Inspection, Reason, Verdict
+from edge.core.types import Acquisition, Alert, AlertKind, Gap, GapCause, Inspection, Reason, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,51 +35,87 @@ class GateRule:
 class AlertGate:
     """Groups verdicts into alerts; one per source, used from the inspection loop."""
 
-    def __init__(self, rule: GateRule) -> None:
+    def __init__(self, rule: GateRule, acquisition: Acquisition = Acquisition.TRIGGERED) -> None:
         self.rule = rule
+        self._is_stream = acquisition is Acquisition.FREE
         self._recent: deque[Verdict] = deque(maxlen=rule.n)
-        self._raised = False
-        self._raised_ns = 0
-        self._undecided = False
+        self._raised_ns: int | None = None  # capture time of the last defect alert that is not yet cleared
+        self._is_blind = False
 
     def update(self, inspection: Inspection) -> tuple[Alert, ...]:
         """Take one inspection; returns the alerts it tips, mostly none."""
         self._recent.append(inspection.verdict)
         if inspection.verdict is Verdict.UNDECIDED:
-            return self._undecided_alert(inspection, None)
-        self._undecided = False
+            return self._undecided(inspection, None)
+        self._is_blind = False
         if inspection.verdict is Verdict.DEFECTIVE:
             return self._defective(inspection)
         return self._good(inspection)
 
     def undecided(self, gap: Gap) -> tuple[Alert, ...]:
-        """Frames that nobody inspected: an alert of their own, once until something is inspected again."""
+        """Frames that nobody inspected. Overwritten frames of a stream are its normal state where the camera is
+        faster than the engine: they are counted and recorded, but k of n is over the frames that were inspected."""
+        if self._is_stream and gap.cause is GapCause.OVERWRITTEN:
+            return ()
         self._recent.append(Verdict.UNDECIDED)
-        return self._undecided_alert(None, gap)
+        return self._undecided(None, gap)
 
     def _defective(self, inspection: Inspection) -> tuple[Alert, ...]:
-        held_off = self._raised and inspection.captured_ns - self._raised_ns < self.rule.hold_off_s * 1e9
-        if self._recent.count(Verdict.DEFECTIVE) < self.rule.k or held_off:
+        if self._recent.count(Verdict.DEFECTIVE) < self.rule.k:
             return ()
-        if self._raised and self.rule.n > 1 and self.rule.hold_off_s == 0:
-            return ()  # still the same defect: without a hold-off only "cleared" ends it
-        self._raised, self._raised_ns = True, inspection.captured_ns
+        if self._is_stream and self._raised_ns is not None:
+            age_ns = inspection.captured_ns - self._raised_ns
+            if self.rule.hold_off_s == 0 or age_ns < self.rule.hold_off_s * 1e9:
+                return ()  # the same defect still; without a hold-off only "cleared" ends it
+        self._raised_ns = inspection.captured_ns
         return (_alert(AlertKind.DEFECT, inspection, None),)
 
     def _good(self, inspection: Inspection) -> tuple[Alert, ...]:
-        if not self._raised or self._recent.count(Verdict.GOOD) < min(self.rule.k, len(self._recent)):
+        k = self.rule.k
+        is_over = self._recent.count(Verdict.DEFECTIVE) < k <= self._recent.count(Verdict.GOOD)
+        if not self._is_stream or self._raised_ns is None or not is_over:
             return ()
-        if self._recent.count(Verdict.DEFECTIVE) >= self.rule.k:
-            return ()
-        self._raised = False
-        return (_alert(AlertKind.CLEARED, inspection, None),) if self.rule.n > 1 else ()
+        self._raised_ns = None
+        return (_alert(AlertKind.CLEARED, inspection, None),)
 
-    def _undecided_alert(self, inspection: Inspection | None, gap: Gap | None) -> tuple[Alert, ...]:
+    def _undecided(self, inspection: Inspection | None, gap: Gap | None) -> tuple[Alert, ...]:
         """In a stream one alert says that inspection is blind; triggered parts each get their own."""
-        if self._undecided and self.rule.n > 1:
+        if self._is_blind and self._is_stream:
             return ()
-        self._undecided = True
+        self._is_blind = True
         return (_alert(AlertKind.UNDECIDED, inspection, gap),)
+
+
+class DropMerger:
+    """Merges a stream's overwritten frames into at most one Gap in `period_s`; every other Gap passes at once."""
+
+    def __init__(self, acquisition: Acquisition, period_s: float = 1.0, clock: Callable[[], float] = time.monotonic):
+        self._is_stream = acquisition is Acquisition.FREE
+        self._period_s, self._clock = period_s, clock
+        self._merged: Gap | None = None
+        self._due_s = clock()
+
+    def add(self, gap: Gap) -> list[Gap]:
+        """Take one gap; returns those to deliver now, in order."""
+        if not (self._is_stream and gap.cause is GapCause.OVERWRITTEN):
+            return [*self.flush(), gap]
+        if self._merged is None:
+            self._merged = gap
+        else:
+            missed = self._merged.count + gap.count
+            self._merged = replace(self._merged, last_id=gap.last_id, missed=missed)
+        return self.due()
+
+    def due(self) -> list[Gap]:
+        """What has waited long enough."""
+        return self.flush() if self._clock() >= self._due_s else []
+
+    def flush(self) -> list[Gap]:
+        """What has been merged so far."""
+        gaps = [] if self._merged is None else [self._merged]
+        if gaps:
+            self._merged, self._due_s = None, self._clock() + self._period_s
+        return gaps
 
 
 def meet_deadline(inspection: Inspection, deadline_ms: float | None) -> Inspection:

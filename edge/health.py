@@ -10,62 +10,78 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from edge.core.facts import HealthSnapshot
-from edge.core.types import Frame, Gap, Inspection, Verdict
+from edge.core.records import StationState
+from edge.core.types import Frame, Gap, Inspection
 
-FPS_WINDOW = 50
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of every frame so far; replaced whole, so that another thread never reads half a change."""
+
+    first_id: int | None = None
+    last_id: int = 0
+    taken: int = 0
+    good: int = 0
+    defective: int = 0
+    undecided: int = 0
+    skipped: int = 0
+
+    @property
+    def captured(self) -> int:
+        """By the source's ids, which are contiguous over frames and gaps: it must equal the sum of the rest."""
+        return 0 if self.first_id is None else self.last_id - self.first_id + 1
+
+    def seen(self, first_id: int, last_id: int) -> Counts:
+        """Ids up to `last_id` have been captured."""
+        return replace(self, first_id=first_id if self.first_id is None else self.first_id, last_id=last_id)
 
 
 class Health:
     """Counts what happened to every captured frame; written by the loop, read by the heartbeat."""
 
-    def __init__(self) -> None:
-        self.state = "starting"
-        self.inspected = self.undecided = self.skipped = self.taken = 0
-        self.good = self.defective = 0
+    def __init__(self, camera_fps: Callable[[], float | None] = lambda: None) -> None:
+        self.state = StationState.STARTING
+        self.counts = Counts()
+        self._camera_fps = camera_fps
         self._started_ns = time.monotonic_ns()
         self._last_frame_ns: int | None = None
-        self._arrivals: deque[int] = deque(maxlen=FPS_WINDOW)
-        self.latencies_ms: deque[float] = deque(maxlen=1000)
         self._systemd = SystemdNotifier()
 
     def ready(self, status: str) -> None:
         """Startup is over: the first frame can be inspected."""
-        self.state = "running"
+        self.state = StationState.RUNNING
         self._systemd.notify(f"READY=1\nSTATUS={status}")
 
     def took(self, frame: Frame) -> None:
         """A frame was handed to the loop; it is in flight until its verdict is counted."""
-        self.taken += 1
+        self.state = StationState.RUNNING
+        self.counts = replace(self.counts.seen(frame.id, frame.id), taken=self.counts.taken + 1)
         self._last_frame_ns = frame.captured_ns
-        self._arrivals.append(frame.captured_ns)
 
     def missed(self, gap: Gap) -> None:
         """Frames that nobody inspected."""
-        self.skipped += gap.count
+        self.counts = replace(self.counts.seen(gap.first_id, gap.last_id), skipped=self.counts.skipped + gap.count)
         self._systemd.notify("WATCHDOG=1")
 
     def alive(self, inspection: Inspection) -> None:
         """One more verdict."""
-        if inspection.verdict is Verdict.UNDECIDED:
-            self.undecided += 1
-        else:
-            self.inspected += 1
-            self.good += inspection.verdict is Verdict.GOOD
-            self.defective += inspection.verdict is Verdict.DEFECTIVE
-        self.latencies_ms.append((time.monotonic_ns() - inspection.captured_ns) / 1e6)
+        field = inspection.verdict.value
+        self.counts = replace(self.counts, **{field: getattr(self.counts, field) + 1})
         self._systemd.notify("WATCHDOG=1")
 
-    def idle(self) -> None:
-        """The source gave nothing new in time: that is a state, not a hang."""
+    def idle(self, source_state: str = "running") -> None:
+        """The source gave nothing new in time: a state, not a hang; critical while a camera is lost or stalled."""
+        self.state = StationState.RUNNING if source_state == "running" else StationState.CRITICAL
         self._systemd.notify("WATCHDOG=1")
 
     def stopping(self) -> None:
         """The loop has ended; what is queued is still delivered."""
-        self.state = "stopping"
+        self.state = StationState.STOPPING
         self._systemd.notify("STOPPING=1")
 
     def close(self) -> None:
@@ -74,25 +90,19 @@ class Health:
 
     def snapshot(self) -> HealthSnapshot:
         """The heartbeat's counts; captured = inspected + skipped + undecided + in flight."""
-        inspected, undecided, skipped = self.inspected, self.undecided, self.skipped
-        in_flight = max(0, self.taken - inspected - undecided)
+        now_ns, counts, last_ns = time.monotonic_ns(), self.counts, self._last_frame_ns
+        inspected = counts.good + counts.defective
         return HealthSnapshot(
-            state=self.state,
-            uptime_s=(time.monotonic_ns() - self._started_ns) / 1e9,
-            captured=inspected + undecided + skipped + in_flight,
+            state=self.state.value,
+            uptime_s=(now_ns - self._started_ns) / 1e9,
+            captured=counts.captured,
             inspected=inspected,
-            skipped=skipped,
-            undecided=undecided,
-            in_flight=in_flight,
-            fps=self._fps(),
-            frame_age_s=None if self._last_frame_ns is None else (time.monotonic_ns() - self._last_frame_ns) / 1e9,
+            skipped=counts.skipped,
+            undecided=counts.undecided,
+            in_flight=counts.taken - inspected - counts.undecided,
+            fps=self._camera_fps(),
+            frame_age_s=None if last_ns is None else (now_ns - last_ns) / 1e9,
         )
-
-    def _fps(self) -> float:
-        arrivals = list(self._arrivals)
-        if len(arrivals) < 2 or arrivals[-1] == arrivals[0]:
-            return 0.0
-        return (len(arrivals) - 1) * 1e9 / (arrivals[-1] - arrivals[0])
 
 
 class SystemdNotifier:

@@ -15,7 +15,7 @@ import numpy as np
 
 from edge.core.bundle import Bundle
 from edge.core.defects import find_defects
-from edge.core.errors import EngineError
+from edge.core.errors import BundleError, EngineError
 from edge.core.preprocess import Geometry, Size
 from edge.core.scoring import fuse, peak, scale_scores
 from edge.core.types import AnomalyMap, Defect, Frame, Inspection, Map, Reason, ScaleScore, Timings, Verdict
@@ -40,7 +40,10 @@ class Inspector:
         fails (ENGINE_ERROR) or a map is not finite (NON_FINITE); a broken frame never raises.
         """
         clock = [time.perf_counter_ns()]
-        geometry = self.geometry.for_frame(_size(frame))
+        try:
+            geometry = self.geometry.for_frame(_size(frame))
+        except BundleError as error:  # a frame of a few pixels, of which the ROI leaves nothing
+            return self._undecided(frame, Reason.HEALTH_GATE, str(error), clock), None
         image = geometry.to_input(frame.image)
         clock.append(time.perf_counter_ns())
         try:

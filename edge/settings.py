@@ -5,6 +5,7 @@ Every message names the flag to change. ROI, mask and millimetres live in the bu
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from edge.engines import ENGINE_NAMES
 from edge.gate import GateRule
 
 DEFAULT_PUBLISH = "tcp://127.0.0.1:5556"
+DEFAULT_GATE = 2, 3  # in a stream: one odd frame is noise, two of three are a defect
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,8 @@ class Settings:
     bundle: Path
     publish: str = DEFAULT_PUBLISH
     acquisition: Acquisition | None = None
-    gate: GateRule | None = None
+    gate: tuple[int, int] | None = None
+    hold_off_s: float = 1.0
     station: Station = Station()
     engine: str = "auto"
     threads: int = 0
@@ -36,13 +39,14 @@ class Settings:
     wait_for_subscriber_s: float = 0.0
 
     def __post_init__(self) -> None:
+        GateRule(*(self.gate or DEFAULT_GATE), self.hold_off_s)  # says now what is wrong with it
         if self.engine not in ENGINE_NAMES:
             raise SettingsError(f"--engine {self.engine}: choose one of {', '.join(ENGINE_NAMES)}")
         if self.threads < 0:
             raise SettingsError(f"--threads {self.threads}: give 0 (one a core) or more")
-        if self.deadline_ms is not None and self.deadline_ms <= 0:
+        if self.deadline_ms is not None and not 0 < self.deadline_ms < math.inf:
             raise SettingsError(f"--deadline-ms {self.deadline_ms}: give milliseconds above 0, or leave it out")
-        if self.source_lost_s <= 0:
+        if not 0 < self.source_lost_s < math.inf:
             raise SettingsError(f"--source-lost-s {self.source_lost_s}: give seconds above 0")
         if not 0 <= self.wait_for_subscriber_s <= 3600:
             raise SettingsError(f"--wait-for-subscriber-s {self.wait_for_subscriber_s}: give seconds from 0 to 3600")
@@ -54,15 +58,15 @@ class Settings:
     def gate_for(self, acquisition: Acquisition) -> GateRule:
         """The gate's rule; triggered parts each stand for themselves, so k of n is refused for them."""
         if acquisition is Acquisition.TRIGGERED:
-            if self.gate is not None and self.gate.n > 1:
+            if self.gate not in (None, (1, 1)):
                 raise SettingsError("--gate: with --acquisition triggered every part has its own verdict; leave it out")
             return GateRule(1, 1, 0.0)
-        return self.gate or GateRule(2, 3, 1.0)
+        return GateRule(*(self.gate or DEFAULT_GATE), self.hold_off_s)
 
 
-def parse_gate(text: str, hold_off_s: float) -> GateRule:
-    """ "2/3" -> an alert when 2 of the last 3 frames are defective."""
+def parse_gate(text: str) -> tuple[int, int]:
+    """(k, n) of "2/3": an alert when 2 of the last 3 frames are defective."""
     match = re.fullmatch(r"(\d{1,4})/(\d{1,4})", text)
     if match is None:
         raise SettingsError(f"--gate {text}: write it as k/n, such as 2/3")
-    return GateRule(int(match[1]), int(match[2]), hold_off_s)
+    return int(match[1]), int(match[2])

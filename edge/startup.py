@@ -23,7 +23,7 @@ from edge.core.records import RecipeRecord, SoftwareRecord
 from edge.core.scoring import fuse
 from edge.core.types import Acquisition, Frame, Gap
 from edge.engines import Engine, open_engine
-from edge.gate import AlertGate
+from edge.gate import AlertGate, DropMerger
 from edge.health import Health
 from edge.inspector import Inspector
 from edge.settings import Settings
@@ -43,6 +43,7 @@ class Station:
     source: Source
     inspector: Inspector
     gate: AlertGate
+    drops: DropMerger
     delivery: Delivery
     publisher: Publisher
     health: Health
@@ -57,15 +58,11 @@ def open_station(settings: Settings) -> Iterator[Station]:
         source = open_checked_source(settings, inspector, stack)
         acquisition = settings.acquisition_for(source.acquisition)
         rule = settings.gate_for(acquisition)
-        publisher = Publisher(settings.publish)
-        health = Health()
+        health = Health(lambda: source.camera_fps)
         stack.callback(health.close)
-        delivery = Delivery(
-            _origin(settings, inspector, source, acquisition),
-            publisher,
-            _sinks(settings, inspector),
-            health_snapshot=health.snapshot,
-        )
+        origin, sinks = _origin(settings, inspector, source, acquisition), open_sinks(settings, inspector)
+        publisher = Publisher(settings.publish)
+        delivery = Delivery(origin, publisher, sinks, health_snapshot=health.snapshot)
         stack.callback(delivery.close)
         description = describe(settings, inspector, drift) | {
             "source": source.uri,
@@ -73,7 +70,16 @@ def open_station(settings: Settings) -> Iterator[Station]:
             "publish": publisher.endpoint,
             "gate": f"{rule.k}/{rule.n}",
         }
-        yield Station(source, inspector, AlertGate(rule), delivery, publisher, health, description)
+        yield Station(
+            source,
+            inspector,
+            AlertGate(rule, acquisition),
+            DropMerger(acquisition),
+            delivery,
+            publisher,
+            health,
+            description,
+        )
 
 
 def open_inspector(settings: Settings, stack: ExitStack) -> tuple[Inspector, float]:
@@ -125,6 +131,16 @@ class CommissionedSource:
         self._source, self._frame_size = source, frame_size
         self.uri, self.acquisition = source.uri, source.acquisition
 
+    @property
+    def state(self) -> str:
+        """As the wrapped source."""
+        return self._source.state
+
+    @property
+    def camera_fps(self) -> float | None:
+        """As the wrapped source."""
+        return self._source.camera_fps
+
     def read(self, timeout_s: float) -> Frame | Gap | None:
         """As the wrapped source; SettingsError for a frame of another size."""
         frame = self._source.read(timeout_s)
@@ -173,7 +189,7 @@ def _origin(settings: Settings, inspector: Inspector, source: Source, acquisitio
     )
 
 
-def _sinks(settings: Settings, inspector: Inspector) -> list[Sink]:
+def open_sinks(settings: Settings, inspector: Inspector) -> list[Sink]:
     """The sinks beside the publisher; a journal will come first, because it assigns the sequence numbers."""
     if settings.overlays is None:
         return []

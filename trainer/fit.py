@@ -23,9 +23,8 @@ from edge.core.errors import TrainingError
 from edge.core.manifest import REFERENCE_VARIANT, Manifest
 from edge.core.preprocess import Geometry, Point, Size
 from trainer.calibrate import DEFAULT_WEIGHTS, calibrate, split_images
-from trainer.data import list_images
 from trainer.export import export_graphs
-from trainer.good_images import check_good_images, read_at_input_size
+from trainer.good_images import check_good_images, image_digest, read_at_input_size
 from trainer.students import StudentConfig, load_ensembles, train_students
 from trainer.teacher import PRETRAINED
 
@@ -61,10 +60,13 @@ def prepare_run(good: Path, run: Path, product: Product, config: StudentConfig) 
     }
     described = json.loads(json.dumps(described))  # as it will be read back: tuples become lists
     file = run / "run.json"
-    if file.exists() and json.loads(file.read_text()) != described:
+    if not file.exists():
+        run.mkdir(parents=True, exist_ok=True)
+        beside = file.with_suffix(".partial")
+        beside.write_text(json.dumps(described, indent=1), encoding="utf-8")
+        beside.replace(file)
+    elif read_run(run) != described:
         raise TrainingError(f"{run}: holds a run of other images or settings; give another --run or delete it")
-    run.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(described, indent=1))
     log.info("split", **{name: len(chosen) for name, chosen in described["splits"].items()})
     return described
 
@@ -74,7 +76,10 @@ def read_run(run: Path) -> dict[str, Any]:
     file = run / "run.json"
     if not file.exists():
         raise TrainingError(f"{run}: no run.json; start with edge-train students GOOD_DIR --run {run}")
-    described: dict[str, Any] = json.loads(file.read_text())
+    try:
+        described: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TrainingError(f"{file}: damaged ({error}); delete {run} and start again") from error
     return described
 
 
@@ -104,7 +109,7 @@ def calibrate_step(
     described = read_run(run)
     geometry = geometry_of(described)
     graphs = _read_graphs(run, described)
-    extra = [path for folder in more_good for path in list_images(folder)]
+    extra = _further_images(more_good, described)
     threshold_images = read_at_input_size([*_paths(described, "threshold"), *extra], geometry)
     stats_images = read_at_input_size(_paths(described, "stats"), geometry)
     calibration, golden = calibrate(graphs, geometry, stats_images, threshold_images, false_reject_rate)
@@ -131,6 +136,26 @@ def calibrate_step(
         image_threshold=round(calibration.image_threshold, 3),
     )
     return manifest
+
+
+def _further_images(folders: Sequence[Path], described: dict[str, Any]) -> list[Path]:
+    """Good images of `folders` that are no copies of the run's or of each other: a copy would break the promise."""
+    if not folders:
+        return []
+    known = {image_digest(path) for split in described["splits"] for path in _paths(described, split)}
+    further = []
+    for folder in folders:
+        paths, size = check_good_images(folder, minimum=1)
+        if list(size) != described["frame_size"]:
+            raise TrainingError(f"{folder}: images are {size[1]}×{size[0]}, the run's are another size; leave it out")
+        for path in paths:
+            digest = image_digest(path)
+            if digest in known:
+                log.warning("left out: a copy of an image that is used already", copy=str(path))
+                continue
+            known.add(digest)
+            further.append(path)
+    return further
 
 
 def geometry_of(described: dict[str, Any]) -> Geometry:

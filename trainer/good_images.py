@@ -29,7 +29,7 @@ WANTED = 100
 STRUCTURE = {"test", "ground_truth", "train", "bad", "defect", "defects", "ng"}
 
 
-def check_good_images(folder: Path) -> tuple[list[Path], Size]:
+def check_good_images(folder: Path, minimum: int = MINIMUM) -> tuple[list[Path], Size]:
     """Image paths of distinct good images, and their common frame size (height, width).
 
     TrainingError names what does not belong; copies are left out with a warning.
@@ -41,7 +41,7 @@ def check_good_images(folder: Path) -> tuple[list[Path], Size]:
     digests: dict[str, Path] = {}
     kept: list[Path] = []
     for path, image in _progress(paths):
-        digest = hashlib.sha256(image.tobytes()).hexdigest()
+        digest = _digest(image)
         if digest in digests:
             log.warning("left out: a copy of another image", copy=str(path), of=str(digests[digest]))
             continue
@@ -51,14 +51,23 @@ def check_good_images(folder: Path) -> tuple[list[Path], Size]:
         grey.append(bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all()))
     _refuse_minority(kept, [f"{w}×{h}" for h, w in sizes], "pixels")
     _refuse_minority(kept, ["grey" if g else "colour" for g in grey], "images")
-    if len(kept) < MINIMUM:
+    if len(kept) < minimum:
         raise TrainingError(
             f"{folder}: {len(kept)} distinct images; {MINIMUM} good ones are the least that can be fitted and "
             f"calibrated, {WANTED} or more are wanted, 1,495 promise 1 % false rejects (299 of them unused)"
         )
-    if len(kept) < WANTED:
+    if len(kept) < WANTED and minimum == MINIMUM:
         log.warning("few good images", have=len(kept), wanted=WANTED)
     return kept, sizes[0]
+
+
+def image_digest(path: Path) -> str:
+    """SHA-256 of an image's pixels: the same for a copy under another name or in another format."""
+    return _digest(read_image(path))
+
+
+def _digest(image: Image) -> str:
+    return hashlib.sha256(image.tobytes()).hexdigest()
 
 
 def _progress(paths: Sequence[Path]) -> list[tuple[Path, Image]]:

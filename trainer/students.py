@@ -15,7 +15,7 @@ from edge.core.errors import TrainingError
 from edge.core.types import Image
 from trainer.ensemble import Ensemble, new_students, normalised_teacher
 from trainer.networks import DescriptorNetwork, pad_for, pixels_to_network
-from trainer.teacher import PRETRAINED, load_teacher
+from trainer.teacher import PRETRAINED, load_teacher, teacher_digests
 from trainer.training import optimisers, run_training
 
 
@@ -71,7 +71,12 @@ def train_students(
         optimisers(students, None, config.learning_rate),
         step_loss,
         run / "students.checkpoint",
-        {**asdict(config), "patch_sizes": list(config.patch_sizes), "images": digest},
+        {
+            **asdict(config),
+            "patch_sizes": list(config.patch_sizes),
+            "images": digest,
+            "teachers": teacher_digests(config.patch_sizes, teachers),
+        },
     )
     save_ensembles(ensembles, run / "students.safetensors")
     return {p: ensemble.eval().requires_grad_(False) for p, ensemble in ensembles.items()}

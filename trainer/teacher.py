@@ -7,6 +7,8 @@ the paper needs patch triplets and belongs to the `paper` family.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -145,6 +147,11 @@ def save_teacher(teacher: nn.Module, path: Path, config: TeacherConfig, remainin
             "remaining_error": f"{remaining_error:.4f}",
         },
     )
+
+
+def teacher_digests(patch_sizes: Sequence[int], folder: Path = PRETRAINED) -> dict[str, str]:
+    """SHA-256 of each teacher's file: students of one teacher are worthless beside another."""
+    return {str(p): hashlib.sha256((folder / f"p{p}.safetensors").read_bytes()).hexdigest() for p in patch_sizes}
 
 
 def load_teacher(patch_size: int, folder: Path = PRETRAINED) -> DescriptorNetwork:

@@ -171,7 +171,16 @@ def _read_golden(raw: bytes, manifest: Manifest, where: str) -> GoldenSample:
                 for size in manifest.patch_sizes
             }
             golden = GoldenSample(np.asarray(arrays["image"], np.uint8), maps, float(arrays["score"]))
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+    except (
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        OSError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise BundleError(f"bundle {where}: golden sample is damaged ({error}); re-export it") from error
     if golden.image.shape != (*manifest.geometry.input_size, 3):
         raise BundleError(f"bundle {where}: golden image is {golden.image.shape}, not the input size; re-export it")

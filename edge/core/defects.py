@@ -23,7 +23,7 @@ def find_defects(
 ) -> tuple[Defect, ...]:
     """Regions above `map_threshold` of at least `min_area_px` frame pixels, worst first (8-connected).
 
-    Where none qualifies, the peak alone is the one defect. `geometry` must fit the frame's size.
+    The peak is always among them, as a single point where its region is too small. `geometry` must fit the frame.
     """
     scores = geometry.scores_to_input(anomaly_map.scores, anomaly_map.stride)
     sx, sy = geometry.scale()
@@ -33,9 +33,10 @@ def find_defects(
         above[~mask] = 0
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
     regions = [label for label in range(1, count) if boxes[label, cv2.CC_STAT_AREA] * sx * sy >= min_area_px]
-    if not regions:
-        return (_peak_defect(anomaly_map, geometry, scores),)
     defects = [_defect(labels == label, scores, anomaly_map, geometry) for label in regions]
+    highest = _peak_defect(anomaly_map, geometry, scores)
+    if highest.score_max > max((defect.score_max for defect in defects), default=-np.inf):
+        defects.append(highest)  # what tipped the verdict is too small to be drawn as a region
     return tuple(sorted(defects, key=lambda d: -d.score_max))
 
 

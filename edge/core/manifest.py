@@ -114,7 +114,7 @@ def manifest_from_json(raw: bytes, where: str) -> Manifest:
         if schema != SCHEMA:
             raise BundleError(f"bundle {where}: manifest is {schema!r}, this version reads {SCHEMA!r}; re-export it")
         manifest = _parse(body)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise BundleError(f"bundle {where}: manifest is damaged or foreign ({error!r}); re-export it") from error
     _check(manifest, where)
     return manifest
@@ -153,7 +153,12 @@ def _parse_calibration(body: dict[str, Any]) -> Calibration:
         },
         image_threshold=float(body["image_threshold"]),
         map_threshold=float(body["map_threshold"]),
-        bound=Bound(**body["bound"]),
+        bound=Bound(
+            rate=float(body["bound"]["rate"]),
+            confidence=float(body["bound"]["confidence"]),
+            rejected=int(body["bound"]["rejected"]),
+            n=int(body["bound"]["n"]),
+        ),
     )
 
 
@@ -164,17 +169,20 @@ def _pair(values: Any) -> tuple[int, int]:
 
 def _check(manifest: Manifest, where: str) -> None:
     """What a well-formed manifest may still get wrong."""
-    calibration = manifest.calibrations.get(manifest.reference_variant)
-    wrong = None
-    if not manifest.patch_sizes or set(manifest.strides) != set(manifest.patch_sizes):
-        wrong = f"patch sizes {manifest.patch_sizes} and strides {dict(manifest.strides)} do not match"
-    elif min(manifest.strides.values()) < 1:
-        wrong = "a stride is not positive"
-    elif calibration is None:
-        wrong = f"the reference variant {manifest.reference_variant!r} is not calibrated"
-    elif {key.patch_size for key in calibration.stats} != set(manifest.patch_sizes):
-        wrong = "score statistics and patch sizes do not match"
-    elif not all(math.isfinite(t) for t in (calibration.image_threshold, calibration.map_threshold)):
-        wrong = "a threshold is not finite"
-    if wrong:
-        raise BundleError(f"bundle {where}: {wrong}; re-export it")
+    calibrations, mm = manifest.calibrations, manifest.geometry.mm_per_px
+    terms = {DrivenBy(size, term) for size in manifest.patch_sizes for term in Term}
+    thresholds = [t for c in calibrations.values() for t in (c.image_threshold, c.map_threshold, c.bound.rate)]
+    finest = min(manifest.strides.values(), default=0)
+    wrong = {
+        "patch sizes and strides do not match": set(manifest.strides) != set(manifest.patch_sizes) or finest < 1,
+        "strides are not multiples of the finest": any(stride % max(finest, 1) for stride in manifest.strides.values()),
+        f"the reference variant {manifest.reference_variant!r} is not calibrated": manifest.reference_variant
+        not in calibrations,
+        "score statistics and patch sizes do not match": any(set(c.stats) != terms for c in calibrations.values()),
+        "a threshold is not finite": not all(map(math.isfinite, thresholds)),
+        "millimetres per pixel must be above 0": mm is not None and not 0 < mm < math.inf,
+        "the minimum area must not be negative": not 0 <= manifest.min_area_px < math.inf,
+    }
+    for what, is_wrong in wrong.items():
+        if is_wrong:
+            raise BundleError(f"bundle {where}: {what}; re-export it")

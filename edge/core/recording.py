@@ -68,7 +68,7 @@ def birth_record(origin: Origin, stamp: Stamp) -> records.BirthRecord:
         **_envelope(origin, stamp),
         internal_recipe=origin.recipe,
         software=origin.software,
-        camera_uri=_without_credentials(origin.camera_uri),
+        camera_uri=_text(_without_credentials(origin.camera_uri), _MAX_DETAIL),
         acquisition=origin.acquisition,
         image_threshold=origin.image_threshold,
         map_threshold=origin.map_threshold,

@@ -177,7 +177,10 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Frames `first_id`..`last_id` (inclusive) that nobody inspected, and why."""
+    """Frames of `first_id`..`last_id` (inclusive) that nobody inspected, and why.
+
+    missed: how many of them, where frames between were inspected (drops of a stream, merged); None: all.
+    """
 
     first_id: int
     last_id: int
@@ -185,10 +188,12 @@ class Gap:
     noticed_at: datetime
     part_ids: tuple[str, ...] = ()
     detail: str | None = None
+    missed: int | None = None
 
     @property
     def count(self) -> int:
-        return self.last_id - self.first_id + 1
+        """How many frames were missed."""
+        return self.last_id - self.first_id + 1 if self.missed is None else self.missed
 
 
 class AlertKind(str, Enum):

@@ -65,6 +65,7 @@ class Delivery:
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         self.sink_failures = 0
+        self.is_complete = False  # everything handed over was published, and DEATH said
         self._acquisition = origin.acquisition
         self._recorder = Recorder(origin)
         self._publisher, self._sinks = publisher, tuple(sinks)
@@ -166,6 +167,7 @@ class Delivery:
             while not self._is_drained():
                 self._turn(poller)
             self._say_goodbye()
+            self.is_complete = not self._inbox
         finally:
             self._end()
 

@@ -67,6 +67,8 @@ class OverlayWriter:
         """Nothing is held open."""
 
     def _write(self, path: Path, content: bytes) -> None:
+        if path.exists() and not _is_own(path):
+            raise SinkError(f"{path}: somebody else's picture is in the way; give --overlays a folder of its own")
         beside = path.with_name(f".{path.name}.part")
         beside.write_bytes(content)
         beside.replace(path)  # a reader sees the whole picture or none

@@ -26,6 +26,16 @@ class Source(Protocol):
     acquisition: Acquisition  # what it naturally is; a flag may override it
     is_live: bool  # live sources drop old frames, others never do
 
+    @property
+    def state(self) -> str:
+        """ "running"; or why a live source gives nothing: "lost", "stalled"."""
+        ...
+
+    @property
+    def camera_fps(self) -> float | None:
+        """Frames a second that a live camera gives; None while unknown, and for files."""
+        ...
+
     def read(self, timeout_s: float) -> Frame | Gap | None:
         """The next frame, or the gap before it; None when nothing new came within `timeout_s` seconds.
 

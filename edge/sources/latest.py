@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 
 import structlog
 
-from edge.core.errors import SourceEnded, SourceError, SourceLost
+from edge.core.errors import SourceEnded, SourceLost
 from edge.core.types import Acquisition, Frame, Gap, GapCause
 from edge.sources.capture import NS, Camera, CameraState, Capture, Failed, Shot, Taken
 
@@ -36,7 +36,7 @@ class LatestFrameSource:
     open_camera: opens the device anew on every call; SourceError where it cannot. lost_after_s:
     seconds without a frame until SourceLost. open_timeout_s: for opening and for the first frames,
     until the frame rate is known. clock: monotonic ns. `read` and `close` belong to one thread.
-    Raises SourceError when the camera cannot be opened in the first place.
+    Raises SourceLost when the camera cannot be opened in the first place: it may be plugged in later.
     """
 
     acquisition = Acquisition.FREE
@@ -71,9 +71,9 @@ class LatestFrameSource:
         capture = Capture(self._open_camera, self._clock)
         if not capture.wait_opened(open_timeout_s):
             capture.stop()
-            raise SourceError(f"{self.uri}: it did not open within {open_timeout_s:g} s; unplug the camera, plug it in")
+            raise SourceLost(f"{self.uri}: it did not open within {open_timeout_s:g} s; unplug the camera, plug it in")
         if not capture.is_open:
-            raise SourceError(str(capture.failure or f"{self.uri}: it could not be opened")) from capture.failure
+            raise SourceLost(str(capture.failure or f"{self.uri}: it could not be opened")) from capture.failure
         return capture
 
     @property

@@ -134,6 +134,8 @@ def test_heartbeats_balance_with_the_frames_captured(subscription: tuple[str, Su
         (["--bundle", str(BUNDLE), "--source", "folder:/does/not/exist"], 78, "/does/not/exist"),
         (["--bundle", str(BUNDLE), "--source", "ftp:x"], 78, "--source ftp:x"),
         (["--bundle", str(BUNDLE), "--source", "demo:", "--gate", "5/3"], 2, "--gate"),
+        (["--bundle", str(BUNDLE), "--camera", "/dev/none"], 75, "/dev/none"),
+        (["--bundle", str(BUNDLE), "--source", "demo:", "--deadline-ms", "nan"], 2, "--deadline-ms"),
         (["--bundle", str(BUNDLE)], 2, "exactly one of --camera and --source"),
         (["--bundle", str(BUNDLE), "--source", "demo:", "--publish", "tcp://0.0.0.0:5556"], 78, "loopback"),
     ],

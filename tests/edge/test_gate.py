@@ -5,16 +5,17 @@ from datetime import datetime, timezone
 import pytest
 
 from edge.core.errors import SettingsError
-from edge.core.types import AlertKind, Gap, GapCause, Inspection, Reason, Verdict
-from edge.gate import AlertGate, GateRule
+from edge.core.types import Acquisition, AlertKind, Gap, GapCause, Inspection, Reason, Verdict
+from edge.gate import AlertGate, DropMerger, GateRule
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
+FREE = Acquisition.FREE
 VERDICTS = {"G": Verdict.GOOD, "D": Verdict.DEFECTIVE, "U": Verdict.UNDECIDED}
 
 
-def alerts(rule: GateRule, verdicts: str, period_s: float = 0.1) -> list[str]:
+def alerts(rule: GateRule, verdicts: str, period_s: float = 0.1, acquisition: Acquisition = FREE) -> list[str]:
     """One letter for each frame: what the gate said to it ('.' for nothing)."""
-    gate, said = AlertGate(rule), []
+    gate, said = AlertGate(rule, acquisition), []
     for i, letter in enumerate(verdicts):
         reason = Reason.ENGINE_ERROR if letter == "U" else None
         out = gate.update(Inspection(i + 1, int(i * period_s * 1e9), NOW, VERDICTS[letter], reason=reason))
@@ -23,7 +24,7 @@ def alerts(rule: GateRule, verdicts: str, period_s: float = 0.1) -> list[str]:
 
 
 def test_a_triggered_part_stands_for_itself() -> None:
-    assert "".join(alerts(GateRule(), "GDDGUUD")) == ".dd.uud"
+    assert "".join(alerts(GateRule(), "GDDGUUD", acquisition=Acquisition.TRIGGERED)) == ".dd.uud"
 
 
 def test_k_of_n_frames_raise_one_alert_until_it_is_cleared() -> None:
@@ -47,9 +48,38 @@ def test_undecided_frames_never_count_towards_cleared() -> None:
 
 
 def test_a_gap_is_an_undecided_alert() -> None:
-    gap = Gap(4, 9, GapCause.OVERWRITTEN, NOW)
-    (alert,) = AlertGate(GateRule(2, 3)).undecided(gap)
+    gap = Gap(4, 9, GapCause.CAMERA_LOST, NOW)
+    (alert,) = AlertGate(GateRule(2, 3), FREE).undecided(gap)
     assert alert.kind is AlertKind.UNDECIDED and alert.gap is gap
+
+
+def test_overwritten_frames_of_a_stream_raise_no_alert_but_overwritten_parts_do() -> None:
+    gap = Gap(4, 9, GapCause.OVERWRITTEN, NOW)
+    assert AlertGate(GateRule(2, 3), FREE).undecided(gap) == ()
+    assert AlertGate(GateRule(), Acquisition.TRIGGERED).undecided(gap)[0].gap is gap
+
+
+def test_a_stream_that_alerts_on_every_frame_is_cleared_too() -> None:
+    assert "".join(alerts(GateRule(1, 1), "GDDGGD")) == ".d.c.d"
+
+
+def test_drops_are_merged_to_one_gap_a_period_and_none_is_lost() -> None:
+    now = [0.0]
+    merger = DropMerger(FREE, period_s=1.0, clock=lambda: now[0])
+    out = []
+    for i in range(30):
+        now[0] = i / 10
+        out += merger.add(Gap(2 * i, 2 * i, GapCause.OVERWRITTEN, NOW))
+    out += merger.flush()
+    assert 3 <= len(out) <= 4 and sum(gap.count for gap in out) == 30
+    assert out[-1].last_id == 58
+
+
+def test_a_lost_camera_is_told_at_once_after_the_drops_before_it() -> None:
+    merger = DropMerger(FREE, period_s=1.0, clock=lambda: 0.0)
+    merger.add(Gap(1, 1, GapCause.OVERWRITTEN, NOW))
+    drop, lost = Gap(3, 3, GapCause.OVERWRITTEN, NOW), Gap(4, 4, GapCause.CAMERA_LOST, NOW)
+    assert merger.add(drop) == [] and merger.add(lost) == [drop, lost]
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 1), (3, 2), (-1, 5)])

@@ -11,12 +11,12 @@ from datetime import datetime, timezone
 import pytest
 
 from edge.core.errors import EngineError, SettingsError, SourceLost
-from edge.core.types import Alert, AlertKind, AnomalyMap, Frame, Gap, GapCause, Inspection, Reason, Verdict
+from edge.core.types import Acquisition, Alert, AlertKind, AnomalyMap, Frame, Gap, GapCause, Inspection, Reason, Verdict
 from edge.daemon import REPEATED_FAILURES, inspect_loop
-from edge.gate import AlertGate, GateRule, meet_deadline
+from edge.gate import AlertGate, DropMerger, GateRule, meet_deadline
 from edge.health import Health
 from edge.inspector import Inspector
-from edge.startup import CommissionedSource
+from edge.startup import CommissionedSource, Station
 from tests.edge.fakes import BrightnessEngine, ScriptedSource, a_bundle, a_frame
 
 
@@ -43,20 +43,29 @@ class CollectingDelivery:
         self.alerts.extend(alerts)
 
 
+def station_of(
+    source: ScriptedSource | CommissionedSource, acquisition: Acquisition = Acquisition.TRIGGERED
+) -> Station:
+    """A station with a real inspector, gate and health around a fake engine, source and delivery."""
+    rule = GateRule() if acquisition is Acquisition.TRIGGERED else GateRule(2, 3)
+    return Station(
+        source,
+        Inspector(a_bundle(), BrightnessEngine()),
+        AlertGate(rule, acquisition),
+        DropMerger(acquisition, period_s=3600),
+        CollectingDelivery(),
+        None,
+        Health(),
+        {},
+    )  # type: ignore[arg-type]
+
+
 def run(
     source: ScriptedSource | CommissionedSource, deadline_ms: float | None = None
 ) -> tuple[str, CollectingDelivery, Health]:
-    delivery, health = CollectingDelivery(), Health()
-    reason = inspect_loop(
-        source,
-        Inspector(a_bundle(), BrightnessEngine()),
-        AlertGate(GateRule()),
-        delivery,  # type: ignore[arg-type]
-        health,
-        threading.Event(),
-        deadline_ms,
-    )
-    return reason, delivery, health
+    station = station_of(source)
+    reason = inspect_loop(station, threading.Event(), deadline_ms)
+    return reason, station.delivery, station.health  # type: ignore[return-value]
 
 
 def red(frame_id: int) -> Frame:
@@ -95,17 +104,36 @@ def test_one_engine_failure_is_a_frames_fate_but_ten_in_a_row_are_the_engines() 
 
 
 def test_a_stop_ends_the_loop_before_the_next_frame() -> None:
-    stop, delivery = threading.Event(), CollectingDelivery()
+    stop, station = threading.Event(), station_of(ScriptedSource(a_frame(1)))
     stop.set()
-    reason = inspect_loop(
-        ScriptedSource(a_frame(1)),
-        Inspector(a_bundle(), BrightnessEngine()),
-        AlertGate(GateRule()),
-        delivery,
-        Health(),
-        stop,
-    )  # type: ignore[arg-type]
-    assert reason == "stopped" and delivery.inspections == []
+    assert inspect_loop(station, stop) == "stopped"
+    assert station.health.counts.captured == 0
+
+
+def test_a_camera_faster_than_the_engine_is_no_flood_and_hides_no_defect() -> None:
+    script: list[Frame | Gap] = []
+    for i in range(0, 40, 2):
+        script += [
+            Gap(i, i, GapCause.OVERWRITTEN, datetime.now(timezone.utc)),
+            a_frame(i + 1, spot=200 if i > 20 else 0),
+        ]
+    station = station_of(ScriptedSource(*script), Acquisition.FREE)
+    inspect_loop(station, threading.Event())
+    delivery: CollectingDelivery = station.delivery  # type: ignore[assignment]
+    assert [alert.kind for alert in delivery.alerts] == [AlertKind.DEFECT]
+    merged = [*delivery.gaps, *station.drops.flush()]
+    assert len(merged) == 2 and sum(gap.count for gap in merged) == 20
+    assert station.health.counts.captured == 40 == station.health.counts.skipped + 20
+
+
+def test_a_lost_camera_makes_the_station_critical_until_frames_come_again() -> None:
+    source = ScriptedSource(a_frame(1), None, live=True)
+    source.state = "lost"
+    station = station_of(source)
+    inspect_loop(station, threading.Event())
+    assert station.health.snapshot().state == "critical"
+    station.health.took(a_frame(2))
+    assert station.health.snapshot().state == "running"
 
 
 def test_a_lost_source_ends_the_loop_as_an_error() -> None:
