@@ -90,13 +90,13 @@ def test_the_recorded_contrast_is_what_the_image_shows(material: str) -> None:
         defect = defect_of(part)
         change = (luma(part.image) - good)[defect.mask]
         contrast = np.sqrt(np.mean(change**2)) / texture_deviation(good, surface, defect.mask)
-        assert contrast == pytest.approx(defect.contrast, rel=0.02 if material == "weave" else 0.25)
+        assert contrast == pytest.approx(defect.contrast, rel=0.02 if material == "weave" else 0.35)
 
 
 def plain_face(good: np.ndarray) -> np.ndarray:
     """Found from the image alone, hence the wider tolerance: bright, and away from strong edges."""
     grey = cv2.GaussianBlur(good, (0, 0), 1.5)
-    edge = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)) > 25
+    edge = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)) > 40
     edge = cv2.dilate(edge.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
     return (grey > 85) & ~edge
 

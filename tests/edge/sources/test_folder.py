@@ -124,7 +124,7 @@ def test_unreadable_parts_keep_their_place_and_name_among_the_others(tmp_path: P
     assert (first.id, second.first_id, third.id, fourth.last_id) == (0, 1, 2, 3)
     assert (first.part_id, second.part_ids, third.part_id, fourth.part_ids) == ("1", ("2",), "3", ("4",))
     assert "2.png" in str(second.detail)
-    assert "inspect the part again" in str(second.detail)
+    assert "take the picture again" in str(second.detail)
 
 
 def test_a_file_that_vanishes_after_opening_is_reported_and_not_skipped(tmp_path: Path) -> None:
