@@ -137,7 +137,7 @@ def test_heartbeats_balance_with_the_frames_captured(subscription: tuple[str, Su
         (["--bundle", str(BUNDLE), "--camera", "/dev/none"], 75, "/dev/none"),
         (["--bundle", str(BUNDLE), "--source", "demo:", "--deadline-ms", "nan"], 2, "--deadline-ms"),
         (["--bundle", str(BUNDLE)], 2, "exactly one of --camera and --source"),
-        (["--bundle", str(BUNDLE), "--source", "demo:", "--publish", "tcp://0.0.0.0:5556"], 78, "loopback"),
+        (["--bundle", str(BUNDLE), "--source", "demo:", "--publish", "tcp://0.0.0.0:5556"], 78, "open to the network"),
     ],
 )
 def test_what_is_wrong_is_said_with_the_flag_to_change(flags: list[str], code: int, says: str) -> None:

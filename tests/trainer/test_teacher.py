@@ -11,6 +11,7 @@ import torch
 from safetensors import safe_open
 
 from edge.core.errors import TrainingError
+from edge.demo.parts import TRAIN_DOMAIN, render_part
 from trainer.backbones import EfficientNetLite0Features
 from trainer.data import NaturalCrops
 from trainer.networks import edge_layers
@@ -67,15 +68,19 @@ def test_the_backbone_gives_features_on_the_grid_normalised_per_channel() -> Non
     torch.testing.assert_close(features.std((0, 2, 3)), torch.ones(backbone.channels), atol=1e-2, rtol=0)
 
 
-def test_students_learn_the_teacher_on_good_images_and_disagree_elsewhere(tmp_path: Path) -> None:
-    good = [a_natural_image(7)[i : i + 64, i : i + 64].copy() for i in range(16)]
-    config = StudentConfig(patch_sizes=(17,), steps=80, batch=2)
-    ensemble = train_students(good, config, tmp_path)[17]
+def test_students_learn_the_teacher_on_good_images_and_not_elsewhere(tmp_path: Path) -> None:
+    good = [
+        render_part("machined", 0, TRAIN_DOMAIN + i, defective=False).image[60:156, 60:156].copy() for i in range(12)
+    ]
+    config = StudentConfig(patch_sizes=(17,), steps=120, batch=2)
+    ensemble = train_students(good[:11], config, tmp_path)[17]
     with torch.no_grad():
-        seen = ensemble(torch.from_numpy(good[3][None]))
-        foreign = ensemble(torch.from_numpy(255 - np.roll(good[3], 1, axis=2)[None]))
-    assert seen[0].mean() < 0.7 * 128  # 128 is what predicting the mean of each dimension reaches
-    assert foreign[0].mean() > 1.5 * seen[0].mean()
+        unseen_error, unseen_spread = ensemble(torch.from_numpy(good[11][None]))
+        weave = render_part("weave", 0, TRAIN_DOMAIN, defective=False).image[:96, :96].copy()
+        foreign_error, foreign_spread = ensemble(torch.from_numpy(weave[None]))
+    assert unseen_error.mean() < 0.5 * 128  # 128 is what predicting the mean of each dimension reaches
+    assert foreign_error.mean() > 1.3 * unseen_error.mean()
+    assert foreign_spread.mean() > unseen_spread.mean()
 
 
 def test_blank_images_are_refused(tmp_path: Path) -> None:
