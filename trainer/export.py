@@ -46,7 +46,7 @@ def _export(ensemble: Ensemble, sample: Image) -> bytes:
         torch.onnx.export(
             ensemble,
             (torch.from_numpy(sample[None]),),
-            buffer,
+            buffer,  # type: ignore[arg-type]  # its annotation forgets file objects, its documentation does not
             input_names=["image"],
             output_names=list(OUTPUTS),
             opset_version=OPSET,

@@ -83,7 +83,7 @@ class DescriptorNetwork(nn.Module):
         modules.append(nn.Conv2d(channels, DESCRIPTOR_DIMENSION, 1))
         self.layers = nn.Sequential(*modules)
         for module in self.layers:
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d) and module.bias is not None:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 nn.init.zeros_(module.bias)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -47,8 +48,11 @@ def train_students(
 
     def batch(step: int) -> Tensor:
         """Images in an order shuffled anew each epoch, the same for the same seed."""
-        places = np.arange(step * config.batch, (step + 1) * config.batch)
-        orders = {e: np.random.default_rng((config.seed, e)).permutation(epoch_length) for e in places // epoch_length}
+        places = range(step * config.batch, (step + 1) * config.batch)
+        orders = {
+            e: np.random.default_rng((config.seed, e)).permutation(epoch_length)
+            for e in {place // epoch_length for place in places}
+        }
         chosen = [images[orders[place // epoch_length][place % epoch_length]] for place in places]
         return pixels_to_network(torch.from_numpy(np.stack(chosen)))
 
@@ -84,11 +88,9 @@ def train_students(
 
 def _fingerprint(images: Sequence[Image]) -> str:
     """Tells one set of training images from another, so that a checkpoint never resumes on a foreign one."""
-    import hashlib
-
     digest = hashlib.sha256()
     for image in images:
-        digest.update(np.ascontiguousarray(image))
+        digest.update(image.tobytes())
     return digest.hexdigest()
 
 

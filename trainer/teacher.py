@@ -21,7 +21,14 @@ from edge.core.errors import TrainingError
 from edge.core.images import read_image
 from trainer.backbones import GRID_STRIDE, EfficientNetLite0Features
 from trainer.data import NaturalCrops, list_images
-from trainer.networks import DESCRIPTOR_DIMENSION, DescriptorNetwork, pad_for, pixels_to_network
+from trainer.networks import (
+    DESCRIPTOR_DIMENSION,
+    DescriptorNetwork,
+    edge_layers,
+    pad_for,
+    pixels_to_network,
+    total_stride,
+)
 from trainer.training import optimisers, run_training
 
 log = structlog.get_logger()
@@ -102,7 +109,7 @@ def train_teachers(images_folder: Path, out: Path, config: TeacherConfig) -> dic
         total, figures = torch.zeros(()), {}
         for p in config.patch_sizes:
             descriptors = teachers[str(p)](pad_for(p, image))
-            step = teachers[str(p)].stride // GRID_STRIDE
+            step = total_stride(edge_layers(p)) // GRID_STRIDE
             error = distillation_loss(decoders[str(p)](descriptors), features[:, :, ::step, ::step])
             figures[f"p{p}"] = error.item()
             total = total + error

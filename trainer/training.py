@@ -116,9 +116,10 @@ def run_training(
     if start:
         log.info("resumed", run=label, step=start, of=steps, checkpoint=str(checkpoint))
     saved = logged = time.monotonic()
-    with click.progressbar(
+    shown: Any = click.progressbar(
         length=steps, label=label, show_eta=True, file=sys.stderr, item_show_func=lambda _: _figures_text(figures)
-    ) as bar:
+    )
+    with shown as bar:
         bar.update(start)
         for step in range(start, steps):
             groups = [group for opt in optimizers for group in opt.param_groups]
