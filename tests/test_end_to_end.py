@@ -194,18 +194,25 @@ def test_a_whole_data_set_given_as_good_images_is_refused_with_the_folder_that_w
     assert run.returncode == 1 and f"did you mean {tmp_path / 'screw' / 'train' / 'good'}?" in run.stderr
 
 
-def test_a_promise_the_images_cannot_keep_is_refused(good_folder: Path, bundle_file: Path, tmp_path: Path) -> None:
+def test_a_promise_the_images_cannot_keep_is_refused_before_training(good_folder: Path, tmp_path: Path) -> None:
     run = edge_train(
-        "calibrate",
-        "--run",
-        str(bundle_file) + ".run",
-        "--bundle",
-        str(tmp_path / "b.bundle"),
-        "--false-reject-rate",
-        "0.01",
+        "fit", str(good_folder), "--bundle", str(tmp_path / "b.bundle"), "--false-reject-rate", "0.01", *FIT
     )
-    assert run.returncode == 1 and "299" in run.stderr
-    assert bundle_file.exists()
+    assert run.returncode == 1 and "5 unused good images cannot support it; 299 can" in run.stderr
+    assert not (tmp_path / "b.bundle.run" / "students.checkpoint").exists()
+
+
+def test_copies_among_further_good_images_are_left_out_of_the_promise(
+    good_folder: Path, bundle_file: Path, tmp_path: Path
+) -> None:
+    more = tmp_path / "more"
+    more.mkdir()
+    for seed in range(4):  # two the run knows, two it does not
+        cv2.imwrite(str(more / f"{seed}.png"), a_part(seed if seed < 2 else 500 + seed))
+    out = tmp_path / "b.bundle"
+    run = edge_train("calibrate", "--run", f"{bundle_file}.run", "--bundle", str(out), "--more-good", str(more))
+    assert run.returncode == 0, run.stderr
+    assert "from 0 of 7" in run.stdout and run.stderr.count("left out: a copy") == 2
 
 
 @pytest.mark.real_data

@@ -50,6 +50,16 @@ def split_images(count: int, seed: int) -> Splits:
     )
 
 
+def require_images(n: int, false_reject_rate: float) -> None:
+    """TrainingError where `n` unused good images cannot support the promise; says how many can."""
+    needed = math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-false_reject_rate))
+    if n < needed:
+        raise TrainingError(
+            f"--false-reject-rate {false_reject_rate:g}: {n} unused good images cannot support it; {needed} can "
+            f"(add images with --more-good, or ask for at least {binomial_upper_bound(0, n, CONFIDENCE):.4f})"
+        )
+
+
 def choose_threshold(scores: NDArray[np.float64], false_reject_rate: float | None) -> tuple[float, Bound]:
     """The image threshold over `scores` of unused good images, and what it promises.
 
@@ -59,12 +69,7 @@ def choose_threshold(scores: NDArray[np.float64], false_reject_rate: float | Non
     n = len(scores)
     allowed = 0
     if false_reject_rate is not None:
-        needed = math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-false_reject_rate))
-        if n < needed:
-            raise TrainingError(
-                f"--false-reject-rate {false_reject_rate:g}: {n} unused good images cannot support it; "
-                f"{needed} can (add images, or ask for at least {binomial_upper_bound(0, n, CONFIDENCE):.4f})"
-            )
+        require_images(n, false_reject_rate)
         while binomial_upper_bound(allowed + 1, n, CONFIDENCE) <= false_reject_rate:
             allowed += 1
     threshold = float(np.sort(scores)[n - 1 - allowed])

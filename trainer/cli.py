@@ -11,7 +11,7 @@ import click
 
 from edge.core.errors import EdgeError
 from edge.log import configure_logging
-from trainer.fit import Product, calibrate_step, export_step, prepare_run, students_step
+from trainer.fit import Product, calibrate_step, check_promise, export_step, prepare_run, students_step
 from trainer.students import StudentConfig
 from trainer.teacher import PRETRAINED
 
@@ -140,6 +140,7 @@ def fit(
     """
     run = run or bundle.with_name(bundle.name + ".run")
     _prepare(run, **options)
+    check_promise(run, false_reject_rate, more_good)
     students_step(run, teachers)
     export_step(run)
     click.echo(f"{bundle}: {calibrate_step(run, bundle, false_reject_rate, more_good).calibrations['fp32'].bound}")
@@ -202,7 +203,9 @@ def _prepare(
     mm_per_px: float | None,
     min_area_px: float,
 ) -> None:
-    product = Product(name or good_dir.resolve().name, input_size, roi, mm_per_px, min_area_px)
+    # A folder's name may hold bytes that are no UTF-8; the product's goes on the wire.
+    name = (name or good_dir.resolve().name).encode("utf-8", "replace").decode()[:64]
+    product = Product(name, input_size, roi, mm_per_px, min_area_px)
     prepare_run(
         good_dir,
         run,

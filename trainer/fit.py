@@ -22,7 +22,8 @@ from edge.core.bundle import GraphSet, graph_name, save_bundle
 from edge.core.errors import TrainingError
 from edge.core.manifest import REFERENCE_VARIANT, Manifest
 from edge.core.preprocess import Geometry, Point, Size
-from trainer.calibrate import DEFAULT_WEIGHTS, calibrate, split_images
+from trainer.calibrate import DEFAULT_WEIGHTS, calibrate, require_images, split_images
+from trainer.data import list_images
 from trainer.export import export_graphs
 from trainer.good_images import check_good_images, image_digest, read_at_input_size
 from trainer.students import StudentConfig, load_ensembles, train_students
@@ -81,6 +82,13 @@ def read_run(run: Path) -> dict[str, Any]:
     except ValueError as error:
         raise TrainingError(f"{file}: damaged ({error}); delete {run} and start again") from error
     return described
+
+
+def check_promise(run: Path, false_reject_rate: float | None, more_good: Sequence[Path]) -> None:
+    """TrainingError now, and not after hours of training, where the images cannot support the promise."""
+    if false_reject_rate is not None:
+        further = sum(len(list_images(folder)) for folder in more_good)
+        require_images(len(read_run(run)["splits"]["threshold"]) + further, false_reject_rate)
 
 
 def students_step(run: Path, teachers: Path = PRETRAINED) -> None:

@@ -26,7 +26,7 @@ class StudentConfig:
 
     patch_sizes: tuple[int, ...] = (17, 33, 65)
     students: int = 3
-    steps: int = 2000
+    steps: int = 1300
     batch: int = 2
     learning_rate: float = 0.02
     seed: int = 0

@@ -160,6 +160,9 @@ def _read_golden(raw: bytes, manifest: Manifest, where: str) -> GoldenSample:
         return np.asarray(arrays[f"p{size}.{term}"], np.float32)
 
     try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as inside:
+            if sum(info.file_size for info in inside.infolist()) > MAX_MEMBER_BYTES:
+                raise BundleError(f"bundle {where}: its golden sample claims too many bytes; refused")
         with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
             maps = {
                 size: PatchMaps(
