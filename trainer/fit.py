@@ -26,6 +26,7 @@ from trainer.calibrate import DEFAULT_WEIGHTS, calibrate, require_images, split_
 from trainer.data import list_images
 from trainer.export import export_graphs
 from trainer.good_images import check_good_images, image_digest, read_at_input_size
+from trainer.networks import edge_layers, total_stride
 from trainer.students import StudentConfig, load_ensembles, train_students
 from trainer.teacher import PRETRAINED
 
@@ -184,8 +185,6 @@ def _read_graphs(run: Path, described: dict[str, Any]) -> GraphSet:
     files = {p: run / graph_name(p, REFERENCE_VARIANT) for p in sizes}
     if missing := [file.name for file in files.values() if not file.exists()]:
         raise TrainingError(f"{run}: {', '.join(missing)} missing; run edge-train export --run {run}")
-    from trainer.networks import edge_layers, total_stride
-
     strides = {p: total_stride(edge_layers(p)) for p in sizes}
     return GraphSet(REFERENCE_VARIANT, {p: file.read_bytes() for p, file in files.items()}, strides, str(run))
 

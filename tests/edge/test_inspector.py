@@ -62,3 +62,9 @@ def test_the_four_stages_are_timed(inspector: Inspector) -> None:
     timings = inspector.inspect(a_frame(spot=200))[0].timings
     stages = [timings.preprocess_ms, timings.infer_ms, timings.score_ms, timings.defects_ms]
     assert all(ms > 0 for ms in stages) and timings.total_ms == pytest.approx(sum(stages))
+
+
+def test_a_frame_too_small_to_inspect_is_undecided_and_never_raises(inspector: Inspector) -> None:
+    inspection, anomaly_map = inspector.inspect(a_frame(size=(1, 40)))
+    assert (inspection.verdict, inspection.reason) == (Verdict.UNDECIDED, Reason.HEALTH_GATE)
+    assert anomaly_map is None and inspection.detail

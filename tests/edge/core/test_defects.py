@@ -55,3 +55,12 @@ def test_a_ragged_outline_is_simplified_to_a_bounded_number_of_points() -> None:
     scores = (rng.random((256, 256)) > 0.35).astype(np.float32)
     for defect in find_defects(anomaly_map(scores), Geometry((256, 256), (256, 256)), 0.5, 4):
         assert len(defect.polygon_px) <= 64
+
+
+def test_the_peak_comes_first_even_where_a_weaker_region_is_large_enough_and_it_is_not() -> None:
+    scores = np.zeros((64, 64), np.float32)
+    scores[30, 50] = 30.0
+    scores[5:15, 5:15] = 7.0
+    first, second = find_defects(anomaly_map(scores), Geometry((64, 64), (64, 64)), 5.0, 16)
+    assert (first.score_max, second.score_max) == (30.0, 7.0)
+    assert first.centroid_px == pytest.approx((50, 30))
