@@ -462,6 +462,16 @@ def test_only_the_newest_overlays_are_kept_and_foreign_pictures_are_left_alone(t
     assert {path.name for path in tmp_path.iterdir()} == {"b.jpg", "c.jpg", "d.jpg", *(path.name for path in foreign)}
 
 
+def test_somebody_elses_picture_of_the_same_name_is_refused_and_stays_whole(tmp_path: Path) -> None:
+    original = tmp_path / "P1.jpg"  # as when the overlays go to the very folder that is inspected
+    original.write_bytes(b"\xff\xd8 the part itself")
+
+    with pytest.raises(SinkError, match="folder of its own"):
+        overlay_writer(tmp_path).deliver(delivered(samples.defective(part_id="P1")))
+
+    assert original.read_bytes() == b"\xff\xd8 the part itself"
+
+
 @pytest.mark.parametrize("part_id", ["../../evil", "/etc/passwd", "..", "a\0b", "\ud800", "x" * 5000])
 def test_no_part_id_leaves_the_folder(tmp_path: Path, part_id: str) -> None:
     folder = tmp_path / "overlays"
