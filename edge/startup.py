@@ -96,12 +96,15 @@ def check_golden(bundle: Bundle, engine: Engine) -> float:
     It is the engine's warm-up as well.
     """
     stats = bundle.manifest.calibration(bundle.manifest.reference_variant).stats
-    got, expected = fuse(engine.infer(bundle.golden.image), stats), fuse(bundle.golden.maps, stats)
-    if got.scores.shape != expected.scores.shape:
-        raise EngineError(
-            f"golden sample: the {engine.name} engine gives a map of {got.scores.shape}, "
-            f"the bundle says {expected.scores.shape}; re-export {bundle.where}"
-        )
+    maps = engine.infer(bundle.golden.image)
+    for size, golden in bundle.golden.maps.items():
+        shapes = maps[size].regression_error.shape, golden.regression_error.shape
+        if shapes[0] != shapes[1]:
+            raise EngineError(
+                f"golden sample: the {engine.name} engine gives a map of {shapes[0]} for patch size {size}, "
+                f"the bundle says {shapes[1]}; re-export {bundle.where}"
+            )
+    got, expected = fuse(maps, stats), fuse(bundle.golden.maps, stats)
     drift = float(np.abs(got.scores - expected.scores).max())
     if not drift <= GOLDEN_DRIFT:
         raise EngineError(
@@ -169,6 +172,7 @@ def describe(settings: Settings, inspector: Inspector, drift: float) -> dict[str
         "engine": f"{inspector.engine.name} {inspector.engine.version} ({inspector.engine.variant})",
         "golden_drift": round(drift, 6),
         "image_threshold": round(calibration.image_threshold, 3),
+        "statistics": "of each place" if calibration.is_local else "of the whole map",
         "promise": str(calibration.bound),
     }
 

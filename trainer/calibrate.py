@@ -16,18 +16,19 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.bundle import GoldenSample, GraphSet
+from edge.core.arrays import GoldenSample
+from edge.core.bundle import GraphSet
 from edge.core.errors import TrainingError
 from edge.core.manifest import Bound, Calibration
 from edge.core.preprocess import Geometry
 from edge.core.scoring import ScoreStats, fit_stats, fuse, peak
-from edge.core.types import Image, PatchMaps, Term
+from edge.core.types import Image, PatchMaps
 from edge.engines.onnxruntime import OnnxRuntimeEngine
+from trainer.fusion import Fusion, fit_fusion
 from trainer.metrics import binomial_upper_bound
 
 CONFIDENCE = 0.95
 CLEAN_MAPS = 0.9  # share of good images whose map stays below the map threshold everywhere; it only draws
-DEFAULT_WEIGHTS: Mapping[Term, float] = {Term.REGRESSION_ERROR: 1.0, Term.PREDICTIVE_UNCERTAINTY: 1.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +84,19 @@ def calibrate(
     stats_images: Sequence[Image],
     threshold_images: Sequence[Image],
     false_reject_rate: float | None = None,
-    weights: Mapping[Term, float] = DEFAULT_WEIGHTS,
-) -> tuple[Calibration, GoldenSample]:
-    """Fit statistics on one set and thresholds on the other, through the graphs that will ship.
+    plain_mean: bool = False,
+    seed: int = 0,
+) -> tuple[Calibration, GoldenSample, Fusion | None]:
+    """Fit statistics and fusion on one set and thresholds on the other, through the graphs that will ship.
 
-    Images: (h, w, 3) uint8 BGR of the input size, good, disjoint, not trained on. The golden sample is
-    the statistics image of median score.
+    Images: (h, w, 3) uint8 BGR of the input size, good, disjoint, not trained on. plain_mean: keep the
+    paper's mean over scales (no Fusion then) instead of fitting it on synthetic defects drawn from `seed`.
+    The golden sample is the statistics image of median score.
     """
     engine = OnnxRuntimeEngine(graphs)
     stats_maps = [engine.infer(image) for image in stats_images]
-    stats = fit_stats(stats_maps, geometry, weights)
+    fusion = None if plain_mean else fit_fusion(engine, geometry, stats_images, stats_maps, seed)
+    stats = fit_stats(stats_maps, geometry) if fusion is None else fusion.stats(stats_maps, geometry)
     with click.progressbar(threshold_images, label="calibrating", show_eta=True) as bar:
         scores = [image_score(engine.infer(image), stats, geometry) for image in bar]
     engine.close()
@@ -101,7 +105,8 @@ def calibrate(
     own = [image_score(maps, stats, geometry) for maps in stats_maps]
     middle = int(np.argsort(own)[len(own) // 2])
     golden = GoldenSample(stats_images[middle], stats_maps[middle], own[middle])
-    return Calibration(stats, image_threshold, map_threshold, bound), golden
+    is_local = fusion is not None and fusion.is_local
+    return Calibration(stats, image_threshold, map_threshold, bound, is_local), golden, fusion
 
 
 def image_score(maps: Mapping[int, PatchMaps], stats: ScoreStats, geometry: Geometry) -> float:

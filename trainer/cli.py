@@ -102,6 +102,11 @@ def calibration_options(command: Command) -> Command:
                 multiple=True,
                 help="Folder of further good images, used for the threshold only; may be repeated.",
             ),
+            click.option(
+                "--plain-mean",
+                is_flag=True,
+                help="Fuse by the paper's plain mean of all scales instead of weights fitted on synthetic defects.",
+            ),
         )
     ):
         command = option(command)
@@ -130,6 +135,7 @@ def fit(
     run: Path | None,
     false_reject_rate: float | None,
     more_good: tuple[Path, ...],
+    plain_mean: bool,
     teachers: Path,
     **options: Any,
 ) -> None:
@@ -143,7 +149,7 @@ def fit(
     check_promise(run, false_reject_rate, more_good)
     students_step(run, teachers)
     export_step(run)
-    click.echo(f"{bundle}: {calibrate_step(run, bundle, false_reject_rate, more_good).calibrations['fp32'].bound}")
+    _calibrate(run, bundle, false_reject_rate, more_good, plain_mean)
 
 
 @cli.command()
@@ -165,9 +171,11 @@ def export(run: Path) -> None:
 @cli.command()
 @click.option("--run", type=FOLDER, required=True, help="The run whose graphs to calibrate.")
 @calibration_options
-def calibrate(run: Path, bundle: Path, false_reject_rate: float | None, more_good: tuple[Path, ...]) -> None:
-    """Step 3 of fit: score statistics, thresholds and golden sample from unused good images; write the bundle."""
-    click.echo(f"{bundle}: {calibrate_step(run, bundle, false_reject_rate, more_good).calibrations['fp32'].bound}")
+def calibrate(
+    run: Path, bundle: Path, false_reject_rate: float | None, more_good: tuple[Path, ...], plain_mean: bool
+) -> None:
+    """Step 3 of fit: fusion, score statistics, thresholds and golden sample from unused good images; the bundle."""
+    _calibrate(run, bundle, false_reject_rate, more_good, plain_mean)
 
 
 @cli.command()
@@ -178,15 +186,23 @@ def calibrate(run: Path, bundle: Path, false_reject_rate: float | None, more_goo
 @click.option("--batch", default=4, show_default=True, help="Crops a step.")
 @click.option("--learning-rate", default=0.03, show_default=True)
 @click.option("--seed", default=0, show_default=True)
-def teacher(images: Path, out: Path, **options: Any) -> None:
+@click.option("--start-from", type=FOLDER, help="Go on from this folder's teachers, with a schedule of its own.")
+def teacher(images: Path, out: Path, start_from: Path | None, **options: Any) -> None:
     """Distil one teacher per patch size from EfficientNet-Lite0 on a folder of natural images.
 
     The shipped teachers serve any product; train your own only for other patch sizes.
     """
     from trainer.teacher import TeacherConfig, train_teachers
 
-    for name, error in train_teachers(images, out, TeacherConfig(**options)).items():
+    for name, error in train_teachers(images, out, TeacherConfig(**options), start_from).items():
         click.echo(f"{name}: explained variance {1 - error:.3f} on crops of held-out images")
+
+
+def _calibrate(
+    run: Path, bundle: Path, false_reject_rate: float | None, more_good: tuple[Path, ...], plain_mean: bool
+) -> None:
+    manifest = calibrate_step(run, bundle, false_reject_rate, more_good, plain_mean)
+    click.echo(f"{bundle}: {manifest.calibration(manifest.reference_variant).bound}")
 
 
 def _prepare(

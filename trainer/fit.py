@@ -22,9 +22,10 @@ from edge.core.bundle import GraphSet, graph_name, save_bundle
 from edge.core.errors import TrainingError
 from edge.core.manifest import REFERENCE_VARIANT, Manifest
 from edge.core.preprocess import Geometry, Point, Size
-from trainer.calibrate import DEFAULT_WEIGHTS, calibrate, require_images, split_images
+from trainer.calibrate import calibrate, require_images, split_images
 from trainer.data import list_images
 from trainer.export import export_graphs
+from trainer.fusion import Fusion
 from trainer.good_images import check_good_images, image_digest, read_at_input_size
 from trainer.networks import edge_layers, total_stride
 from trainer.students import StudentConfig, load_ensembles, train_students
@@ -112,7 +113,11 @@ def export_step(run: Path) -> GraphSet:
 
 
 def calibrate_step(
-    run: Path, bundle: Path, false_reject_rate: float | None = None, more_good: Sequence[Path] = ()
+    run: Path,
+    bundle: Path,
+    false_reject_rate: float | None = None,
+    more_good: Sequence[Path] = (),
+    plain_mean: bool = False,
 ) -> Manifest:
     """Calibrate the run's graphs on its unused images, and on `more_good` folders, and write the bundle."""
     described = read_run(run)
@@ -121,7 +126,10 @@ def calibrate_step(
     extra = _further_images(more_good, described)
     threshold_images = read_at_input_size([*_paths(described, "threshold"), *extra], geometry)
     stats_images = read_at_input_size(_paths(described, "stats"), geometry)
-    calibration, golden = calibrate(graphs, geometry, stats_images, threshold_images, false_reject_rate)
+    seed = described["students"]["seed"]
+    calibration, golden, fusion = calibrate(
+        graphs, geometry, stats_images, threshold_images, false_reject_rate, plain_mean, seed
+    )
     product = described["product"]
     manifest = Manifest(
         product=product["name"],
@@ -133,7 +141,7 @@ def calibrate_step(
         geometry=geometry,
         min_area_px=product["min_area_px"],
         calibrations={graphs.variant: calibration},
-        provenance=_provenance(described, len(extra)),
+        provenance=_provenance(described, len(extra), fusion),
     )
     named = {graph_name(p, graphs.variant): graph for p, graph in graphs.graphs.items()}
     digest = save_bundle(bundle, manifest, named, golden)
@@ -142,6 +150,7 @@ def calibrate_step(
         bundle=str(bundle),
         sha256=digest,
         promise=str(calibration.bound),
+        fusion=manifest.provenance["fusion"],
         image_threshold=round(calibration.image_threshold, 3),
     )
     return manifest
@@ -189,12 +198,21 @@ def _read_graphs(run: Path, described: dict[str, Any]) -> GraphSet:
     return GraphSet(REFERENCE_VARIANT, {p: file.read_bytes() for p, file in files.items()}, strides, str(run))
 
 
-def _provenance(described: dict[str, Any], extra: int) -> dict[str, Any]:
+def _provenance(described: dict[str, Any], extra: int, fusion: Fusion | None) -> dict[str, Any]:
     """What a later reader needs to make this bundle again; names of images, no paths of a workstation."""
     return {
         "software": {"edge-inspect": edge.__version__, "torch": torch.__version__},
         "students": described["students"],
         "splits": {name: len(names) for name, names in described["splits"].items()},
         "more_good_images": extra,
-        "term_weights": {term.value: weight for term, weight in DEFAULT_WEIGHTS.items()},
+        "fusion": "the paper's mean" if fusion is None else _fusion_provenance(fusion),
+    }
+
+
+def _fusion_provenance(fusion: Fusion) -> dict[str, Any]:
+    return {
+        "weights": {f"p{key.patch_size}.{key.term.value}": round(w, 4) for key, w in fusion.weights.items()},
+        "is_local": fusion.is_local,
+        "separation": round(fusion.separation, 4),
+        "separation_of_mean": round(fusion.separation_of_mean, 4),
     }

@@ -31,18 +31,15 @@ def edge_layers(patch_size: int) -> tuple[ConvSpec, ...]:
 
     Two or three stride-2 layers bring the map to stride 4 (p < 33) or 8, then 3×3 layers grow the
     receptive field by 2·stride each until it is p. Raises ValueError where no such number exists:
-    p must be 9 + 8k below 33 and 17 + 16k from 33 on.
+    p must be 9, 17 or 25 below 33, and 33 + 16k from there on.
     """
     stem = [ConvSpec(32, 5, 2), ConvSpec(64, 3, 2)]
     if patch_size >= 33:
         stem.append(ConvSpec(128, 3, 2))
     covered, stride = receptive_field(stem), total_stride(stem)
     blocks, rest = divmod(patch_size - covered, 2 * stride)
-    if rest or blocks < 1:
-        raise ValueError(
-            f"no edge network sees exactly {patch_size} px: choose {covered + 2 * stride}, "
-            f"{covered + 4 * stride}, … (steps of {2 * stride})"
-        )
+    if rest or blocks < 0:
+        raise ValueError(f"no edge network sees exactly {patch_size} px: choose 9, 17, 25, 33, 49, 65, … (steps of 16)")
     return (*stem, *[ConvSpec(128, 3, 1)] * blocks)
 
 

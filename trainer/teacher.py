@@ -16,6 +16,7 @@ import structlog
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from edge.core.errors import TrainingError
 from edge.core.images import read_image
@@ -36,6 +37,7 @@ log = structlog.get_logger()
 PRETRAINED = Path(__file__).parent / "pretrained"
 EVALUATION_IMAGES = 50  # the last images of the folder, never trained on
 NORMALISATION_CROPS = 256
+DECODER_CROPS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class TeacherConfig:
     steps: int = 5000
     batch: int = 4
     crop: int = 256
-    learning_rate: float = 0.05
+    learning_rate: float = 0.03
     compactness_weight: float = 0.05
     seed: int = 0
 
@@ -81,10 +83,14 @@ def distillation_loss(decoded: Tensor, features: Tensor) -> Tensor:
     return (decoded - features).square().mean()
 
 
-def train_teachers(images_folder: Path, out: Path, config: TeacherConfig) -> dict[str, float]:
+def train_teachers(
+    images_folder: Path, out: Path, config: TeacherConfig, start_from: Path | None = None
+) -> dict[str, float]:
     """Train one teacher per patch size, write `out/p{p}.safetensors`; return remaining errors.
 
-    The figures are measured on crops of held-out images: {"p17": 1 - explained variance, …}.
+    `start_from`: a folder of teachers to go on from with a new schedule; their decoders start at the
+    least-squares solution. The figures are measured on crops of held-out images:
+    {"p17": 1 - explained variance, …}.
     """
     paths = list_images(images_folder)
     if len(paths) < 4 * EVALUATION_IMAGES:
@@ -103,14 +109,18 @@ def train_teachers(images_folder: Path, out: Path, config: TeacherConfig) -> dic
     decoders = nn.ModuleDict(
         {str(p): nn.Conv2d(DESCRIPTOR_DIMENSION, backbone.channels, 1) for p in config.patch_sizes}
     )
+    if start_from is not None:
+        sample = pixels_to_network(torch.from_numpy(crops.batch((config.seed, 3 << 30), DECODER_CROPS)))
+        for p in config.patch_sizes:
+            teachers[str(p)].load_state_dict(load_teacher(p, start_from).state_dict())
+            _solve_decoder(teachers[str(p)], decoders[str(p)], backbone, sample)
 
     def errors(image: Tensor, compact: bool) -> tuple[Tensor, dict[str, float]]:
         features = backbone(image)
         total, figures = torch.zeros(()), {}
         for p in config.patch_sizes:
             descriptors = teachers[str(p)](pad_for(p, image))
-            step = total_stride(edge_layers(p)) // GRID_STRIDE
-            error = distillation_loss(decoders[str(p)](descriptors), features[:, :, ::step, ::step])
+            error = distillation_loss(decoders[str(p)](descriptors), _at_grid(features, p))
             figures[f"p{p}"] = error.item()
             total = total + error
             if compact:
@@ -128,7 +138,7 @@ def train_teachers(images_folder: Path, out: Path, config: TeacherConfig) -> dic
         optimisers(teachers, decoders, config.learning_rate),
         step_loss,
         out / "teachers.checkpoint",
-        {**asdict(config), "patch_sizes": list(config.patch_sizes)},
+        {**asdict(config), "patch_sizes": list(config.patch_sizes), "start_from": str(start_from)},
     )
 
     with torch.no_grad():
@@ -138,6 +148,26 @@ def train_teachers(images_folder: Path, out: Path, config: TeacherConfig) -> dic
     for p in config.patch_sizes:
         save_teacher(teachers[str(p)], out / f"p{p}.safetensors", config, remaining[f"p{p}"])
     return remaining
+
+
+def _at_grid(features: Tensor, patch_size: int) -> Tensor:
+    """P's features at the grid points of a patch size."""
+    step = total_stride(edge_layers(patch_size)) // GRID_STRIDE
+    return features[:, :, ::step, ::step]
+
+
+@torch.no_grad()
+def _solve_decoder(teacher: nn.Module, decoder: nn.Module, backbone: nn.Module, images: Tensor) -> None:
+    """Set the 1×1 decoder to the least-squares map from descriptors to features over `images`."""
+    assert isinstance(teacher, DescriptorNetwork) and isinstance(decoder, nn.Conv2d) and decoder.bias is not None
+    rows, wanted = [], []
+    for batch in images.split(8):
+        descriptors = teacher(pad_for(teacher.patch_size, batch))
+        rows.append(F.pad(descriptors.transpose(0, 1).flatten(1).T, (0, 1), value=1.0))
+        wanted.append(_at_grid(backbone(batch), teacher.patch_size).transpose(0, 1).flatten(1).T)
+    solution = torch.linalg.lstsq(torch.cat(rows), torch.cat(wanted)).solution
+    decoder.weight.copy_(solution[:-1].T[:, :, None, None])
+    decoder.bias.copy_(solution[-1])
 
 
 def save_teacher(teacher: nn.Module, path: Path, config: TeacherConfig, remaining_error: float) -> None:

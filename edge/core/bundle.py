@@ -13,20 +13,24 @@ import re
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
+from edge.core.arrays import (
+    MAX_MEMBER_BYTES,
+    GoldenSample,
+    read_golden,
+    read_local_stats,
+    write_golden,
+    write_local_stats,
+)
 from edge.core.errors import BundleError
 from edge.core.manifest import Manifest, manifest_from_json, manifest_to_json
-from edge.core.types import Image, Map, PatchMaps
 
 MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
-ALLOWED = re.compile(r"manifest\.json|golden\.npz|p\d{1,4}\.(fp32|fp16|int8-cpu|int8-trt)\.onnx")
-MAX_MEMBER_BYTES = 256 << 20
+VARIANTS = "fp32|fp16|int8-cpu|int8-trt"
+ALLOWED = re.compile(rf"manifest\.json|golden\.npz|p\d{{1,4}}\.({VARIANTS})\.onnx|local-stats\.({VARIANTS})\.npz")
 MAX_BUNDLE_BYTES = 1 << 30
 FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # equal contents give an equal digest
 
@@ -36,16 +40,9 @@ def graph_name(patch_size: int, variant: str) -> str:
     return f"p{patch_size}.{variant}.onnx"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class GoldenSample:
-    """One good image and what the reference engine made of it: a check of any engine on any machine.
-
-    image: (h, w, 3) uint8 BGR of the input size. maps: by patch size. score: its image score.
-    """
-
-    image: Image
-    maps: Mapping[int, PatchMaps]
-    score: float
+def local_stats_name(variant: str) -> str:
+    """The member that holds one variant's statistics of each place."""
+    return f"local-stats.{variant}.npz"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,13 +103,17 @@ def parse_bundle(raw: bytes, where: str) -> Bundle:
     for size in manifest.patch_sizes:
         if graph_name(size, manifest.reference_variant) not in members:
             raise BundleError(f"bundle {where}: no graph for patch size {size}; re-export it")
-    golden = _read_golden(members.pop(GOLDEN), manifest, where)
+    golden = read_golden(members.pop(GOLDEN), manifest, where)
+    manifest = _with_local_stats(manifest, members, golden, where)
     return Bundle(manifest, members, golden, hashlib.sha256(raw).hexdigest(), where)
 
 
 def save_bundle(path: Path, manifest: Manifest, graphs: Mapping[str, bytes], golden: GoldenSample) -> str:
     """Write a bundle atomically; fills in the manifest's digests; returns the file's SHA-256."""
-    members = {**graphs, GOLDEN: _write_golden(golden)}
+    members = {**graphs, GOLDEN: write_golden(golden)}
+    for variant, calibration in manifest.calibrations.items():
+        if calibration.is_local:
+            members[local_stats_name(variant)] = write_local_stats(calibration.stats)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(members.items())}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -145,46 +146,14 @@ def _read_members(raw: bytes, where: str) -> dict[str, bytes]:
         raise BundleError(f"bundle {where}: not a whole zip file ({error}); copy it again or re-export") from error
 
 
-def _write_golden(golden: GoldenSample) -> bytes:
-    arrays: dict[str, Any] = {"image": golden.image, "score": golden.score}
-    for size, maps in golden.maps.items():
-        arrays[f"p{size}.regression_error"] = maps.regression_error
-        arrays[f"p{size}.predictive_uncertainty"] = maps.predictive_uncertainty
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    return buffer.getvalue()
-
-
-def _read_golden(raw: bytes, manifest: Manifest, where: str) -> GoldenSample:
-    def map_of(size: int, term: str) -> Map:
-        return np.asarray(arrays[f"p{size}.{term}"], np.float32)
-
-    try:
-        with zipfile.ZipFile(io.BytesIO(raw)) as inside:
-            if sum(info.file_size for info in inside.infolist()) > MAX_MEMBER_BYTES:
-                raise BundleError(f"bundle {where}: its golden sample claims too many bytes; refused")
-        with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
-            maps = {
-                size: PatchMaps(
-                    size,
-                    manifest.strides[size],
-                    map_of(size, "regression_error"),
-                    map_of(size, "predictive_uncertainty"),
-                )
-                for size in manifest.patch_sizes
-            }
-            golden = GoldenSample(np.asarray(arrays["image"], np.uint8), maps, float(arrays["score"]))
-    except (
-        KeyError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        OSError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise BundleError(f"bundle {where}: golden sample is damaged ({error}); re-export it") from error
-    if golden.image.shape != (*manifest.geometry.input_size, 3):
-        raise BundleError(f"bundle {where}: golden image is {golden.image.shape}, not the input size; re-export it")
-    return golden
+def _with_local_stats(manifest: Manifest, members: dict[str, bytes], golden: GoldenSample, where: str) -> Manifest:
+    """The manifest whose local calibrations hold their arrays, which are taken out of `members`."""
+    calibrations = dict(manifest.calibrations)
+    for variant, calibration in manifest.calibrations.items():
+        if calibration.is_local:
+            name = local_stats_name(variant)
+            if name not in members:
+                raise BundleError(f"bundle {where}: {name} is missing; copy it again or re-export")
+            stats = read_local_stats(members.pop(name), calibration.stats, golden, f"bundle {where}: {name}")
+            calibrations[variant] = replace(calibration, stats=stats)
+    return replace(manifest, calibrations=calibrations)

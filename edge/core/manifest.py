@@ -41,13 +41,17 @@ class Bound:
 class Calibration:
     """One variant's score statistics and thresholds, fitted through that very variant.
 
+    The statistics of each place, where there are any, are arrays: the bundle keeps them beside the manifest.
+
     image_threshold: alone decides the verdict and carries `bound`. map_threshold: only draws defects.
+    is_local: normalised by the statistics of each place.
     """
 
     stats: Mapping[DrivenBy, TermStats]
     image_threshold: float
     map_threshold: float
     bound: Bound
+    is_local: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +101,16 @@ def manifest_to_json(manifest: Manifest, digests: Mapping[str, str]) -> bytes:
 def _calibration_json(calibration: Calibration) -> dict[str, Any]:
     return {
         "stats": [
-            {"patch_size": key.patch_size, "term": key.term.value, **asdict(stats)}
+            {
+                "patch_size": key.patch_size,
+                "term": key.term.value,
+                "mean": stats.mean,
+                "deviation": stats.deviation,
+                "weight": stats.weight,
+            }
             for key, stats in calibration.stats.items()
         ],
+        "is_local": calibration.is_local,
         "image_threshold": calibration.image_threshold,
         "map_threshold": calibration.map_threshold,
         "bound": asdict(calibration.bound),
@@ -159,6 +170,7 @@ def _parse_calibration(body: dict[str, Any]) -> Calibration:
             rejected=int(body["bound"]["rejected"]),
             n=int(body["bound"]["n"]),
         ),
+        is_local=bool(body.get("is_local", False)),
     )
 
 

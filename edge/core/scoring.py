@@ -2,31 +2,54 @@
 
 Per pixel (§3.3): Σ over patch sizes and terms of weight · (term − mean) / deviation, with the mean and
 deviation of that term over validation images, never over training images. Equal weights of 1/L give
-the paper's mean over its L scales. Scores are never clamped: severity must not saturate.
+the paper's mean over its L scales. Where parts lie in a fixture, mean and deviation may be those of
+each place instead, so that a rim or a hole, hard to predict on every good part, does not drown what
+is really new. Scores are never clamped: severity must not saturate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.errors import BundleError
+from edge.core.opencv import cv2
 from edge.core.preprocess import Geometry, refine
 from edge.core.types import AnomalyMap, DrivenBy, Map, PatchMaps, ScaleScore, Term
 
 TERMS = (Term.REGRESSION_ERROR, Term.PREDICTIVE_UNCERTAINTY)
 
 
+LOCAL_FLOOR = 0.3  # of the places' median deviation: no place is trusted to be steadier than that
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LocalStats:
+    """Mean and deviation of one term at each grid point over validation images; (h, w) float32 each."""
+
+    mean: Map
+    deviation: Map
+
+    def __post_init__(self) -> None:
+        sound = np.isfinite(self.mean).all() and np.isfinite(self.deviation).all() and (self.deviation > 0).all()
+        if self.mean.shape != self.deviation.shape or not sound:
+            raise BundleError("score statistics of each place must be finite with a positive deviation; re-export it")
+
+
 @dataclass(frozen=True, slots=True)
 class TermStats:
-    """Mean and deviation of one term over all pixels of validation images, and its weight in the sum."""
+    """Mean and deviation of one term over all pixels of validation images, and its weight in the sum.
+
+    local: the same of each place, used instead where it is given.
+    """
 
     mean: float
     deviation: float
     weight: float
+    local: LocalStats | None = None
 
     def __post_init__(self) -> None:
         if not (np.isfinite([self.mean, self.deviation, self.weight]).all() and self.deviation > 0):
@@ -37,11 +60,11 @@ ScoreStats = Mapping[DrivenBy, TermStats]
 
 
 def fit_stats(
-    images: Iterable[Mapping[int, PatchMaps]], geometry: Geometry, weights: Mapping[Term, float] | None = None
+    images: Iterable[Mapping[int, PatchMaps]], geometry: Geometry, weights: Mapping[DrivenBy, float] | None = None
 ) -> dict[DrivenBy, TermStats]:
     """Mean and deviation of each patch size's terms over `images` (good, not trained on), inside the ROI.
 
-    `weights`: of each term before the division by the number of scales; 1 each is the paper's sum.
+    `weights`: of each patch size's term; without them 1/L for L patch sizes, the paper's mean.
     """
     sums: dict[DrivenBy, NDArray[np.float64]] = {}
     for maps in images:
@@ -60,14 +83,33 @@ def fit_stats(
         key: TermStats(
             mean=float(total / n),
             deviation=float(np.sqrt(max(squares / n - (total / n) ** 2, 1e-12))),
-            weight=(1.0 if weights is None else weights[key.term]) / scales,
+            weight=1 / scales if weights is None else weights[key],
         )
         for key, (n, total, squares) in sums.items()
     }
 
 
+def with_local_stats(stats: ScoreStats, images: Sequence[Mapping[int, PatchMaps]]) -> dict[DrivenBy, TermStats]:
+    """`stats` with the mean and deviation of each place over `images` (good, not trained on).
+
+    Parts move a little between images, so each place takes the highest values of its neighbours.
+    """
+    return {key: replace(term_stats, local=_local(key, term_stats, images)) for key, term_stats in stats.items()}
+
+
+def _local(key: DrivenBy, stats: TermStats, images: Sequence[Mapping[int, PatchMaps]]) -> LocalStats:
+    values = np.stack([maps[key.patch_size].term(key.term) for maps in images])
+    around = np.ones((3, 3), np.uint8)
+    mean = np.asarray(cv2.dilate(values.mean(axis=0), around), np.float32)
+    deviation = np.asarray(cv2.dilate(values.std(axis=0), around), np.float32)
+    floor = max(LOCAL_FLOOR * float(np.median(deviation)), 1e-3 * stats.deviation)
+    return LocalStats(mean, np.maximum(deviation, np.float32(floor)))
+
+
 def normalise(values: Map, stats: TermStats) -> Map:
-    """Standard deviations above normal (§3.3)."""
+    """Standard deviations above normal (§3.3): over the whole map, or at each place."""
+    if stats.local is not None:
+        return (values - stats.local.mean) / stats.local.deviation
     return (values - np.float32(stats.mean)) * np.float32(1 / stats.deviation)
 
 

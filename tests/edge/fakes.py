@@ -6,7 +6,8 @@ from datetime import datetime, timezone
 
 import numpy as np
 
-from edge.core.bundle import Bundle, GoldenSample
+from edge.core.arrays import GoldenSample
+from edge.core.bundle import Bundle
 from edge.core.errors import EngineError, SourceEnded
 from edge.core.manifest import Bound, Calibration, Manifest
 from edge.core.preprocess import Geometry

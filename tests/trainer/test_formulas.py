@@ -1,5 +1,7 @@
 """The paper's losses and scores against numbers worked out by hand."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -105,6 +107,17 @@ def test_a_target_the_images_cannot_support_is_refused_with_the_number_that_can(
     with pytest.raises(TrainingError, match="299"):
         choose_threshold(np.arange(298.0), 0.01)
     choose_threshold(np.arange(299.0), 0.01)
+
+
+@pytest.mark.parametrize(("n", "target"), [(64, None), (320, 0.01), (500, 0.02)])
+def test_the_promise_holds_in_nineteen_of_twenty_factories(n: int, target: float | None) -> None:
+    """1,000 calibrations on parts whose true scores are known: the bound must hold 95 % of the time, and not always."""
+    rng = np.random.default_rng(5)
+    held = 0
+    for _ in range(1000):
+        threshold, bound = choose_threshold(rng.standard_normal(n), target)
+        held += 0.5 * math.erfc(threshold / 2**0.5) <= bound.rate
+    assert 930 <= held <= 970
 
 
 def test_a_networks_start_is_its_own() -> None:

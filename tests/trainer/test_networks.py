@@ -6,7 +6,7 @@ import torch
 from trainer.networks import DescriptorNetwork, edge_layers, pad_for, pixels_to_network, receptive_field
 
 
-@pytest.mark.parametrize("patch_size", [17, 33, 65, 129])
+@pytest.mark.parametrize("patch_size", [9, 17, 33, 65, 129])
 def test_the_receptive_field_is_exactly_the_patch_size(patch_size: int) -> None:
     assert receptive_field(edge_layers(patch_size)) == patch_size
     network = DescriptorNetwork(patch_size).eval()
@@ -14,7 +14,7 @@ def test_the_receptive_field_is_exactly_the_patch_size(patch_size: int) -> None:
 
 
 def test_a_patch_size_no_network_has_is_refused_with_one_that_works() -> None:
-    with pytest.raises(ValueError, match="choose 33, 49"):
+    with pytest.raises(ValueError, match="33, 49"):
         edge_layers(40)
 
 

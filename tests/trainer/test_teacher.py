@@ -38,6 +38,10 @@ def test_a_teacher_learns_is_saved_and_loads(tmp_path: Path) -> None:
         assert saved.metadata()["steps"] == "40" and saved.metadata()["backbone"] == "efficientnet-lite0"
     assert load_teacher(17, tmp_path / "out").patch_size == 17
 
+    onward = TeacherConfig(patch_sizes=(17,), steps=2, batch=2, crop=64, learning_rate=1e-4, seed=1)
+    assert train_teachers(tmp_path, tmp_path / "on", onward, tmp_path / "out")["p17"] < remaining["p17"] + 0.01
+    assert train_teachers(tmp_path, tmp_path / "anew", onward)["p17"] > 0.99
+
 
 def test_a_patch_size_without_teacher_names_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="there are: none"):

@@ -1,8 +1,10 @@
 """A bundle comes back as it was saved, and nothing damaged or foreign gets in."""
 
+import hashlib
 import io
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.core.bundle import GoldenSample, load_bundle, parse_bundle, save_bundle
+from edge.core.arrays import GoldenSample
+from edge.core.bundle import load_bundle, parse_bundle, save_bundle
 from edge.core.errors import BundleError
 from edge.core.manifest import Bound, Calibration, Manifest
 from edge.core.preprocess import Geometry
-from edge.core.scoring import TermStats
+from edge.core.scoring import LocalStats, TermStats
 from edge.core.types import DrivenBy, PatchMaps, Term
 
 
@@ -46,6 +49,15 @@ def bundle_file(tmp_path: Path) -> Path:
     return path
 
 
+def a_local_manifest(shape: tuple[int, int] = (8, 8)) -> Manifest:
+    """One whose scores are normalised at each place."""
+    rng = np.random.default_rng(0)
+    local = LocalStats(rng.random(shape, np.float32), rng.random(shape, np.float32) + np.float32(0.1))
+    stats = {DrivenBy(17, term): TermStats(1.0, 2.0, 1.0, local) for term in Term}
+    calibration = Calibration(stats, 5.0, 2.0, Bound(0.03, 0.95, 0, 100), is_local=True)
+    return replace(a_manifest(), calibrations={"fp32": calibration})
+
+
 def rewritten(path: Path, **members: bytes | None) -> bytes:
     """The bundle's bytes with members replaced, added, or (None) left out; dots as __."""
     changes = {name.replace("__", "."): content for name, content in members.items()}
@@ -72,6 +84,34 @@ def test_a_bundle_comes_back_as_it_was_saved(bundle_file: Path) -> None:
     assert bundle.manifest.calibrations == saved.calibrations
     assert bundle.graph_set("fp32").graphs == {17: b"graph bytes" * 50}
     assert bundle.golden.score == 1.25 and bundle.golden.image[0, 0, 0] == 7
+
+
+def test_statistics_of_each_place_come_back_as_they_were_saved(tmp_path: Path) -> None:
+    path = tmp_path / "bolt.bundle"
+    save_bundle(path, a_local_manifest(), {"p17.fp32.onnx": b"graph"}, a_golden())
+    saved, loaded = (m.calibration("fp32") for m in (a_local_manifest(), load_bundle(path).manifest))
+    assert loaded.is_local
+    for key, stats in saved.stats.items():
+        here, there = loaded.stats[key].local, stats.local
+        assert here is not None and there is not None
+        np.testing.assert_array_equal(here.mean, there.mean)
+        np.testing.assert_array_equal(here.deviation, there.deviation)
+
+
+def test_statistics_of_each_place_must_be_there_and_fit_their_map(tmp_path: Path) -> None:
+    path = tmp_path / "bolt.bundle"
+    with pytest.raises(BundleError, match=r"p17\.regression_error is \(4, 4\), not the size of its map"):
+        save_bundle(path, a_local_manifest((4, 4)), {"p17.fp32.onnx": b"graph"}, a_golden())
+    save_bundle(path, a_local_manifest(), {"p17.fp32.onnx": b"graph"}, a_golden())
+    with pytest.raises(BundleError, match=r"local-stats\.fp32\.npz is missing"):
+        parse_bundle(rewritten(path, **{"local-stats__fp32__npz": None}), "here")
+    with zipfile.ZipFile(path) as archive:
+        body = json.loads(archive.read("manifest.json"))
+    damaged = b"not an npz"
+    body["digests"]["local-stats.fp32.npz"] = hashlib.sha256(damaged).hexdigest()
+    raw = rewritten(path, manifest__json=json.dumps(body).encode(), **{"local-stats__fp32__npz": damaged})
+    with pytest.raises(BundleError, match=r"local-stats\.fp32\.npz is damaged"):
+        parse_bundle(raw, "here")
 
 
 def test_saving_twice_gives_the_same_digest(bundle_file: Path, tmp_path: Path) -> None:

@@ -5,7 +5,17 @@ import pytest
 
 from edge.core.errors import BundleError
 from edge.core.preprocess import Geometry
-from edge.core.scoring import TermStats, driver, fit_stats, fuse, peak, scale_scores
+from edge.core.scoring import (
+    LOCAL_FLOOR,
+    LocalStats,
+    TermStats,
+    driver,
+    fit_stats,
+    fuse,
+    peak,
+    scale_scores,
+    with_local_stats,
+)
 from edge.core.types import DrivenBy, PatchMaps, Term
 
 ERROR, UNCERTAINTY = Term.REGRESSION_ERROR, Term.PREDICTIVE_UNCERTAINTY
@@ -75,3 +85,52 @@ def test_the_peak_is_found_inside_the_roi_only() -> None:
 def test_statistics_that_cannot_normalise_are_refused(wrong: tuple[float, float, float]) -> None:
     with pytest.raises(BundleError, match="positive deviation"):
         TermStats(*wrong)
+
+
+def test_weights_of_each_term_are_taken_as_given() -> None:
+    image = {17: maps(17, 8, [[1, 3], [1, 3]], [[1, 2], [3, 4]])}
+    weights = {DrivenBy(17, ERROR): 1.5, DrivenBy(17, UNCERTAINTY): 0.5}
+    assert {key: stats.weight for key, stats in fit_stats([image], WHOLE, weights).items()} == weights
+
+
+def test_a_place_that_is_always_hard_counts_less_with_statistics_of_each_place() -> None:
+    rng = np.random.default_rng(0)
+
+    def good() -> dict[int, PatchMaps]:
+        error = rng.normal(10, 1, (8, 8))
+        error[2, 2] += rng.normal(100, 20)  # a rim: high and unsteady on every good part
+        return {17: maps(17, 4, error, np.ones((8, 8)) + rng.normal(0, 0.1, (8, 8)))}
+
+    images = [good() for _ in range(50)]
+    overall = fit_stats(images, WHOLE)
+    of_each_place = with_local_stats(overall, images)
+    part = good()
+    part[17].regression_error[6, 6] += 40  # a defect, far smaller than what the rim shows anyway
+    assert peak(fuse(part, overall).scores, None) == (2, 2)
+    assert peak(fuse(part, of_each_place).scores, None) == (6, 6)
+
+
+def test_statistics_of_each_place_allow_a_shift_by_one_grid_point() -> None:
+    images = [{17: maps(17, 4, np.pad([[v]], 3), np.zeros((7, 7)))} for v in (4.0, 8.0)]
+    local = with_local_stats(fit_stats(images, WHOLE), images)[DrivenBy(17, ERROR)].local
+    assert local is not None
+    expected = np.zeros((7, 7))
+    expected[2:5, 2:5] = 6.0
+    np.testing.assert_allclose(local.mean, expected)
+    np.testing.assert_allclose(local.deviation[2:5, 2:5], 2.0)
+
+
+def test_no_place_is_trusted_to_be_much_steadier_than_the_others() -> None:
+    unsteady = np.tile(np.arange(7) >= 3, (7, 1))
+    images = [{17: maps(17, 4, v * unsteady, np.zeros((7, 7)))} for v in (1.0, 5.0)]
+    local = with_local_stats(fit_stats(images, WHOLE), images)[DrivenBy(17, ERROR)].local
+    assert local is not None
+    np.testing.assert_allclose(local.deviation[:, 2:], 2.0)
+    np.testing.assert_allclose(local.deviation[:, :2], 2.0 * LOCAL_FLOOR)
+
+
+@pytest.mark.parametrize("deviation", [0.0, -1.0, np.nan, np.inf])
+def test_statistics_of_a_place_that_cannot_normalise_are_refused(deviation: float) -> None:
+    broken = np.array([[1.0, deviation]], np.float32)
+    with pytest.raises(BundleError, match="positive deviation"):
+        LocalStats(np.zeros((1, 2), np.float32), broken)

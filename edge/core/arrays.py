@@ -1,0 +1,111 @@
+"""The array members of a bundle: the golden sample, and the score statistics of each place; npz, never pickle.
+
+Sizes are bounded before anything is read, and whatever is wrong with an array is a BundleError that names it.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from edge.core.errors import BundleError
+from edge.core.manifest import Manifest
+from edge.core.scoring import TERMS, LocalStats, ScoreStats
+from edge.core.types import Image, PatchMaps
+
+MAX_MEMBER_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GoldenSample:
+    """One good image and what the reference engine made of it: a check of any engine on any machine.
+
+    image: (h, w, 3) uint8 BGR of the input size. maps: by patch size. score: its image score.
+    """
+
+    image: Image
+    maps: Mapping[int, PatchMaps]
+    score: float
+
+
+def write_golden(golden: GoldenSample) -> bytes:
+    arrays: dict[str, Any] = {"image": golden.image, "score": golden.score}
+    for size, maps in golden.maps.items():
+        for term in TERMS:
+            arrays[f"p{size}.{term.value}"] = maps.term(term)
+    return _write_arrays(arrays)
+
+
+def read_golden(raw: bytes, manifest: Manifest, where: str) -> GoldenSample:
+    with _arrays(raw, f"bundle {where}: golden sample") as arrays:
+        maps = {
+            size: PatchMaps(
+                size,
+                manifest.strides[size],
+                *(np.asarray(arrays[f"p{size}.{term.value}"], np.float32) for term in TERMS),
+            )
+            for size in manifest.patch_sizes
+        }
+        golden = GoldenSample(np.asarray(arrays["image"], np.uint8), maps, float(arrays["score"]))
+    if golden.image.shape != (*manifest.geometry.input_size, 3):
+        raise BundleError(f"bundle {where}: golden image is {golden.image.shape}, not the input size; re-export it")
+    return golden
+
+
+def write_local_stats(stats: ScoreStats) -> bytes:
+    arrays: dict[str, Any] = {}
+    for key, term_stats in stats.items():
+        assert term_stats.local is not None  # a local calibration has them for every term
+        arrays[f"p{key.patch_size}.{key.term.value}.mean"] = term_stats.local.mean
+        arrays[f"p{key.patch_size}.{key.term.value}.deviation"] = term_stats.local.deviation
+    return _write_arrays(arrays)
+
+
+def read_local_stats(raw: bytes, stats: ScoreStats, golden: GoldenSample, what: str) -> ScoreStats:
+    """Each term's statistics with those of each place, which must fit the golden sample's maps."""
+    completed = {}
+    with _arrays(raw, what) as arrays:
+        for key, term_stats in stats.items():
+            prefix = f"p{key.patch_size}.{key.term.value}"
+            local = LocalStats(
+                np.asarray(arrays[f"{prefix}.mean"], np.float32), np.asarray(arrays[f"{prefix}.deviation"], np.float32)
+            )
+            if local.mean.shape != golden.maps[key.patch_size].term(key.term).shape:
+                raise BundleError(f"{what}: {prefix} is {local.mean.shape}, not the size of its map; re-export it")
+            completed[key] = replace(term_stats, local=local)
+    return completed
+
+
+def _write_arrays(arrays: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+@contextmanager
+def _arrays(raw: bytes, what: str) -> Iterator[Mapping[str, Any]]:
+    """The arrays of an npz member; whatever goes wrong while they are read is a BundleError about `what`."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as inside:
+            if sum(info.file_size for info in inside.infolist()) > MAX_MEMBER_BYTES:
+                raise BundleError(f"{what} claims too many bytes; refused")
+        with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
+            yield arrays
+    except (
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        OSError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise BundleError(f"{what} is damaged ({error}); re-export it") from error

@@ -1,0 +1,84 @@
+"""Fitted fusion finds out which term knows something, and whether places differ; on an engine made for it."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.core.preprocess import Geometry
+from edge.core.types import DrivenBy, Image, PatchMaps, Term
+from trainer.fusion import fit_fusion, separation
+
+GEOMETRY = Geometry((64, 64), (64, 64))
+ERROR, UNCERTAINTY = Term.REGRESSION_ERROR, Term.PREDICTIVE_UNCERTAINTY
+
+
+class OneTermKnows:
+    """Says |image - the good part| in one term, and noise in the others; a rim in the good part is always loud."""
+
+    name, version, variant = "fake", "0", "fp32"
+
+    def __init__(self, knows: DrivenBy, rim: float = 0.0) -> None:
+        self.knows, self.rim, self.rng = knows, rim, np.random.default_rng(0)
+
+    def infer(self, image: Image) -> dict[int, PatchMaps]:
+        difference = cv2.resize(
+            np.abs(image.astype(np.float32) - the_part()).max(axis=2), (16, 16), interpolation=cv2.INTER_AREA
+        )
+        maps = {}
+        for size in (17, 33):
+            terms = {term: self.rng.normal(10, 1, (16, 16)).astype(np.float32) for term in Term}
+            for term in Term:
+                if DrivenBy(size, term) == self.knows:
+                    terms[term] += difference
+                terms[term][8, :] += self.rim * self.rng.normal(1, 0.2, 16).astype(np.float32)
+            maps[size] = PatchMaps(size, 4, terms[ERROR], terms[UNCERTAINTY])
+        return maps
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def the_part() -> Image:
+    stripes = np.tile(np.where(np.arange(64) // 8 % 2, 160, 90).astype(np.uint8)[:, None], (64, 1, 3)).reshape(
+        64, 64, 3
+    )
+    return np.ascontiguousarray(stripes)
+
+
+def good_parts(count: int) -> list[Image]:
+    rng = np.random.default_rng(1)
+    return [np.clip(the_part() + rng.normal(0, 1, (64, 64, 1)), 0, 255).astype(np.uint8) for _ in range(count)]
+
+
+@pytest.mark.parametrize("knows", [DrivenBy(17, UNCERTAINTY), DrivenBy(33, ERROR)])
+def test_the_term_that_knows_gets_the_weight(knows: DrivenBy) -> None:
+    engine, good = OneTermKnows(knows), good_parts(32)
+    fusion = fit_fusion(engine, GEOMETRY, good, [engine.infer(image) for image in good], seed=0)
+    assert sum(fusion.weights.values()) == pytest.approx(2.0)
+    assert max(fusion.weights, key=lambda key: fusion.weights[key]) == knows
+    assert fusion.separation > fusion.separation_of_mean
+
+
+def test_eight_images_say_nothing_about_a_place() -> None:
+    engine, good = OneTermKnows(DrivenBy(17, ERROR), rim=60.0), good_parts(8)
+    assert not fit_fusion(engine, GEOMETRY, good, [engine.infer(image) for image in good], seed=0).is_local
+
+
+@pytest.mark.parametrize(("rim", "is_local"), [(60.0, True), (0.0, False)])
+def test_places_get_statistics_of_their_own_where_places_differ(rim: float, is_local: bool) -> None:
+    engine, good = OneTermKnows(DrivenBy(17, ERROR), rim), good_parts(24)
+    maps = [engine.infer(image) for image in good]
+    fusion = fit_fusion(engine, GEOMETRY, good, maps, seed=0)
+    assert fusion.is_local is is_local
+    stats = fusion.stats(maps, GEOMETRY)
+    assert all((term.local is not None) is is_local for term in stats.values())
+
+
+def test_separation_weighs_bands_alike_and_looks_at_the_hardest_good_images() -> None:
+    good = np.array([0] * 32 + [5] * 8 + [9] * 8, np.float32).reshape(1, -1, 1)  # the hardest third: 5 and 9
+    bad = np.array([10, 10, 10, 7, 1], np.float32).reshape(1, -1, 1)
+    bands = np.array([1, 1, 1, 1, 0])
+    # band 1: (1 + 1 + 1 + 1/2) / 4; band 0: found by neither
+    assert separation(np.ones(1, np.float32), good, bad, bands) == pytest.approx((3.5 / 4 + 0) / 2)
