@@ -177,7 +177,8 @@ def _map_report(
     defective = [one.sample.defect_type != GOOD for one in scored]
 
     def by_maximum(term: Term | None) -> float | None:
-        return _auroc([float(part.max()) for part in _maps(inspector, scored, patch_size, term)], defective)
+        peaks = [float(part.max()) for part in _maps(inspector, scored, patch_size, term)]
+        return _auroc(peaks, defective) if any(peaks) else None  # a term of weight 0 has no say
 
     return MapReport(
         "fused" if patch_size is None else f"p{patch_size}",
