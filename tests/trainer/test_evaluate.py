@@ -147,7 +147,7 @@ def test_each_term_is_also_judged_alone(report):
     assert fused.image_auroc_regression_error == 1.0  # defective 4, 4, 3; good 0.5, 2, 2
     assert fused.image_auroc_predictive_uncertainty == pytest.approx((0.5 + 3 + 3) / 9)  # 0, 5, 5; good 0.5, 0, 4
     assert p17.image_auroc_regression_error == pytest.approx((3 + 3 + 0.5) / 9)  # 2, 4, 0; good 0.5, 0, 1
-    assert p33.image_auroc_predictive_uncertainty == 0.5  # it is zero everywhere
+    assert p33.image_auroc_predictive_uncertainty is None  # it is zero everywhere: no say, no figure
 
 
 def test_masks_larger_than_the_images_change_no_figure(tmp_path, report):
