@@ -3,7 +3,7 @@
 The paper takes the plain mean of its scales. Here the weight of each patch size's term, and whether
 scores are compared with the whole map or with each place, are chosen so that synthetic defects stand
 out from the hardest good images. No real defect is ever needed or used. On free-lying screws p = 65
-wins nearly alone; on parts in a fixture all scales share and each place has statistics of its own.
+counts most and p = 17 least; on parts in a fixture each place gets statistics of its own.
 """
 
 from __future__ import annotations
