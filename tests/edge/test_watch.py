@@ -189,6 +189,15 @@ def test_the_end_of_time_is_a_good_end(watch: Watch) -> None:
     assert (process.returncode, out, err) == (0, "", "")
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Tests started in the background of a script inherit an ignored SIGINT, and so would what they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_interrupting_ends_it_cleanly(watch: Watch, publisher: Publisher, sequence: SequenceCounter) -> None:
     process = watch()
     publisher.deliver(result(sequence))
