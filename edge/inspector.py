@@ -71,7 +71,7 @@ class Inspector:
     def _score(self, anomaly_map: AnomalyMap, geometry: Geometry) -> tuple[float, tuple[ScaleScore, ...]]:
         mask = geometry.grid_mask(anomaly_map.scores.shape, anomaly_map.stride)
         row, column = peak(anomaly_map.scores, mask)
-        scales = scale_scores(anomaly_map, self.stats, row, column)
+        scales = scale_scores(anomaly_map, row, column)
         return float(anomaly_map.scores[row, column]), scales
 
     def _defects(self, anomaly_map: AnomalyMap, geometry: Geometry) -> tuple[Defect, ...]:

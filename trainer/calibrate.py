@@ -105,8 +105,7 @@ def calibrate(
     own = [image_score(maps, stats, geometry) for maps in stats_maps]
     middle = int(np.argsort(own)[len(own) // 2])
     golden = GoldenSample(stats_images[middle], stats_maps[middle], own[middle])
-    is_local = fusion is not None and fusion.is_local
-    return Calibration(stats, image_threshold, map_threshold, bound, is_local), golden, fusion
+    return Calibration(stats, image_threshold, map_threshold, bound), golden, fusion
 
 
 def image_score(maps: Mapping[int, PatchMaps], stats: ScoreStats, geometry: Geometry) -> float:

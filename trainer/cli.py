@@ -13,10 +13,11 @@ from edge.core.errors import EdgeError
 from edge.log import configure_logging
 from trainer.fit import Product, calibrate_step, check_promise, export_step, prepare_run, students_step
 from trainer.students import StudentConfig
-from trainer.teacher import PRETRAINED
+from trainer.teacher import PRETRAINED, TeacherConfig, train_teachers
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
+TEACHER_DEFAULTS = TeacherConfig()
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -182,18 +183,16 @@ def calibrate(
 @click.argument("images", type=FOLDER)
 @click.option("--out", type=FOLDER, required=True, help="Folder for the teachers and the checkpoint.")
 @click.option("--patch-sizes", type=IntegerList(), default="17,33,65", show_default=True)
-@click.option("--steps", default=4000, show_default=True)
-@click.option("--batch", default=4, show_default=True, help="Crops a step.")
-@click.option("--learning-rate", default=0.03, show_default=True)
-@click.option("--seed", default=0, show_default=True)
+@click.option("--steps", default=TEACHER_DEFAULTS.steps, show_default=True)
+@click.option("--batch", default=TEACHER_DEFAULTS.batch, show_default=True, help="Crops a step.")
+@click.option("--learning-rate", default=TEACHER_DEFAULTS.learning_rate, show_default=True)
+@click.option("--seed", default=TEACHER_DEFAULTS.seed, show_default=True)
 @click.option("--start-from", type=FOLDER, help="Go on from this folder's teachers, with a schedule of its own.")
 def teacher(images: Path, out: Path, start_from: Path | None, **options: Any) -> None:
     """Distil one teacher per patch size from EfficientNet-Lite0 on a folder of natural images.
 
     The shipped teachers serve any product; train your own only for other patch sizes.
     """
-    from trainer.teacher import TeacherConfig, train_teachers
-
     for name, error in train_teachers(images, out, TeacherConfig(**options), start_from).items():
         click.echo(f"{name}: explained variance {1 - error:.3f} on crops of held-out images")
 

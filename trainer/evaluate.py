@@ -138,7 +138,7 @@ def report_on(inspector: Inspects, records: Sequence[Record], subject: Subject) 
         details = "; ".join(sorted({record.inspection.detail or "no detail" for record in records}))
         raise TrainingError(f"no defective image of {subject.dataset} could be scored: {details}")
     fused = PixelScores.gather(_maps(inspector, scored, None, None), [one.mask for one in scored])
-    sizes = sorted({key.patch_size for one in scored for key in one.anomaly_map.contributions})
+    sizes = sorted({key.patch_size for one in scored for key in one.anomaly_map.deviations})
     milliseconds = [record.inspection.timings.total_ms for record in records if record.scored is not None]
     p50, p95 = np.percentile(milliseconds, [50, 95])
     types = dict.fromkeys(r.sample.defect_type for r in records if r.sample.defect_type != GOOD)
@@ -157,15 +157,16 @@ def report_on(inspector: Inspects, records: Sequence[Record], subject: Subject) 
 
 
 def _maps(inspector: Inspects, scored: Sequence[Scored], patch_size: int | None, term: Term | None) -> Iterator[Map]:
-    """Each image's map at its mask's size, one at a time: the share of one patch size, one term, or (None) of all."""
+    """Each image's map at its mask's size, one at a time: the fused scores, or (of one patch size or one term) the
+    plain sum of its normalised terms, whatever the bundle weighs them with."""
     for one in scored:
         whole = one.anomaly_map
-        shares = [
-            share
-            for key, share in whole.contributions.items()
+        chosen = [
+            deviations
+            for key, deviations in whole.deviations.items()
             if patch_size in (None, key.patch_size) and term in (None, key.term)
         ]
-        part = whole.scores if patch_size is None and term is None else np.asarray(np.sum(shares, axis=0), np.float32)
+        part = whole.scores if patch_size is None and term is None else np.asarray(np.sum(chosen, axis=0), np.float32)
         yield inspector.to_frame(part, whole.stride, (one.mask.shape[0], one.mask.shape[1]))
 
 
@@ -177,8 +178,7 @@ def _map_report(
     defective = [one.sample.defect_type != GOOD for one in scored]
 
     def by_maximum(term: Term | None) -> float | None:
-        peaks = [float(part.max()) for part in _maps(inspector, scored, patch_size, term)]
-        return _auroc(peaks, defective) if any(peaks) else None  # a term of weight 0 has no say
+        return _auroc([float(part.max()) for part in _maps(inspector, scored, patch_size, term)], defective)
 
     return MapReport(
         "fused" if patch_size is None else f"p{patch_size}",

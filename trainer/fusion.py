@@ -64,16 +64,15 @@ def fit_fusion(engine: Engine, geometry: Geometry, good: Sequence[Image], maps: 
     bands = np.digitize([defect.size_px for defect in defects], BANDS_PX)
     keys = list(fit_stats(maps[:1], geometry))
     equal = np.full(len(keys), 2 / len(keys), np.float32)
+    starts = [equal, *np.eye(len(keys), dtype=np.float32)]  # all alike, and each term on its own
     choices = []
-    for is_local in (False, True)[: 1 if len(good) < LOCAL_IMAGES else 2]:
+    for is_local in (False, True) if len(good) >= LOCAL_IMAGES else (False,):
         scores = _cross_scored(maps, defect_maps, geometry, is_local)
-        if not is_local:
-            baseline = separation(equal, *scores, bands)
-        starts = [equal, *np.eye(len(keys), dtype=np.float32)]  # all alike, and each term on its own
-        choices += [(*_best_weights(start, equal, *scores, bands), is_local) for start in starts]
-    reached, weights, is_local = max(choices, key=lambda choice: choice[0] - LOCAL_COST * choice[2])
+        of_mean = separation(equal, *scores, bands)
+        choices += [(*_best_weights(start, equal, *scores, bands), is_local, of_mean) for start in starts]
+    reached, weights, is_local, _ = max(choices, key=lambda choice: choice[0] - LOCAL_COST * choice[2])
     chosen = {key: float(weight) for key, weight in zip(keys, 2 * weights / weights.sum(), strict=True)}
-    return Fusion(chosen, is_local, reached, baseline)
+    return Fusion(chosen, is_local, reached, separation_of_mean=choices[0][3])
 
 
 def separation(weights: NDArray[np.float32], good: Scores, bad: Scores, bands: NDArray[np.int64]) -> float:
@@ -120,7 +119,7 @@ def _cross_scored(
     halves = []
     for half in (0, 1):
         others = [maps for index, maps in enumerate(good) if index % 2 != half]
-        stats = fit_stats(others, geometry, dict.fromkeys(fit_stats(others[:1], geometry), 1.0))
+        stats = fit_stats(others, geometry)
         halves.append(with_local_stats(stats, others) if is_local else stats)
     scored = [_normalised(maps, halves[index % 2], geometry) for index, maps in enumerate(good)]
     defects = [_normalised(maps, halves[index % len(good) % 2], geometry) for index, maps in enumerate(bad)]
@@ -130,5 +129,5 @@ def _cross_scored(
 def _normalised(maps: Maps, stats: ScoreStats, geometry: Geometry) -> NDArray[np.float32]:
     anomaly_map = fuse(maps, stats)
     mask = geometry.grid_mask(anomaly_map.scores.shape, anomaly_map.stride)
-    terms = np.stack(list(anomaly_map.contributions.values()))
+    terms = np.stack(list(anomaly_map.deviations.values()))
     return terms.reshape(len(terms), -1) if mask is None else terms[:, mask]

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edge.core.errors import TrainingError
+
 DESCRIPTOR_DIMENSION = 128
 
 
@@ -30,7 +32,7 @@ def edge_layers(patch_size: int) -> tuple[ConvSpec, ...]:
     """Layers whose receptive field is exactly `patch_size` pixels, before the final 1×1.
 
     Two or three stride-2 layers bring the map to stride 4 (p < 33) or 8, then 3×3 layers grow the
-    receptive field by 2·stride each until it is p. Raises ValueError where no such number exists:
+    receptive field by 2·stride each until it is p. TrainingError where no such number exists:
     p must be 9, 17 or 25 below 33, and 33 + 16k from there on.
     """
     stem = [ConvSpec(32, 5, 2), ConvSpec(64, 3, 2)]
@@ -39,7 +41,9 @@ def edge_layers(patch_size: int) -> tuple[ConvSpec, ...]:
     covered, stride = receptive_field(stem), total_stride(stem)
     blocks, rest = divmod(patch_size - covered, 2 * stride)
     if rest or blocks < 0:
-        raise ValueError(f"no edge network sees exactly {patch_size} px: choose 9, 17, 25, 33, 49, 65, … (steps of 16)")
+        raise TrainingError(
+            f"no edge network sees exactly {patch_size} px: choose 9, 17, 25, 33, 49, 65, … (steps of 16)"
+        )
     return (*stem, *[ConvSpec(128, 3, 1)] * blocks)
 
 

@@ -45,7 +45,7 @@ class TeacherConfig:
     """What a teacher's training depends on; saved with its checkpoint and its model card."""
 
     patch_sizes: tuple[int, ...] = (17, 33, 65)
-    steps: int = 5000
+    steps: int = 4000
     batch: int = 4
     crop: int = 256
     learning_rate: float = 0.03
@@ -111,9 +111,7 @@ def train_teachers(
     )
     if start_from is not None:
         sample = pixels_to_network(torch.from_numpy(crops.batch((config.seed, 3 << 30), DECODER_CROPS)))
-        for p in config.patch_sizes:
-            teachers[str(p)].load_state_dict(load_teacher(p, start_from).state_dict())
-            _solve_decoder(teachers[str(p)], decoders[str(p)], backbone, sample)
+        _go_on_from(start_from, teachers, decoders, backbone, sample)
 
     def errors(image: Tensor, compact: bool) -> tuple[Tensor, dict[str, float]]:
         features = backbone(image)
@@ -156,10 +154,21 @@ def _at_grid(features: Tensor, patch_size: int) -> Tensor:
     return features[:, :, ::step, ::step]
 
 
+def _go_on_from(
+    folder: Path, teachers: nn.ModuleDict, decoders: nn.ModuleDict, backbone: nn.Module, images: Tensor
+) -> None:
+    """Load the teachers of `folder`, and solve their decoders, which are not kept with them, over `images`."""
+    for p, teacher in teachers.items():
+        decoder = decoders[p]
+        assert isinstance(teacher, DescriptorNetwork) and isinstance(decoder, nn.Conv2d)
+        teacher.load_state_dict(load_teacher(int(p), folder).state_dict())
+        _solve_decoder(teacher, decoder, backbone, images)
+
+
 @torch.no_grad()
-def _solve_decoder(teacher: nn.Module, decoder: nn.Module, backbone: nn.Module, images: Tensor) -> None:
+def _solve_decoder(teacher: DescriptorNetwork, decoder: nn.Conv2d, backbone: nn.Module, images: Tensor) -> None:
     """Set the 1×1 decoder to the least-squares map from descriptors to features over `images`."""
-    assert isinstance(teacher, DescriptorNetwork) and isinstance(decoder, nn.Conv2d) and decoder.bias is not None
+    assert decoder.bias is not None
     rows, wanted = [], []
     for batch in images.split(8):
         descriptors = teacher(pad_for(teacher.patch_size, batch))

@@ -147,13 +147,10 @@ def _read_members(raw: bytes, where: str) -> dict[str, bytes]:
 
 
 def _with_local_stats(manifest: Manifest, members: dict[str, bytes], golden: GoldenSample, where: str) -> Manifest:
-    """The manifest whose local calibrations hold their arrays, which are taken out of `members`."""
+    """The manifest whose calibrations hold the statistics of each place that are among `members`, and leave them."""
     calibrations = dict(manifest.calibrations)
     for variant, calibration in manifest.calibrations.items():
-        if calibration.is_local:
-            name = local_stats_name(variant)
-            if name not in members:
-                raise BundleError(f"bundle {where}: {name} is missing; copy it again or re-export")
-            stats = read_local_stats(members.pop(name), calibration.stats, golden, f"bundle {where}: {name}")
-            calibrations[variant] = replace(calibration, stats=stats)
+        if (raw := members.pop(local_stats_name(variant), None)) is not None:
+            what = f"bundle {where}: {local_stats_name(variant)}"
+            calibrations[variant] = replace(calibration, stats=read_local_stats(raw, calibration.stats, golden, what))
     return replace(manifest, calibrations=calibrations)

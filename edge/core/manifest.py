@@ -41,17 +41,20 @@ class Bound:
 class Calibration:
     """One variant's score statistics and thresholds, fitted through that very variant.
 
-    The statistics of each place, where there are any, are arrays: the bundle keeps them beside the manifest.
+    The statistics of each place, where there are any, are arrays: the bundle keeps them in a member of their own.
 
     image_threshold: alone decides the verdict and carries `bound`. map_threshold: only draws defects.
-    is_local: normalised by the statistics of each place.
     """
 
     stats: Mapping[DrivenBy, TermStats]
     image_threshold: float
     map_threshold: float
     bound: Bound
-    is_local: bool = False
+
+    @property
+    def is_local(self) -> bool:
+        """Whether scores are normalised by the statistics of each place."""
+        return any(term_stats.local is not None for term_stats in self.stats.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,6 @@ def _calibration_json(calibration: Calibration) -> dict[str, Any]:
             }
             for key, stats in calibration.stats.items()
         ],
-        "is_local": calibration.is_local,
         "image_threshold": calibration.image_threshold,
         "map_threshold": calibration.map_threshold,
         "bound": asdict(calibration.bound),
@@ -170,7 +172,6 @@ def _parse_calibration(body: dict[str, Any]) -> Calibration:
             rejected=int(body["bound"]["rejected"]),
             n=int(body["bound"]["n"]),
         ),
-        is_local=bool(body.get("is_local", False)),
     )
 
 

@@ -21,8 +21,6 @@ from edge.core.preprocess import Geometry, refine
 from edge.core.types import AnomalyMap, DrivenBy, Map, PatchMaps, ScaleScore, Term
 
 TERMS = (Term.REGRESSION_ERROR, Term.PREDICTIVE_UNCERTAINTY)
-
-
 LOCAL_FLOOR = 0.3  # of the places' median deviation: no place is trusted to be steadier than that
 
 
@@ -117,14 +115,16 @@ def fuse(maps: Mapping[int, PatchMaps], stats: ScoreStats) -> AnomalyMap:
     """Weighted sum of all normalised terms on the finest grid (§3.3; the paper's mean by default)."""
     finest = min(maps.values(), key=lambda m: m.stride)
     shape = finest.regression_error.shape
-    contributions: dict[DrivenBy, Map] = {}
+    deviations: dict[DrivenBy, Map] = {}
     for patch_maps in maps.values():
         for term in TERMS:
             key = DrivenBy(patch_maps.patch_size, term)
-            share = normalise(patch_maps.term(term), stats[key]) * np.float32(stats[key].weight)
-            contributions[key] = refine(share, patch_maps.stride // finest.stride, shape)
-    scores: Map = np.stack(list(contributions.values())).sum(axis=0, dtype=np.float32)
-    return AnomalyMap(scores=scores, stride=finest.stride, contributions=contributions)
+            normalised = normalise(patch_maps.term(term), stats[key])
+            deviations[key] = refine(normalised, patch_maps.stride // finest.stride, shape)
+    weights = {key: stats[key].weight for key in deviations}
+    by_term = np.array(list(weights.values()), np.float32)
+    scores: Map = np.tensordot(by_term, np.stack(list(deviations.values())), axes=1)
+    return AnomalyMap(scores, finest.stride, deviations, weights)
 
 
 def peak(scores: Map, mask: NDArray[np.bool_] | None) -> tuple[int, int]:
@@ -136,23 +136,22 @@ def peak(scores: Map, mask: NDArray[np.bool_] | None) -> tuple[int, int]:
 
 def driver(anomaly_map: AnomalyMap, row: int, column: int) -> DrivenBy:
     """The patch size and term that contributed most at a grid point."""
-    return max(anomaly_map.contributions, key=lambda key: float(anomaly_map.contributions[key][row, column]))
+    weights, deviations = anomaly_map.weights, anomaly_map.deviations
+    return max(deviations, key=lambda key: weights[key] * float(deviations[key][row, column]))
 
 
-def scale_scores(anomaly_map: AnomalyMap, stats: ScoreStats, row: int, column: int) -> tuple[ScaleScore, ...]:
-    """Each patch size's two terms at a grid point, in standard deviations above normal."""
+def scale_scores(anomaly_map: AnomalyMap, row: int, column: int) -> tuple[ScaleScore, ...]:
+    """Each patch size's two terms at a grid point, in standard deviations above normal, whatever they weigh."""
 
-    def deviations(key: DrivenBy) -> float:
-        weight = stats[key].weight
-        return float(anomaly_map.contributions[key][row, column]) / weight if weight else 0.0
+    def at_point(size: int, term: Term) -> float:
+        return float(anomaly_map.deviations[DrivenBy(size, term)][row, column])
 
-    sizes = sorted({key.patch_size for key in anomaly_map.contributions})
     return tuple(
         ScaleScore(
             patch_size=size,
-            regression_error=deviations(DrivenBy(size, Term.REGRESSION_ERROR)),
-            predictive_uncertainty=deviations(DrivenBy(size, Term.PREDICTIVE_UNCERTAINTY)),
-            weight=sum(stats[DrivenBy(size, term)].weight for term in TERMS),
+            regression_error=at_point(size, Term.REGRESSION_ERROR),
+            predictive_uncertainty=at_point(size, Term.PREDICTIVE_UNCERTAINTY),
+            weight=sum(anomaly_map.weights[DrivenBy(size, term)] for term in TERMS),
         )
-        for size in sizes
+        for size in sorted({key.patch_size for key in anomaly_map.deviations})
     )

@@ -104,14 +104,16 @@ class DrivenBy:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AnomalyMap:
-    """The fused map: `scores` (h, w) float32 in standard deviations above normal, at `stride` input pixels.
+    """The fused map: `scores` (h, w) float32, at `stride` input pixels.
 
-    `contributions`: for each patch size and term its weighted share of `scores`, on the same grid.
+    `deviations`: each patch size's terms in standard deviations above normal, on the same grid; `scores`
+    is their sum, each times its weight in `weights`.
     """
 
     scores: Map
     stride: int
-    contributions: Mapping[DrivenBy, Map]
+    deviations: Mapping[DrivenBy, Map]
+    weights: Mapping[DrivenBy, float]
 
 
 @dataclass(frozen=True, slots=True)

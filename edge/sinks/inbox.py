@@ -34,7 +34,7 @@ class Item:
         """Bytes of the pictures that ride along."""
         total = 0 if self.frame is None else self.frame.image.nbytes
         if self.anomaly_map is not None:
-            maps = (self.anomaly_map.scores, *self.anomaly_map.contributions.values())
+            maps = (self.anomaly_map.scores, *self.anomaly_map.deviations.values())
             total += sum(grid.nbytes for grid in maps)
         return total
 

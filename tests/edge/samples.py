@@ -98,7 +98,7 @@ def frame(frame_id: int = 1, height: int = 48, width: int = 64) -> Frame:
 def anomaly_map(height: int = 12, width: int = 16) -> AnomalyMap:
     scores = np.zeros((height, width), np.float32)
     scores[4:8, 4:8] = 8.0
-    return AnomalyMap(scores, 4, {DRIVEN_BY: scores})
+    return AnomalyMap(scores, 4, {DRIVEN_BY: scores}, {DRIVEN_BY: 1.0})
 
 
 def health(state: StationState = StationState.RUNNING) -> HealthSnapshot:

@@ -44,7 +44,9 @@ class PixelInspector:
         score = float(scores.max())
         verdict = Verdict.DEFECTIVE if score > self.image_threshold else Verdict.GOOD
         timings = Timings(infer_ms=10.0 + frame.id)
-        return Inspection(**base, verdict=verdict, score=score, timings=timings), AnomalyMap(scores, STRIDE, shares)
+        return Inspection(**base, verdict=verdict, score=score, timings=timings), AnomalyMap(
+            scores, STRIDE, shares, dict.fromkeys(shares, 1.0)
+        )
 
     def to_frame(self, scores, stride, frame_shape):
         return cv2.resize(scores, frame_shape[::-1], interpolation=cv2.INTER_NEAREST)
@@ -134,7 +136,7 @@ def test_pixel_auroc_ranks_each_defect_pixel_against_each_defect_free_one(report
     assert report.maps[0].pixel_auroc == pytest.approx(1 - (1 / 3) * 64 / free)
 
 
-def test_each_patch_size_is_judged_by_the_sum_of_its_own_contributions(report):
+def test_each_patch_size_is_judged_by_the_sum_of_its_own_terms(report):
     fused, p17, p33 = report.maps
     assert [fused.name, p17.name, p33.name] == ["fused", "p17", "p33"]
     assert fused.image_auroc == pytest.approx(8 / 9)
@@ -147,7 +149,7 @@ def test_each_term_is_also_judged_alone(report):
     assert fused.image_auroc_regression_error == 1.0  # defective 4, 4, 3; good 0.5, 2, 2
     assert fused.image_auroc_predictive_uncertainty == pytest.approx((0.5 + 3 + 3) / 9)  # 0, 5, 5; good 0.5, 0, 4
     assert p17.image_auroc_regression_error == pytest.approx((3 + 3 + 0.5) / 9)  # 2, 4, 0; good 0.5, 0, 1
-    assert p33.image_auroc_predictive_uncertainty is None  # it is zero everywhere: no say, no figure
+    assert p33.image_auroc_predictive_uncertainty == 0.5  # it is zero everywhere
 
 
 def test_masks_larger_than_the_images_change_no_figure(tmp_path, report):

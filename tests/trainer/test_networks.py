@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from edge.core.errors import TrainingError
 from trainer.networks import DescriptorNetwork, edge_layers, pad_for, pixels_to_network, receptive_field
 
 
@@ -14,7 +15,7 @@ def test_the_receptive_field_is_exactly_the_patch_size(patch_size: int) -> None:
 
 
 def test_a_patch_size_no_network_has_is_refused_with_one_that_works() -> None:
-    with pytest.raises(ValueError, match="33, 49"):
+    with pytest.raises(TrainingError, match="33, 49"):
         edge_layers(40)
 
 

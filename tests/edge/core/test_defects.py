@@ -11,7 +11,7 @@ BY_ERROR, BY_UNCERTAINTY = DrivenBy(17, Term.REGRESSION_ERROR), DrivenBy(17, Ter
 
 
 def anomaly_map(scores: Map) -> AnomalyMap:
-    return AnomalyMap(scores, 1, {BY_ERROR: 0.75 * scores, BY_UNCERTAINTY: 0.25 * scores})
+    return AnomalyMap(scores, 1, {BY_ERROR: scores, BY_UNCERTAINTY: scores}, {BY_ERROR: 0.75, BY_UNCERTAINTY: 0.25})
 
 
 def test_a_square_blob_is_one_defect_of_its_own_size_in_frame_pixels() -> None:

@@ -57,8 +57,17 @@ def test_fusion_is_the_papers_mean_over_scales_of_both_normalised_terms() -> Non
     # ((5-1)/2 + (3-0)/1 + (8-0)/4 + (1-2)/1) / 2 = (2 + 3 + 2 - 1) / 2
     assert fused.scores[0, 0] == pytest.approx(3.0)
     assert driver(fused, 0, 0) == DrivenBy(17, UNCERTAINTY)
-    by_size = {s.patch_size: s for s in scale_scores(fused, stats, 0, 0)}
+    by_size = {s.patch_size: s for s in scale_scores(fused, 0, 0)}
     assert (by_size[33].regression_error, by_size[33].predictive_uncertainty) == pytest.approx((2.0, -1.0))
+
+
+def test_a_term_without_weight_still_tells_what_it_sees() -> None:
+    stats = {DrivenBy(17, ERROR): TermStats(1, 2, 2.0), DrivenBy(17, UNCERTAINTY): TermStats(0, 1, 0.0)}
+    fused = fuse({17: maps(17, 8, [[5.0]], [[9.0]])}, stats)
+    (scale,) = scale_scores(fused, 0, 0)
+    assert fused.scores[0, 0] == pytest.approx(4.0)
+    assert driver(fused, 0, 0) == DrivenBy(17, ERROR)
+    assert (scale.regression_error, scale.predictive_uncertainty, scale.weight) == pytest.approx((2.0, 9.0, 2.0))
 
 
 def test_a_coarse_map_is_read_between_its_centres_on_the_fine_grid() -> None:
