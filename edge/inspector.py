@@ -29,7 +29,7 @@ class Inspector:
         self.bundle, self.engine = bundle, engine
         self.geometry: Geometry = bundle.manifest.geometry
         calibration = bundle.manifest.calibration(engine.variant)
-        self.stats = calibration.stats
+        self.stats, self.fusion = calibration.stats, calibration.fusion
         self.image_threshold = calibration.image_threshold
         self.map_threshold = calibration.map_threshold
 
@@ -51,7 +51,7 @@ class Inspector:
         except EngineError as error:
             return self._undecided(frame, Reason.ENGINE_ERROR, str(error), clock), None
         clock.append(time.perf_counter_ns())
-        anomaly_map = fuse(maps, self.stats)
+        anomaly_map = fuse(maps, self.stats, self.fusion)
         if not np.isfinite(anomaly_map.scores).all():
             detail = f"the {self.engine.name} engine gave NaN or infinity in an anomaly map"
             return self._undecided(frame, Reason.NON_FINITE, detail, clock), None

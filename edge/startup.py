@@ -95,7 +95,7 @@ def check_golden(bundle: Bundle, engine: Engine) -> float:
 
     It is the engine's warm-up as well.
     """
-    stats = bundle.manifest.calibration(bundle.manifest.reference_variant).stats
+    reference = bundle.manifest.calibration(bundle.manifest.reference_variant)
     maps = engine.infer(bundle.golden.image)
     for size, golden in bundle.golden.maps.items():
         shapes = maps[size].regression_error.shape, golden.regression_error.shape
@@ -104,8 +104,8 @@ def check_golden(bundle: Bundle, engine: Engine) -> float:
                 f"golden sample: the {engine.name} engine gives a map of {shapes[0]} for patch size {size}, "
                 f"the bundle says {shapes[1]}; re-export {bundle.where}"
             )
-    got, expected = fuse(maps, stats), fuse(bundle.golden.maps, stats)
-    drift = float(np.abs(got.scores - expected.scores).max())
+    got, expected = (fuse(m, reference.stats, reference.fusion).scores for m in (maps, bundle.golden.maps))
+    drift = float(np.abs(got - expected).max())
     if not drift <= GOLDEN_DRIFT:
         raise EngineError(
             f"golden sample: the {engine.name} engine {engine.version} differs by {drift:.3g} deviations from what "

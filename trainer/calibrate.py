@@ -21,10 +21,10 @@ from edge.core.bundle import GraphSet
 from edge.core.errors import TrainingError
 from edge.core.manifest import Bound, Calibration
 from edge.core.preprocess import Geometry
-from edge.core.scoring import ScoreStats, fit_stats, fuse, peak
+from edge.core.scoring import PAPER_FUSION, Fusion, ScoreStats, fit_stats, fuse, peak
 from edge.core.types import Image, PatchMaps
 from edge.engines.onnxruntime import OnnxRuntimeEngine
-from trainer.fusion import Fusion, fit_fusion
+from trainer.fusion import FittedFusion, FusionKind, fit_fusion
 from trainer.metrics import binomial_upper_bound
 
 CONFIDENCE = 0.95
@@ -84,33 +84,36 @@ def calibrate(
     stats_images: Sequence[Image],
     threshold_images: Sequence[Image],
     false_reject_rate: float | None = None,
-    plain_mean: bool = False,
+    kind: FusionKind = FusionKind.ADAPTIVE,
     seed: int = 0,
-) -> tuple[Calibration, GoldenSample, Fusion | None]:
+) -> tuple[Calibration, GoldenSample, FittedFusion | None]:
     """Fit statistics and fusion on one set and thresholds on the other, through the graphs that will ship.
 
-    Images: (h, w, 3) uint8 BGR of the input size, good, disjoint, not trained on. plain_mean: keep the
-    paper's mean over scales (no Fusion then) instead of fitting it on synthetic defects drawn from `seed`.
+    Images: (h, w, 3) uint8 BGR of the input size, good, disjoint, not trained on. kind: MEAN keeps
+    the paper's mean over scales (None then); others are fitted on synthetic defects drawn from `seed`.
     The golden sample is the statistics image of median score.
     """
     engine = OnnxRuntimeEngine(graphs)
     stats_maps = [engine.infer(image) for image in stats_images]
-    fusion = None if plain_mean else fit_fusion(engine, geometry, stats_images, stats_maps, seed)
-    stats = fit_stats(stats_maps, geometry) if fusion is None else fusion.stats(stats_maps, geometry)
+    if kind is FusionKind.MEAN:
+        fitted, fusion, stats = None, PAPER_FUSION, fit_stats(stats_maps, geometry)
+    else:
+        fitted = fit_fusion(engine, geometry, stats_images, stats_maps, seed, kind)
+        fusion, stats = fitted.fusion, fitted.stats(stats_maps, geometry)
     with click.progressbar(threshold_images, label="calibrating", show_eta=True) as bar:
-        scores = [image_score(engine.infer(image), stats, geometry) for image in bar]
+        scores = [image_score(engine.infer(image), stats, fusion, geometry) for image in bar]
     engine.close()
     image_threshold, bound = choose_threshold(np.array(scores), false_reject_rate)
     map_threshold = min(image_threshold, float(np.quantile(scores, CLEAN_MAPS)))
-    own = [image_score(maps, stats, geometry) for maps in stats_maps]
+    own = [image_score(maps, stats, fusion, geometry) for maps in stats_maps]
     middle = int(np.argsort(own)[len(own) // 2])
     golden = GoldenSample(stats_images[middle], stats_maps[middle], own[middle])
-    return Calibration(stats, image_threshold, map_threshold, bound), golden, fusion
+    return Calibration(stats, image_threshold, map_threshold, bound, fusion), golden, fitted
 
 
-def image_score(maps: Mapping[int, PatchMaps], stats: ScoreStats, geometry: Geometry) -> float:
+def image_score(maps: Mapping[int, PatchMaps], stats: ScoreStats, fusion: Fusion, geometry: Geometry) -> float:
     """The highest fused score inside the ROI; TrainingError where a map is not finite."""
-    anomaly_map = fuse(maps, stats)
+    anomaly_map = fuse(maps, stats, fusion)
     mask = geometry.grid_mask(anomaly_map.scores.shape, anomaly_map.stride)
     score = float(anomaly_map.scores[peak(anomaly_map.scores, mask)])
     if not np.isfinite(anomaly_map.scores).all():

@@ -12,6 +12,7 @@ import click
 from edge.core.errors import EdgeError
 from edge.log import configure_logging
 from trainer.fit import Product, calibrate_step, check_promise, export_step, prepare_run, students_step
+from trainer.fusion import FusionKind
 from trainer.students import StudentConfig
 from trainer.teacher import PRETRAINED, TeacherConfig, train_teachers
 
@@ -104,9 +105,12 @@ def calibration_options(command: Command) -> Command:
                 help="Folder of further good images, used for the threshold only; may be repeated.",
             ),
             click.option(
-                "--plain-mean",
-                is_flag=True,
-                help="Fuse by the paper's plain mean of all scales instead of weights fitted on synthetic defects.",
+                "--fusion",
+                type=click.Choice([kind.value for kind in FusionKind]),
+                default=FusionKind.ADAPTIVE.value,
+                show_default=True,
+                help="How the scales become one map: the paper's plain mean; a weighted sum; or adaptive, in which "
+                "the scale that sees something speaks at each pixel. The last two are fitted on synthetic defects.",
             ),
         )
     ):
@@ -136,7 +140,7 @@ def fit(
     run: Path | None,
     false_reject_rate: float | None,
     more_good: tuple[Path, ...],
-    plain_mean: bool,
+    fusion: str,
     teachers: Path,
     **options: Any,
 ) -> None:
@@ -150,7 +154,7 @@ def fit(
     check_promise(run, false_reject_rate, more_good)
     students_step(run, teachers)
     export_step(run)
-    _calibrate(run, bundle, false_reject_rate, more_good, plain_mean)
+    _calibrate(run, bundle, false_reject_rate, more_good, fusion)
 
 
 @cli.command()
@@ -173,10 +177,10 @@ def export(run: Path) -> None:
 @click.option("--run", type=FOLDER, required=True, help="The run whose graphs to calibrate.")
 @calibration_options
 def calibrate(
-    run: Path, bundle: Path, false_reject_rate: float | None, more_good: tuple[Path, ...], plain_mean: bool
+    run: Path, bundle: Path, false_reject_rate: float | None, more_good: tuple[Path, ...], fusion: str
 ) -> None:
     """Step 3 of fit: fusion, score statistics, thresholds and golden sample from unused good images; the bundle."""
-    _calibrate(run, bundle, false_reject_rate, more_good, plain_mean)
+    _calibrate(run, bundle, false_reject_rate, more_good, fusion)
 
 
 @cli.command()
@@ -198,9 +202,9 @@ def teacher(images: Path, out: Path, start_from: Path | None, **options: Any) ->
 
 
 def _calibrate(
-    run: Path, bundle: Path, false_reject_rate: float | None, more_good: tuple[Path, ...], plain_mean: bool
+    run: Path, bundle: Path, false_reject_rate: float | None, more_good: tuple[Path, ...], fusion: str
 ) -> None:
-    manifest = calibrate_step(run, bundle, false_reject_rate, more_good, plain_mean)
+    manifest = calibrate_step(run, bundle, false_reject_rate, more_good, FusionKind(fusion))
     click.echo(f"{bundle}: {manifest.calibration(manifest.reference_variant).bound}")
 
 

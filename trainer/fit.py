@@ -25,7 +25,7 @@ from edge.core.preprocess import Geometry, Point, Size
 from trainer.calibrate import calibrate, require_images, split_images
 from trainer.data import list_images
 from trainer.export import export_graphs
-from trainer.fusion import Fusion
+from trainer.fusion import FittedFusion, FusionKind
 from trainer.good_images import check_good_images, image_digest, read_at_input_size
 from trainer.networks import edge_layers, total_stride
 from trainer.students import StudentConfig, load_ensembles, train_students
@@ -117,7 +117,7 @@ def calibrate_step(
     bundle: Path,
     false_reject_rate: float | None = None,
     more_good: Sequence[Path] = (),
-    plain_mean: bool = False,
+    kind: FusionKind = FusionKind.ADAPTIVE,
 ) -> Manifest:
     """Calibrate the run's graphs on its unused images, and on `more_good` folders, and write the bundle."""
     described = read_run(run)
@@ -127,8 +127,8 @@ def calibrate_step(
     threshold_images = read_at_input_size([*_paths(described, "threshold"), *extra], geometry)
     stats_images = read_at_input_size(_paths(described, "stats"), geometry)
     seed = described["students"]["seed"]
-    calibration, golden, fusion = calibrate(
-        graphs, geometry, stats_images, threshold_images, false_reject_rate, plain_mean, seed
+    calibration, golden, fitted = calibrate(
+        graphs, geometry, stats_images, threshold_images, false_reject_rate, kind, seed
     )
     product = described["product"]
     manifest = Manifest(
@@ -141,7 +141,7 @@ def calibrate_step(
         geometry=geometry,
         min_area_px=product["min_area_px"],
         calibrations={graphs.variant: calibration},
-        provenance=_provenance(described, len(extra), fusion),
+        provenance=_provenance(described, len(extra), fitted),
     )
     named = {graph_name(p, graphs.variant): graph for p, graph in graphs.graphs.items()}
     digest = save_bundle(bundle, manifest, named, golden)
@@ -198,21 +198,23 @@ def _read_graphs(run: Path, described: dict[str, Any]) -> GraphSet:
     return GraphSet(REFERENCE_VARIANT, {p: file.read_bytes() for p, file in files.items()}, strides, str(run))
 
 
-def _provenance(described: dict[str, Any], extra: int, fusion: Fusion | None) -> dict[str, Any]:
+def _provenance(described: dict[str, Any], extra: int, fitted: FittedFusion | None) -> dict[str, Any]:
     """What a later reader needs to make this bundle again; names of images, no paths of a workstation."""
     return {
         "software": {"edge-inspect": edge.__version__, "torch": torch.__version__},
         "students": described["students"],
         "splits": {name: len(names) for name, names in described["splits"].items()},
         "more_good_images": extra,
-        "fusion": "the paper's mean" if fusion is None else _fusion_provenance(fusion),
+        "fusion": "the paper's mean" if fitted is None else _fusion_provenance(fitted),
     }
 
 
-def _fusion_provenance(fusion: Fusion) -> dict[str, Any]:
+def _fusion_provenance(fitted: FittedFusion) -> dict[str, Any]:
     return {
-        "weights": {f"p{key.patch_size}.{key.term.value}": round(w, 4) for key, w in fusion.weights.items()},
-        "is_local": fusion.is_local,
-        "separation": round(fusion.separation, 4),
-        "separation_of_mean": round(fusion.separation_of_mean, 4),
+        "weights": {f"p{key.patch_size}.{key.term.value}": round(w, 4) for key, w in fitted.weights.items()},
+        "exponent": fitted.fusion.exponent,
+        "smoothing": fitted.fusion.smoothing,
+        "is_local": fitted.is_local,
+        "quality": round(fitted.quality, 4),
+        "quality_of_mean": round(fitted.quality_of_mean, 4),
     }

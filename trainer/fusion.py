@@ -1,9 +1,9 @@
 """Which terms and scales to trust, learned from good images with synthetic defects on them.
 
-The paper takes the plain mean of its scales. Here the weight of each patch size's term, and whether
-scores are compared with the whole map or with each place, are chosen so that synthetic defects stand
-out from the hardest good images. No real defect is ever needed or used. On free-lying screws p = 65
-counts most and p = 17 least; on parts in a fixture each place gets statistics of its own.
+The paper takes the plain mean of its scales. Here the weight of each patch size's term, whether they
+add up or the strongest speaks at each pixel, and whether scores are compared with the whole map or
+with each place, are chosen so that synthetic defects stand out from the hardest good images and are
+covered pixel by pixel. No real defect is ever needed or used.
 """
 
 from __future__ import annotations
@@ -11,97 +11,149 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import click
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.preprocess import Geometry
-from edge.core.scoring import ScoreStats, fit_stats, fuse, with_local_stats
+from edge.core.scoring import PAPER_FUSION, Fusion, ScoreStats, TermStats, combine, fit_stats, fuse, with_local_stats
 from edge.core.types import DrivenBy, Image, PatchMaps
 from edge.engines import Engine
-from trainer.synthetic import synthetic_defects
+from trainer.synthetic import SyntheticDefect, synthetic_defects
 
 DEFECTS = 200
 LOCAL_IMAGES = 16  # below it the statistics of each place are noise
-LOCAL_COST = 0.01  # separation that the statistics of each place must gain, for they bind the part to its place
+LOCAL_COST = 0.01  # quality that the statistics of each place must gain, for they bind the part to its place
 BANDS_PX = (3.0, 6.0, 12.0, 30.0, math.inf)
 HARDEST = 1 / 3  # share of good images a defect has to stand out from,
 HARDEST_IMAGES = 16  # and at least so many
+SMOOTHING = 0.7  # grid steps; more finds large defects better and blurs the smallest away
+MAX_FPR = 0.3  # of good pixels, as in PRO
+COVERAGE_SHARE = 0.75  # of the quality; the rest is separation
+_PIXEL_STEP = 7  # every so many good pixels are enough to rank others against
 _FACTORS = (0.0, 0.25, 0.5, 2.0, 4.0)
 _SWEEPS = 4
-_NOISE = 0.02  # of a separation by one good image; a step must gain more than that over √n
+_NOISE = 0.01  # of a quality by one good image; a step must gain more than that over √n
 
 Maps = Mapping[int, PatchMaps]
-Scores = NDArray[np.float32]  # (terms, images, grid points inside the ROI), in deviations above normal
+Weights = NDArray[np.float32]  # (terms,)
+
+
+class FusionKind(str, Enum):
+    """What calibration may choose: nothing (the paper's mean), weights, or weights and who speaks at each pixel."""
+
+    MEAN = "mean"
+    WEIGHTED = "weighted"
+    ADAPTIVE = "adaptive"
+
+
+_EXPONENTS = {FusionKind.WEIGHTED: (1.0,), FusionKind.ADAPTIVE: (1.0, 2.0, 4.0)}
 
 
 @dataclass(frozen=True, slots=True)
-class Fusion:
-    """What was chosen. weights: of each term, 2 in sum as in the paper's mean. separation: see `separation`,
-    by the choice and by the paper's mean."""
+class FittedFusion:
+    """What was chosen. weights: of each term, 2 in sum as in the paper's mean. quality: see `quality`, by the
+    choice and by the paper's mean."""
 
     weights: Mapping[DrivenBy, float]
+    fusion: Fusion
     is_local: bool
-    separation: float
-    separation_of_mean: float
+    quality: float
+    quality_of_mean: float
 
-    def stats(self, images: Sequence[Maps], geometry: Geometry) -> ScoreStats:
+    def stats(self, images: Sequence[Maps], geometry: Geometry) -> dict[DrivenBy, TermStats]:
         """Score statistics over `images` (good, not trained on) with the chosen weights."""
         stats = fit_stats(images, geometry, self.weights)
         return with_local_stats(stats, images) if self.is_local else stats
 
 
-def fit_fusion(engine: Engine, geometry: Geometry, good: Sequence[Image], maps: Sequence[Maps], seed: int) -> Fusion:
-    """Choose weights on `good` images (of the input size, not trained on) and their `maps`.
+@dataclass(frozen=True, slots=True, eq=False)
+class Rehearsal:
+    """Good and defective images as fusion sees them: (images, terms, h, w) in deviations above normal.
 
-    Draws DEFECTS synthetic defects. Each half of the images is scored with the statistics of the other,
-    so that statistics of few images are not judged by these very images.
+    regions: of each defective image, (h, w) bool, the grid points its defect covers. inside: (h, w) bool, the ROI.
+    bands: of each defective image, the size band of its defect.
+    """
+
+    good: NDArray[np.float32]
+    bad: NDArray[np.float32]
+    regions: NDArray[np.bool_]
+    inside: NDArray[np.bool_]
+    bands: NDArray[np.int64]
+
+    def quality(self, weights: Weights, fusion: Fusion) -> float:
+        """How well defects stand out, 0..1: separation and coverage, each the mean over size bands.
+
+        Bands weigh alike, so that many large defects cannot pay for the small ones missed.
+        """
+        good = np.stack([combine(terms, weights, fusion) for terms in self.good])
+        bad = np.stack([combine(terms, weights, fusion) for terms in self.bad])
+        found, covered = self._separation(good, bad), self._coverage(good, bad)
+        of_defects = COVERAGE_SHARE * covered + (1 - COVERAGE_SHARE) * found
+        return float(np.mean([of_defects[self.bands == band].mean() for band in np.unique(self.bands)]))
+
+    def _separation(self, good: NDArray[np.float32], bad: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Of each defective image, the share of the hardest good images that its highest score exceeds."""
+        peaks = np.sort(good[:, self.inside].max(axis=1))
+        hardest = peaks[-max(HARDEST_IMAGES, math.ceil(HARDEST * len(peaks))) :]
+        return np.asarray((bad[:, self.inside].max(axis=1)[:, None] > hardest).mean(axis=1))
+
+    def _coverage(self, good: NDArray[np.float32], bad: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Of each defect, the area under its overlap curve up to MAX_FPR, as in PRO (paper §4).
+
+        A pixel found from the false positive rate f on adds (MAX_FPR - f) / MAX_FPR to it.
+        """
+        normal = np.sort(good[:, self.inside].ravel()[::_PIXEL_STEP])
+        rates = 1 - np.searchsorted(normal, bad[self.regions]) / len(normal)
+        gains = np.maximum(0.0, 1 - rates / MAX_FPR)
+        sizes = self.regions.sum(axis=(1, 2))
+        return np.add.reduceat(gains, np.cumsum(sizes) - sizes) / sizes
+
+
+def fit_fusion(
+    engine: Engine,
+    geometry: Geometry,
+    good: Sequence[Image],
+    maps: Sequence[Maps],
+    seed: int,
+    kind: FusionKind = FusionKind.ADAPTIVE,
+) -> FittedFusion:
+    """Choose the fusion on `good` images (of the input size, not trained on) and their `maps`.
+
+    kind: WEIGHTED or ADAPTIVE. Draws DEFECTS synthetic defects. Each half of the images is scored with the
+    statistics of the other, so that statistics of few images are not judged by these very images.
     """
     defects = synthetic_defects(good, DEFECTS, seed, geometry.grid_mask(geometry.input_size, 1))
-    with click.progressbar(defects, label="fitting fusion", show_eta=True) as bar:
+    with click.progressbar(defects, label="drawing defects", show_eta=True) as bar:
         defect_maps = [engine.infer(defect.image) for defect in bar]
-    bands = np.digitize([defect.size_px for defect in defects], BANDS_PX)
     keys = list(fit_stats(maps[:1], geometry))
     equal = np.full(len(keys), 2 / len(keys), np.float32)
-    starts = [equal, *np.eye(len(keys), dtype=np.float32)]  # all alike, and each term on its own
-    choices = []
-    for is_local in (False, True) if len(good) >= LOCAL_IMAGES else (False,):
-        scores = _cross_scored(maps, defect_maps, geometry, is_local)
-        of_mean = separation(equal, *scores, bands)
-        choices += [(*_best_weights(start, equal, *scores, bands), is_local, of_mean) for start in starts]
-    reached, weights, is_local, _ = max(choices, key=lambda choice: choice[0] - LOCAL_COST * choice[2])
-    chosen = {key: float(weight) for key, weight in zip(keys, 2 * weights / weights.sum(), strict=True)}
-    return Fusion(chosen, is_local, reached, separation_of_mean=choices[0][3])
+    rehearsals = {
+        is_local: _rehearse(maps, defects, defect_maps, geometry, is_local)
+        for is_local in ((False, True) if len(good) >= LOCAL_IMAGES else (False,))
+    }
+    tried = [(is_local, Fusion(exponent, SMOOTHING)) for is_local in rehearsals for exponent in _EXPONENTS[kind]]
+    with click.progressbar(tried, label="fitting fusion", show_eta=True) as bar:
+        choices = [(*_best_weights(equal, rehearsals[is_local], fusion), is_local, fusion) for is_local, fusion in bar]
+    reached, weights, is_local, fusion = max(choices, key=lambda choice: choice[0] - LOCAL_COST * choice[2])
+    by_term = {key: float(weight) for key, weight in zip(keys, 2 * weights / weights.sum(), strict=True)}
+    return FittedFusion(by_term, fusion, is_local, reached, rehearsals[False].quality(equal, PAPER_FUSION))
 
 
-def separation(weights: NDArray[np.float32], good: Scores, bad: Scores, bands: NDArray[np.int64]) -> float:
-    """How surely a defect's peak exceeds those of the hardest third of good images: 0..1.
-
-    The mean over size bands, so that many large defects cannot pay for the small ones missed.
-    """
-    hardest = np.sort(_peaks(weights, good))[-max(HARDEST_IMAGES, math.ceil(HARDEST * good.shape[1])) :]
-    found = (_peaks(weights, bad)[:, None] > hardest[None]).mean(axis=1)
-    return float(np.mean([found[bands == band].mean() for band in np.unique(bands)]))
-
-
-def _peaks(weights: NDArray[np.float32], scores: Scores) -> NDArray[np.float32]:
-    return np.asarray(np.tensordot(weights, scores, axes=1).max(axis=1))
-
-
-def _best_weights(
-    start: NDArray[np.float32], equal: NDArray[np.float32], good: Scores, bad: Scores, bands: NDArray[np.int64]
-) -> tuple[float, NDArray[np.float32]]:
+def _best_weights(equal: Weights, rehearsal: Rehearsal, fusion: Fusion) -> tuple[float, Weights]:
     """Coordinate ascent: one weight at a time, as long as it is worth it; a weight of 0 comes back from `equal`."""
-    best, weights = separation(start, good, bad, bands), start
-    worth_it = _NOISE / math.sqrt(good.shape[1])
+    best, weights = rehearsal.quality(equal, fusion), equal
+    worth_it = _NOISE / math.sqrt(len(rehearsal.good))
     for _ in range(_SWEEPS):
         before = best
         for index in range(len(weights)):
             for factor in _FACTORS:
                 trial = weights.copy()
                 trial[index] = factor * (weights[index] or equal[index])
-                reached = separation(trial, good, bad, bands) if trial.any() else 0.0
+                reached = rehearsal.quality(trial, fusion) if trial.any() else 0.0
                 if reached > best + worth_it:
                     best, weights = reached, trial
         if best == before:
@@ -109,9 +161,9 @@ def _best_weights(
     return best, weights
 
 
-def _cross_scored(
-    good: Sequence[Maps], bad: Sequence[Maps], geometry: Geometry, is_local: bool
-) -> tuple[Scores, Scores]:
+def _rehearse(
+    good: Sequence[Maps], defects: Sequence[SyntheticDefect], bad: Sequence[Maps], geometry: Geometry, is_local: bool
+) -> Rehearsal:
     """Normalised terms of all images; the even ones by statistics of the odd ones, and the other way round.
 
     Defect i was drawn on good image i mod len(good), and goes with it.
@@ -121,13 +173,25 @@ def _cross_scored(
         others = [maps for index, maps in enumerate(good) if index % 2 != half]
         stats = fit_stats(others, geometry)
         halves.append(with_local_stats(stats, others) if is_local else stats)
-    scored = [_normalised(maps, halves[index % 2], geometry) for index, maps in enumerate(good)]
-    defects = [_normalised(maps, halves[index % len(good) % 2], geometry) for index, maps in enumerate(bad)]
-    return np.stack(scored, axis=1), np.stack(defects, axis=1)
+    scored = [_deviations(maps, halves[index % 2]) for index, maps in enumerate(good)]
+    defective = [_deviations(maps, halves[index % len(good) % 2]) for index, maps in enumerate(bad)]
+    shape = scored[0].shape[1:]
+    stride = min(patch_maps.stride for patch_maps in good[0].values())
+    mask = geometry.grid_mask(shape, stride)
+    return Rehearsal(
+        np.stack(scored),
+        np.stack(defective),
+        np.stack([_at_grid(defect.mask, shape) for defect in defects]),
+        np.ones(shape, np.bool_) if mask is None else mask,
+        np.digitize([defect.size_px for defect in defects], BANDS_PX),
+    )
 
 
-def _normalised(maps: Maps, stats: ScoreStats, geometry: Geometry) -> NDArray[np.float32]:
-    anomaly_map = fuse(maps, stats)
-    mask = geometry.grid_mask(anomaly_map.scores.shape, anomaly_map.stride)
-    terms = np.stack(list(anomaly_map.deviations.values()))
-    return terms.reshape(len(terms), -1) if mask is None else terms[:, mask]
+def _deviations(maps: Maps, stats: ScoreStats) -> NDArray[np.float32]:
+    return np.stack(list(fuse(maps, stats, PAPER_FUSION).deviations.values()))
+
+
+def _at_grid(mask: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """The grid points that lie mostly on `mask`, or those nearest to it where it is smaller than a step."""
+    share = cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA)
+    return np.asarray(share >= min(0.5, float(share.max())))

@@ -14,7 +14,7 @@ from typing import Any
 
 from edge.core.errors import BundleError
 from edge.core.preprocess import Geometry
-from edge.core.scoring import TermStats
+from edge.core.scoring import PAPER_FUSION, Fusion, TermStats
 from edge.core.types import DrivenBy, Term
 
 SCHEMA = "edge-inspect.bundle/1"
@@ -50,6 +50,7 @@ class Calibration:
     image_threshold: float
     map_threshold: float
     bound: Bound
+    fusion: Fusion = PAPER_FUSION
 
     @property
     def is_local(self) -> bool:
@@ -116,6 +117,7 @@ def _calibration_json(calibration: Calibration) -> dict[str, Any]:
         "image_threshold": calibration.image_threshold,
         "map_threshold": calibration.map_threshold,
         "bound": asdict(calibration.bound),
+        "fusion": asdict(calibration.fusion),
     }
 
 
@@ -172,7 +174,12 @@ def _parse_calibration(body: dict[str, Any]) -> Calibration:
             rejected=int(body["bound"]["rejected"]),
             n=int(body["bound"]["n"]),
         ),
+        fusion=_parse_fusion(body["fusion"]) if "fusion" in body else PAPER_FUSION,
     )
+
+
+def _parse_fusion(body: dict[str, Any]) -> Fusion:
+    return Fusion(float(body["exponent"]), float(body["smoothing"]))
 
 
 def _pair(values: Any) -> tuple[int, int]:

@@ -2,9 +2,11 @@
 
 Per pixel (§3.3): Σ over patch sizes and terms of weight · (term − mean) / deviation, with the mean and
 deviation of that term over validation images, never over training images. Equal weights of 1/L give
-the paper's mean over its L scales. Where parts lie in a fixture, mean and deviation may be those of
-each place instead, so that a rim or a hole, hard to predict on every good part, does not drown what
-is really new. Scores are never clamped: severity must not saturate.
+the paper's mean over its L scales. Beyond it a `Fusion` may take the root of a sum of powers, in which
+the scale that sees something speaks at each pixel and those too fine or too coarse for this defect do
+not outvote it. Where parts lie in a fixture, mean and deviation may be those of each place instead, so
+that a rim or a hole, hard to predict on every good part, does not drown what is really new. Scores are
+never clamped: severity must not saturate.
 """
 
 from __future__ import annotations
@@ -55,6 +57,25 @@ class TermStats:
 
 
 ScoreStats = Mapping[DrivenBy, TermStats]
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """How the weighted terms of one pixel become its score.
+
+    exponent: 1 for their sum, as in the paper; above 1, the root of the sum of these powers of the terms above
+    normal. smoothing: of the fused map, deviation of a Gaussian in steps of the finest grid; 0 for none.
+    """
+
+    exponent: float = 1.0
+    smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.exponent <= 16 and 0 <= self.smoothing <= 16):
+            raise BundleError(f"fusion wants an exponent of 1 to 16 and a smoothing of 0 to 16 steps: {self}")
+
+
+PAPER_FUSION = Fusion()
 
 
 def fit_stats(
@@ -111,8 +132,8 @@ def normalise(values: Map, stats: TermStats) -> Map:
     return (values - np.float32(stats.mean)) * np.float32(1 / stats.deviation)
 
 
-def fuse(maps: Mapping[int, PatchMaps], stats: ScoreStats) -> AnomalyMap:
-    """Weighted sum of all normalised terms on the finest grid (§3.3; the paper's mean by default)."""
+def fuse(maps: Mapping[int, PatchMaps], stats: ScoreStats, fusion: Fusion) -> AnomalyMap:
+    """All normalised terms on the finest grid, and their fused score (§3.3 with `PAPER_FUSION` and equal weights)."""
     finest = min(maps.values(), key=lambda m: m.stride)
     shape = finest.regression_error.shape
     deviations: dict[DrivenBy, Map] = {}
@@ -122,9 +143,22 @@ def fuse(maps: Mapping[int, PatchMaps], stats: ScoreStats) -> AnomalyMap:
             normalised = normalise(patch_maps.term(term), stats[key])
             deviations[key] = refine(normalised, patch_maps.stride // finest.stride, shape)
     weights = {key: stats[key].weight for key in deviations}
-    by_term = np.array(list(weights.values()), np.float32)
-    scores: Map = np.tensordot(by_term, np.stack(list(deviations.values())), axes=1)
+    scores = combine(np.stack(list(deviations.values())), np.array(list(weights.values()), np.float32), fusion)
     return AnomalyMap(scores, finest.stride, deviations, weights)
+
+
+def combine(deviations: Map, weights: NDArray[np.float32], fusion: Fusion) -> Map:
+    """(k, h, w) terms in deviations above normal, their (k,) weights -> (h, w) float32 scores."""
+    if fusion.exponent == 1:
+        scores: Map = np.tensordot(weights, deviations, axes=1)
+    else:
+        # Below normal is normal: it must not cancel what other terms see.
+        powers = np.maximum(deviations, 0) ** fusion.exponent
+        total = np.tensordot(weights**fusion.exponent, powers, axes=1)
+        scores = np.asarray(total ** (1 / fusion.exponent), np.float32)
+    if fusion.smoothing == 0:
+        return scores
+    return np.asarray(cv2.GaussianBlur(scores, (0, 0), fusion.smoothing), np.float32)
 
 
 def peak(scores: Map, mask: NDArray[np.bool_] | None) -> tuple[int, int]:

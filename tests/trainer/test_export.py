@@ -13,7 +13,7 @@ from edge.core.bundle import GraphSet
 from edge.core.errors import TrainingError
 from edge.core.images import list_images, read_image
 from edge.core.preprocess import Geometry
-from edge.core.scoring import fit_stats, fuse
+from edge.core.scoring import PAPER_FUSION, fit_stats, fuse
 from edge.core.types import Image, PatchMaps
 from edge.demo.parts import TRAIN_DOMAIN, render_part
 from edge.engines.onnxruntime import OnnxRuntimeEngine
@@ -56,8 +56,8 @@ def agree_on_verdicts(ensembles: dict[int, Ensemble], graphs: GraphSet, images: 
     reference = [by_torch(ensembles, image) for image in images]
     stats = fit_stats(reference[:4], geometry)
     engine = OnnxRuntimeEngine(graphs)
-    torch_scores = [float(fuse(maps, stats).scores.max()) for maps in reference]
-    onnx_scores = [float(fuse(engine.infer(image), stats).scores.max()) for image in images]
+    torch_scores = [float(fuse(maps, stats, PAPER_FUSION).scores.max()) for maps in reference]
+    onnx_scores = [float(fuse(engine.infer(image), stats, PAPER_FUSION).scores.max()) for image in images]
     # Every score serves once as the threshold for all the others: no verdict may depend on the runtime.
     for threshold in torch_scores:
         flips = [

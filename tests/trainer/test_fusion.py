@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from edge.core.preprocess import Geometry
+from edge.core.scoring import PAPER_FUSION
 from edge.core.types import DrivenBy, Image, PatchMaps, Term
-from trainer.fusion import fit_fusion, separation
+from trainer.fusion import FusionKind, Rehearsal, fit_fusion
 
 GEOMETRY = Geometry((64, 64), (64, 64))
 ERROR, UNCERTAINTY = Term.REGRESSION_ERROR, Term.PREDICTIVE_UNCERTAINTY
@@ -55,10 +56,11 @@ def good_parts(count: int) -> list[Image]:
 @pytest.mark.parametrize("knows", [DrivenBy(17, UNCERTAINTY), DrivenBy(33, ERROR)])
 def test_the_term_that_knows_gets_the_weight(knows: DrivenBy) -> None:
     engine, good = OneTermKnows(knows), good_parts(32)
-    fusion = fit_fusion(engine, GEOMETRY, good, [engine.infer(image) for image in good], seed=0)
+    maps = [engine.infer(image) for image in good]
+    fusion = fit_fusion(engine, GEOMETRY, good, maps, 0, FusionKind.WEIGHTED)
     assert sum(fusion.weights.values()) == pytest.approx(2.0)
     assert max(fusion.weights, key=lambda key: fusion.weights[key]) == knows
-    assert fusion.separation > fusion.separation_of_mean
+    assert fusion.quality > fusion.quality_of_mean
 
 
 def test_eight_images_say_nothing_about_a_place() -> None:
@@ -76,9 +78,30 @@ def test_places_get_statistics_of_their_own_where_places_differ(rim: float, is_l
     assert all((term.local is not None) is is_local for term in stats.values())
 
 
-def test_separation_weighs_bands_alike_and_looks_at_the_hardest_good_images() -> None:
-    good = np.array([0] * 32 + [5] * 8 + [9] * 8, np.float32).reshape(1, -1, 1)  # the hardest third: 5 and 9
-    bad = np.array([10, 10, 10, 7, 1], np.float32).reshape(1, -1, 1)
-    bands = np.array([1, 1, 1, 1, 0])
-    # band 1: (1 + 1 + 1 + 1/2) / 4; band 0: found by neither
-    assert separation(np.ones(1, np.float32), good, bad, bands) == pytest.approx((3.5 / 4 + 0) / 2)
+def test_a_weighted_sum_is_all_that_is_tried_where_only_weights_are_asked_for() -> None:
+    engine, good = OneTermKnows(DrivenBy(17, ERROR)), good_parts(8)
+    maps = [engine.infer(image) for image in good]
+    assert fit_fusion(engine, GEOMETRY, good, maps, 0, FusionKind.WEIGHTED).fusion.exponent == 1
+
+
+def test_quality_weighs_bands_alike_and_looks_at_the_hardest_good_images() -> None:
+    good = np.array([0] * 32 + [5] * 8 + [9] * 8, np.float32).reshape(48, 1, 1, 1)  # the hardest third: 5 and 9
+    bad = np.array([10, 10, 10, 7, -1], np.float32).reshape(5, 1, 1, 1)
+    everywhere = np.ones((1, 1), np.bool_)
+    rehearsal = Rehearsal(good, bad, np.ones((5, 1, 1), np.bool_), everywhere, np.array([1, 1, 1, 1, 0]))
+    separation = ((3 * 1.0 + 0.5) / 4 + 0) / 2  # band 1: three above all of the hardest, one above half; band 0: none
+    sampled = good.ravel()[::7]
+    rate = (sampled >= 7).mean()
+    assert 0 < rate < 0.3
+    coverage = ((3 * 1.0 + 1 - rate / 0.3) / 4 + 0) / 2
+    assert rehearsal.quality(np.ones(1, np.float32), PAPER_FUSION) == pytest.approx(0.25 * separation + 0.75 * coverage)
+
+
+def test_a_place_outside_the_roi_neither_finds_nor_alarms() -> None:
+    inside = np.array([[True, False]])
+    good = np.array([[1.0, 9.0]] * 20, np.float32).reshape(20, 1, 1, 2)
+    bad = np.array([[2.0, 99.0], [0.5, 99.0]], np.float32).reshape(2, 1, 1, 2)
+    rehearsal = Rehearsal(good, bad, np.array([inside, inside]), inside, np.array([0, 0]))
+    assert rehearsal.quality(np.ones(1, np.float32), PAPER_FUSION) == pytest.approx(
+        0.5
+    )  # the first found, not the second

@@ -17,7 +17,7 @@ from edge.core.bundle import load_bundle, parse_bundle, save_bundle
 from edge.core.errors import BundleError
 from edge.core.manifest import Bound, Calibration, Manifest
 from edge.core.preprocess import Geometry
-from edge.core.scoring import LocalStats, TermStats
+from edge.core.scoring import Fusion, LocalStats, TermStats
 from edge.core.types import DrivenBy, PatchMaps, Term
 
 
@@ -54,7 +54,7 @@ def a_local_manifest(shape: tuple[int, int] = (8, 8)) -> Manifest:
     rng = np.random.default_rng(0)
     local = LocalStats(rng.random(shape, np.float32), rng.random(shape, np.float32) + np.float32(0.1))
     stats = {DrivenBy(17, term): TermStats(1.0, 2.0, 1.0, local) for term in Term}
-    calibration = Calibration(stats, 5.0, 2.0, Bound(0.03, 0.95, 0, 100))
+    calibration = Calibration(stats, 5.0, 2.0, Bound(0.03, 0.95, 0, 100), Fusion(2.0, 0.7))
     return replace(a_manifest(), calibrations={"fp32": calibration})
 
 

@@ -7,8 +7,11 @@ from edge.core.errors import BundleError
 from edge.core.preprocess import Geometry
 from edge.core.scoring import (
     LOCAL_FLOOR,
+    PAPER_FUSION,
+    Fusion,
     LocalStats,
     TermStats,
+    combine,
     driver,
     fit_stats,
     fuse,
@@ -53,7 +56,7 @@ def test_fusion_is_the_papers_mean_over_scales_of_both_normalised_terms() -> Non
         DrivenBy(33, ERROR): TermStats(0, 4, 0.5),
         DrivenBy(33, UNCERTAINTY): TermStats(2, 1, 0.5),
     }
-    fused = fuse({17: maps(17, 8, [[5.0]], [[3.0]]), 33: maps(33, 8, [[8.0]], [[1.0]])}, stats)
+    fused = fuse({17: maps(17, 8, [[5.0]], [[3.0]]), 33: maps(33, 8, [[8.0]], [[1.0]])}, stats, PAPER_FUSION)
     # ((5-1)/2 + (3-0)/1 + (8-0)/4 + (1-2)/1) / 2 = (2 + 3 + 2 - 1) / 2
     assert fused.scores[0, 0] == pytest.approx(3.0)
     assert driver(fused, 0, 0) == DrivenBy(17, UNCERTAINTY)
@@ -63,25 +66,52 @@ def test_fusion_is_the_papers_mean_over_scales_of_both_normalised_terms() -> Non
 
 def test_a_term_without_weight_still_tells_what_it_sees() -> None:
     stats = {DrivenBy(17, ERROR): TermStats(1, 2, 2.0), DrivenBy(17, UNCERTAINTY): TermStats(0, 1, 0.0)}
-    fused = fuse({17: maps(17, 8, [[5.0]], [[9.0]])}, stats)
+    fused = fuse({17: maps(17, 8, [[5.0]], [[9.0]])}, stats, PAPER_FUSION)
     (scale,) = scale_scores(fused, 0, 0)
     assert fused.scores[0, 0] == pytest.approx(4.0)
     assert driver(fused, 0, 0) == DrivenBy(17, ERROR)
     assert (scale.regression_error, scale.predictive_uncertainty, scale.weight) == pytest.approx((2.0, 9.0, 2.0))
 
 
+def test_with_an_exponent_what_sees_nothing_does_not_outvote_what_sees_something() -> None:
+    deviations, weights = np.array([3.0, -5.0, 2.0], np.float32).reshape(3, 1, 1), np.array([1, 1, 2], np.float32)
+    assert combine(deviations, weights, PAPER_FUSION)[0, 0] == pytest.approx(3 - 5 + 4)
+    assert combine(deviations, weights, Fusion(exponent=2))[0, 0] == pytest.approx((9 + 16) ** 0.5)
+    assert combine(deviations, weights, Fusion(exponent=16))[0, 0] == pytest.approx(4.0, abs=0.01)  # nearly the maximum
+
+
+def test_smoothing_spreads_a_point_by_a_gaussian_and_keeps_its_sum() -> None:
+    point = np.zeros((1, 15, 15), np.float32)
+    point[0, 7, 7] = 1
+    smooth = combine(point, np.ones(1, np.float32), Fusion(smoothing=1.0))
+    assert smooth.sum() == pytest.approx(1.0)
+    assert smooth[7, 8] / smooth[7, 7] == pytest.approx(np.exp(-0.5), rel=1e-3)
+
+
+def test_smoothing_hides_no_value_that_is_not_finite() -> None:
+    point = np.zeros((1, 15, 15), np.float32)
+    point[0, 7, 7] = np.nan
+    assert np.isnan(combine(point, np.ones(1, np.float32), Fusion(2.0, 0.7))[7, 7])
+
+
+@pytest.mark.parametrize("wrong", [{"exponent": 0.5}, {"exponent": float("nan")}, {"smoothing": -1.0}])
+def test_a_fusion_that_means_nothing_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(BundleError, match="fusion wants"):
+        Fusion(**wrong)
+
+
 def test_a_coarse_map_is_read_between_its_centres_on_the_fine_grid() -> None:
     stats = {DrivenBy(p, t): TermStats(0, 1, 1) for p in (17, 33) for t in (ERROR, UNCERTAINTY)}
     fine = maps(17, 4, np.zeros((4, 4)), np.zeros((4, 4)))
     coarse = maps(33, 8, [[0, 8], [0, 8]], np.zeros((2, 2)))
-    fused = fuse({17: fine, 33: coarse}, stats)
+    fused = fuse({17: fine, 33: coarse}, stats, PAPER_FUSION)
     assert fused.stride == 4
     np.testing.assert_allclose(fused.scores[0], [0, 4, 8, 8], atol=1e-5)
 
 
 def test_scores_are_never_clamped() -> None:
     stats = {DrivenBy(17, t): TermStats(0, 1e-3, 1) for t in (ERROR, UNCERTAINTY)}
-    assert fuse({17: maps(17, 4, [[1e6]], [[0]])}, stats).scores[0, 0] == pytest.approx(1e9)
+    assert fuse({17: maps(17, 4, [[1e6]], [[0]])}, stats, PAPER_FUSION).scores[0, 0] == pytest.approx(1e9)
 
 
 def test_the_peak_is_found_inside_the_roi_only() -> None:
@@ -115,8 +145,8 @@ def test_a_place_that_is_always_hard_counts_less_with_statistics_of_each_place()
     of_each_place = with_local_stats(overall, images)
     part = good()
     part[17].regression_error[6, 6] += 40  # a defect, far smaller than what the rim shows anyway
-    assert peak(fuse(part, overall).scores, None) == (2, 2)
-    assert peak(fuse(part, of_each_place).scores, None) == (6, 6)
+    assert peak(fuse(part, overall, PAPER_FUSION).scores, None) == (2, 2)
+    assert peak(fuse(part, of_each_place, PAPER_FUSION).scores, None) == (6, 6)
 
 
 def test_statistics_of_each_place_allow_a_shift_by_one_grid_point() -> None:

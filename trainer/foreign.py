@@ -1,0 +1,173 @@
+"""Synthetic defects to test on: another hand than the one that draws those fusion is fitted on.
+
+`trainer.synthetic` pastes, warps, tints, draws smooth lines and wipes. Here material is bitten away or healed
+over, smeared, swirled, scratched by a random walk, wetted by drops and speckled. No painter is shared, so a
+fusion that only learned its teacher's handwriting shows no gain on these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.core.errors import TrainingError
+from edge.core.types import Image
+
+Mask = NDArray[np.bool_]
+SIZES_PX = (3.0, 120.0)
+_VISIBLE = 4  # grey levels: below it nothing was changed
+_ATTEMPTS = 60
+
+
+class ForeignDefect(NamedTuple):
+    """An image with one defect. image: (h, w, 3) uint8; mask: (h, w) bool, where it visibly changed;
+    size_px: the longer side of the mask's box."""
+
+    image: Image
+    mask: Mask
+    kind: str
+    size_px: float
+
+
+def plant(good: Image, size_px: float, rng: np.random.Generator) -> ForeignDefect:
+    """One defect about `size_px` long (within a factor of 1.5) on what is to be seen in `good`.
+
+    Every kind is tried; TrainingError where none leaves a visible change.
+    """
+    detail = _detail(good)
+    for _ in range(_ATTEMPTS):
+        kind = list(KINDS)[int(rng.integers(len(KINDS)))]
+        row, column = np.unravel_index(int(rng.choice(detail.size, p=detail.ravel())), detail.shape)
+        region = _region(good.shape[:2], int(column), int(row), size_px, rng)
+        if region.sum() < 3:
+            continue
+        image = KINDS[kind](good, region, rng)
+        mask = np.abs(image.astype(np.int16) - good).max(axis=2) > _VISIBLE
+        if mask.sum() < 4:
+            continue
+        _, _, width, height = cv2.boundingRect(mask.astype(np.uint8))
+        if size_px / 1.5 <= max(width, height) <= size_px * 1.5 + 1:
+            return ForeignDefect(image, mask, kind, float(max(width, height)))
+    raise TrainingError(f"no defect of {size_px:.0f} px shows on a good image; is it blank?")
+
+
+def _detail(image: Image) -> NDArray[np.float64]:
+    """Probability of each pixel as a defect's centre: on the part's edges and texture, seldom on empty ground."""
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    edges = cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8)).astype(np.float64)
+    weight = np.minimum(edges, np.quantile(edges, 0.9)) + 0.01 * edges.max() + 1e-6
+    return np.asarray(weight / weight.sum())
+
+
+def _region(shape: tuple[int, int], x: int, y: int, size_px: float, rng: np.random.Generator) -> Mask:
+    """A ragged polygon round (x, y): 5 to 9 corners at uneven distances."""
+    corners = int(rng.integers(5, 10))
+    angles = np.sort(rng.uniform(0, 2 * np.pi, corners))
+    radii = 0.5 * size_px * rng.uniform(0.6, 1.1, corners)
+    squeeze = rng.uniform(0.4, 1.0)
+    points = np.stack([x + radii * np.cos(angles), y + squeeze * radii * np.sin(angles)], axis=1)
+    canvas = np.zeros(shape, np.uint8)
+    cv2.fillPoly(canvas, [np.rint(points).astype(np.int32)], (255.0,))
+    return np.asarray(canvas > 0)
+
+
+def _bite(good: Image, region: Mask, rng: np.random.Generator) -> Image:
+    """Filled with one colour that the image has elsewhere, as where material broke away."""
+    rows, columns = rng.integers(good.shape[0]), rng.integers(good.shape[1])
+    image = good.copy()
+    image[region] = good[rows, columns]
+    return image
+
+
+def _heal(good: Image, region: Mask, rng: np.random.Generator) -> Image:
+    """What is there vanishes: filled in from its rim."""
+    return np.asarray(cv2.inpaint(good, region.astype(np.uint8), 3, cv2.INPAINT_TELEA), np.uint8)
+
+
+def _smear(good: Image, region: Mask, rng: np.random.Generator) -> Image:
+    """Blurred along one direction, as by a rub."""
+    length = max(5, int(np.sqrt(region.sum())) | 1)
+    kernel = np.zeros((length, length), np.float32)
+    angle = rng.uniform(0, np.pi)
+    reach = (length // 2) * np.array([np.cos(angle), np.sin(angle)])
+    middle = np.array([length // 2, length // 2])
+    cv2.line(kernel, _point(middle - reach), _point(middle + reach), (1.0,))
+    image = good.copy()
+    image[region] = cv2.filter2D(good, -1, kernel / kernel.sum())[region]
+    return image
+
+
+def _swirl(good: Image, region: Mask, rng: np.random.Generator) -> Image:
+    """Turned about the region's centre, most in the middle."""
+    rows, columns = np.nonzero(region)
+    y, x = rows - rows.mean(), columns - columns.mean()
+    reach = max(1.0, float(np.hypot(x, y).max()))
+    turn = rng.choice((-1, 1)) * rng.uniform(0.8, 2.5) * (1 - np.hypot(x, y) / reach)
+    map_x = (columns.mean() + x * np.cos(turn) - y * np.sin(turn)).astype(np.float32)
+    map_y = (rows.mean() + x * np.sin(turn) + y * np.cos(turn)).astype(np.float32)
+    image = good.copy()
+    image[region] = cv2.remap(good, map_x[None], map_y[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)[0]
+    return image
+
+
+def _scratch(good: Image, region: Mask, rng: np.random.Generator) -> Image:
+    """A random walk of light or dark strokes across the region."""
+    rows, columns = np.nonzero(region)
+    place = np.array([columns.min(), rng.choice(rows)], np.float64)
+    angle, stroke = rng.normal(0, 0.5), max(1.5, float(np.ptp(columns)) / 8)
+    canvas = np.zeros(region.shape, np.uint8)
+    for _ in range(9):
+        angle += rng.normal(0, 0.35)
+        step = place + stroke * np.array([np.cos(angle), np.sin(angle)])
+        cv2.line(canvas, _point(place), _point(step), (255.0,), 1)
+        place = step
+    change = rng.choice((-1, 1)) * rng.uniform(25, 90)
+    return _added(good, np.asarray(canvas * (change / 255), np.float32))
+
+
+def _drop(good: Image, region: Mask, rng: np.random.Generator) -> Image:
+    """Darker towards the rim, with a bright spot: oil or water."""
+    inside = cv2.distanceTransform(region.astype(np.uint8), cv2.DIST_L2, 3)
+    depth = inside / max(1.0, float(inside.max()))
+    change = -rng.uniform(12, 45) * region * (1.2 - depth) + rng.uniform(20, 80) * (depth > 0.85)
+    return _added(good, np.asarray(change, np.float32))
+
+
+def _speckle(good: Image, region: Mask, rng: np.random.Generator) -> Image:
+    """Grains, light and dark: rust, dust, porosity."""
+    grain = cv2.GaussianBlur(rng.normal(0, 1, region.shape).astype(np.float32), (0, 0), 0.8)
+    strength = rng.uniform(12, 40) / float(grain.std())
+    return _added(good, np.asarray(grain * strength * region, np.float32))
+
+
+KINDS: dict[str, Callable[[Image, Mask, np.random.Generator], Image]] = {
+    "bite": _bite,
+    "heal": _heal,
+    "smear": _smear,
+    "swirl": _swirl,
+    "scratch": _scratch,
+    "drop": _drop,
+    "speckle": _speckle,
+}
+
+
+def planted(good: Sequence[Image], seed: int) -> list[ForeignDefect]:
+    """One defect on each of `good`, sizes log-uniform in SIZES_PX (and at most half the image); by seed."""
+    defects = []
+    for index, image in enumerate(good):
+        rng = np.random.default_rng((seed, index))
+        largest = min(SIZES_PX[1], 0.5 * min(image.shape[:2]))
+        defects.append(plant(image, float(np.exp(rng.uniform(np.log(SIZES_PX[0]), np.log(largest)))), rng))
+    return defects
+
+
+def _added(good: Image, change: NDArray[np.float32]) -> Image:
+    return np.asarray(np.clip(np.rint(good + change[..., None]), 0, 255), np.uint8)
+
+
+def _point(place: NDArray[np.floating]) -> tuple[int, int]:
+    return round(float(place[0])), round(float(place[1]))
