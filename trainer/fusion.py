@@ -36,7 +36,7 @@ COVERAGE_SHARE = 0.75  # of the quality; the rest is separation
 _PIXEL_STEP = 7  # every so many good pixels are enough to rank others against
 _FACTORS = (0.0, 0.25, 0.5, 2.0, 4.0)
 _SWEEPS = 4
-_NOISE = 0.01  # of a quality by one good image; a step must gain more than that over √n
+_NOISE = 0.04  # a step must gain more than this over √n of the good images: weights near the mean travel best
 
 Maps = Mapping[int, PatchMaps]
 Weights = NDArray[np.float32]  # (terms,)
@@ -50,7 +50,7 @@ class FusionKind(str, Enum):
     ADAPTIVE = "adaptive"
 
 
-_EXPONENTS = {FusionKind.WEIGHTED: (1.0,), FusionKind.ADAPTIVE: (1.0, 2.0, 4.0)}
+_EXPONENTS = {FusionKind.WEIGHTED: (1.0,), FusionKind.ADAPTIVE: (1.0, 2.0)}
 
 
 @dataclass(frozen=True, slots=True)

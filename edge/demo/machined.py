@@ -76,8 +76,9 @@ def machined(rng: np.random.Generator) -> Scene:
 
 
 def _pose(rng: np.random.Generator) -> NDArray[np.float64]:
-    matrix = np.asarray(cv2.getRotationMatrix2D((_CENTRE, _CENTRE), rng.uniform(-2, 2), 1.0), np.float64)
-    matrix[:, 2] += rng.uniform(-2, 2, 2)
+    # The play of a part in the nest of its carrier.
+    matrix = np.asarray(cv2.getRotationMatrix2D((_CENTRE, _CENTRE), rng.uniform(-1, 1), 1.0), np.float64)
+    matrix[:, 2] += rng.uniform(-1, 1, 2)
     return matrix
 
 
