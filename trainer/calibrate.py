@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import click
 import numpy as np
@@ -29,26 +28,6 @@ from trainer.metrics import binomial_upper_bound
 
 CONFIDENCE = 0.95
 CLEAN_MAPS = 0.9  # share of good images whose map stays below the map threshold everywhere; it only draws
-
-
-@dataclass(frozen=True, slots=True)
-class Splits:
-    """Three disjoint sets of good images, as indices: training, statistics, threshold."""
-
-    train: tuple[int, ...]
-    stats: tuple[int, ...]
-    threshold: tuple[int, ...]
-
-
-def split_images(count: int, seed: int) -> Splits:
-    """Shuffle `count` good images into 70 % training, 10 % statistics, 20 % threshold (2 and 4 at least)."""
-    order = [int(i) for i in np.random.default_rng((seed, 7)).permutation(count)]
-    stats, threshold = max(2, round(0.1 * count)), max(4, round(0.2 * count))
-    return Splits(
-        train=tuple(sorted(order[stats + threshold :])),
-        stats=tuple(sorted(order[:stats])),
-        threshold=tuple(sorted(order[stats : stats + threshold])),
-    )
 
 
 def require_images(n: int, false_reject_rate: float) -> None:

@@ -147,6 +147,8 @@ def fit(
     """Train, export, calibrate: images of good parts in, a bundle out.
 
     GOOD_DIR holds 20 images or more of good parts only, all of one size; 100 or more are better.
+    Sub-folders are capture sessions (a day, a batch, a change of light): from three on, the students, the
+    statistics and the threshold each get whole sessions, so that the promise holds for a session never seen.
     A killed run goes on where it was when the same command is given again.
     """
     run = run or bundle.with_name(bundle.name + ".run")

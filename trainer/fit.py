@@ -22,16 +22,20 @@ from edge.core.bundle import GraphSet, graph_name, save_bundle
 from edge.core.errors import TrainingError
 from edge.core.manifest import REFERENCE_VARIANT, Manifest
 from edge.core.preprocess import Geometry, Point, Size
-from trainer.calibrate import calibrate, require_images, split_images
+from trainer.calibrate import calibrate, require_images
 from trainer.data import list_images
 from trainer.export import export_graphs
 from trainer.fusion import FittedFusion, FusionKind
 from trainer.good_images import check_good_images, image_digest, read_at_input_size
 from trainer.networks import edge_layers, total_stride
+from trainer.splits import session_of, split_good
 from trainer.students import StudentConfig, load_ensembles, train_students
 from trainer.teacher import PRETRAINED
 
 log = structlog.get_logger()
+
+# What runs of earlier versions do not say.
+OLDER_RUN = {"split": {"by": "image", "why": "split by image: no sub-folders", "sessions": {}}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +56,15 @@ def prepare_run(good: Path, run: Path, product: Product, config: StudentConfig) 
     """Check the good images, split them and write `run/run.json`; a run of other settings is refused."""
     paths, frame_size = check_good_images(good)
     Geometry(frame_size, product.input_size, product.roi, product.mm_per_px)  # says now what is wrong with a ROI
-    splits = split_images(len(paths), config.seed)
-    names = [str(path.relative_to(good)) for path in paths]
+    splits, rule = split_good([session_of(path, good) for path in paths], config.seed)
+    names = [path.relative_to(good).as_posix() for path in paths]
     described = {
         "good": str(good.resolve()),
         "frame_size": list(frame_size),
         "product": asdict(product),
         "students": asdict(config),
         "splits": {name: [names[i] for i in indices] for name, indices in asdict(splits).items()},
+        "split": asdict(rule),
     }
     described = json.loads(json.dumps(described))  # as it will be read back: tuples become lists
     file = run / "run.json"
@@ -70,8 +75,18 @@ def prepare_run(good: Path, run: Path, product: Product, config: StudentConfig) 
         beside.replace(file)
     elif read_run(run) != described:
         raise TrainingError(f"{run}: holds a run of other images or settings; give another --run or delete it")
-    log.info("split", **{name: len(chosen) for name, chosen in described["splits"].items()})
+    _tell_split(described)
     return described
+
+
+def _tell_split(described: dict[str, Any]) -> None:
+    counts = {name: len(chosen) for name, chosen in described["splits"].items()}
+    rule = described["split"]
+    if rule["by"] == "image" and any("/" in name for chosen in described["splits"].values() for name in chosen):
+        advice = "parts of one session are in all sets: the promise holds for parts like these, not for a new session"
+        log.warning("split", **counts, by=rule["why"], beware=advice)
+    else:
+        log.info("split", **counts, by=rule["why"], **{f"{name}_sessions": s for name, s in rule["sessions"].items()})
 
 
 def read_run(run: Path) -> dict[str, Any]:
@@ -80,7 +95,7 @@ def read_run(run: Path) -> dict[str, Any]:
     if not file.exists():
         raise TrainingError(f"{run}: no run.json; start with edge-train students GOOD_DIR --run {run}")
     try:
-        described: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        described: dict[str, Any] = {**OLDER_RUN, **json.loads(file.read_text(encoding="utf-8"))}
     except ValueError as error:
         raise TrainingError(f"{file}: damaged ({error}); delete {run} and start again") from error
     return described
@@ -204,6 +219,7 @@ def _provenance(described: dict[str, Any], extra: int, fitted: FittedFusion | No
         "software": {"edge-inspect": edge.__version__, "torch": torch.__version__},
         "students": described["students"],
         "splits": {name: len(names) for name, names in described["splits"].items()},
+        "split": described["split"],
         "more_good_images": extra,
         "fusion": "the paper's mean" if fitted is None else _fusion_provenance(fitted),
     }

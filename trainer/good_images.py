@@ -26,7 +26,10 @@ log = structlog.get_logger()
 
 MINIMUM = 20
 WANTED = 100
-STRUCTURE = {"test", "ground_truth", "train", "bad", "defect", "defects", "ng"}
+STRUCTURE = {"test", "ground_truth", "train", "val", "validation", "masks"}
+DEFECTS = {"anomalies", "anomaly", "bad", "defect", "defective", "defects", "fail", "faulty", "ng", "nio", "nok"}
+DEFECTS |= {"not_ok", "reject", "rejects", "scrap"}
+GOOD = {"good", "ok", "io", "pass"}
 
 
 def check_good_images(folder: Path, minimum: int = MINIMUM) -> tuple[list[Path], Size]:
@@ -49,8 +52,8 @@ def check_good_images(folder: Path, minimum: int = MINIMUM) -> tuple[list[Path],
         kept.append(path)
         sizes.append((image.shape[0], image.shape[1]))
         grey.append(bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all()))
-    _refuse_minority(kept, [f"{w}×{h}" for h, w in sizes], "pixels")
-    _refuse_minority(kept, ["grey" if g else "colour" for g in grey], "images")
+    _refuse_minority(folder, kept, [f"{w}×{h}" for h, w in sizes], "pixels")
+    _refuse_minority(folder, kept, ["grey" if g else "colour" for g in grey], "images")
     if len(kept) < minimum:
         raise TrainingError(
             f"{folder}: {len(kept)} distinct images; {MINIMUM} good ones are the least that can be fitted and "
@@ -76,21 +79,35 @@ def _progress(paths: Sequence[Path]) -> list[tuple[Path, Image]]:
 
 
 def _refuse_structure(folder: Path, paths: Sequence[Path]) -> None:
-    """Refuse a folder whose subfolders say that more than good images are in it."""
-    inside = {path.relative_to(folder).parts[0] for path in paths if path.parent != folder}
-    if wrong := sorted(name for name in inside if name.lower() in STRUCTURE):
-        good = folder / "train" / "good"
-        advice = f"did you mean {good}?" if good.is_dir() else "give the folder that holds good images only"
-        raise TrainingError(f"{folder}: it holds {', '.join(wrong)}, not only good images; {advice}")
+    """Refuse a folder whose sub-folders say that more than good images are in it; any other is a capture session.
+
+    Names are compared whole and at every depth; "good" is refused only beside other sub-folders, which are then
+    most likely kinds of defects.
+    """
+    inside = [path.relative_to(folder).parts[:-1] for path in paths]
+    wrong = {"/".join(parts[: i + 1]) for parts in inside for i, name in enumerate(parts) if _is_foreign(name)}
+    first = {parts[0] for parts in inside if parts}
+    if len(first) > 1 and (beside := {name for name in first if name.lower() in GOOD}):
+        wrong |= first - beside
+    if not wrong:
+        return
+    named = [folder / "train" / "good", *sorted(folder / name for name in first if name.lower() in GOOD)]
+    good = next((path for path in named if path.is_dir()), None)
+    advice = f"did you mean {good}?" if good else "give a folder of good images only; sub-folders are capture sessions"
+    raise TrainingError(f"{folder}: it holds {', '.join(sorted(wrong))}, not only good images; {advice}")
 
 
-def _refuse_minority(paths: Sequence[Path], kinds: Sequence[str], what: str) -> None:
+def _is_foreign(name: str) -> bool:
+    return name.lower() in STRUCTURE | DEFECTS
+
+
+def _refuse_minority(folder: Path, paths: Sequence[Path], kinds: Sequence[str], what: str) -> None:
     """Refuse images of several kinds; names those of the rarer ones."""
     common, _ = Counter(kinds).most_common(1)[0]
-    odd = [f"{path.name} ({kind})" for path, kind in zip(paths, kinds, strict=True) if kind != common]
+    odd = [f"{path.relative_to(folder)} ({kind})" for path, kind in zip(paths, kinds, strict=True) if kind != common]
     if odd:
         shown = ", ".join(odd[:8]) + (f" and {len(odd) - 8} more" if len(odd) > 8 else "")
-        raise TrainingError(f"{paths[0].parent}: most images are {common} {what}, but not {shown}; sort them out")
+        raise TrainingError(f"{folder}: most images are {common} {what}, but not {shown}; sort them out")
 
 
 def read_at_input_size(paths: Sequence[Path], geometry: Geometry) -> list[Image]:

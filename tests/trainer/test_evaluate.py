@@ -12,8 +12,10 @@ from click.testing import CliRunner
 
 from edge.core.errors import TrainingError
 from edge.core.types import AnomalyMap, Defect, DrivenBy, Inspection, Reason, Term, Timings, Verdict
-from trainer.evaluate import Subject, evaluate_command, evaluate_with, format_table, list_samples
+from trainer.dataset import list_samples
+from trainer.evaluate import evaluate_command, evaluate_with
 from trainer.metrics import binomial_upper_bound
+from trainer.report import Subject, format_table
 from trainer.sheet import COLUMNS, SIDE_PX, Cell, draw_sheet, worst_median_best
 
 STRIDE = 4

@@ -9,9 +9,10 @@ from torch import nn
 
 from edge.core.errors import TrainingError
 from trainer.backbones import interpolation_matrix
-from trainer.calibrate import choose_threshold, split_images
+from trainer.calibrate import choose_threshold
 from trainer.ensemble import error_and_uncertainty, normalised_teacher
 from trainer.networks import DescriptorNetwork
+from trainer.splits import split_images
 from trainer.teacher import compactness_as_printed, compactness_loss, distillation_loss
 from trainer.training import learning_rate_factor, orthogonalise
 

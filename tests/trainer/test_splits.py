@@ -1,0 +1,113 @@
+"""Capture sessions stay whole, or the run says why they do not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.core.errors import TrainingError
+from trainer.fit import Product, prepare_run, read_run
+from trainer.good_images import check_good_images
+from trainer.splits import LEAST, LEAST_IMAGES, Splits, split_good
+from trainer.students import StudentConfig
+
+
+def sessions_of(**counts: int) -> list[str]:
+    return [name for name, count in counts.items() for _ in range(count)]
+
+
+def members(splits: Splits, sessions: list[str]) -> dict[str, set[str]]:
+    named = {"train": splits.train, "stats": splits.stats, "threshold": splits.threshold}
+    return {name: {sessions[i] for i in indices} for name, indices in named.items()}
+
+
+def test_seven_one_and_two_of_ten_equal_sessions_go_to_the_three_sets() -> None:
+    sessions = sessions_of(**{f"day{i}": 12 for i in range(10)})
+    splits, rule = split_good(sessions, seed=0)
+    assert (len(splits.train), len(splits.stats), len(splits.threshold)) == (84, 12, 24)
+    assert rule.by == "session" and "whole capture sessions (10 sub-folders)" in rule.why
+    assert {name: set(chosen) for name, chosen in rule.sessions.items()} == members(splits, sessions)
+
+
+def test_of_three_unequal_sessions_the_students_get_the_largest_and_statistics_the_smallest() -> None:
+    sessions = sessions_of(small=20, large=140, middle=40)
+    splits, _ = split_good(sessions, seed=0)
+    assert members(splits, sessions) == {"train": {"large"}, "stats": {"small"}, "threshold": {"middle"}}
+
+
+@pytest.mark.parametrize(
+    ("counts", "why"),
+    [
+        ({".": 40}, "no sub-folders"),
+        ({"a": 30, "b": 30}, "2 capture sessions, and 3 are the least"),
+        ({"a": 90, "b": 5, "c": 5}, "images for threshold; sessions are too unequal (the largest, a, has 90 of 100"),
+    ],
+)
+def test_sessions_too_few_or_too_unequal_are_split_by_image_and_it_is_said_why(
+    counts: dict[str, int], why: str
+) -> None:
+    sessions = sessions_of(**counts)
+    splits, rule = split_good(sessions, seed=0)
+    assert rule.by == "image" and why in rule.why and not rule.sessions
+    assert len(splits.threshold) == round(0.2 * len(sessions))
+
+
+@settings(max_examples=20, deadline=None)
+@given(counts=st.lists(st.integers(1, 60), min_size=1, max_size=12), seed=st.integers(0, 9))
+def test_whatever_the_sessions_the_sets_are_disjoint_complete_and_large_enough(counts: list[int], seed: int) -> None:
+    sessions = sessions_of(**{f"s{i}": count for i, count in enumerate([20, *counts])})
+    splits, rule = split_good(sessions, seed)
+    sets = {"train": splits.train, "stats": splits.stats, "threshold": splits.threshold}
+    assert sorted(i for indices in sets.values() for i in indices) == list(range(len(sessions)))
+    assert (splits, rule) == split_good(sessions, seed)
+    for name, indices in sets.items():
+        assert len(indices) >= LEAST_IMAGES[name]
+    if rule.by == "session":
+        held = list(members(splits, sessions).values())
+        assert not held[0] & held[1] and not held[0] & held[2] and not held[1] & held[2]
+        assert all(len(indices) >= LEAST[name] * len(sessions) for name, indices in sets.items())
+
+
+def write_sessions(root: Path, counts: dict[str, int]) -> Path:
+    rng = np.random.default_rng(0)
+    for name, count in counts.items():
+        (root / name).mkdir(parents=True)
+        for i in range(count):
+            cv2.imwrite(str(root / name / f"{i}.png"), rng.integers(0, 255, (16, 16), np.uint8))
+    return root
+
+
+def test_a_run_keeps_sub_folders_whole_and_records_which_went_where(tmp_path: Path) -> None:
+    good = write_sessions(tmp_path / "good", {"mon": 14, "tue": 4, "wed/cam1": 3, "wed/cam2": 3})
+    described = prepare_run(good, tmp_path / "run", Product("bolt", (16, 16)), StudentConfig())
+    assert described["split"]["sessions"] == {"train": ["mon"], "stats": ["tue"], "threshold": ["wed"]}
+    assert {name.split("/")[0] for name in described["splits"]["threshold"]} == {"wed"}
+    assert read_run(tmp_path / "run") == described
+    assert prepare_run(good, tmp_path / "run", Product("bolt", (16, 16)), StudentConfig()) == described
+
+
+@pytest.mark.parametrize(
+    ("folders", "names"),
+    [
+        (["good", "scratch"], "scratch"),
+        (["mon", "NOK"], "NOK"),
+        (["mon", "tue/defects"], "tue/defects"),
+        (["ok", "bent", "cracked"], "bent, cracked"),
+    ],
+)
+def test_folders_that_look_like_defects_are_refused_by_name(tmp_path: Path, folders: list[str], names: str) -> None:
+    good = write_sessions(tmp_path / "parts", dict.fromkeys(folders, 12))
+    with pytest.raises(TrainingError, match=f"it holds {names}, not only good images") as refused:
+        check_good_images(good)
+    hint = f"did you mean {good / folders[0]}?" if folders[0] in ("good", "ok") else "sub-folders are capture sessions"
+    assert hint in str(refused.value)
+
+
+def test_one_sub_folder_named_good_is_a_session_like_any_other(tmp_path: Path) -> None:
+    paths, _ = check_good_images(write_sessions(tmp_path / "parts", {"good": 24}))
+    assert len(paths) == 24

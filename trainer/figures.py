@@ -1,0 +1,115 @@
+"""From inspections already made to the figures of a report: PRO, AUROC, detection, false rejects, latency.
+
+UNDECIDED images are counted by name and never as good; rates are stated against us: an undecided defect is not
+detected, and an undecided good part does not dilute the false rejects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from edge.core.errors import TrainingError
+from edge.core.types import Map, Term, Verdict
+from trainer.dataset import GOOD
+from trainer.inspected import Inspects, Record, Scored
+from trainer.metrics import PixelScores, binomial_upper_bound, roc_auc
+from trainer.report import CONFIDENCE, FalseRejects, ImageReport, MapReport, Report, Subject, TypeReport
+
+MAX_FPR = 0.3
+
+
+def report_on(inspector: Inspects, records: Sequence[Record], subject: Subject) -> Report:
+    """All figures from inspections already made; TrainingError where no defective image has a score."""
+    scored = [record.scored for record in records if record.scored is not None]
+    if not any(one.sample.defect_type != GOOD for one in scored):
+        details = "; ".join(sorted({record.inspection.detail or "no detail" for record in records}))
+        raise TrainingError(f"no defective image of {subject.dataset} could be scored: {details}")
+    fused = PixelScores.gather(_maps(inspector, scored, None, None), [one.mask for one in scored])
+    sizes = sorted({key.patch_size for one in scored for key in one.anomaly_map.deviations})
+    milliseconds = [record.inspection.timings.total_ms for record in records if record.scored is not None]
+    p50, p95 = np.percentile(milliseconds, [50, 95])
+    types = dict.fromkeys(r.sample.defect_type for r in records if r.sample.defect_type != GOOD)
+    return Report(
+        subject,
+        inspector.image_threshold,
+        inspector.map_threshold,
+        _type_report("all", list(types), records, fused),
+        (_map_report(inspector, scored, None, fused), *(_map_report(inspector, scored, size) for size in sizes)),
+        tuple(_type_report(name, [name], records, fused) for name in types),
+        _false_rejects([r.inspection.verdict for r in records if r.sample.defect_type == GOOD]),
+        float(p50),
+        float(p95),
+        tuple(_image_report(record) for record in records),
+    )
+
+
+def _maps(inspector: Inspects, scored: Sequence[Scored], patch_size: int | None, term: Term | None) -> Iterator[Map]:
+    """Each image's map at its mask's size, one at a time: the fused scores, or (of one patch size or one term) the
+    plain sum of its normalised terms, whatever the bundle weighs them with."""
+    for one in scored:
+        whole = one.anomaly_map
+        chosen = [
+            deviations
+            for key, deviations in whole.deviations.items()
+            if patch_size in (None, key.patch_size) and term in (None, key.term)
+        ]
+        part = whole.scores if patch_size is None and term is None else np.asarray(np.sum(chosen, axis=0), np.float32)
+        yield inspector.to_frame(part, whole.stride, (one.mask.shape[0], one.mask.shape[1]))
+
+
+def _map_report(
+    inspector: Inspects, scored: Sequence[Scored], patch_size: int | None, pixels: PixelScores | None = None
+) -> MapReport:
+    if pixels is None:
+        pixels = PixelScores.gather(_maps(inspector, scored, patch_size, None), [one.mask for one in scored])
+    defective = [one.sample.defect_type != GOOD for one in scored]
+
+    def by_maximum(term: Term | None) -> float | None:
+        return _auroc([float(part.max()) for part in _maps(inspector, scored, patch_size, term)], defective)
+
+    return MapReport(
+        "fused" if patch_size is None else f"p{patch_size}",
+        pixels.au_pro(MAX_FPR),
+        pixels.auroc(),
+        by_maximum(None),
+        by_maximum(Term.REGRESSION_ERROR),
+        by_maximum(Term.PREDICTIVE_UNCERTAINTY),
+    )
+
+
+def _type_report(name: str, types: Sequence[str], records: Sequence[Record], fused: PixelScores) -> TypeReport:
+    of_type = [record for record in records if record.sample.defect_type in types]
+    scored = [record.scored for record in records if record.scored is not None]
+    places = [place for place, one in enumerate(scored) if one.sample.defect_type in types]
+    against_good = [one for one in scored if one.sample.defect_type in (*types, GOOD)]
+    verdicts = [record.inspection.verdict for record in of_type]
+    detected = verdicts.count(Verdict.DEFECTIVE)
+    return TypeReport(
+        name,
+        len(of_type),
+        detected,
+        verdicts.count(Verdict.UNDECIDED),
+        detected / len(of_type),
+        fused.of_images(places).au_pro(MAX_FPR) if places else None,
+        _auroc([one.score for one in against_good], [one.sample.defect_type != GOOD for one in against_good]),
+    )
+
+
+def _auroc(scores: Sequence[float], defective: Sequence[bool]) -> float | None:
+    return roc_auc(scores, defective) if len(set(defective)) == 2 else None
+
+
+def _false_rejects(verdicts: Sequence[Verdict]) -> FalseRejects:
+    rejected, undecided = verdicts.count(Verdict.DEFECTIVE), verdicts.count(Verdict.UNDECIDED)
+    decided = len(verdicts) - undecided
+    bound = binomial_upper_bound(rejected, decided, CONFIDENCE)
+    return FalseRejects(rejected, decided, undecided, rejected / decided if decided else None, bound)
+
+
+def _image_report(record: Record) -> ImageReport:
+    found = record.inspection
+    score = None if record.scored is None else record.scored.score
+    reason = None if found.reason is None else found.reason.value
+    return ImageReport(record.sample.name, record.sample.defect_type, score, found.verdict.value, reason)

@@ -1,0 +1,70 @@
+"""A test set as the shipped inspector sees it: one record an image, with its maps and its ground truth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Protocol
+
+import numpy as np
+
+from edge.core.images import read_image
+from edge.core.types import AnomalyMap, Frame, Inspection, Map
+from trainer.dataset import Sample, Size, read_mask
+from trainer.metrics import Mask
+
+
+class Inspects(Protocol):
+    """What evaluation needs of `edge.inspector.Inspector`."""
+
+    @property
+    def image_threshold(self) -> float: ...
+    @property
+    def map_threshold(self) -> float: ...
+    def inspect(self, frame: Frame, /) -> tuple[Inspection, AnomalyMap | None]: ...
+    def to_frame(self, scores: Map, stride: int, frame_shape: Size, /) -> Map: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """An image's score (standard deviations above normal), its maps, and its mask, (h, w) bool."""
+
+    sample: Sample
+    score: float
+    anomaly_map: AnomalyMap
+    mask: Mask
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Record:
+    """One image's inspection; `scored` is None where it gave no finite score and map."""
+
+    sample: Sample
+    inspection: Inspection
+    scored: Scored | None
+
+
+def inspect_all(inspector: Inspects, samples: Iterable[Sample]) -> Iterator[Record]:
+    """Inspect each image once, as one part. Defective images come before good ones (see `list_samples`), since a
+    good image takes the mask size of defective ones of its size: all must weigh the same among the pixels."""
+    mask_sizes: dict[Size, Size] = {}
+    for number, sample in enumerate(samples):
+        image = read_image(sample.path)
+        size: Size = (image.shape[0], image.shape[1])
+        if sample.mask_path is None:
+            mask = np.zeros(mask_sizes.get(size, size), np.bool_)
+        else:
+            mask = read_mask(sample.mask_path, size)
+            mask_sizes.setdefault(size, (mask.shape[0], mask.shape[1]))
+        frame = Frame(image, number, time.monotonic_ns(), datetime.now(timezone.utc), part_id=sample.name)
+        inspection, anomaly_map = inspector.inspect(frame)
+        yield Record(sample, inspection, _scored(sample, inspection, anomaly_map, mask))
+
+
+def _scored(sample: Sample, inspection: Inspection, anomaly_map: AnomalyMap | None, mask: Mask) -> Scored | None:
+    score = inspection.score
+    if score is None or anomaly_map is None or not np.isfinite(score) or not np.isfinite(anomaly_map.scores).all():
+        return None
+    return Scored(sample, score, anomaly_map, mask)
