@@ -68,6 +68,10 @@ class Inspector:
         """Upsample (h, w) scores bilinearly to (H, W) float32 pixels of a frame of `frame_size`."""
         return self.geometry.for_frame(frame_size).scores_to_frame(scores, stride)
 
+    def frame_scale(self, frame_size: Size) -> tuple[float, float]:
+        """Pixels of a frame of `frame_size` per pixel of the network's input, across and down."""
+        return self.geometry.for_frame(frame_size).scale()
+
     def _score(self, anomaly_map: AnomalyMap, geometry: Geometry) -> tuple[float, tuple[ScaleScore, ...]]:
         mask = geometry.grid_mask(anomaly_map.scores.shape, anomaly_map.stride)
         row, column = peak(anomaly_map.scores, mask)

@@ -13,6 +13,7 @@ from edge.core.errors import EdgeError
 from edge.log import configure_logging
 from trainer.fit import Product, calibrate_step, check_promise, export_step, prepare_run, students_step
 from trainer.fusion import FusionKind
+from trainer.planted import plant_dataset
 from trainer.students import StudentConfig
 from trainer.teacher import PRETRAINED, TeacherConfig, train_teachers
 
@@ -201,6 +202,20 @@ def teacher(images: Path, out: Path, start_from: Path | None, **options: Any) ->
     """
     for name, error in train_teachers(images, out, TeacherConfig(**options), start_from).items():
         click.echo(f"{name}: explained variance {1 - error:.3f} on crops of held-out images")
+
+
+@cli.command()
+@click.argument("good_dir", type=FOLDER)
+@click.option("--out", type=FOLDER, required=True, help="New folder for the test set.")
+@click.option("--each", type=click.IntRange(1), default=1, show_default=True, help="Defects planted on each image.")
+@click.option("--seed", default=0, show_default=True)
+def plant(good_dir: Path, out: Path, each: int, seed: int) -> None:
+    """Make a labelled test set of good images: each as it is, and with planted defects of 3 to 120 px.
+
+    For a first look at what a bundle finds where no defective part exists yet. Use good images that fit did
+    not see; evaluate the result with  edge-train evaluate --bundle B --dataset mvtec:OUT
+    """
+    click.echo(f"{out}: {plant_dataset(good_dir, out, each, seed)} planted defects")
 
 
 def _calibrate(

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import cv2
 import numpy as np
 
 from edge.core.errors import TrainingError
 from edge.core.types import Map, Term, Verdict
 from trainer.dataset import GOOD
 from trainer.inspected import Inspects, Record, Scored
-from trainer.metrics import PixelScores, binomial_upper_bound, roc_auc
+from trainer.metrics import Mask, PixelScores, binomial_upper_bound, roc_auc
 from trainer.report import CONFIDENCE, FalseRejects, ImageReport, MapReport, Report, Subject, TypeReport
 
 MAX_FPR = 0.3
+BANDS_PX = (6, 12, 30, 60)  # of the network's input
 
 
 def report_on(inspector: Inspects, records: Sequence[Record], subject: Subject) -> Report:
@@ -35,9 +37,12 @@ def report_on(inspector: Inspects, records: Sequence[Record], subject: Subject) 
         subject,
         inspector.image_threshold,
         inspector.map_threshold,
-        _type_report("all", list(types), records, fused),
+        _group_report("all", [r for r in records if r.sample.defect_type != GOOD], records, fused),
         (_map_report(inspector, scored, None, fused), *(_map_report(inspector, scored, size) for size in sizes)),
-        tuple(_type_report(name, [name], records, fused) for name in types),
+        tuple(
+            _group_report(name, [r for r in records if r.sample.defect_type == name], records, fused) for name in types
+        ),
+        tuple(_group_report(name, band, records, fused) for name, band in _by_size(records, inspector)),
         _false_rejects([r.inspection.verdict for r in records if r.sample.defect_type == GOOD]),
         float(p50),
         float(p95),
@@ -79,19 +84,37 @@ def _map_report(
     )
 
 
-def _type_report(name: str, types: Sequence[str], records: Sequence[Record], fused: PixelScores) -> TypeReport:
-    of_type = [record for record in records if record.sample.defect_type in types]
+def _by_size(records: Sequence[Record], inspector: Inspects) -> Iterator[tuple[str, list[Record]]]:
+    """The defective images of each size band, named by it; a defect's size is the longer side of its box in pixels
+    of the network's input, an image's that of its largest defect."""
+    defective = [record for record in records if record.sample.defect_type != GOOD]
+    places = np.digitize([_largest_px(record.mask, inspector) for record in defective], BANDS_PX)
+    for place in np.unique(places):
+        low, high = (0, *BANDS_PX, None)[place : place + 2]
+        name = f"{low} px and more" if high is None else f"{low} to {high} px"
+        yield name, [record for record, own in zip(defective, places, strict=True) if own == place]
+
+
+def _largest_px(mask: Mask, inspector: Inspects) -> float:
+    _, _, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    across, down = inspector.frame_scale((mask.shape[0], mask.shape[1]))
+    return float(np.maximum(boxes[1:, cv2.CC_STAT_WIDTH] / across, boxes[1:, cv2.CC_STAT_HEIGHT] / down).max())
+
+
+def _group_report(name: str, group: Sequence[Record], records: Sequence[Record], fused: PixelScores) -> TypeReport:
+    """The figures of some defective images; for AUROC they stand against all good ones."""
     scored = [record.scored for record in records if record.scored is not None]
-    places = [place for place, one in enumerate(scored) if one.sample.defect_type in types]
-    against_good = [one for one in scored if one.sample.defect_type in (*types, GOOD)]
-    verdicts = [record.inspection.verdict for record in of_type]
+    own = {id(record.scored) for record in group}
+    places = [place for place, one in enumerate(scored) if id(one) in own]
+    against_good = [one for one in scored if id(one) in own or one.sample.defect_type == GOOD]
+    verdicts = [record.inspection.verdict for record in group]
     detected = verdicts.count(Verdict.DEFECTIVE)
     return TypeReport(
         name,
-        len(of_type),
+        len(group),
         detected,
         verdicts.count(Verdict.UNDECIDED),
-        detected / len(of_type),
+        detected / len(group),
         fused.of_images(places).au_pro(MAX_FPR) if places else None,
         _auroc([one.score for one in against_good], [one.sample.defect_type != GOOD for one in against_good]),
     )

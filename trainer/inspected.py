@@ -24,6 +24,7 @@ class Inspects(Protocol):
     @property
     def map_threshold(self) -> float: ...
     def inspect(self, frame: Frame, /) -> tuple[Inspection, AnomalyMap | None]: ...
+    def frame_scale(self, frame_shape: Size, /) -> tuple[float, float]: ...
     def to_frame(self, scores: Map, stride: int, frame_shape: Size, /) -> Map: ...
 
 
@@ -39,11 +40,12 @@ class Scored:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
-    """One image's inspection; `scored` is None where it gave no finite score and map."""
+    """One image's inspection; `scored` is None where it gave no finite score and map. mask: (h, w) bool."""
 
     sample: Sample
     inspection: Inspection
     scored: Scored | None
+    mask: Mask
 
 
 def inspect_all(inspector: Inspects, samples: Iterable[Sample]) -> Iterator[Record]:
@@ -60,7 +62,7 @@ def inspect_all(inspector: Inspects, samples: Iterable[Sample]) -> Iterator[Reco
             mask_sizes.setdefault(size, (mask.shape[0], mask.shape[1]))
         frame = Frame(image, number, time.monotonic_ns(), datetime.now(timezone.utc), part_id=sample.name)
         inspection, anomaly_map = inspector.inspect(frame)
-        yield Record(sample, inspection, _scored(sample, inspection, anomaly_map, mask))
+        yield Record(sample, inspection, _scored(sample, inspection, anomaly_map, mask), mask)
 
 
 def _scored(sample: Sample, inspection: Inspection, anomaly_map: AnomalyMap | None, mask: Mask) -> Scored | None:

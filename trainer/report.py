@@ -22,9 +22,10 @@ class MapReport:
 
 @dataclass(frozen=True, slots=True)
 class TypeReport:
-    """One defect type. detected: DEFECTIVE at the calibrated threshold, of all `images` (undecided ones included).
+    """One defect type, or one band of sizes.
 
-    pro: of the type's regions against all defect-free pixels. image_auroc: by the inspection's score, against good.
+    detected: DEFECTIVE at the calibrated threshold, of all `images` (undecided ones included). pro: of these images'
+    regions against all defect-free pixels. image_auroc: by the inspection's score, against good.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Report:
     overall: TypeReport
     maps: tuple[MapReport, ...]  # fused first, then each patch size
     types: tuple[TypeReport, ...]
+    bands: tuple[TypeReport, ...]  # by the size of an image's largest defect, in pixels of the network's input
     false_rejects: FalseRejects
     latency_p50_ms: float
     latency_p95_ms: float
@@ -104,11 +106,11 @@ def format_table(report: Report) -> str:
         ),
         "* by the map's maximum; below, by the score that decides the verdict",
         "",
-        f"{'defect type':<24}{'PRO':>8}{'image AUROC':>14}{'detected':>19}{'undecided':>13}",
+        f"{'defect type, size':<24}{'PRO':>8}{'image AUROC':>14}{'detected':>19}{'undecided':>13}",
         *(
             f"{_short(t.name, 23):<24}{_figure(t.pro):>8}{_figure(t.image_auroc):>14}"
             f"{f'{t.detected} of {t.images}':>12}{t.detection_rate:>7.0%}{t.undecided:>13}"
-            for t in (*report.types, everything)
+            for t in (*report.types, *report.bands, everything)
         ),
         "",
         f"false rejects  {rejects.rejected} of {rejects.decided} good parts ({rate}), at most {bound}",

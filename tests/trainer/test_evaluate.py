@@ -50,6 +50,9 @@ class PixelInspector:
             scores, STRIDE, shares, dict.fromkeys(shares, 1.0)
         )
 
+    def frame_scale(self, frame_shape):
+        return 2.0, 2.0
+
     def to_frame(self, scores, stride, frame_shape):
         return cv2.resize(scores, frame_shape[::-1], interpolation=cv2.INTER_NEAREST)
 
@@ -152,6 +155,12 @@ def test_each_term_is_also_judged_alone(report):
     assert fused.image_auroc_predictive_uncertainty == pytest.approx((0.5 + 3 + 3) / 9)  # 0, 5, 5; good 0.5, 0, 4
     assert p17.image_auroc_regression_error == pytest.approx((3 + 3 + 0.5) / 9)  # 2, 4, 0; good 0.5, 0, 1
     assert p33.image_auroc_predictive_uncertainty == 0.5  # it is zero everywhere
+
+
+def test_bands_go_by_the_size_at_the_networks_input(report):
+    (band,) = report.bands  # 8 px of a frame that is scaled down by two
+    assert (band.name, band.images, band.detected, band.undecided) == ("0 to 6 px", 4, 2, 1)
+    assert band.pro == pytest.approx(report.overall.pro)
 
 
 def test_masks_larger_than_the_images_change_no_figure(tmp_path, report):

@@ -1,21 +1,26 @@
-"""Synthetic defects to test on: another hand than the one that draws those fusion is fitted on.
+"""A rehearsal of the test: a labelled set made of good images with defects planted on them.
 
-`trainer.synthetic` pastes, warps, tints, draws smooth lines and wipes. Here material is bitten away or healed
-over, smeared, swirled, scratched by a random walk, wetted by drops and speckled. No painter is shared, so a
-fusion that only learned its teacher's handwriting shows no gain on these.
+The hand that plants is another than the one that draws the defects fusion is fitted on (`trainer.synthetic`:
+pastes, warps, tints, smooth lines, wipes). Here material is bitten away or healed over, smeared, swirled,
+scratched by a random walk, wetted by drops and speckled. A fusion that only learned the other's handwriting
+shows no gain on these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
+import click
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.errors import TrainingError
+from edge.core.images import read_image
 from edge.core.types import Image
+from trainer.data import list_images
 
 Mask = NDArray[np.bool_]
 SIZES_PX = (3.0, 120.0)
@@ -23,7 +28,7 @@ _VISIBLE = 4  # grey levels: below it nothing was changed
 _ATTEMPTS = 60
 
 
-class ForeignDefect(NamedTuple):
+class PlantedDefect(NamedTuple):
     """An image with one defect. image: (h, w, 3) uint8; mask: (h, w) bool, where it visibly changed;
     size_px: the longer side of the mask's box."""
 
@@ -33,7 +38,7 @@ class ForeignDefect(NamedTuple):
     size_px: float
 
 
-def plant(good: Image, size_px: float, rng: np.random.Generator) -> ForeignDefect:
+def plant(good: Image, size_px: float, rng: np.random.Generator) -> PlantedDefect:
     """One defect about `size_px` long (within a factor of 1.5) on what is to be seen in `good`.
 
     Every kind is tried; TrainingError where none leaves a visible change.
@@ -51,7 +56,7 @@ def plant(good: Image, size_px: float, rng: np.random.Generator) -> ForeignDefec
             continue
         _, _, width, height = cv2.boundingRect(mask.astype(np.uint8))
         if size_px / 1.5 <= max(width, height) <= size_px * 1.5 + 1:
-            return ForeignDefect(image, mask, kind, float(max(width, height)))
+            return PlantedDefect(image, mask, kind, float(max(width, height)))
     raise TrainingError(f"no defect of {size_px:.0f} px shows on a good image; is it blank?")
 
 
@@ -155,14 +160,37 @@ KINDS: dict[str, Callable[[Image, Mask, np.random.Generator], Image]] = {
 }
 
 
-def planted(good: Sequence[Image], seed: int) -> list[ForeignDefect]:
-    """One defect on each of `good`, sizes log-uniform in SIZES_PX (and at most half the image); by seed."""
-    defects = []
-    for index, image in enumerate(good):
-        rng = np.random.default_rng((seed, index))
-        largest = min(SIZES_PX[1], 0.5 * min(image.shape[:2]))
-        defects.append(plant(image, float(np.exp(rng.uniform(np.log(SIZES_PX[0]), np.log(largest)))), rng))
-    return defects
+def plant_dataset(good_dir: Path, out: Path, each: int, seed: int) -> int:
+    """Write a test set as `evaluate` reads it; how many defects it holds.
+
+    out/test/good: copies of the images; out/test/<kind> and out/ground_truth/<kind>: `each` planted ones of
+    each image, sizes log-uniform in SIZES_PX (at most half the image). TrainingError: `out` holds something.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise TrainingError(f"{out}: not empty; give a new folder, or delete this one")
+    paths = list_images(good_dir)
+    (out / "test" / "good").mkdir(parents=True)
+    with click.progressbar(paths, label="planting defects", show_eta=True) as bar:
+        for index, path in enumerate(bar):
+            good = read_image(path)
+            _write_image(out / "test" / "good" / f"{path.stem}.png", good)
+            for number in range(each):
+                rng = np.random.default_rng((seed, index, number))
+                _write(plant(good, _size_px(good, rng), rng), out, f"{path.stem}-{number}.png")
+    return len(paths) * each
+
+
+def _size_px(good: Image, rng: np.random.Generator) -> float:
+    largest = min(SIZES_PX[1], 0.5 * min(good.shape[:2]))
+    return float(np.exp(rng.uniform(np.log(SIZES_PX[0]), np.log(largest))))
+
+
+def _write(defect: PlantedDefect, out: Path, name: str) -> None:
+    images, masks = out / "test" / defect.kind, out / "ground_truth" / defect.kind
+    images.mkdir(exist_ok=True)
+    masks.mkdir(parents=True, exist_ok=True)
+    _write_image(images / name, defect.image)
+    _write_image(masks / name.replace(".png", "_mask.png"), defect.mask.astype(np.uint8) * 255)
 
 
 def _added(good: Image, change: NDArray[np.float32]) -> Image:
@@ -171,3 +199,8 @@ def _added(good: Image, change: NDArray[np.float32]) -> Image:
 
 def _point(place: NDArray[np.floating]) -> tuple[int, int]:
     return round(float(place[0])), round(float(place[1]))
+
+
+def _write_image(path: Path, image: NDArray[np.uint8]) -> None:
+    _, encoded = cv2.imencode(".png", image)
+    path.write_bytes(encoded.tobytes())
