@@ -14,6 +14,7 @@ from edge.log import configure_logging
 from trainer.fit import Product, calibrate_step, check_promise, export_step, prepare_run, students_step
 from trainer.fusion import FusionKind
 from trainer.planted import plant_dataset
+from trainer.processes import process_group, rank, wait_for_all
 from trainer.students import StudentConfig
 from trainer.teacher import PRETRAINED, TeacherConfig, train_teachers
 
@@ -156,6 +157,8 @@ def fit(
     _prepare(run, **options)
     check_promise(run, false_reject_rate, more_good)
     students_step(run, teachers)
+    if rank() > 0:  # the rest is the first process' work
+        return
     export_step(run)
     _calibrate(run, bundle, false_reject_rate, more_good, fusion)
 
@@ -239,6 +242,9 @@ def _prepare(
     mm_per_px: float | None,
     min_area_px: float,
 ) -> None:
+    if rank() > 0:  # the first process looks at the images and writes the run down; the others read it
+        wait_for_all()
+        return
     # A folder's name may hold bytes that are no UTF-8; the product's goes on the wire.
     name = (name or good_dir.resolve().name).encode("utf-8", "replace").decode()[:64]
     product = Product(name, input_size, roi, mm_per_px, min_area_px)
@@ -248,6 +254,7 @@ def _prepare(
         product,
         StudentConfig(patch_sizes=patch_sizes, students=students, steps=steps, batch=batch, seed=seed),
     )
+    wait_for_all()
 
 
 def main() -> None:
@@ -256,7 +263,8 @@ def main() -> None:
 
     cli.add_command(evaluate_command)
     try:
-        cli(standalone_mode=True)
+        with process_group():
+            cli(standalone_mode=True)
     except EdgeError as error:
         click.echo(f"edge-train: {error}", err=True)
         sys.exit(1)

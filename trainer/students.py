@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from edge.core.errors import TrainingError
 from edge.core.types import Image
 from trainer.ensemble import Ensemble, new_students, normalised_teacher
 from trainer.networks import DescriptorNetwork, pad_for, pixels_to_network
+from trainer.processes import device, rank, share, wait_for_all
 from trainer.teacher import PRETRAINED, load_teacher, teacher_digests
 from trainer.training import optimisers, run_training
 
@@ -32,58 +33,67 @@ class StudentConfig:
     seed: int = 0
 
 
-def train_students(
-    images: Sequence[Image], config: StudentConfig, run: Path, teachers: Path = PRETRAINED
-) -> dict[int, Ensemble]:
-    """Train on (h, w, 3) uint8 images of the input size; returns one Ensemble per patch size.
+class StudentObjective(nn.Module):
+    """The students' loss (§3.2): 1/(wh) Σ ‖student − (teacher − μ)/σ‖², summed over students and patch sizes."""
 
-    Writes `run/students.checkpoint` while it works (and resumes from it) and `run/students.safetensors`.
-    Loss (§3.2): 1/(wh) Σ ‖student − (teacher − μ)/σ‖², summed over students and patch sizes.
-    """
-    targets = {p: _normalised(load_teacher(p, teachers), images) for p in config.patch_sizes}
-    torch.manual_seed(config.seed)
-    ensembles = {p: Ensemble(targets[p], new_students(p, config.students)) for p in config.patch_sizes}
-    students = nn.ModuleDict({str(p): ensemble.students for p, ensemble in ensembles.items()})
-    epoch_length = len(images)
+    def __init__(self, ensembles: Mapping[int, Ensemble], images: Sequence[Image], config: StudentConfig) -> None:
+        super().__init__()
+        self.ensembles = nn.ModuleDict({str(p): ensemble for p, ensemble in ensembles.items()})
+        self.images, self.config = images, config
 
-    def batch(step: int) -> Tensor:
-        """Images in an order shuffled anew each epoch, the same for the same seed."""
-        places = range(step * config.batch, (step + 1) * config.batch)
-        orders = {
-            e: np.random.default_rng((config.seed, e)).permutation(epoch_length)
-            for e in {place // epoch_length for place in places}
-        }
-        chosen = [images[orders[place // epoch_length][place % epoch_length]] for place in places]
-        return pixels_to_network(torch.from_numpy(np.stack(chosen)))
-
-    def step_loss(step: int) -> tuple[Tensor, dict[str, float]]:
-        image = batch(step)
-        total, figures = torch.zeros(()), {}
-        for p, ensemble in ensembles.items():
-            padded = pad_for(p, image)
+    def forward(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """The loss of one step's images, and each patch size's mean over its students."""
+        pixels = self._batch(step)
+        total, figures = torch.zeros((), device=pixels.device), {}
+        for p, ensemble in self.ensembles.items():
+            assert isinstance(ensemble, Ensemble)
+            padded = pad_for(ensemble.patch_size, pixels)
             target = ensemble.teacher(padded)
             losses = [(student(padded) - target).square().mean() for student in ensemble.students]
             figures[f"p{p}"] = sum(loss.item() for loss in losses) / len(losses)
             total = total + sum(losses)
         return total, figures
 
-    digest = _fingerprint(images)
+    def _batch(self, step: int) -> Tensor:
+        """Images in an order shuffled anew each epoch, the same for the same seed; this process' share of them."""
+        count, batch = len(self.images), self.config.batch
+        places = range(step * batch, (step + 1) * batch)[share(batch)]
+        orders = {
+            e: np.random.default_rng((self.config.seed, e)).permutation(count) for e in {at // count for at in places}
+        }
+        chosen = [self.images[orders[at // count][at % count]] for at in places]
+        return pixels_to_network(torch.from_numpy(np.stack(chosen)).to(device()))
+
+
+def train_students(
+    images: Sequence[Image], config: StudentConfig, run: Path, teachers: Path = PRETRAINED
+) -> dict[int, Ensemble]:
+    """Train on (h, w, 3) uint8 images of the input size; returns one Ensemble per patch size.
+
+    Writes `run/students.checkpoint` while it works (and resumes from it) and `run/students.safetensors`.
+    """
+    targets = {p: _normalised(load_teacher(p, teachers).to(device()), images) for p in config.patch_sizes}
+    torch.manual_seed(config.seed)
+    ensembles = {p: Ensemble(targets[p], new_students(p, config.students)).to(device()) for p in config.patch_sizes}
+    students = nn.ModuleDict({str(p): ensemble.students for p, ensemble in ensembles.items()})
     run_training(
         "students",
         config.steps,
         {"students": students},
         optimisers(students, None, config.learning_rate),
-        step_loss,
+        StudentObjective(ensembles, images, config),
         run / "students.checkpoint",
         {
             **asdict(config),
             "patch_sizes": list(config.patch_sizes),
-            "images": digest,
+            "images": _fingerprint(images),
             "teachers": teacher_digests(config.patch_sizes, teachers),
         },
     )
-    save_ensembles(ensembles, run / "students.safetensors")
-    return {p: ensemble.eval().requires_grad_(False) for p, ensemble in ensembles.items()}
+    if rank() == 0:
+        save_ensembles(ensembles, run / "students.safetensors")
+    wait_for_all()
+    return {p: ensemble.cpu().eval().requires_grad_(False) for p, ensemble in ensembles.items()}
 
 
 def _fingerprint(images: Sequence[Image]) -> str:
@@ -97,9 +107,9 @@ def _fingerprint(images: Sequence[Image]) -> str:
 @torch.no_grad()
 def _normalised(teacher: DescriptorNetwork, images: Sequence[Image]) -> DescriptorNetwork:
     """The teacher with its descriptors' mean and deviation over the training images folded in (§3.2)."""
-    count, total, squares = 0, torch.zeros(128, dtype=torch.float64), torch.zeros(128, dtype=torch.float64)
+    count, total, squares = 0, *torch.zeros(2, 128, dtype=torch.float64, device=device())
     for start in range(0, len(images), 8):
-        pixels = pixels_to_network(torch.from_numpy(np.stack(images[start : start + 8])))
+        pixels = pixels_to_network(torch.from_numpy(np.stack(images[start : start + 8])).to(device()))
         flat = teacher(pad_for(teacher.patch_size, pixels)).transpose(0, 1).flatten(1).double()
         count += flat.shape[1]
         total += flat.sum(1)

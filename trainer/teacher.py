@@ -30,6 +30,7 @@ from trainer.networks import (
     pixels_to_network,
     total_stride,
 )
+from trainer.processes import device, rank, share, wait_for_all
 from trainer.training import optimisers, run_training
 
 log = structlog.get_logger()
@@ -83,6 +84,35 @@ def distillation_loss(decoded: Tensor, features: Tensor) -> Tensor:
     return (decoded - features).square().mean()
 
 
+class TeacherObjective(nn.Module):
+    """Distillation and compactness (§3.1) of all patch sizes' teachers, against one pass of P."""
+
+    def __init__(self, backbone: EfficientNetLite0Features, crops: NaturalCrops, config: TeacherConfig) -> None:
+        super().__init__()
+        self.backbone, self.crops, self.config = backbone, crops, config
+        sizes = config.patch_sizes
+        self.teachers = nn.ModuleDict({str(p): DescriptorNetwork(p) for p in sizes})
+        self.decoders = nn.ModuleDict({str(p): nn.Conv2d(DESCRIPTOR_DIMENSION, backbone.channels, 1) for p in sizes})
+
+    def forward(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """The loss on one step's crops (this process' share), and each patch size's remaining error."""
+        batch = self.crops.batch((self.config.seed, step), self.config.batch)[share(self.config.batch)]
+        return self.errors(pixels_to_network(torch.from_numpy(batch).to(device())), compact=True)
+
+    def errors(self, image: Tensor, compact: bool) -> tuple[Tensor, dict[str, float]]:
+        """Of (N, 3, H, W) network input: the loss, with or without compactness, and the remaining errors."""
+        features = self.backbone(image)
+        total, figures = torch.zeros((), device=image.device), {}
+        for p in self.config.patch_sizes:
+            descriptors = self.teachers[str(p)](pad_for(p, image))
+            error = distillation_loss(self.decoders[str(p)](descriptors), _at_grid(features, p))
+            figures[f"p{p}"] = error.item()
+            total = total + error
+            if compact:
+                total = total + self.config.compactness_weight * compactness_loss(descriptors)
+        return total, figures
+
+
 def train_teachers(
     images_folder: Path, out: Path, config: TeacherConfig, start_from: Path | None = None
 ) -> dict[str, float]:
@@ -100,52 +130,37 @@ def train_teachers(
     crops = NaturalCrops(images[:-EVALUATION_IMAGES], config.crop)
     held_out = NaturalCrops(images[-EVALUATION_IMAGES:], config.crop)
     backbone = EfficientNetLite0Features()
-    backbone.fit_normalisation(
-        pixels_to_network(torch.from_numpy(crops.batch((config.seed, 1 << 30), NORMALISATION_CROPS)))
-    )
-
+    backbone.fit_normalisation(_pixels(crops, (config.seed, 1 << 30), NORMALISATION_CROPS))
     torch.manual_seed(config.seed)
-    teachers = nn.ModuleDict({str(p): DescriptorNetwork(p) for p in config.patch_sizes})
-    decoders = nn.ModuleDict(
-        {str(p): nn.Conv2d(DESCRIPTOR_DIMENSION, backbone.channels, 1) for p in config.patch_sizes}
-    )
+    objective = TeacherObjective(backbone, crops, config)
     if start_from is not None:
-        sample = pixels_to_network(torch.from_numpy(crops.batch((config.seed, 3 << 30), DECODER_CROPS)))
-        _go_on_from(start_from, teachers, decoders, backbone, sample)
-
-    def errors(image: Tensor, compact: bool) -> tuple[Tensor, dict[str, float]]:
-        features = backbone(image)
-        total, figures = torch.zeros(()), {}
-        for p in config.patch_sizes:
-            descriptors = teachers[str(p)](pad_for(p, image))
-            error = distillation_loss(decoders[str(p)](descriptors), _at_grid(features, p))
-            figures[f"p{p}"] = error.item()
-            total = total + error
-            if compact:
-                total = total + config.compactness_weight * compactness_loss(descriptors)
-        return total, figures
-
-    def step_loss(step: int) -> tuple[Tensor, dict[str, float]]:
-        batch = crops.batch((config.seed, step), config.batch)
-        return errors(pixels_to_network(torch.from_numpy(batch)), compact=True)
-
+        _go_on_from(start_from, objective, _pixels(crops, (config.seed, 3 << 30), DECODER_CROPS))
+    objective.to(device())
     run_training(
         "teachers",
         config.steps,
-        {"teachers": teachers, "decoders": decoders},
-        optimisers(teachers, decoders, config.learning_rate),
-        step_loss,
+        {"teachers": objective.teachers, "decoders": objective.decoders},
+        optimisers(objective.teachers, objective.decoders, config.learning_rate),
+        objective,
         out / "teachers.checkpoint",
         {**asdict(config), "patch_sizes": list(config.patch_sizes), "start_from": str(start_from)},
     )
-
-    with torch.no_grad():
-        evaluation = pixels_to_network(torch.from_numpy(held_out.batch((config.seed, 1 << 31), 64)))
-        batches = [errors(batch, compact=False)[1] for batch in evaluation.split(8)]
-    remaining = {key: sum(b[key] for b in batches) / len(batches) for key in batches[0]}
-    for p in config.patch_sizes:
-        save_teacher(teachers[str(p)], out / f"p{p}.safetensors", config, remaining[f"p{p}"])
+    remaining = _remaining_errors(objective, _pixels(held_out, (config.seed, 1 << 31), 64))
+    if rank() == 0:
+        for p in config.patch_sizes:
+            save_teacher(objective.teachers[str(p)], out / f"p{p}.safetensors", config, remaining[f"p{p}"])
+    wait_for_all()
     return remaining
+
+
+def _pixels(crops: NaturalCrops, seed: tuple[int, int], count: int) -> Tensor:
+    return pixels_to_network(torch.from_numpy(crops.batch(seed, count)))
+
+
+@torch.no_grad()
+def _remaining_errors(objective: TeacherObjective, images: Tensor) -> dict[str, float]:
+    batches = [objective.errors(batch.to(device()), compact=False)[1] for batch in images.split(8)]
+    return {key: sum(batch[key] for batch in batches) / len(batches) for key in batches[0]}
 
 
 def _at_grid(features: Tensor, patch_size: int) -> Tensor:
@@ -154,15 +169,13 @@ def _at_grid(features: Tensor, patch_size: int) -> Tensor:
     return features[:, :, ::step, ::step]
 
 
-def _go_on_from(
-    folder: Path, teachers: nn.ModuleDict, decoders: nn.ModuleDict, backbone: nn.Module, images: Tensor
-) -> None:
+def _go_on_from(folder: Path, objective: TeacherObjective, images: Tensor) -> None:
     """Load the teachers of `folder`, and solve their decoders, which are not kept with them, over `images`."""
-    for p, teacher in teachers.items():
-        decoder = decoders[p]
+    for p, teacher in objective.teachers.items():
+        decoder = objective.decoders[p]
         assert isinstance(teacher, DescriptorNetwork) and isinstance(decoder, nn.Conv2d)
         teacher.load_state_dict(load_teacher(int(p), folder).state_dict())
-        _solve_decoder(teacher, decoder, backbone, images)
+        _solve_decoder(teacher, decoder, objective.backbone, images)
 
 
 @torch.no_grad()
@@ -182,7 +195,7 @@ def _solve_decoder(teacher: DescriptorNetwork, decoder: nn.Conv2d, backbone: nn.
 def save_teacher(teacher: nn.Module, path: Path, config: TeacherConfig, remaining_error: float) -> None:
     """Write the weights with what they came from as metadata."""
     save_file(
-        {k: v.contiguous() for k, v in teacher.state_dict().items()},
+        {k: v.cpu().contiguous() for k, v in teacher.state_dict().items()},
         path,
         metadata={
             "family": "edge",

@@ -1,15 +1,17 @@
 """The one training loop of the trainer: schedule, progress, checkpoints, resume.
 
-Teachers and students differ in their loss and their data, so both hand a `step_loss(step)` to
-`run_training`. Data is drawn from a generator seeded by (seed, step), so a killed run resumes to
-the very same weights as an uninterrupted one. Rejected: Lightning (a house of its own for one loop).
+Teachers and students differ in their loss and their data, so both hand an objective, a module that
+maps the step's number to a loss, to `run_training`. Data is drawn from a generator seeded by (seed,
+step), so a killed run resumes to the very same weights as an uninterrupted one. Under torchrun each
+process takes its share of the step's batch, and checkpoints move between numbers of processes.
+Rejected: Lightning (a house of its own for one loop).
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from edge.core.errors import TrainingError
+from trainer.processes import device, rank, together, wait_for_all
 
 log = structlog.get_logger()
 
@@ -96,13 +99,14 @@ def run_training(
     steps: int,
     modules: Mapping[str, nn.Module],
     optimizers: list[torch.optim.Optimizer],
-    step_loss: Callable[[int], tuple[Tensor, dict[str, float]]],
+    objective: nn.Module,
     checkpoint: Path,
     configuration: dict[str, Any],
 ) -> dict[str, float]:
-    """Minimise `step_loss` for `steps` steps; resume from `checkpoint` where it exists.
+    """Minimise `objective` for `steps` steps; resume from `checkpoint` where it exists.
 
-    `step_loss(step)` returns the loss to minimise and figures to show. The checkpoint holds
+    `objective(step)` returns the loss to minimise (of this process' share of the batch) and figures to show; it
+    holds all that is trained. The checkpoint holds
     `configuration` and is refused (TrainingError) when it was written under another one.
     Returns the figures of the last step, each averaged over about the last 50 steps.
     """
@@ -115,9 +119,15 @@ def run_training(
     configuration["base_rates"] = base
     if start:
         log.info("resumed", run=label, step=start, of=steps, checkpoint=str(checkpoint))
+    shared = together(objective)
     saved = logged = time.monotonic()
     shown: Any = click.progressbar(
-        length=steps, label=label, show_eta=True, file=sys.stderr, item_show_func=lambda _: _figures_text(figures)
+        length=steps,
+        label=label,
+        show_eta=True,
+        file=sys.stderr,
+        item_show_func=lambda _: _figures_text(figures),
+        hidden=rank() > 0,
     )
     with shown as bar:
         bar.update(start)
@@ -125,7 +135,7 @@ def run_training(
             groups = [group for opt in optimizers for group in opt.param_groups]
             for group, rate in zip(groups, base, strict=True):
                 group["lr"] = rate * learning_rate_factor(step / steps)
-            loss, now = step_loss(step)
+            loss, now = shared(step)
             if not torch.isfinite(loss):
                 raise TrainingError(f"{label}: the loss became {loss.item()} at step {step}; lower --learning-rate")
             for opt in optimizers:
@@ -136,12 +146,13 @@ def run_training(
             for key, value in now.items():
                 figures[key] = value if key not in figures else 0.98 * figures[key] + 0.02 * value
             bar.update(1)
-            if time.monotonic() - saved > CHECKPOINT_SECONDS or step + 1 == steps:
+            if rank() == 0 and (time.monotonic() - saved > CHECKPOINT_SECONDS or step + 1 == steps):
                 _save(checkpoint, step + 1, modules, optimizers, configuration, figures)
                 saved = time.monotonic()
-            if not sys.stderr.isatty() and time.monotonic() - logged > LOG_SECONDS:
+            if rank() == 0 and not sys.stderr.isatty() and time.monotonic() - logged > LOG_SECONDS:
                 log.info("training", run=label, step=step + 1, of=steps, **{k: round(v, 4) for k, v in figures.items()})
                 logged = time.monotonic()
+    wait_for_all()
     return figures
 
 
@@ -178,7 +189,7 @@ def _resume(
 ) -> tuple[int, dict[str, float]]:
     if not path.exists():
         return 0, {}
-    saved = torch.load(path, weights_only=True)
+    saved = torch.load(path, weights_only=True, map_location=device())
     configuration["base_rates"] = saved["configuration"].get("base_rates")
     different = sorted(k for k in configuration if saved["configuration"].get(k) != configuration[k])
     if different:
