@@ -21,6 +21,7 @@ from trainer.teacher import PRETRAINED, TeacherConfig, train_teachers
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 TEACHER_DEFAULTS = TeacherConfig()
+QUICK_STEPS = 350
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -67,6 +68,12 @@ def student_options(command: Command) -> Command:
                 "--students", default=defaults.students, show_default=True, help="Students per patch size (M)."
             ),
             click.option("--steps", default=defaults.steps, show_default=True, help="Training steps."),
+            click.option(
+                "--quick",
+                "steps",
+                flag_value=QUICK_STEPS,
+                help=f"A first bundle soon: the same as --steps {QUICK_STEPS}.",
+            ),
             click.option("--batch", default=defaults.batch, show_default=True, help="Images a step."),
             click.option("--seed", default=defaults.seed, show_default=True, help="Of the splits and of the training."),
             click.option(
