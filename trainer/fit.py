@@ -230,7 +230,7 @@ def _fusion_provenance(fitted: FittedFusion) -> dict[str, Any]:
         "weights": {f"p{key.patch_size}.{key.term.value}": round(w, 4) for key, w in fitted.weights.items()},
         "exponent": fitted.fusion.exponent,
         "smoothing": fitted.fusion.smoothing,
-        "is_local": fitted.is_local,
+        "local_reach": fitted.reach,
         "quality": round(fitted.quality, 4),
         "quality_of_mean": round(fitted.quality_of_mean, 4),
     }

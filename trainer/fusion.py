@@ -26,13 +26,14 @@ from trainer.synthetic import SyntheticDefect, synthetic_defects
 
 DEFECTS = 200
 LOCAL_IMAGES = 16  # below it the statistics of each place are noise
+REACHES = (0, 1)  # grid points by which a part may lie off its place, from one image to the next
 LOCAL_COST = 0.01  # quality that the statistics of each place must gain, for they bind the part to its place
 BANDS_PX = (3.0, 6.0, 12.0, 30.0, math.inf)
 HARDEST = 1 / 3  # share of good images a defect has to stand out from,
 HARDEST_IMAGES = 16  # and at least so many
 SMOOTHING = 0.7  # grid steps; more finds large defects better and blurs the smallest away
 MAX_FPR = 0.3  # of good pixels, as in PRO
-COVERAGE_SHARE = 0.75  # of the quality; the rest is separation
+COVERAGE_SHARE = 0.5  # of the quality; the rest is separation
 _PIXEL_STEP = 7  # every so many good pixels are enough to rank others against
 _FACTORS = (0.0, 0.25, 0.5, 2.0, 4.0)
 _SWEEPS = 4
@@ -55,19 +56,19 @@ _EXPONENTS = {FusionKind.WEIGHTED: (1.0,), FusionKind.ADAPTIVE: (1.0, 2.0)}
 
 @dataclass(frozen=True, slots=True)
 class FittedFusion:
-    """What was chosen. weights: of each term, 2 in sum as in the paper's mean. quality: see `quality`, by the
-    choice and by the paper's mean."""
+    """What was chosen. weights: of each term, 2 in sum as in the paper's mean. reach: of the statistics of each
+    place, None for those of the whole map. quality: see `Rehearsal`, by the choice and by the paper's mean."""
 
     weights: Mapping[DrivenBy, float]
     fusion: Fusion
-    is_local: bool
+    reach: int | None
     quality: float
     quality_of_mean: float
 
     def stats(self, images: Sequence[Maps], geometry: Geometry) -> dict[DrivenBy, TermStats]:
         """Score statistics over `images` (good, not trained on) with the chosen weights."""
         stats = fit_stats(images, geometry, self.weights)
-        return with_local_stats(stats, images) if self.is_local else stats
+        return stats if self.reach is None else with_local_stats(stats, images, self.reach)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,16 +132,14 @@ def fit_fusion(
         defect_maps = [engine.infer(defect.image) for defect in bar]
     keys = list(fit_stats(maps[:1], geometry))
     equal = np.full(len(keys), 2 / len(keys), np.float32)
-    rehearsals = {
-        is_local: _rehearse(maps, defects, defect_maps, geometry, is_local)
-        for is_local in ((False, True) if len(good) >= LOCAL_IMAGES else (False,))
-    }
-    tried = [(is_local, Fusion(exponent, SMOOTHING)) for is_local in rehearsals for exponent in _EXPONENTS[kind]]
+    reaches = (None, *REACHES) if len(good) >= LOCAL_IMAGES else (None,)
+    rehearsals = {reach: _rehearse(maps, defects, defect_maps, geometry, reach) for reach in reaches}
+    tried = [(reach, Fusion(exponent, SMOOTHING)) for reach in reaches for exponent in _EXPONENTS[kind]]
     with click.progressbar(tried, label="fitting fusion", show_eta=True) as bar:
-        choices = [(*_best_weights(equal, rehearsals[is_local], fusion), is_local, fusion) for is_local, fusion in bar]
-    reached, weights, is_local, fusion = max(choices, key=lambda choice: choice[0] - LOCAL_COST * choice[2])
+        choices = [(*_best_weights(equal, rehearsals[reach], fusion), reach, fusion) for reach, fusion in bar]
+    reached, weights, reach, fusion = max(choices, key=lambda choice: choice[0] - LOCAL_COST * (choice[2] is not None))
     by_term = {key: float(weight) for key, weight in zip(keys, 2 * weights / weights.sum(), strict=True)}
-    return FittedFusion(by_term, fusion, is_local, reached, rehearsals[False].quality(equal, PAPER_FUSION))
+    return FittedFusion(by_term, fusion, reach, reached, rehearsals[None].quality(equal, PAPER_FUSION))
 
 
 def _best_weights(equal: Weights, rehearsal: Rehearsal, fusion: Fusion) -> tuple[float, Weights]:
@@ -162,7 +161,7 @@ def _best_weights(equal: Weights, rehearsal: Rehearsal, fusion: Fusion) -> tuple
 
 
 def _rehearse(
-    good: Sequence[Maps], defects: Sequence[SyntheticDefect], bad: Sequence[Maps], geometry: Geometry, is_local: bool
+    good: Sequence[Maps], defects: Sequence[SyntheticDefect], bad: Sequence[Maps], geometry: Geometry, reach: int | None
 ) -> Rehearsal:
     """Normalised terms of all images; the even ones by statistics of the odd ones, and the other way round.
 
@@ -172,7 +171,7 @@ def _rehearse(
     for half in (0, 1):
         others = [maps for index, maps in enumerate(good) if index % 2 != half]
         stats = fit_stats(others, geometry)
-        halves.append(with_local_stats(stats, others) if is_local else stats)
+        halves.append(stats if reach is None else with_local_stats(stats, others, reach))
     scored = [_deviations(maps, halves[index % 2]) for index, maps in enumerate(good)]
     defective = [_deviations(maps, halves[index % len(good) % 2]) for index, maps in enumerate(bad)]
     shape = scored[0].shape[1:]

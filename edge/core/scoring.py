@@ -108,17 +108,19 @@ def fit_stats(
     }
 
 
-def with_local_stats(stats: ScoreStats, images: Sequence[Mapping[int, PatchMaps]]) -> dict[DrivenBy, TermStats]:
+def with_local_stats(
+    stats: ScoreStats, images: Sequence[Mapping[int, PatchMaps]], reach: int
+) -> dict[DrivenBy, TermStats]:
     """`stats` with the mean and deviation of each place over `images` (good, not trained on).
 
-    Parts move a little between images, so each place takes the highest values of its neighbours.
+    Where parts move a little between images, each place takes the highest values within `reach` grid points.
     """
-    return {key: replace(term_stats, local=_local(key, term_stats, images)) for key, term_stats in stats.items()}
+    return {key: replace(term_stats, local=_local(key, term_stats, images, reach)) for key, term_stats in stats.items()}
 
 
-def _local(key: DrivenBy, stats: TermStats, images: Sequence[Mapping[int, PatchMaps]]) -> LocalStats:
+def _local(key: DrivenBy, stats: TermStats, images: Sequence[Mapping[int, PatchMaps]], reach: int) -> LocalStats:
     values = np.stack([maps[key.patch_size].term(key.term) for maps in images])
-    around = np.ones((3, 3), np.uint8)
+    around = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
     mean = np.asarray(cv2.dilate(values.mean(axis=0), around), np.float32)
     deviation = np.asarray(cv2.dilate(values.std(axis=0), around), np.float32)
     floor = max(LOCAL_FLOOR * float(np.median(deviation)), 1e-3 * stats.deviation)

@@ -35,7 +35,8 @@ class PlantedDefect:
     """The truth about one defect, measured on the finished images with and without it.
 
     kind: see `KINDS`. size_px: longest extent of `mask`, pixels. contrast: root mean square of the luminance
-    change over `mask`, in standard deviations of the good part's fine texture within 25 px. mask: (256, 256) bool.
+    change over `mask`, in standard deviations of the good part's fine texture within 25 px (on a
+    rim: rims included). mask: (256, 256) bool.
     """
 
     kind: str
@@ -46,12 +47,21 @@ class PlantedDefect:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How a kind is drawn, and the extents (px) and contrasts in which it is plausible."""
+    """How a kind is drawn, and the extents (px) and contrasts in which it is plausible.
+
+    on_rims: it lies on rims and has to stand out from these: a glint on an edge that glints anyway is fainter to
+    any eye than the same glint on the face.
+    """
 
     draw: Callable[[Scene, np.random.Generator, float], Change]
     smallest_px: float
     largest_px: float
     faintest: float = 0.0
+    on_rims: bool = False
+
+    def ground(self, scene: Scene) -> Mask:
+        """What it stands out from: the plain surface, or that and the rims."""
+        return scene.surface | scene.rims if self.on_rims else scene.surface
 
     def fits(self, size_px: float, contrast: float) -> bool:
         return self.smallest_px <= size_px <= self.largest_px and contrast >= self.faintest
@@ -63,8 +73,8 @@ KINDS: dict[str, dict[str, _Kind]] = {
         "pit": _Kind(shapes.pit, 3, 16),
         "stain": _Kind(shapes.stain, 8, 60),
         "dent": _Kind(shapes.dent, 7, 45),
-        "chip": _Kind(shapes.chip, 3, 24, faintest=4.5),  # shows the belt through the metal: never faint
-        "burr": _Kind(shapes.burr, 3, 24, faintest=4.5),  # a lifted edge that mirrors the lamp
+        "chip": _Kind(shapes.chip, 3, 24, faintest=4.5, on_rims=True),  # shows the belt through the metal: never faint
+        "burr": _Kind(shapes.burr, 3, 24, faintest=4.5, on_rims=True),  # a lifted edge that mirrors the lamp
         "fibre": _Kind(shapes.fibre, 10, 60),
         "blocked_hole": _Kind(shapes.blocked_hole, 10, 50, faintest=5),
     },
@@ -85,41 +95,37 @@ def plant(material: str, scene: Scene, noise: Map, rng: np.random.Generator) -> 
     noise: (256, 256, 3) float32, the same as in the good part's image.
     """
     good = luma(develop(scene.radiance, noise))
-    texture = _fine_texture(good, scene.surface)
     for _ in range(_ATTEMPTS):
         size_px, contrast = _log_uniform(rng, _ASK_SIZES_PX), _log_uniform(rng, _ASK_CONTRASTS)
         kind = _choose_kind(material, size_px, contrast, rng)
+        ground = KINDS[material][kind].ground(scene)
         change = KINDS[material][kind].draw(scene, rng, _before_blur(size_px))
-        strength = _scaled(change.luminance, contrast, texture, scene.surface)
+        strength = _scaled(change.luminance, contrast, good, ground)
         if strength is None:
             continue
         image = develop(scene.radiance + tinted(strength, *change.tint), noise)
-        defect = _measure(kind, luma(image) - good, texture, scene.surface)
+        defect = _measure(kind, luma(image) - good, good, ground)
         if defect is not None:
             return image, defect
     raise AssertionError(f"no defect could be placed on {material}")
 
 
-def texture_deviation(good: Map, surface: Mask, mask: Mask) -> float:
-    """Standard deviation of the fine texture of a good part's luminance near `mask`, in grey levels, > 0."""
-    return _deviation(_fine_texture(good, surface), surface, mask)
-
-
-def _fine_texture(good: Map, surface: Mask) -> Map:
-    """Luminance less its coarse part, which is averaged over the surface only: rims must not leak into it."""
-    weight = surface.astype(np.float32)
-    window = (_TEXTURE_PX, _TEXTURE_PX)
-    total, count = cv2.boxFilter(good * weight, -1, window), cv2.boxFilter(weight, -1, window)
-    return cast(Map, good - total / np.maximum(count, 1e-3))
-
-
-def _deviation(texture: Map, surface: Mask, mask: Mask) -> float:
+def texture_deviation(good: Map, ground: Mask, mask: Mask) -> float:
+    """Standard deviation of the fine texture of a good part's luminance on `ground` near `mask`, grey levels, > 0."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     near = (
         slice(max(0, rows[0] - _NEAR_PX), rows[-1] + _NEAR_PX + 1),
         slice(max(0, columns[0] - _NEAR_PX), columns[-1] + _NEAR_PX + 1),
     )
-    return max(0.5, float(texture[near][surface[near]].std()))
+    return max(0.5, float(_fine_texture(good, ground)[near][ground[near]].std()))
+
+
+def _fine_texture(good: Map, ground: Mask) -> Map:
+    """Luminance less its coarse part, which is averaged over `ground` only: what lies beside it must not leak in."""
+    weight = ground.astype(np.float32)
+    window = (_TEXTURE_PX, _TEXTURE_PX)
+    total, count = cv2.boxFilter(good * weight, -1, window), cv2.boxFilter(weight, -1, window)
+    return cast(Map, good - total / np.maximum(count, 1e-3))
 
 
 def _choose_kind(material: str, size_px: float, contrast: float, rng: np.random.Generator) -> str:
@@ -136,7 +142,7 @@ def _before_blur(size_px: float) -> float:
     return max(1.0, size_px - 1.5)
 
 
-def _scaled(change: Map, contrast: float, texture: Map, surface: Mask) -> Map | None:
+def _scaled(change: Map, contrast: float, good: Map, ground: Mask) -> Map | None:
     """The change through the lens, cut off softly beyond its visible part, at the contrast asked for."""
     change = blur(change, 0.6)
     peak = float(np.abs(change).max())
@@ -145,20 +151,20 @@ def _scaled(change: Map, contrast: float, texture: Map, surface: Mask) -> Map | 
     body = np.abs(change) > 2 * _TOE * peak
     change = change * blur(dilate(np.abs(change) > _TOE * peak, 2).astype(np.float32), 0.8)
     rms = float(np.sqrt(np.mean(change[body] ** 2)))
-    return cast(Map, change * np.float32(contrast * _deviation(texture, surface, body) / rms))
+    return cast(Map, change * np.float32(contrast * texture_deviation(good, ground, body) / rms))
 
 
-def _measure(kind: str, difference: Map, texture: Map, surface: Mask) -> PlantedDefect | None:
+def _measure(kind: str, difference: Map, good: Map, ground: Mask) -> PlantedDefect | None:
     """The truth from the difference of two finished images; None when there is too little to see."""
     strength = np.abs(difference)
     rough = strength > max(1.0, 2 * _TOE * float(strength.max()))
     if np.count_nonzero(rough) < 4:
         return None
-    deviation = _deviation(texture, surface, rough)
+    deviation = texture_deviation(good, ground, rough)
     visible = strength > max(_VISIBLE * deviation, _TOE * float(strength.max()))
     mask = _closed(visible)
     size_px = _longest_extent_px(mask)
-    contrast = float(np.sqrt(np.mean(strength[mask] ** 2))) / _deviation(texture, surface, mask)
+    contrast = float(np.sqrt(np.mean(strength[mask] ** 2))) / texture_deviation(good, ground, mask)
     if np.count_nonzero(visible) < 4 or not SIZES_PX[0] <= size_px <= SIZES_PX[1] or contrast < CONTRASTS[0]:
         return None
     return PlantedDefect(kind, size_px, contrast, mask)

@@ -65,7 +65,7 @@ def test_the_term_that_knows_gets_the_weight(knows: DrivenBy) -> None:
 
 def test_eight_images_say_nothing_about_a_place() -> None:
     engine, good = OneTermKnows(DrivenBy(17, ERROR), rim=60.0), good_parts(8)
-    assert not fit_fusion(engine, GEOMETRY, good, [engine.infer(image) for image in good], seed=0).is_local
+    assert fit_fusion(engine, GEOMETRY, good, [engine.infer(image) for image in good], seed=0).reach is None
 
 
 @pytest.mark.parametrize(("rim", "is_local"), [(60.0, True), (0.0, False)])
@@ -73,7 +73,7 @@ def test_places_get_statistics_of_their_own_where_places_differ(rim: float, is_l
     engine, good = OneTermKnows(DrivenBy(17, ERROR), rim), good_parts(24)
     maps = [engine.infer(image) for image in good]
     fusion = fit_fusion(engine, GEOMETRY, good, maps, seed=0)
-    assert fusion.is_local is is_local
+    assert (fusion.reach is not None) is is_local
     stats = fusion.stats(maps, GEOMETRY)
     assert all((term.local is not None) is is_local for term in stats.values())
 
@@ -94,7 +94,7 @@ def test_quality_weighs_bands_alike_and_looks_at_the_hardest_good_images() -> No
     rate = (sampled >= 7).mean()
     assert 0 < rate < 0.3
     coverage = ((3 * 1.0 + 1 - rate / 0.3) / 4 + 0) / 2
-    assert rehearsal.quality(np.ones(1, np.float32), PAPER_FUSION) == pytest.approx(0.25 * separation + 0.75 * coverage)
+    assert rehearsal.quality(np.ones(1, np.float32), PAPER_FUSION) == pytest.approx(0.5 * separation + 0.5 * coverage)
 
 
 def test_a_place_outside_the_roi_neither_finds_nor_alarms() -> None:

@@ -142,7 +142,7 @@ def test_a_place_that_is_always_hard_counts_less_with_statistics_of_each_place()
 
     images = [good() for _ in range(50)]
     overall = fit_stats(images, WHOLE)
-    of_each_place = with_local_stats(overall, images)
+    of_each_place = with_local_stats(overall, images, 1)
     part = good()
     part[17].regression_error[6, 6] += 40  # a defect, far smaller than what the rim shows anyway
     assert peak(fuse(part, overall, PAPER_FUSION).scores, None) == (2, 2)
@@ -151,7 +151,7 @@ def test_a_place_that_is_always_hard_counts_less_with_statistics_of_each_place()
 
 def test_statistics_of_each_place_allow_a_shift_by_one_grid_point() -> None:
     images = [{17: maps(17, 4, np.pad([[v]], 3), np.zeros((7, 7)))} for v in (4.0, 8.0)]
-    local = with_local_stats(fit_stats(images, WHOLE), images)[DrivenBy(17, ERROR)].local
+    local = with_local_stats(fit_stats(images, WHOLE), images, 1)[DrivenBy(17, ERROR)].local
     assert local is not None
     expected = np.zeros((7, 7))
     expected[2:5, 2:5] = 6.0
@@ -162,7 +162,7 @@ def test_statistics_of_each_place_allow_a_shift_by_one_grid_point() -> None:
 def test_no_place_is_trusted_to_be_much_steadier_than_the_others() -> None:
     unsteady = np.tile(np.arange(7) >= 3, (7, 1))
     images = [{17: maps(17, 4, v * unsteady, np.zeros((7, 7)))} for v in (1.0, 5.0)]
-    local = with_local_stats(fit_stats(images, WHOLE), images)[DrivenBy(17, ERROR)].local
+    local = with_local_stats(fit_stats(images, WHOLE), images, 1)[DrivenBy(17, ERROR)].local
     assert local is not None
     np.testing.assert_allclose(local.deviation[:, 2:], 2.0)
     np.testing.assert_allclose(local.deviation[:, :2], 2.0 * LOCAL_FLOOR)
