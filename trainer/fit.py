@@ -25,6 +25,7 @@ from edge.core.preprocess import Geometry, Point, Size
 from trainer.calibrate import calibrate, require_images
 from trainer.data import list_images
 from trainer.export import export_graphs
+from trainer.first_look import look_first
 from trainer.fusion import FittedFusion, FusionKind
 from trainer.good_images import check_good_images, image_digest, read_at_input_size
 from trainer.networks import edge_layers, total_stride
@@ -52,15 +53,18 @@ class Product:
     min_area_px: float = 9.0
 
 
-def prepare_run(good: Path, run: Path, product: Product, config: StudentConfig) -> dict[str, Any]:
-    """Check the good images, split them and write `run/run.json`; a run of other settings is refused."""
-    paths, frame_size = check_good_images(good)
-    Geometry(frame_size, product.input_size, product.roi, product.mm_per_px)  # says now what is wrong with a ROI
-    splits, rule = split_good([session_of(path, good) for path in paths], config.seed)
-    names = [path.relative_to(good).as_posix() for path in paths]
+def prepare_run(good: Path, run: Path, product: Product, config: StudentConfig, strict: bool = False) -> dict[str, Any]:
+    """Check the good images, split them, write `run/run.json` and look at them; a run of other settings is refused.
+
+    strict: TrainingError instead of a warning where the look finds something.
+    """
+    found = check_good_images(good)
+    geometry = Geometry(found.frame_size, product.input_size, product.roi, product.mm_per_px)  # says what is wrong
+    splits, rule = split_good([session_of(path, good) for path in found.paths], config.seed)
+    names = [path.relative_to(good).as_posix() for path in found.paths]
     described = {
         "good": str(good.resolve()),
-        "frame_size": list(frame_size),
+        "frame_size": list(found.frame_size),
         "product": asdict(product),
         "students": asdict(config),
         "splits": {name: [names[i] for i in indices] for name, indices in asdict(splits).items()},
@@ -76,6 +80,7 @@ def prepare_run(good: Path, run: Path, product: Product, config: StudentConfig) 
     elif read_run(run) != described:
         raise TrainingError(f"{run}: holds a run of other images or settings; give another --run or delete it")
     _tell_split(described)
+    look_first(found, geometry, run / "look.png", strict)
     return described
 
 
@@ -178,10 +183,11 @@ def _further_images(folders: Sequence[Path], described: dict[str, Any]) -> list[
     known = {image_digest(path) for split in described["splits"] for path in _paths(described, split)}
     further = []
     for folder in folders:
-        paths, size = check_good_images(folder, minimum=1)
+        found = check_good_images(folder, minimum=1)
+        size = found.frame_size
         if list(size) != described["frame_size"]:
             raise TrainingError(f"{folder}: images are {size[1]}×{size[0]}, the run's are another size; leave it out")
-        for path in paths:
+        for path in found.paths:
             digest = image_digest(path)
             if digest in known:
                 log.warning("left out: a copy of an image that is used already", copy=str(path))
