@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import click
 
 from edge.core.errors import EdgeError
-from edge.core.preprocess import Geometry
 from edge.log import configure_logging
 from trainer.first_look import look_first
 from trainer.fit import Product, calibrate_step, check_promise, export_step, prepare_run, students_step
@@ -88,6 +87,12 @@ def student_options(command: Command) -> Command:
                 help="Network input: height and width.",
             ),
             click.option("--roi", type=Polygon(), default=(), help="Only inspect inside this polygon."),
+            click.option(
+                "--ignore",
+                type=Polygon(),
+                multiple=True,
+                help="Never inspect inside this polygon: a label, a clamp, a printed date; may be repeated.",
+            ),
             click.option("--mm-per-px", type=float, help="Millimetres per pixel of the good images."),
             click.option(
                 "--min-area-px", default=9.0, show_default=True, help="Smallest defect drawn, in frame pixels."
@@ -180,10 +185,18 @@ def fit(
 @cli.command()
 @click.argument("good_dir", type=FOLDER)
 @click.option("--roi", type=Polygon(), default=(), help="Only look inside this polygon.")
+@click.option("--ignore", type=Polygon(), multiple=True, help="Never look inside this polygon; may be repeated.")
 @click.option("--input-size", nargs=2, type=int, default=(256, 256), show_default=True, help="Height and width.")
 @click.option("--out", type=FILE, default="look.png", show_default=True, help="The picture sheet to write.")
 @click.option("--strict", is_flag=True, help="Exit with 1 where something is found.")
-def look(good_dir: Path, roi: tuple[Any, ...], input_size: tuple[int, int], out: Path, strict: bool) -> None:
+def look(
+    good_dir: Path,
+    roi: tuple[Any, ...],
+    ignore: tuple[tuple[Any, ...], ...],
+    input_size: tuple[int, int],
+    out: Path,
+    strict: bool,
+) -> None:
     """Look at good images before training: copies, exposure, blur, and likely defects among them.
 
     Writes a picture sheet with names; half a minute to a minute for 300 images, and nothing is trained. Images are
@@ -191,7 +204,8 @@ def look(good_dir: Path, roi: tuple[Any, ...], input_size: tuple[int, int], out:
     is flagged. `fit` does the same by itself.
     """
     found, sheet = check_good_images(good_dir, minimum=1), out.with_suffix(".png")
-    findings = look_first(found, Geometry(found.frame_size, input_size, roi), sheet, strict)
+    product = Product(good_dir.name, input_size, roi, ignore=ignore)
+    findings = look_first(found, product.geometry(found.frame_size), sheet, strict)
     for finding in findings:
         click.echo(finding)
     click.echo(f"{len(findings)} findings among {len(found.paths)} images; the least alike are on {sheet}")
@@ -275,6 +289,7 @@ def _prepare(
     roi: tuple[Any, ...],
     mm_per_px: float | None,
     min_area_px: float,
+    ignore: tuple[tuple[Any, ...], ...],
     strict: bool,
 ) -> None:
     if rank() > 0:  # the first process looks at the images and writes the run down; the others read it
@@ -282,7 +297,7 @@ def _prepare(
         return
     # A folder's name may hold bytes that are no UTF-8; the product's goes on the wire.
     name = (name or good_dir.resolve().name).encode("utf-8", "replace").decode()[:64]
-    product = Product(name, input_size, roi, mm_per_px, min_area_px)
+    product = Product(name, input_size, roi, mm_per_px, min_area_px, ignore)
     prepare_run(
         good_dir,
         run,

@@ -36,14 +36,15 @@ from trainer.teacher import PRETRAINED
 log = structlog.get_logger()
 
 # What runs of earlier versions do not say.
-OLDER_RUN = {"split": {"by": "image", "why": "split by image: no sub-folders", "sessions": {}}}
+OLDER_RUN = {"is_blanked": False, "split": {"by": "image", "why": "split by image: no sub-folders", "sessions": {}}}
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
     """What the vision engineer says of the part: goes into the bundle.
 
-    roi: polygon in pixels of the good images. min_area_px: of a drawn defect, in frame pixels.
+    roi: polygon in pixels of the good images; ignore: polygons in it that do not count.
+    min_area_px: of a drawn defect, in frame pixels.
     """
 
     name: str
@@ -51,6 +52,12 @@ class Product:
     roi: tuple[Point, ...] = ()
     mm_per_px: float | None = None
     min_area_px: float = 9.0
+    ignore: tuple[tuple[Point, ...], ...] = ()
+
+    def geometry(self, frame_size: Size) -> Geometry:
+        """For frames of (height, width), blanked where nothing counts. BundleError says what is wrong with it."""
+        blanked = bool(self.roi or self.ignore)
+        return Geometry(frame_size, self.input_size, self.roi, self.mm_per_px, self.ignore, blanked)
 
 
 def prepare_run(good: Path, run: Path, product: Product, config: StudentConfig, strict: bool = False) -> dict[str, Any]:
@@ -59,13 +66,14 @@ def prepare_run(good: Path, run: Path, product: Product, config: StudentConfig, 
     strict: TrainingError instead of a warning where the look finds something.
     """
     found = check_good_images(good)
-    geometry = Geometry(found.frame_size, product.input_size, product.roi, product.mm_per_px)  # says what is wrong
+    geometry = product.geometry(found.frame_size)
     splits, rule = split_good([session_of(path, good) for path in found.paths], config.seed)
     names = [path.relative_to(good).as_posix() for path in found.paths]
     described = {
         "good": str(good.resolve()),
         "frame_size": list(found.frame_size),
         "product": asdict(product),
+        "is_blanked": geometry.is_blanked,
         "students": asdict(config),
         "splits": {name: [names[i] for i in indices] for name, indices in asdict(splits).items()},
         "split": asdict(rule),
@@ -103,6 +111,7 @@ def read_run(run: Path) -> dict[str, Any]:
         described: dict[str, Any] = {**OLDER_RUN, **json.loads(file.read_text(encoding="utf-8"))}
     except ValueError as error:
         raise TrainingError(f"{file}: damaged ({error}); delete {run} and start again") from error
+    described["product"].setdefault("ignore", [])
     return described
 
 
@@ -202,8 +211,13 @@ def geometry_of(described: dict[str, Any]) -> Geometry:
     product = described["product"]
     height, width = described["frame_size"]
     input_height, input_width = product["input_size"]
-    roi = tuple((float(x), float(y)) for x, y in product["roi"])
-    return Geometry((height, width), (input_height, input_width), roi, product["mm_per_px"])
+
+    def points(polygon: list[list[float]]) -> tuple[Point, ...]:
+        return tuple((float(x), float(y)) for x, y in polygon)
+
+    ignore = tuple(points(polygon) for polygon in product["ignore"])
+    size, mm = (input_height, input_width), product["mm_per_px"]
+    return Geometry((height, width), size, points(product["roi"]), mm, ignore, described["is_blanked"])
 
 
 def _paths(described: dict[str, Any], split: str) -> list[Path]:

@@ -124,7 +124,8 @@ def _near_copies(paths: Sequence[Path], fine: NDArray[np.float32]) -> list[Findi
         likeness = fine[:index] @ fine[index]
         nearest = int(np.argmax(likeness))
         if likeness[nearest] > NEAR_COPY:
-            detail = f"the same picture as {paths[nearest].name} but for noise (correlation {likeness[nearest]:.3f})"
+            detail = f"the same picture as {paths[nearest].name} but for noise or light"
+            detail += f" (correlation {likeness[nearest]:.3f})"
             found.append(Finding("near copy", paths[index], detail, paths[nearest]))
     return found
 

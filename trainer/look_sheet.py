@@ -15,7 +15,7 @@ from trainer.sheet import COLUMNS, Cell, draw_sheet
 
 SHOWN = {"copy": 4, "near copy": 8, "exposure": 8, "blur": 8}
 SUSPECTS = 12
-HEAT = 6.0  # robust deviations of a place's distance where heat is half way
+HEAT = 3.0  # robust deviations of a place's distance; heat begins at half of it and saturates at twice
 LEGEND = "left: image    right: heat where no other image looks alike    the least alike are always shown: look at them"
 
 
