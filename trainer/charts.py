@@ -16,6 +16,7 @@ import numpy as np
 WIDTH, HEIGHT = 460, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 16, 46
 BINS = 44
+HEADROOM = 1.2  # above the highest bar, for the thresholds' labels
 _LOGARITHMIC = 8.0  # scores that span more than this factor are drawn on a logarithmic axis
 Point = tuple[float, float]
 
@@ -62,7 +63,7 @@ def score_histogram(
     edges = np.linspace(scale(low) - pad, scale(high) + pad, BINS + 1)
     counts = [np.histogram([scale(v) for v in group], edges)[0] for group in (good, defective)]
     most = max(1, max(int(count.max()) for count in counts))
-    x, y = _across(float(edges[0]), float(edges[-1])), _up(float(most))
+    x, y = _across(float(edges[0]), float(edges[-1])), _up(HEADROOM * most)
     ticks = _score_ticks(low, high, is_log)
     parts = [_frame(x_label, "parts"), _ticks(lambda v: x(scale(v)), ticks, y, _count_ticks(most), digits=None)]
     for css, count in zip(("good", "bad"), counts, strict=True):

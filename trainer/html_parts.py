@@ -22,7 +22,7 @@ from trainer.sheet import fitted
 
 SHOWN = 4  # parts of each kind
 CLEAN = 0.9
-TILE_PX = 176
+TILE_PX = 240  # drawn smaller: sharp when zoomed in
 TERM_NAMES = {Term.REGRESSION_ERROR: "error", Term.PREDICTIVE_UNCERTAINTY: "uncertainty"}
 
 

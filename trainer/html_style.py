@@ -36,10 +36,11 @@ thead th{color:var(--faint);font-weight:500;font-size:13px}tbody th{font-weight:
 tr.total th,tr.total td,tr.calibrated th,tr.calibrated td{font-weight:700}tr.calibrated{background:var(--panel)}
 .meter{display:inline-block;width:90px;height:9px;border-radius:3px;background:var(--rule);vertical-align:middle}
 .meter i{display:block;height:100%;border-radius:3px;background:var(--good)}
-.part{margin:0 0 20px;break-inside:avoid}.tiles{display:flex;flex-wrap:wrap;gap:8px}.tiles figure{width:140px}
+.part{margin:0 0 20px;break-inside:avoid}.tiles{display:flex;flex-wrap:wrap;gap:8px}
+.tiles figure{width:134px}.tiles figure:nth-child(-n+2){width:196px}
 .tiles img{width:100%;border-radius:4px;display:block;border:1px solid var(--rule)}
 .tiles .ring img{outline:2px solid var(--faint)}
-.faint img{opacity:.45}.wrong,.right{font-weight:700;text-transform:uppercase;font-size:12px;letter-spacing:.03em}
+.faint img{opacity:.65}.wrong,.right{font-weight:700;text-transform:uppercase;font-size:12px;letter-spacing:.03em}
 .wrong{color:var(--wrong)}.right{color:var(--right)}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:5px 18px;margin:0}dt{color:var(--faint)}dd{margin:0}
 @media print{body{max-width:none;padding:0;font-size:12px}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}

@@ -52,8 +52,9 @@ def unlike_others(
 
     mask: (h, w) bool, pixels that count, or None for all. TrainingError where nothing is left to compare.
     """
-    teacher = comparing_teacher(teachers)
-    places = _places(read(0).shape[:2], mask, teacher.stride)
+    size = read(0).shape[:2]
+    teacher = comparing_teacher(teachers, size)
+    places = _places(size, mask, teacher.stride)
     project = _principal_components(teacher, [read(i) for i in range(0, count, max(1, count // SAMPLE))], places)
     chooser = np.random.default_rng(0)
     compared, kept, bank = [], [], []
@@ -68,11 +69,12 @@ def unlike_others(
     return _gather(_distances(compared, bank), kept, places)
 
 
-def comparing_teacher(teachers: Path) -> DescriptorNetwork:
-    """The teacher whose patch is nearest to PATCH_SIZE in the folder."""
+def comparing_teacher(teachers: Path, size: tuple[int, ...]) -> DescriptorNetwork:
+    """The folder's teacher whose patch is nearest to PATCH_SIZE, of those that an input of (height, width) holds."""
     sizes = [int(path.stem[1:]) for path in teachers.glob("p*.safetensors") if path.stem[1:].isdecimal()]
     if not sizes:
         raise TrainingError(f"{teachers}: no teachers (p{PATCH_SIZE}.safetensors, …) in it; check --teachers")
+    sizes = [patch for patch in sizes if patch // 2 < min(size)] or [min(sizes)]  # more cannot be reflected
     return load_teacher(min(sizes, key=lambda size: abs(size - PATCH_SIZE)), teachers)
 
 
