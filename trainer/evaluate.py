@@ -24,6 +24,7 @@ from edge.engines import open_engine
 from edge.inspector import Inspector
 from trainer.dataset import GOOD, Sample, list_samples, parse_dataset
 from trainer.figures import report_on
+from trainer.html_report import html_report
 from trainer.inspected import Inspects, Record, Scored, inspect_all
 from trainer.report import Report, Subject, format_table
 from trainer.sheet import COLUMNS, Cell, draw_sheet, worst_median_best
@@ -65,9 +66,10 @@ def evaluate(
     out: Path,
     progress: Callable[[Sequence[Sample]], Iterable[Sample]] = iter,
 ) -> Report:
-    """Inspect every test image of an MVTec-AD-style category folder; write report.json and sheet.png into `out`.
+    """Inspect every test image of an MVTec-AD-style category folder; write the report into `out`.
 
-    progress: wraps the list of images, to show how far it is. Errors: BundleError, EngineError, TrainingError.
+    It is report.html (for people), report.json and sheet.png. progress: wraps the list of images, to show how far
+    it is. Errors: BundleError, EngineError, TrainingError.
     """
     samples, bundle = list_samples(dataset), load_bundle(bundle_path)
     with closing(open_engine(engine, bundle)) as opened:
@@ -80,6 +82,7 @@ def evaluate(
             f"mvtec:{dataset.resolve().name}",
             datetime.now(timezone.utc).isoformat(timespec="seconds"),
             {**software, opened.name: opened.version},
+            str(bundle.manifest.calibration(opened.variant).bound),
         )
         return evaluate_with(inspector, samples, subject, out, progress)
 
@@ -98,6 +101,7 @@ def evaluate_with(
     (out / "report.json").write_text(report.to_json() + "\n", encoding="utf-8")
     _, picture = cv2.imencode(".png", sheet_of(inspector, records, report))
     (out / "sheet.png").write_bytes(picture.tobytes())
+    (out / "report.html").write_text(html_report(inspector, records, report), encoding="utf-8")
     return report
 
 
@@ -113,7 +117,7 @@ def _progress(samples: Sequence[Sample]) -> Iterator[Sample]:
 @click.option("--out", default="evaluation", show_default=True, type=click.Path(path_type=Path), help="Results folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print report.json instead of the table.")
 def evaluate_command(bundle_path: Path, dataset: Path, engine: str, out: Path, as_json: bool) -> None:
-    """Measure a bundle on a labelled test set: PRO, AUROC, detection, false rejects, and a sheet of pictures."""
+    """Measure a bundle on a labelled test set: PRO, AUROC, detection, false rejects; a page to read, print or send."""
     report = evaluate(bundle_path, dataset, engine, out, _progress)
     click.echo(report.to_json() if as_json else format_table(report))
-    click.echo(f"{out / 'report.json'} and {out / 'sheet.png'} written", err=True)
+    click.echo(f"{out / 'report.html'}, report.json and sheet.png written", err=True)

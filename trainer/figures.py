@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.core.errors import TrainingError
 from edge.core.types import Map, Term, Verdict
@@ -19,6 +20,7 @@ from trainer.metrics import Mask, PixelScores, binomial_upper_bound, roc_auc
 from trainer.report import CONFIDENCE, FalseRejects, ImageReport, MapReport, Report, Subject, TypeReport
 
 MAX_FPR = 0.3
+CURVE_POINTS = 61
 BANDS_PX = (6, 12, 30, 60)  # of the network's input
 
 
@@ -81,7 +83,14 @@ def _map_report(
         by_maximum(None),
         by_maximum(Term.REGRESSION_ERROR),
         by_maximum(Term.PREDICTIVE_UNCERTAINTY),
+        _drawn(*pixels.pro_curve(MAX_FPR)),
     )
+
+
+def _drawn(fpr: NDArray[np.float64], pro: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
+    """A curve of a corner for each pixel, thinned to what a page can show."""
+    rates = np.linspace(0, MAX_FPR, CURVE_POINTS)
+    return tuple(zip(rates.round(4).tolist(), np.interp(rates, fpr, pro).round(4).tolist(), strict=True))
 
 
 def _by_size(records: Sequence[Record], inspector: Inspects) -> Iterator[tuple[str, list[Record]]]:

@@ -25,6 +25,7 @@ from edge.core.preprocess import Geometry, Point, Size
 from trainer.calibrate import calibrate, require_images
 from trainer.data import list_images
 from trainer.export import export_graphs
+from trainer.first_look import look_first
 from trainer.fusion import FittedFusion, FusionKind
 from trainer.good_images import check_good_images, image_digest, read_at_input_size
 from trainer.networks import edge_layers, total_stride
@@ -35,14 +36,15 @@ from trainer.teacher import PRETRAINED
 log = structlog.get_logger()
 
 # What runs of earlier versions do not say.
-OLDER_RUN = {"split": {"by": "image", "why": "split by image: no sub-folders", "sessions": {}}}
+OLDER_RUN = {"is_blanked": False, "split": {"by": "image", "why": "split by image: no sub-folders", "sessions": {}}}
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
     """What the vision engineer says of the part: goes into the bundle.
 
-    roi: polygon in pixels of the good images. min_area_px: of a drawn defect, in frame pixels.
+    roi: polygon in pixels of the good images; ignore: polygons in it that do not count.
+    min_area_px: of a drawn defect, in frame pixels.
     """
 
     name: str
@@ -50,18 +52,28 @@ class Product:
     roi: tuple[Point, ...] = ()
     mm_per_px: float | None = None
     min_area_px: float = 9.0
+    ignore: tuple[tuple[Point, ...], ...] = ()
+
+    def geometry(self, frame_size: Size) -> Geometry:
+        """For frames of (height, width), blanked where nothing counts. BundleError says what is wrong with it."""
+        blanked = bool(self.roi or self.ignore)
+        return Geometry(frame_size, self.input_size, self.roi, self.mm_per_px, self.ignore, blanked)
 
 
-def prepare_run(good: Path, run: Path, product: Product, config: StudentConfig) -> dict[str, Any]:
-    """Check the good images, split them and write `run/run.json`; a run of other settings is refused."""
-    paths, frame_size = check_good_images(good)
-    Geometry(frame_size, product.input_size, product.roi, product.mm_per_px)  # says now what is wrong with a ROI
-    splits, rule = split_good([session_of(path, good) for path in paths], config.seed)
-    names = [path.relative_to(good).as_posix() for path in paths]
+def prepare_run(good: Path, run: Path, product: Product, config: StudentConfig, strict: bool = False) -> dict[str, Any]:
+    """Check the good images, split them, write `run/run.json` and look at them; a run of other settings is refused.
+
+    strict: TrainingError instead of a warning where the look finds something.
+    """
+    found = check_good_images(good)
+    geometry = product.geometry(found.frame_size)
+    splits, rule = split_good([session_of(path, good) for path in found.paths], config.seed)
+    names = [path.relative_to(good).as_posix() for path in found.paths]
     described = {
         "good": str(good.resolve()),
-        "frame_size": list(frame_size),
+        "frame_size": list(found.frame_size),
         "product": asdict(product),
+        "is_blanked": geometry.is_blanked,
         "students": asdict(config),
         "splits": {name: [names[i] for i in indices] for name, indices in asdict(splits).items()},
         "split": asdict(rule),
@@ -76,6 +88,7 @@ def prepare_run(good: Path, run: Path, product: Product, config: StudentConfig) 
     elif read_run(run) != described:
         raise TrainingError(f"{run}: holds a run of other images or settings; give another --run or delete it")
     _tell_split(described)
+    look_first(found, geometry, run / "look.png", strict)
     return described
 
 
@@ -98,6 +111,7 @@ def read_run(run: Path) -> dict[str, Any]:
         described: dict[str, Any] = {**OLDER_RUN, **json.loads(file.read_text(encoding="utf-8"))}
     except ValueError as error:
         raise TrainingError(f"{file}: damaged ({error}); delete {run} and start again") from error
+    described["product"].setdefault("ignore", [])
     return described
 
 
@@ -178,10 +192,11 @@ def _further_images(folders: Sequence[Path], described: dict[str, Any]) -> list[
     known = {image_digest(path) for split in described["splits"] for path in _paths(described, split)}
     further = []
     for folder in folders:
-        paths, size = check_good_images(folder, minimum=1)
+        found = check_good_images(folder, minimum=1)
+        size = found.frame_size
         if list(size) != described["frame_size"]:
             raise TrainingError(f"{folder}: images are {size[1]}×{size[0]}, the run's are another size; leave it out")
-        for path in paths:
+        for path in found.paths:
             digest = image_digest(path)
             if digest in known:
                 log.warning("left out: a copy of an image that is used already", copy=str(path))
@@ -196,8 +211,13 @@ def geometry_of(described: dict[str, Any]) -> Geometry:
     product = described["product"]
     height, width = described["frame_size"]
     input_height, input_width = product["input_size"]
-    roi = tuple((float(x), float(y)) for x, y in product["roi"])
-    return Geometry((height, width), (input_height, input_width), roi, product["mm_per_px"])
+
+    def points(polygon: list[list[float]]) -> tuple[Point, ...]:
+        return tuple((float(x), float(y)) for x, y in polygon)
+
+    ignore = tuple(points(polygon) for polygon in product["ignore"])
+    size, mm = (input_height, input_width), product["mm_per_px"]
+    return Geometry((height, width), size, points(product["roi"]), mm, ignore, described["is_blanked"])
 
 
 def _paths(described: dict[str, Any], split: str) -> list[Path]:

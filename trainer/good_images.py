@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -32,21 +33,29 @@ DEFECTS |= {"not_ok", "reject", "rejects", "scrap"}
 GOOD = {"good", "ok", "io", "pass"}
 
 
-def check_good_images(folder: Path, minimum: int = MINIMUM) -> tuple[list[Path], Size]:
-    """Image paths of distinct good images, and their common frame size (height, width).
+@dataclass(frozen=True, slots=True)
+class GoodImages:
+    """Distinct good images of one size, (height, width), and the copies that were left out, each with its original."""
 
-    TrainingError names what does not belong; copies are left out with a warning.
-    """
+    paths: tuple[Path, ...]
+    frame_size: Size
+    copies: tuple[tuple[Path, Path], ...]
+
+
+def check_good_images(folder: Path, minimum: int = MINIMUM) -> GoodImages:
+    """The folder's good images; TrainingError names what does not belong; copies are left out with a warning."""
     paths = list_images(folder)
     _refuse_structure(folder, paths)
     sizes: list[Size] = []
     grey: list[bool] = []
     digests: dict[str, Path] = {}
     kept: list[Path] = []
+    copies: list[tuple[Path, Path]] = []
     for path, image in _progress(paths):
         digest = _digest(image)
         if digest in digests:
             log.warning("left out: a copy of another image", copy=str(path), of=str(digests[digest]))
+            copies.append((path, digests[digest]))
             continue
         digests[digest] = path
         kept.append(path)
@@ -61,7 +70,7 @@ def check_good_images(folder: Path, minimum: int = MINIMUM) -> tuple[list[Path],
         )
     if len(kept) < WANTED and minimum == MINIMUM:
         log.warning("few good images", have=len(kept), wanted=WANTED)
-    return kept, sizes[0]
+    return GoodImages(tuple(kept), sizes[0], tuple(copies))
 
 
 def image_digest(path: Path) -> str:

@@ -10,7 +10,10 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class MapReport:
-    """One map's figures. image_auroc: by the map's maximum, as for the maps of one term alone."""
+    """One map's figures. image_auroc: by the map's maximum, as for the maps of one term alone.
+
+    pro_curve: (false positive rate, PRO) at even rates up to 0.3, for drawing.
+    """
 
     name: str
     pro: float
@@ -18,6 +21,7 @@ class MapReport:
     image_auroc: float | None
     image_auroc_regression_error: float | None
     image_auroc_predictive_uncertainty: float | None
+    pro_curve: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ class ImageReport:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What was evaluated, with what: enough to repeat it."""
+    """What was evaluated, with what: enough to repeat it. calibration: the bundle's promise, as a sentence."""
 
     bundle_digest: str
     product: str
@@ -67,6 +71,7 @@ class Subject:
     dataset: str
     date: str  # UTC, ISO 8601
     software: dict[str, str]
+    calibration: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,8 +48,10 @@ def worst_median_best(ascending: Sequence[Item], count: int = COLUMNS) -> tuple[
     return worst, middle[start : start + count], best
 
 
-def draw_sheet(title: str, rows: Sequence[tuple[str, Sequence[Cell]]], map_threshold: float) -> Image:
-    """(H, W, 3) uint8 BGR: the title, then each row's own title over its cells, then the legend.
+def draw_sheet(
+    title: str, rows: Sequence[tuple[str, Sequence[Cell]]], map_threshold: float, legend: str = LEGEND
+) -> Image:
+    """(H, W, 3) uint8 BGR: the title, then each row's own title (if any) over its cells, then the legend.
 
     Rows without cells are left out. `map_threshold` (> 0) scales the heat, as in `draw_overlay`.
     """
@@ -57,8 +59,10 @@ def draw_sheet(title: str, rows: Sequence[tuple[str, Sequence[Cell]]], map_thres
     strips = [_strip(title, width, TEXT, BACKGROUND, 0.75, 2)]
     for row_title, cells in rows:
         if cells:
-            strips += [_strip(row_title, width, TEXT, BACKGROUND, 0.6, 1), _row(cells, width, map_threshold)]
-    strips.append(_strip(LEGEND, width, FAINT, BACKGROUND, 0.5, 1))
+            if row_title:
+                strips.append(_strip(row_title, width, TEXT, BACKGROUND, 0.6, 1))
+            strips.append(_row(cells, width, map_threshold))
+    strips.append(_strip(legend, width, FAINT, BACKGROUND, 0.5, 1))
     return np.vstack(strips)
 
 
@@ -72,10 +76,9 @@ def _row(cells: Sequence[Cell], width: int, map_threshold: float) -> Image:
 
 def _draw_cell(cell: Cell, map_threshold: float) -> Image:
     """Image and overlay side by side over the caption; drawn at the cell's size, so that lines stay one pixel."""
-    scale = SIDE_PX / max(cell.image.shape[:2])
-    size = (max(1, round(cell.image.shape[1] * scale)), max(1, round(cell.image.shape[0] * scale)))
+    image = fitted(cell.image, SIDE_PX)
+    size, scale = (image.shape[1], image.shape[0]), SIDE_PX / max(cell.image.shape[:2])
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    image = np.asarray(cv2.resize(cell.image, size, interpolation=method), np.uint8)
     scores = np.asarray(cv2.resize(cell.scores, size, interpolation=method), np.float32)
     overlay = draw_overlay(image, scores, map_threshold, [_scaled(defect, scale) for defect in cell.defects])
     if cell.mask is not None:
@@ -83,6 +86,15 @@ def _draw_cell(cell: Cell, map_threshold: float) -> Image:
     caption = _strip(cell.caption, PAIR_PX, TEXT, WRONG if cell.wrong else PANEL, 0.48, 1)
     seam = np.full((SIDE_PX, PAIR_PX - 2 * SIDE_PX, 3), BACKGROUND, np.uint8)
     return np.vstack([np.hstack([_centred(image), seam, _centred(overlay)]), caption])
+
+
+def fitted(image: Image, side_px: int) -> Image:
+    """`image` resized so that its longer side is `side_px`; (h, w, 3) uint8 BGR."""
+    scale = side_px / max(image.shape[:2])
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    return np.asarray(
+        cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), np.uint8
+    )
 
 
 def _draw_truth(overlay: Image, mask: Mask) -> None:

@@ -42,7 +42,7 @@ def synthetic_defects(
 ) -> list[SyntheticDefect]:
     """`count` defects on `good` images (all of one size) in turn, sizes log-uniform in SIZES_PX; by seed.
 
-    where: (h, w), pixels a defect may be centred on; None for all. TrainingError where nothing would show.
+    where: (h, w), pixels a defect may change; None for all. TrainingError where nothing would show.
     """
     if where is not None and not where.any():
         raise TrainingError("no pixel of the image lies inside the ROI; correct --roi")
@@ -63,6 +63,8 @@ def _draw(
         other = good[int(rng.integers(len(good)))]
         changed = KINDS[kind](base.astype(np.float32), other.astype(np.float32), centre, size_px, rng)
         image = np.clip(np.rint(changed), 0, 255).astype(np.uint8)
+        if where is not None:  # what does not count shows no defect either
+            image = np.where(where[..., None], image, base)
         difference = np.abs(image.astype(np.float32) - base).max(axis=2)
         mask = difference > _VISIBLE
         if mask.sum() >= 4 and float(difference[mask].mean()) > 2 * _VISIBLE:

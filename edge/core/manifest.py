@@ -149,6 +149,8 @@ def _parse(body: dict[str, Any]) -> Manifest:
             input_size=_pair(geometry["input_size"]),
             roi=tuple((float(x), float(y)) for x, y in geometry["roi"]),
             mm_per_px=None if geometry["mm_per_px"] is None else float(geometry["mm_per_px"]),
+            ignore=tuple(tuple((float(x), float(y)) for x, y in polygon) for polygon in geometry.get("ignore", ())),
+            is_blanked=bool(geometry.get("is_blanked", False)),
         ),
         min_area_px=float(body["min_area_px"]),
         reference_variant=str(body["reference_variant"]),

@@ -1,14 +1,17 @@
-"""Geometry: from frame pixels to network input and back; crop and resize only.
+"""Geometry: from frame pixels to network input and back; crop, resize and blank only.
 
-The graph does all arithmetic on pixels, so this is the only place where a pixel moves, and it owns
-its inverse. ROI polygons are stored in pixels of the frame size the bundle was fitted on and scaled
-to other sizes. Pixel centres are integers; grid point (i, j) sits on input pixel (i·stride, j·stride).
+The graph does all arithmetic on pixels, so this is the only place where a pixel moves, and it owns its inverse.
+Polygons are stored in pixels of the frame size the bundle was fitted on and scaled to other sizes. What lies outside
+the ROI or inside an ignore polygon is painted over before the networks see it: a mask on the scores alone would let a
+change outside reach every place whose patch it touches. Pixel centres are integers; grid point (i, j) sits on input
+pixel (i·stride, j·stride).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +22,8 @@ from edge.core.types import Image, Map
 
 Size = tuple[int, int]  # height, width
 Point = tuple[float, float]  # x, y
+Pixels = TypeVar("Pixels", NDArray[np.uint8], NDArray[np.float32])
+BLANK = 127  # the networks' zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +32,16 @@ class Geometry:
 
     frame_size: (height, width) of the images the bundle was fitted on. input_size: of the network.
     roi: polygon in frame pixels (x, y), empty for the whole frame. mm_per_px: of the frame, or None.
+    ignore: polygons in frame pixels whose inside does not count. is_blanked: whether what does not count is painted
+    over with BLANK, so that no pixel of it can change a score; bundles of earlier versions only mask scores.
     """
 
     frame_size: Size
     input_size: Size
     roi: tuple[Point, ...] = ()
     mm_per_px: float | None = None
+    ignore: tuple[tuple[Point, ...], ...] = ()
+    is_blanked: bool = False
 
     def __post_init__(self) -> None:
         if min(*self.frame_size, *self.input_size) < 1:
@@ -42,6 +51,15 @@ class Geometry:
         left, top, right, bottom = self.box
         if right - left < 2 or bottom - top < 2:
             raise BundleError(f"roi {self.roi}: it leaves nothing of a {self.frame_size[1]}×{self.frame_size[0]} frame")
+        if short := [polygon for polygon in self.ignore if len(polygon) < 3]:
+            raise BundleError(f"ignore {short[0]}: a polygon needs 3 points or more, got {len(short[0])}")
+        if self.ignore and not _counted(self)[top:bottom, left:right].any():
+            raise BundleError("ignore: the polygons leave nothing of the ROI to inspect; make them smaller")
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether anything of the frame does not count."""
+        return bool(self.roi or self.ignore)
 
     @property
     def box(self) -> tuple[int, int, int, int]:
@@ -58,22 +76,21 @@ class Geometry:
         )
 
     def for_frame(self, frame_size: Size) -> Geometry:
-        """The same geometry for frames of another size: ROI and millimetres scale along."""
+        """The same geometry for frames of another size: polygons and millimetres scale along."""
         return self if frame_size == self.frame_size else _scaled(self, frame_size)
 
     def to_input(self, frame: Image) -> Image:
         """(H, W, 3) uint8 frame of `frame_size` -> contiguous (h, w, 3) uint8 of `input_size`.
 
-        No copy is made where the frame already is the input.
+        No copy is made where the frame already is the input. Where `is_blanked`, an input pixel that any uncounted
+        frame pixel has a part in is BLANK.
         """
         left, top, right, bottom = self.box
         cropped = frame[top:bottom, left:right]
-        height, width = self.input_size
-        if cropped.shape[:2] == self.input_size:
-            return np.ascontiguousarray(cropped)
-        shrinks = cropped.shape[0] * cropped.shape[1] > height * width
-        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        return cv2.resize(cropped, (width, height), interpolation=method)  # type: ignore[return-value]
+        image = np.ascontiguousarray(_resized(cropped, self.input_size))
+        if not (self.is_blanked and self.is_masked):
+            return image
+        return np.where(_seen(self)[..., None], image, np.uint8(BLANK))
 
     def scale(self) -> tuple[float, float]:
         """Frame pixels per input pixel: horizontally, vertically."""
@@ -87,32 +104,36 @@ class Geometry:
         return np.array([[sx, 0, left + 0.5 * sx - 0.5], [0, sy, top + 0.5 * sy - 0.5]])
 
     def scores_to_frame(self, scores: Map, stride: int) -> Map:
-        """(h, w) scores at `stride` input pixels -> (H, W) float32, bilinear; 0 outside the ROI's box."""
+        """(h, w) scores at `stride` input pixels -> (H, W) float32, bilinear; 0 where nothing counts."""
         sx, sy = self.scale()
         left, top, right, bottom = self.box
         shift = [(0.5 / sx - 0.5) / stride, (0.5 / sy - 0.5) / stride]
         inside = _sample(scores, (1 / (sx * stride), 1 / (sy * stride)), shift, (bottom - top, right - left))
-        if not self.roi:
+        if not self.is_masked:
             return inside
         full = np.zeros(self.frame_size, np.float32)
         full[top:bottom, left:right] = inside
-        return full * polygon_mask(self.roi, self.frame_size)
+        return full * _counted(self)
 
     def scores_to_input(self, scores: Map, stride: int) -> Map:
         """(h, w) scores at `stride` input pixels -> (h·stride, …) float32 at every input pixel."""
         return _sample(scores, (1 / stride, 1 / stride), (0.0, 0.0), self.input_size)
 
     def grid_mask(self, shape: Size, stride: int) -> NDArray[np.bool_] | None:
-        """Which grid points lie inside the ROI; None when all do."""
-        return None if not self.roi else _grid_mask(self, shape, stride)
+        """Which grid points count: inside the ROI and no ignore polygon; None when all do."""
+        return _grid_mask(self, shape, stride) if self.is_masked else None
 
 
 @lru_cache(maxsize=8)
 def _scaled(geometry: Geometry, frame_size: Size) -> Geometry:
     fy, fx = frame_size[0] / geometry.frame_size[0], frame_size[1] / geometry.frame_size[1]
-    roi = tuple(((x + 0.5) * fx - 0.5, (y + 0.5) * fy - 0.5) for x, y in geometry.roi)
+
+    def moved(polygon: tuple[Point, ...]) -> tuple[Point, ...]:
+        return tuple(((x + 0.5) * fx - 0.5, (y + 0.5) * fy - 0.5) for x, y in polygon)
+
     mm = None if geometry.mm_per_px is None else geometry.mm_per_px / ((fx * fy) ** 0.5)
-    return Geometry(frame_size, geometry.input_size, roi, mm)
+    ignore = tuple(moved(polygon) for polygon in geometry.ignore)
+    return Geometry(frame_size, geometry.input_size, moved(geometry.roi), mm, ignore, geometry.is_blanked)
 
 
 @lru_cache(maxsize=8)
@@ -121,7 +142,7 @@ def _grid_mask(geometry: Geometry, shape: Size, stride: int) -> NDArray[np.bool_
     ys, xs = np.mgrid[0 : shape[0], 0 : shape[1]] * stride
     points = np.stack([xs.ravel(), ys.ravel(), np.ones(xs.size)])
     fx, fy = to_frame @ points
-    inside = polygon_mask(geometry.roi, geometry.frame_size)
+    inside = _counted(geometry)
     columns = np.clip(np.rint(fx).astype(int), 0, geometry.frame_size[1] - 1)
     rows = np.clip(np.rint(fy).astype(int), 0, geometry.frame_size[0] - 1)
     kept: NDArray[np.bool_] = inside[rows, columns].reshape(shape) > 0
@@ -129,6 +150,32 @@ def _grid_mask(geometry: Geometry, shape: Size, stride: int) -> NDArray[np.bool_
 
 
 @lru_cache(maxsize=8)
+def _counted(geometry: Geometry) -> NDArray[np.uint8]:
+    """(H, W) uint8 of the frame, 1 inside the ROI and outside all ignore polygons (edges belong to the polygon)."""
+    whole = np.ones(geometry.frame_size, np.uint8)
+    counted = polygon_mask(geometry.roi, geometry.frame_size).copy() if geometry.roi else whole
+    for polygon in geometry.ignore:
+        counted[polygon_mask(polygon, geometry.frame_size) > 0] = 0
+    return counted
+
+
+@lru_cache(maxsize=8)
+def _seen(geometry: Geometry) -> NDArray[np.bool_]:
+    """(h, w) bool of the input: pixels that only counted frame pixels have a part in."""
+    left, top, right, bottom = geometry.box
+    share = _resized(_counted(geometry)[top:bottom, left:right].astype(np.float32), geometry.input_size)
+    return np.asarray(share > 1 - 1e-5, np.bool_)
+
+
+def _resized(cropped: Pixels, size: Size) -> Pixels:
+    if cropped.shape[:2] == size:
+        return cropped
+    shrinks = cropped.shape[0] * cropped.shape[1] > size[0] * size[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(cropped, (size[1], size[0]), interpolation=method)  # type: ignore[return-value]
+
+
+@lru_cache(maxsize=16)
 def polygon_mask(polygon: tuple[Point, ...], size: Size) -> NDArray[np.uint8]:
     """(H, W) uint8, 1 inside the polygon (edges included)."""
     mask = np.zeros(size, np.uint8)

@@ -109,5 +109,4 @@ def test_folders_that_look_like_defects_are_refused_by_name(tmp_path: Path, fold
 
 
 def test_one_sub_folder_named_good_is_a_session_like_any_other(tmp_path: Path) -> None:
-    paths, _ = check_good_images(write_sessions(tmp_path / "parts", {"good": 24}))
-    assert len(paths) == 24
+    assert len(check_good_images(write_sessions(tmp_path / "parts", {"good": 24})).paths) == 24

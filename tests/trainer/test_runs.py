@@ -1,0 +1,70 @@
+"""What the engineer said of a part is what later steps read, also from runs of earlier versions."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from edge.core.errors import BundleError, TrainingError
+from trainer.cli import cli
+from trainer.fit import Product, geometry_of, prepare_run, read_run
+from trainer.students import StudentConfig
+from trainer.synthetic import synthetic_defects
+
+LABEL = ((2.0, 2.0), (20.0, 2.0), (20.0, 9.0), (2.0, 9.0))
+PRODUCT = Product("bolt", (32, 32), roi=((0.0, 0.0), (31.0, 0.0), (31.0, 31.0)), ignore=(LABEL,))
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    folder, rng = tmp_path / "good", np.random.default_rng(0)
+    folder.mkdir()
+    for i in range(20):
+        cv2.imwrite(str(folder / f"{i}.png"), rng.integers(0, 255, (32, 32), np.uint8))
+    return folder
+
+
+def test_polygons_come_back_from_a_run_and_what_does_not_count_is_blanked(good: Path, tmp_path: Path) -> None:
+    described = prepare_run(good, tmp_path / "run", PRODUCT, StudentConfig())
+    geometry = geometry_of(read_run(tmp_path / "run"))
+    assert geometry == geometry_of(described) == PRODUCT.geometry((32, 32))
+    assert geometry.is_blanked and geometry.ignore == (LABEL,)
+    with pytest.raises(TrainingError, match="other images or settings"):
+        prepare_run(good, tmp_path / "run", replace(PRODUCT, ignore=()), StudentConfig())
+
+
+def test_a_run_of_an_earlier_version_goes_on_as_it_began(good: Path, tmp_path: Path) -> None:
+    plain = Product("bolt", (32, 32))
+    prepare_run(good, tmp_path / "run", plain, StudentConfig())
+    file = tmp_path / "run" / "run.json"
+    older = json.loads(file.read_text())
+    del older["is_blanked"], older["split"], older["product"]["ignore"]
+    file.write_text(json.dumps(older))
+    assert not geometry_of(prepare_run(good, tmp_path / "run", plain, StudentConfig())).is_blanked
+
+
+def test_synthetic_defects_change_nothing_where_nothing_counts() -> None:
+    rng = np.random.default_rng(1)
+    images = [rng.integers(60, 200, (32, 32, 3), np.uint8) for _ in range(3)]
+    counts = PRODUCT.geometry((32, 32)).grid_mask((32, 32), 1)
+    assert counts is not None
+    for index, defect in enumerate(synthetic_defects(images, 20, 0, counts)):
+        changed = (defect.image != images[index % 3]).any(axis=2)
+        assert changed.any() and not (changed & ~counts).any()
+
+
+def test_ignore_is_given_several_times_and_nonsense_is_refused_before_anything_is_looked_at(
+    good: Path, tmp_path: Path
+) -> None:
+    arguments = ["look", str(good), "--input-size", "32", "32", "--out", str(tmp_path / "look.png")]
+    fine = CliRunner().invoke(cli, [*arguments, "--ignore", "2,2 9,2 9,9", "--ignore", "12,12 20,12 20,20"])
+    assert fine.exit_code == 0, fine.output
+    assert "a polygon needs three points" in CliRunner().invoke(cli, [*arguments, "--ignore", "2,2 9,2"]).output
+    everything = CliRunner().invoke(cli, [*arguments, "--ignore", "-9,-9 90,-9 90,90 -9,90"])
+    assert isinstance(everything.exception, BundleError) and "make them smaller" in str(everything.exception)
