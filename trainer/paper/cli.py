@@ -10,10 +10,10 @@ import click
 from trainer.paper.datasets import open_dataset
 from trainer.paper.experiment import ClassResult, ExperimentConfig, run_experiment
 from trainer.paper.strides import StrideConfig, pro_by_stride
-from trainer.paper.teacher import PaperTeacherConfig, train_paper_teacher
-from trainer.teacher import PRETRAINED
+from trainer.paper.teacher import PAPER_PRETRAINED, PaperTeacherConfig, train_paper_teacher
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
+AT_LEAST_1 = click.IntRange(min=1)
 TEACHER = PaperTeacherConfig()
 EXPERIMENT = ExperimentConfig()
 STRIDES = StrideConfig()
@@ -26,9 +26,15 @@ PUBLISHED_CIFAR10 = (0.789, 0.849, 0.734, 0.748, 0.851, 0.793, 0.892, 0.830, 0.8
 @click.argument("images", type=FOLDER)
 @click.option("--out", type=FOLDER, required=True, help="Folder for the teacher, its checkpoint and P of its patches.")
 @click.option("--patch-size", type=int, default=TEACHER.patch_size, show_default=True, help="17, 33 or 65.")
-@click.option("--steps", default=TEACHER.steps, show_default=True)
-@click.option("--pairs", default=TEACHER.pairs, show_default=True, help="Patches (and their translations) in all.")
-@click.option("--batch", default=TEACHER.batch, show_default=True, help="Pairs a step.")
+@click.option("--steps", type=AT_LEAST_1, default=TEACHER.steps, show_default=True)
+@click.option(
+    "--pairs",
+    type=AT_LEAST_1,
+    default=TEACHER.pairs,
+    show_default=True,
+    help="Patches (and their translations) in all.",
+)
+@click.option("--batch", type=click.IntRange(min=2), default=TEACHER.batch, show_default=True, help="Pairs a step.")
 @click.option("--learning-rate", default=TEACHER.learning_rate, show_default=True)
 @click.option("--distillation-weight", default=TEACHER.distillation_weight, show_default=True, help="λ_k.")
 @click.option("--metric-weight", default=TEACHER.metric_weight, show_default=True, help="λ_m.")
@@ -55,10 +61,12 @@ def paper_teacher_command(images: Path, out: Path, **options: Any) -> None:
 )
 @click.option("--normal-class", "normal_classes", type=int, multiple=True, help="May be repeated.  [default: all]")
 @click.option("--run", type=FOLDER, required=True, help="Folder for checkpoints and finished classes.")
-@click.option("--teachers", type=FOLDER, default=PRETRAINED, help="Another teacher than the shipped one.")
-@click.option("--students", default=EXPERIMENT.students, show_default=True, help="M.")
-@click.option("--steps", default=EXPERIMENT.steps, show_default=True, help="Of the students' training.")
-@click.option("--batch", default=EXPERIMENT.batch, show_default=True)
+@click.option("--teachers", type=FOLDER, default=PAPER_PRETRAINED, help="Another teacher than the shipped one.")
+@click.option("--students", type=AT_LEAST_1, default=EXPERIMENT.students, show_default=True, help="M.")
+@click.option(
+    "--steps", type=AT_LEAST_1, default=EXPERIMENT.steps, show_default=True, help="Of the students' training."
+)
+@click.option("--batch", type=AT_LEAST_1, default=EXPERIMENT.batch, show_default=True)
 @click.option("--learning-rate", default=EXPERIMENT.learning_rate, show_default=True)
 @click.option("--seed", default=EXPERIMENT.seed, show_default=True)
 def experiment_command(
@@ -93,10 +101,16 @@ def experiment_table(name: str, results: dict[int, ClassResult]) -> str:
 @click.command("paper-strides")
 @click.argument("dataset", type=FOLDER)
 @click.option("--run", type=FOLDER, required=True, help="Folder for the checkpoint.")
-@click.option("--teachers", type=FOLDER, default=PRETRAINED, help="Another teacher than the shipped one.")
+@click.option("--teachers", type=FOLDER, default=PAPER_PRETRAINED, help="Another teacher than the shipped one.")
 @click.option("--patch-size", type=int, default=STRIDES.patch_size, show_default=True)
-@click.option("--steps", default=STRIDES.steps, show_default=True, help="Of the students' training.")
-@click.option("--images", default=STRIDES.images, show_default=True, help="Test images of each defect type, and good.")
+@click.option("--steps", type=AT_LEAST_1, default=STRIDES.steps, show_default=True, help="Of the students' training.")
+@click.option(
+    "--images",
+    type=AT_LEAST_1,
+    default=STRIDES.images,
+    show_default=True,
+    help="Test images of each defect type, and good.",
+)
 @click.option("--seed", default=STRIDES.seed, show_default=True)
 def paper_strides_command(dataset: Path, run: Path, teachers: Path, **options: Any) -> None:
     """What an output stride of 2, 4 or 8 pixels costs in PRO, with the paper's networks.

@@ -31,6 +31,7 @@ from trainer.training import optimisers, run_training
 
 log = structlog.get_logger()
 
+PAPER_PRETRAINED = PRETRAINED / "paper"
 CHUNK = 64  # patches P takes at once
 
 
@@ -63,23 +64,14 @@ class Distillery:
 
 
 def train_paper_teacher(images_folder: Path, out: Path, config: PaperTeacherConfig) -> float:
-    """Train and write `out/paper-p{p}.safetensors`; returns 1 - explained variance on held-out images' patches.
+    """Train and write `out/p{p}.safetensors`; returns 1 - explained variance on held-out images' patches.
 
     Resumes from `out/*.checkpoint`; P of the patches is kept in `out` as well.
     """
     torch.manual_seed(config.seed)
     teacher = PaperNetwork(config.patch_size)
-    paths = list_images(images_folder)
-    if len(paths) < 4 * EVALUATION_IMAGES:
-        raise TrainingError(f"{images_folder}: {len(paths)} images; a teacher wants {4 * EVALUATION_IMAGES} at least")
     out.mkdir(parents=True, exist_ok=True)
-    training, held_out = paths[:-EVALUATION_IMAGES], paths[-EVALUATION_IMAGES:]
-    cache = out / f"p{config.patch_size}"
-    seen = _distillery(training, config, config.pairs, cache.with_suffix(".features.safetensors"))
-    unseen = _distillery(held_out, config, max(config.pairs // 20, 50), cache.with_suffix(".held-out.safetensors"))
-    mean, deviation = seen.features.mean((0, 1)), seen.features.std((0, 1)).clamp_min(1e-6)
-    for distillery in (seen, unseen):
-        distillery.features.sub_(mean).div_(deviation)
+    seen, unseen = _seen_and_unseen(images_folder, out, config)
     decoder = nn.Linear(DESCRIPTOR_DIMENSION, seen.features.shape[2])
 
     def step_loss(step: int) -> tuple[Tensor, dict[str, float]]:
@@ -97,6 +89,20 @@ def train_paper_teacher(images_folder: Path, out: Path, config: PaperTeacherConf
     remaining = _remaining_error(teacher, decoder, unseen)
     save_paper_teacher(teacher, out, config, remaining)
     return remaining
+
+
+def _seen_and_unseen(images_folder: Path, out: Path, config: PaperTeacherConfig) -> tuple[Distillery, Distillery]:
+    """What to train on, and the same of held-out images; both normalised by the first's mean and deviation."""
+    paths = list_images(images_folder)
+    if len(paths) < 4 * EVALUATION_IMAGES:
+        raise TrainingError(f"{images_folder}: {len(paths)} images; a teacher wants {4 * EVALUATION_IMAGES} at least")
+    cache, few = out / f"p{config.patch_size}", max(config.pairs // 20, 50)
+    seen = _distillery(paths[:-EVALUATION_IMAGES], config, config.pairs, cache.with_suffix(".features.safetensors"))
+    unseen = _distillery(paths[-EVALUATION_IMAGES:], config, few, cache.with_suffix(".held-out.safetensors"))
+    mean, deviation = seen.features.mean((0, 1)), seen.features.std((0, 1)).clamp_min(1e-6)
+    for distillery in (seen, unseen):
+        distillery.features.sub_(mean).div_(deviation)
+    return seen, unseen
 
 
 def triplet_step(
@@ -159,19 +165,19 @@ def _remaining_error(teacher: nn.Module, decoder: nn.Module, held_out: Distiller
 
 
 def save_paper_teacher(teacher: nn.Module, out: Path, config: PaperTeacherConfig, remaining: float) -> None:
-    """Write `out/paper-p{p}.safetensors`, in half precision: no descriptor moves by 1 % of its spread."""
+    """Write `out/p{p}.safetensors`, in half precision: no descriptor moves by 1 % of its spread."""
     metadata: dict[str, Any] = {**asdict(config), "family": "paper", "remaining_error": f"{remaining:.4f}"}
     save_file(
         {name: tensor.half().contiguous() for name, tensor in teacher.state_dict().items()},
-        out / f"paper-p{config.patch_size}.safetensors",
+        out / f"p{config.patch_size}.safetensors",
         metadata={key: str(value) for key, value in metadata.items()},
     )
 
 
-def load_paper_teacher(patch_size: int, folder: Path = PRETRAINED, stride: int = 1) -> PaperNetwork:
+def load_paper_teacher(patch_size: int, folder: Path = PAPER_PRETRAINED, stride: int = 1) -> PaperNetwork:
     """The frozen teacher with this output stride; TrainingError says how to train one that is not there."""
     teacher = PaperNetwork(patch_size, stride)
-    path = folder / f"paper-p{patch_size}.safetensors"
+    path = folder / f"p{patch_size}.safetensors"
     if not path.exists():
         raise TrainingError(
             f"{path}: no teacher of the paper's family for patch size {patch_size}; train it with: "

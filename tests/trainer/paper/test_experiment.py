@@ -29,7 +29,7 @@ def teachers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("teachers")
     save_file(
         {name: tensor.half() for name, tensor in PaperNetwork(33).state_dict().items()},
-        folder / "paper-p33.safetensors",
+        folder / "p33.safetensors",
     )
     return folder
 

@@ -75,7 +75,7 @@ def test_a_teacher_is_saved_in_half_precision_with_where_it_came_from(tmp_path: 
     with torch.no_grad():
         exact, stored = teacher(patches), loaded(patches)
     assert (exact - stored).abs().max() < 0.01 * exact.std() and loaded.stride == 4
-    with safe_open(tmp_path / "paper-p33.safetensors", "pt") as kept:
+    with safe_open(tmp_path / "p33.safetensors", "pt") as kept:
         metadata = kept.metadata()
     assert (metadata["family"], metadata["steps"], metadata["metric_weight"]) == ("paper", "7", "0.05")
 
