@@ -8,6 +8,7 @@ P. Muon stands in for Adam (see `trainer.training`): there is no time for 50,000
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def train_paper_teacher(images_folder: Path, out: Path, config: PaperTeacherConf
         optimisers(teacher, decoder, config.learning_rate),
         step_loss,
         out / f"paper-p{config.patch_size}.checkpoint",
-        asdict(config),
+        {**asdict(config), "images": _fingerprint(list_images(images_folder))},
     )
     remaining = _remaining_error(teacher, decoder, unseen)
     save_paper_teacher(teacher, out, config, remaining)
@@ -133,10 +134,16 @@ def triplet_step(
 def _distillery(paths: list[Path], config: PaperTeacherConfig, count: int, cache: Path) -> Distillery:
     """Pairs cut from the images, and P of them: from `cache` where the same pairs' are there."""
     pairs = cut_pairs([read_image(path) for path in paths], config.patch_size, count, config.seed)
-    origin = f"{config.backbone}, {count} pairs of {config.patch_size} px, seed {config.seed}, {len(paths)} images"
+    pieces = f"{count} pairs of {config.patch_size} px, seed {config.seed}"
+    origin = f"{config.backbone}, {pieces}, images {_fingerprint(paths)}"
     if not _is_cached(cache, origin):
         save_file({"features": _features(pairs, config.backbone)}, cache, metadata={"origin": origin})
     return Distillery(pairs, load_file(cache)["features"])
+
+
+def _fingerprint(paths: list[Path]) -> str:
+    """Tells one set of images from another by names and sizes, so that P of others is never taken for theirs."""
+    return sha256("\n".join(f"{path.name} {path.stat().st_size}" for path in paths).encode()).hexdigest()
 
 
 def _is_cached(cache: Path, origin: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,7 +16,14 @@ from trainer.networks import pixels_to_network
 from trainer.paper.networks import PaperNetwork
 from trainer.paper.patches import PatchPairs, cut_pairs
 from trainer.paper.pretrained_features import PatchFeatures
-from trainer.paper.teacher import Distillery, PaperTeacherConfig, load_paper_teacher, save_paper_teacher, triplet_step
+from trainer.paper.teacher import (
+    Distillery,
+    PaperTeacherConfig,
+    load_paper_teacher,
+    save_paper_teacher,
+    train_paper_teacher,
+    triplet_step,
+)
 from trainer.teacher import compactness_loss, distillation_loss
 from trainer.training import optimisers, run_training
 
@@ -105,3 +113,24 @@ def test_compactness_as_trained_is_the_mean_squared_correlation_between_dimensio
     descriptors = torch.stack([x, 3 * x + 1, y], dim=1)[:, :, None, None]
     assert compactness_loss(descriptors).item() == pytest.approx(2 / 6, abs=1e-4)
     assert distillation_loss(torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, 4.0]])).item() == 2.5
+
+
+def test_p_is_computed_again_only_for_other_images(tmp_path: Path) -> None:
+    """The folder's P is kept, and not taken for another folder's."""
+    rng = np.random.default_rng(0)
+    for folder in ("some", "others"):
+        (tmp_path / folder).mkdir()
+        for number in range(200):
+            image = np.full((40, 40, 3), int(rng.integers(256)), np.uint8)
+            image[: number % 37 + 3] = rng.integers(256)
+            cv2.imwrite(str(tmp_path / folder / f"{number}.bmp"), image)
+    config = replace(CONFIG, patch_size=17, pairs=4, steps=1, batch=2)
+    train_paper_teacher(tmp_path / "some", tmp_path / "out", config)
+    kept = tmp_path / "out" / "p17.features.safetensors"
+    written = kept.stat().st_mtime_ns
+    train_paper_teacher(tmp_path / "some", tmp_path / "out", config)
+    assert kept.stat().st_mtime_ns == written
+    (tmp_path / "others" / "0.bmp").rename(tmp_path / "others" / "zero.bmp")
+    with pytest.raises(TrainingError, match="other settings .images"):
+        train_paper_teacher(tmp_path / "others", tmp_path / "out", config)
+    assert kept.stat().st_mtime_ns != written
