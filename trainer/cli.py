@@ -311,8 +311,12 @@ def _prepare(
 def main() -> None:
     """Run `edge-train`; an expected error is one line on stderr and exit code 1."""
     from trainer.evaluate import evaluate_command
+    from trainer.paper.cli import experiment_command, paper_strides_command, paper_teacher_command
 
     cli.add_command(evaluate_command)
+    cli.add_command(paper_teacher_command)
+    cli.add_command(experiment_command)
+    cli.add_command(paper_strides_command)
     try:
         with process_group():
             cli(standalone_mode=True)
