@@ -33,21 +33,18 @@ class StudentConfig:
     seed: int = 0
 
 
-class StudentObjective(nn.Module):
+class StudentLoss:
     """The students' loss (§3.2): 1/(wh) Σ ‖student − (teacher − μ)/σ‖², summed over students and patch sizes."""
 
     def __init__(self, ensembles: Mapping[int, Ensemble], images: Sequence[Image], config: StudentConfig) -> None:
-        super().__init__()
-        self.ensembles = nn.ModuleDict({str(p): ensemble for p, ensemble in ensembles.items()})
-        self.images, self.config = images, config
+        self.ensembles, self.images, self.config = ensembles, images, config
 
-    def forward(self, step: int) -> tuple[Tensor, dict[str, float]]:
+    def __call__(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """The loss of one step's images, and each patch size's mean over its students."""
         pixels = self._batch(step)
         total, figures = torch.zeros((), device=pixels.device), {}
         for p, ensemble in self.ensembles.items():
-            assert isinstance(ensemble, Ensemble)
-            padded = pad_for(ensemble.patch_size, pixels)
+            padded = pad_for(p, pixels)
             target = ensemble.teacher(padded)
             losses = [(student(padded) - target).square().mean() for student in ensemble.students]
             figures[f"p{p}"] = sum(loss.item() for loss in losses) / len(losses)
@@ -81,7 +78,7 @@ def train_students(
         config.steps,
         {"students": students},
         optimisers(students, None, config.learning_rate),
-        StudentObjective(ensembles, images, config),
+        StudentLoss(ensembles, images, config),
         run / "students.checkpoint",
         {
             **asdict(config),

@@ -1,7 +1,7 @@
 """The one training loop of the trainer: schedule, progress, checkpoints, resume.
 
-Teachers and students differ in their loss and their data, so both hand an objective, a module that
-maps the step's number to a loss, to `run_training`. Data is drawn from a generator seeded by (seed,
+Teachers and students differ in their loss and their data, so both hand a `step_loss(step)` to
+`run_training`. Data is drawn from a generator seeded by (seed,
 step), so a killed run resumes to the very same weights as an uninterrupted one. Under torchrun each
 process takes its share of the step's batch, and checkpoints move between numbers of processes.
 Rejected: Lightning (a house of its own for one loop).
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,20 +94,34 @@ def learning_rate_factor(progress: float) -> float:
     return min(1.0, (progress + 1e-3) / WARM_UP) * (1.0 - progress)
 
 
+StepLoss = Callable[[int], tuple[Tensor, dict[str, float]]]
+
+
+class _Objective(nn.Module):
+    """A step's loss as a module that holds what is trained, which is what DistributedDataParallel wraps."""
+
+    def __init__(self, modules: Mapping[str, nn.Module], step_loss: StepLoss) -> None:
+        super().__init__()
+        self.trained = nn.ModuleDict(dict(modules))
+        self._step_loss = (step_loss,)  # in a tuple: it may be a module, with frozen parts that are none of ours
+
+    def forward(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        return self._step_loss[0](step)
+
+
 def run_training(
     label: str,
     steps: int,
     modules: Mapping[str, nn.Module],
     optimizers: list[torch.optim.Optimizer],
-    objective: nn.Module,
+    step_loss: StepLoss,
     checkpoint: Path,
     configuration: dict[str, Any],
 ) -> dict[str, float]:
-    """Minimise `objective` for `steps` steps; resume from `checkpoint` where it exists.
+    """Minimise `step_loss` over the parameters of `modules` for `steps` steps; resume from `checkpoint` if it exists.
 
-    `objective(step)` returns the loss to minimise (of this process' share of the batch) and figures to show; it
-    holds all that is trained. The checkpoint holds
-    `configuration` and is refused (TrainingError) when it was written under another one.
+    `step_loss(step)` returns the loss to minimise (of this process' share of the batch) and figures to show. The
+    checkpoint holds `configuration` and is refused (TrainingError) when it was written under another one.
     Returns the figures of the last step, each averaged over about the last 50 steps.
     """
     start, figures = _resume(checkpoint, modules, optimizers, configuration)
@@ -119,7 +133,7 @@ def run_training(
     configuration["base_rates"] = base
     if start:
         log.info("resumed", run=label, step=start, of=steps, checkpoint=str(checkpoint))
-    shared = together(objective)
+    shared = together(_Objective(modules, step_loss))
     saved = logged = time.monotonic()
     shown: Any = click.progressbar(
         length=steps,

@@ -14,29 +14,23 @@ class Killed(Exception):
     pass
 
 
-class Objective(nn.Module):
-    def __init__(self, network: nn.Module, kill_at: int | None) -> None:
-        super().__init__()
-        self.network, self.kill_at = network, kill_at
-
-    def forward(self, step: int) -> tuple[Tensor, dict[str, float]]:
-        if step == self.kill_at:
-            raise Killed
-        image = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(step))
-        loss = (self.network(image) - image[:, :1, 1:-1, 1:-1]).square().mean()
-        return loss, {"loss": loss.item()}
-
-
 def train(folder: Path, steps: int = 20, kill_at: int | None = None, seed: int = 0) -> tuple[Tensor, float]:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 1))
+
+    def step_loss(step: int) -> tuple[Tensor, dict[str, float]]:
+        if step == kill_at:
+            raise Killed
+        image = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(step))
+        loss = (network(image) - image[:, :1, 1:-1, 1:-1]).square().mean()
+        return loss, {"loss": loss.item()}
 
     figures = run_training(
         "test",
         steps,
         {"network": network},
         optimisers(network, None, 0.02),
-        Objective(network, kill_at),
+        step_loss,
         folder / "checkpoint",
         {"seed": seed},
     )

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from edge.core.errors import TrainingError
 from edge.core.preprocess import Geometry
-from edge.core.scoring import TERMS, fit_stats, fuse
+from edge.core.scoring import PAPER_FUSION, TERMS, fit_stats, fuse
 from edge.core.types import DrivenBy, Image, Map, PatchMaps
 from trainer.ensemble import error_and_uncertainty
 from trainer.metrics import roc_auc
@@ -114,7 +114,7 @@ def score_test_images(
     calm = _patch_maps(students, validation, (on_validation - mean) / deviation, config.patch_size)
     maps = _patch_maps(students, test, (described - mean) / deviation, config.patch_size)
     stats = fit_stats([{config.patch_size: calm}], Geometry((2, 2), (2, 2)))
-    fused = fuse({config.patch_size: maps}, stats)
+    fused = fuse({config.patch_size: maps}, stats, PAPER_FUSION)
     e, v = (fused.deviations[DrivenBy(config.patch_size, term)][:, 0] for term in TERMS)
     return e, v, fused.scores[:, 0]
 

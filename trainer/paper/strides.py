@@ -19,11 +19,11 @@ from torch import Tensor
 
 from edge.core.images import read_image
 from edge.core.preprocess import Geometry
-from edge.core.scoring import ScoreStats, fit_stats, fuse
+from edge.core.scoring import PAPER_FUSION, ScoreStats, fit_stats, fuse
 from edge.core.types import Image, Map, PatchMaps
 from trainer.data import list_images
+from trainer.dataset import GOOD, Sample, list_samples, read_mask
 from trainer.ensemble import normalised_teacher
-from trainer.evaluate import GOOD, Sample, list_samples, read_mask
 from trainer.metrics import Mask, au_pro
 from trainer.networks import pixels_to_network
 from trainer.paper.ensemble import PaperEnsemble, paper_students, set_stride
@@ -90,7 +90,7 @@ def scores_at_stride(dense: PatchMaps, stride: int, stats: ScoreStats, geometry:
     size = dense.patch_size
     terms = (dense.regression_error, dense.predictive_uncertainty)
     kept = [np.ascontiguousarray(term[::stride, ::stride]) for term in terms]
-    scores = fuse({size: PatchMaps(size, stride, *kept)}, stats).scores
+    scores = fuse({size: PatchMaps(size, stride, *kept)}, stats, PAPER_FUSION).scores
     return to_frame(scores, stride, centre_offset_px(size), geometry)
 
 
