@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import click
 
 from edge.core.errors import EdgeError, SourceError
-from edge.core.types import Frame, Gap, Verdict
+from edge.core.types import Frame, Gap, Reason, Verdict
 from edge.settings import Settings
 from edge.sinks.publisher import Publisher
 from edge.sources import Source
@@ -40,6 +40,8 @@ def _steps(settings: Settings, stack: ExitStack) -> Iterator[str]:
     yield f"bundle {about['bundle']}: {about['product']}, patch sizes {sizes}, sha256 {about['sha256'][:12]}"
     yield f"engine {about['engine']}: golden sample within {drift:.1e} deviations"
     yield f"threshold {about['image_threshold']}: {about['promise']}"
+    if inspector.review_threshold is not None:
+        yield f"review from {inspector.review_threshold:.3f}: {about['review']}"
     publisher = Publisher(settings.publish)
     stack.callback(publisher.close)
     yield f"address {publisher.endpoint} is free"
@@ -50,7 +52,7 @@ def _steps(settings: Settings, stack: ExitStack) -> Iterator[str]:
     yield f"source {source.uri}: opened, {acquisition.value}, gate {rule.k}/{rule.n}"
     frame = _first_frame(source)
     inspection, _ = inspector.inspect(frame)
-    if inspection.verdict is Verdict.UNDECIDED:
+    if inspection.verdict is Verdict.UNDECIDED and inspection.reason is not Reason.REVIEW:
         raise SourceError(f"{source.uri}: its first frame could not be decided: {inspection.detail}")
     height, width = frame.image.shape[:2]
     yield (

@@ -2,7 +2,8 @@
 
 Triggered acquisition: every part stands for itself (k = n = 1). Free acquisition: frames are not
 parts, so an alert needs k defective frames among the last n, and after one the gate holds off until
-k of n are good again ("cleared") or `hold_off_s` has passed. UNDECIDED is never counted as good.
+k of n are good again ("cleared") or `hold_off_s` has passed. UNDECIDED is never counted as good. Frames in
+review were inspected, so a stream asks for a person's eye by the same k of n, and not at every such frame.
 """
 
 from __future__ import annotations
@@ -38,16 +39,21 @@ class AlertGate:
     def __init__(self, rule: GateRule, acquisition: Acquisition = Acquisition.TRIGGERED) -> None:
         self.rule = rule
         self._is_stream = acquisition is Acquisition.FREE
-        self._recent: deque[Verdict] = deque(maxlen=rule.n)
+        self._recent: deque[Verdict | Reason] = deque(maxlen=rule.n)  # Reason.REVIEW for a frame in review
         self._raised_ns: int | None = None  # capture time of the last defect alert that is not yet cleared
         self._is_blind = False
+        self._in_review = False  # the stream's review has been told and is not over
 
     def update(self, inspection: Inspection) -> tuple[Alert, ...]:
         """Take one inspection; returns the alerts it tips, mostly none."""
-        self._recent.append(inspection.verdict)
-        if inspection.verdict is Verdict.UNDECIDED:
+        in_review = inspection.reason is Reason.REVIEW
+        self._recent.append(Reason.REVIEW if in_review else inspection.verdict)
+        self._in_review = self._in_review and self._suspicious() >= self.rule.k
+        if inspection.verdict is Verdict.UNDECIDED and not in_review:
             return self._undecided(inspection, None)
         self._is_blind = False
+        if in_review:
+            return self._review(inspection)
         if inspection.verdict is Verdict.DEFECTIVE:
             return self._defective(inspection)
         return self._good(inspection)
@@ -69,6 +75,18 @@ class AlertGate:
                 return ()  # the same defect still; without a hold-off only "cleared" ends it
         self._raised_ns = inspection.captured_ns
         return (_alert(AlertKind.DEFECT, inspection, None),)
+
+    def _suspicious(self) -> int:
+        """How many of the last frames scored above the review threshold."""
+        return self._recent.count(Verdict.DEFECTIVE) + self._recent.count(Reason.REVIEW)
+
+    def _review(self, inspection: Inspection) -> tuple[Alert, ...]:
+        """Triggered parts each get their own; in a stream k of n get one, and none where a defect alert stands."""
+        is_told = self._in_review or self._raised_ns is not None
+        if self._is_stream and (is_told or self._suspicious() < self.rule.k):
+            return ()
+        self._in_review = True
+        return (_alert(AlertKind.UNDECIDED, inspection, None),)
 
     def _good(self, inspection: Inspection) -> tuple[Alert, ...]:
         k = self.rule.k

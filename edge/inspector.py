@@ -32,12 +32,14 @@ class Inspector:
         self.stats, self.fusion = calibration.stats, calibration.fusion
         self.image_threshold = calibration.image_threshold
         self.map_threshold = calibration.map_threshold
+        self.review_threshold = None if calibration.review is None else calibration.review.threshold
 
     def inspect(self, frame: Frame) -> tuple[Inspection, AnomalyMap | None]:
         """The verdict on one frame, and its anomaly map where there is one.
 
-        DEFECTIVE exactly when the image score exceeds the image threshold. UNDECIDED when the engine
-        fails (ENGINE_ERROR) or a map is not finite (NON_FINITE); a broken frame never raises.
+        DEFECTIVE exactly when the image score exceeds the image threshold. UNDECIDED when it exceeds only the
+        review threshold, where there is one (REVIEW, with score and defects), the engine fails (ENGINE_ERROR) or a
+        map is not finite (NON_FINITE); a broken frame never raises.
         """
         clock = [time.perf_counter_ns()]
         try:
@@ -57,11 +59,10 @@ class Inspector:
             return self._undecided(frame, Reason.NON_FINITE, detail, clock), None
         score, scales = self._score(anomaly_map, geometry)
         clock.append(time.perf_counter_ns())
-        defective = score > self.image_threshold
-        defects = self._defects(anomaly_map, geometry) if defective else ()
+        verdict, reason, detail = self._decide(score)
+        defects = () if verdict is Verdict.GOOD else self._defects(anomaly_map, geometry)
         clock.append(time.perf_counter_ns())
-        verdict = Verdict.DEFECTIVE if defective else Verdict.GOOD
-        blank = self._blank(frame, verdict, clock)
+        blank = replace(self._blank(frame, verdict, clock), reason=reason, detail=detail)
         return replace(blank, score=score, scales=scales, defects=defects), anomaly_map
 
     def to_frame(self, scores: Map, stride: int, frame_size: Size) -> Map:
@@ -71,6 +72,18 @@ class Inspector:
     def frame_scale(self, frame_size: Size) -> tuple[float, float]:
         """Pixels of a frame of `frame_size` per pixel of the network's input, across and down."""
         return self.geometry.for_frame(frame_size).scale()
+
+    def _decide(self, score: float) -> tuple[Verdict, Reason | None, str | None]:
+        if score > self.image_threshold:
+            return Verdict.DEFECTIVE, None, None
+        if self.review_threshold is None or score <= self.review_threshold:
+            return Verdict.GOOD, None, None
+        detail = f"score {score:.4g} lies above the review threshold {self.review_threshold:.4g} and not above the "
+        return (
+            Verdict.UNDECIDED,
+            Reason.REVIEW,
+            detail + f"image threshold {self.image_threshold:.4g}; look at the part",
+        )
 
     def _score(self, anomaly_map: AnomalyMap, geometry: Geometry) -> tuple[float, tuple[ScaleScore, ...]]:
         mask = geometry.grid_mask(anomaly_map.scores.shape, anomaly_map.stride)

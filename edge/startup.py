@@ -172,6 +172,7 @@ def describe(settings: Settings, inspector: Inspector, drift: float) -> dict[str
         "engine": f"{inspector.engine.name} {inspector.engine.version} ({inspector.engine.variant})",
         "golden_drift": round(drift, 6),
         "image_threshold": round(calibration.image_threshold, 3),
+        **({} if calibration.review is None else {"review": str(calibration.review)}),
         "statistics": "of each place" if calibration.is_local else "of the whole map",
         "promise": str(calibration.bound),
     }
@@ -187,6 +188,7 @@ def _origin(settings: Settings, inspector: Inspector, source: Source, acquisitio
         acquisition=acquisition,
         image_threshold=inspector.image_threshold,
         map_threshold=inspector.map_threshold,
+        review_threshold=inspector.review_threshold,
         deadline_ms=settings.deadline_ms,
         boot_id=_boot_id(),
         product_id=manifest.product,

@@ -202,6 +202,20 @@ def test_a_promise_the_images_cannot_keep_is_refused_before_training(good_folder
     assert not (tmp_path / "b.bundle.run" / "students.checkpoint").exists()
 
 
+def test_a_review_rate_is_promised_by_the_bundle_or_refused_with_the_images_it_needs(
+    bundle_file: Path, tmp_path: Path
+) -> None:
+    flags = ["--run", f"{bundle_file}.run", "--bundle", str(tmp_path / "b.bundle"), "--fusion", "mean"]
+    run = edge_train("calibrate", *flags, "--review-rate", "0.7")
+    assert run.returncode == 0, run.stderr
+    assert "from 0 of 5" in run.stdout and "reviewed or rejected at 95 % confidence, from 1 of 5" in run.stdout
+    calibration = load_bundle(tmp_path / "b.bundle").manifest.calibration("fp32")
+    assert calibration.review is not None and calibration.review.threshold < calibration.image_threshold
+    refused = edge_train("calibrate", *flags, "--review-rate", "0.5")
+    assert refused.returncode == 1 and "5 unused good images leave no room" in refused.stderr
+    assert "; 8 do" in refused.stderr
+
+
 def test_copies_among_further_good_images_are_left_out_of_the_promise(
     good_folder: Path, bundle_file: Path, tmp_path: Path
 ) -> None:

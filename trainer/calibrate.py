@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edge.core.arrays import GoldenSample
 from edge.core.bundle import GraphSet
 from edge.core.errors import TrainingError
-from edge.core.manifest import Bound, Calibration
+from edge.core.manifest import Bound, Calibration, Review
 from edge.core.preprocess import Geometry
 from edge.core.scoring import PAPER_FUSION, Fusion, ScoreStats, fit_stats, fuse, peak
 from edge.core.types import Image, PatchMaps
@@ -46,15 +46,74 @@ def choose_threshold(scores: NDArray[np.float64], false_reject_rate: float | Non
     Without a target: the highest score, the tightest bound n supports. With one: the lowest threshold
     whose bound still keeps it; TrainingError tells the n a target needs.
     """
-    n = len(scores)
-    allowed = 0
     if false_reject_rate is not None:
-        require_images(n, false_reject_rate)
-        while binomial_upper_bound(allowed + 1, n, CONFIDENCE) <= false_reject_rate:
-            allowed += 1
+        require_images(len(scores), false_reject_rate)
+    return _threshold_for(scores, _most_above(len(scores), false_reject_rate))
+
+
+def require_review_images(n: int, false_reject_rate: float | None, review_rate: float) -> None:
+    """TrainingError where `n` unused good images leave no room for a review zone; says how many do.
+
+    A zone has room where at least one more image may lie above its threshold than above the image threshold.
+    """
+    if false_reject_rate is not None and review_rate <= false_reject_rate:
+        raise TrainingError(
+            f"--review-rate {review_rate:g}: not above --false-reject-rate {false_reject_rate:g}; review is for more "
+            "parts than are rejected, so ask for a higher rate or leave it out"
+        )
+    rejected = _most_above(n, false_reject_rate)
+    promised = binomial_upper_bound(rejected, n, CONFIDENCE)
+    if binomial_upper_bound(min(rejected + 1, n), n, CONFIDENCE) > review_rate:
+        needed = _images_for(rejected + 1, false_reject_rate or 0.0, review_rate)
+        raise TrainingError(
+            f"--review-rate {review_rate:g}: {n} unused good images leave no room above the {promised:.4f} promised "
+            f"for rejects; {needed} do (add images with --more-good, or ask for at least "
+            f"{binomial_upper_bound(min(rejected + 1, n), n, CONFIDENCE):.4f})"
+        )
+
+
+def choose_review(scores: NDArray[np.float64], false_reject_rate: float | None, review_rate: float) -> Review:
+    """The review threshold over the `scores` of the image threshold: at most `review_rate` of good parts above it.
+
+    The lowest whose bound keeps the rate. TrainingError where n cannot support it (`require_review_images`), or
+    where so many scores are equal that it would not lie below the image threshold.
+    """
+    require_review_images(len(scores), false_reject_rate, review_rate)
+    threshold, bound = _threshold_for(scores, _most_above(len(scores), review_rate))
+    if threshold >= choose_threshold(scores, false_reject_rate)[0]:
+        raise TrainingError(
+            f"--review-rate {review_rate:g}: the highest scores of the good images are all {threshold:g}, so that no "
+            "score lies between review and rejection; add good images with --more-good, or leave it out"
+        )
+    return Review(threshold, bound)
+
+
+def _most_above(n: int, rate: float | None) -> int:
+    """How many of `n` unused good parts may lie above a threshold that promises `rate`; 0 for the tightest promise."""
+    allowed = 0
+    while rate is not None and allowed < n and binomial_upper_bound(allowed + 1, n, CONFIDENCE) <= rate:
+        allowed += 1
+    return allowed
+
+
+def _threshold_for(scores: NDArray[np.float64], allowed: int) -> tuple[float, Bound]:
+    """The threshold that at most `allowed` scores exceed, and what it promises."""
+    n = len(scores)
     threshold = float(np.sort(scores)[n - 1 - allowed])
-    rejected = int((scores > threshold).sum())
-    return threshold, Bound(binomial_upper_bound(rejected, n, CONFIDENCE), CONFIDENCE, rejected, n)
+    above = int((scores > threshold).sum())
+    return threshold, Bound(binomial_upper_bound(above, n, CONFIDENCE), CONFIDENCE, above, n)
+
+
+def _images_for(above: int, reject_rate: float, review_rate: float) -> int:
+    """The fewest images with which `above` or more of them may be reviewed and fewer be rejected."""
+    low, high = above, above + 1
+    while binomial_upper_bound(above, high, CONFIDENCE) > review_rate:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if binomial_upper_bound(above, middle, CONFIDENCE) > review_rate else (low, middle)
+    is_between = binomial_upper_bound(above, high, CONFIDENCE) > reject_rate  # else rejects need no fewer images
+    return high if is_between else _images_for(above + 1, reject_rate, review_rate)
 
 
 def calibrate(
@@ -65,12 +124,13 @@ def calibrate(
     false_reject_rate: float | None = None,
     kind: FusionKind = FusionKind.ADAPTIVE,
     seed: int = 0,
+    review_rate: float | None = None,
 ) -> tuple[Calibration, GoldenSample, FittedFusion | None]:
     """Fit statistics and fusion on one set and thresholds on the other, through the graphs that will ship.
 
     Images: (h, w, 3) uint8 BGR of the input size, good, disjoint, not trained on. kind: MEAN keeps
     the paper's mean over scales (None then); others are fitted on synthetic defects drawn from `seed`.
-    The golden sample is the statistics image of median score.
+    The golden sample is the statistics image of median score. review_rate: see `choose_review`; None for no zone.
     """
     engine = OnnxRuntimeEngine(graphs)
     stats_maps = [engine.infer(image) for image in stats_images]
@@ -83,11 +143,12 @@ def calibrate(
         scores = [image_score(engine.infer(image), stats, fusion, geometry) for image in bar]
     engine.close()
     image_threshold, bound = choose_threshold(np.array(scores), false_reject_rate)
+    review = None if review_rate is None else choose_review(np.array(scores), false_reject_rate, review_rate)
     map_threshold = min(image_threshold, float(np.quantile(scores, CLEAN_MAPS)))
     own = [image_score(maps, stats, fusion, geometry) for maps in stats_maps]
     middle = int(np.argsort(own)[len(own) // 2])
     golden = GoldenSample(stats_images[middle], stats_maps[middle], own[middle])
-    return Calibration(stats, image_threshold, map_threshold, bound, fusion), golden, fitted
+    return Calibration(stats, image_threshold, map_threshold, bound, fusion, review), golden, fitted
 
 
 def image_score(maps: Mapping[int, PatchMaps], stats: ScoreStats, fusion: Fusion, geometry: Geometry) -> float:

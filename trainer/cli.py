@@ -117,6 +117,12 @@ def calibration_options(command: Command) -> Command:
                 "support it.  [default: the tightest they support]",
             ),
             click.option(
+                "--review-rate",
+                type=click.FloatRange(0, 1, min_open=True, max_open=True),
+                help="Between review and rejection, leave parts to a person (UNDECIDED, review): at most this share of "
+                "good parts scores above the review threshold, the rejected ones among them.  [default: no review]",
+            ),
+            click.option(
                 "--more-good",
                 type=FOLDER,
                 multiple=True,
@@ -157,6 +163,7 @@ def fit(
     bundle: Path,
     run: Path | None,
     false_reject_rate: float | None,
+    review_rate: float | None,
     more_good: tuple[Path, ...],
     fusion: str,
     teachers: Path,
@@ -174,12 +181,12 @@ def fit(
     """
     run = run or bundle.with_name(bundle.name + ".run")
     _prepare(run, **options)
-    check_promise(run, false_reject_rate, more_good)
+    check_promise(run, false_reject_rate, more_good, review_rate)
     students_step(run, teachers)
     if rank() > 0:  # the rest is the first process' work
         return
     export_step(run)
-    _calibrate(run, bundle, false_reject_rate, more_good, fusion)
+    _calibrate(run, bundle, false_reject_rate, review_rate, more_good, fusion)
 
 
 @cli.command()
@@ -231,10 +238,15 @@ def export(run: Path) -> None:
 @click.option("--run", type=FOLDER, required=True, help="The run whose graphs to calibrate.")
 @calibration_options
 def calibrate(
-    run: Path, bundle: Path, false_reject_rate: float | None, more_good: tuple[Path, ...], fusion: str
+    run: Path,
+    bundle: Path,
+    false_reject_rate: float | None,
+    review_rate: float | None,
+    more_good: tuple[Path, ...],
+    fusion: str,
 ) -> None:
     """Step 3 of fit: fusion, score statistics, thresholds and golden sample from unused good images; the bundle."""
-    _calibrate(run, bundle, false_reject_rate, more_good, fusion)
+    _calibrate(run, bundle, false_reject_rate, review_rate, more_good, fusion)
 
 
 @cli.command()
@@ -270,10 +282,18 @@ def plant(good_dir: Path, out: Path, each: int, seed: int) -> None:
 
 
 def _calibrate(
-    run: Path, bundle: Path, false_reject_rate: float | None, more_good: tuple[Path, ...], fusion: str
+    run: Path,
+    bundle: Path,
+    false_reject_rate: float | None,
+    review_rate: float | None,
+    more_good: tuple[Path, ...],
+    fusion: str,
 ) -> None:
-    manifest = calibrate_step(run, bundle, false_reject_rate, more_good, FusionKind(fusion))
-    click.echo(f"{bundle}: {manifest.calibration(manifest.reference_variant).bound}")
+    manifest = calibrate_step(run, bundle, false_reject_rate, more_good, FusionKind(fusion), review_rate)
+    calibration = manifest.calibration(manifest.reference_variant)
+    click.echo(f"{bundle}: {calibration.bound}")
+    if calibration.review is not None:
+        click.echo(f"{bundle}: {calibration.review}")
 
 
 def _prepare(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.errors import TrainingError
-from edge.core.types import Map, Term, Verdict
+from edge.core.types import Map, Reason, Term, Verdict
 from trainer.dataset import GOOD
 from trainer.inspected import Inspects, Record, Scored
 from trainer.metrics import Mask, PixelScores, binomial_upper_bound, roc_auc
@@ -45,7 +45,7 @@ def report_on(inspector: Inspects, records: Sequence[Record], subject: Subject) 
             _group_report(name, [r for r in records if r.sample.defect_type == name], records, fused) for name in types
         ),
         tuple(_group_report(name, band, records, fused) for name, band in _by_size(records, inspector)),
-        _false_rejects([r.inspection.verdict for r in records if r.sample.defect_type == GOOD]),
+        _false_rejects([r for r in records if r.sample.defect_type == GOOD]),
         float(p50),
         float(p95),
         tuple(_image_report(record) for record in records),
@@ -126,6 +126,7 @@ def _group_report(name: str, group: Sequence[Record], records: Sequence[Record],
         detected / len(group),
         fused.of_images(places).au_pro(MAX_FPR) if places else None,
         _auroc([one.score for one in against_good], [one.sample.defect_type != GOOD for one in against_good]),
+        _in_review(group),
     )
 
 
@@ -133,11 +134,16 @@ def _auroc(scores: Sequence[float], defective: Sequence[bool]) -> float | None:
     return roc_auc(scores, defective) if len(set(defective)) == 2 else None
 
 
-def _false_rejects(verdicts: Sequence[Verdict]) -> FalseRejects:
+def _false_rejects(good: Sequence[Record]) -> FalseRejects:
+    verdicts = [record.inspection.verdict for record in good]
     rejected, undecided = verdicts.count(Verdict.DEFECTIVE), verdicts.count(Verdict.UNDECIDED)
     decided = len(verdicts) - undecided
     bound = binomial_upper_bound(rejected, decided, CONFIDENCE)
-    return FalseRejects(rejected, decided, undecided, rejected / decided if decided else None, bound)
+    return FalseRejects(rejected, decided, undecided, rejected / decided if decided else None, bound, _in_review(good))
+
+
+def _in_review(records: Sequence[Record]) -> int:
+    return sum(record.inspection.reason is Reason.REVIEW for record in records)
 
 
 def _image_report(record: Record) -> ImageReport:

@@ -22,7 +22,7 @@ from edge.core.bundle import GraphSet, graph_name, save_bundle
 from edge.core.errors import TrainingError
 from edge.core.manifest import REFERENCE_VARIANT, Manifest
 from edge.core.preprocess import Geometry, Point, Size
-from trainer.calibrate import calibrate, require_images
+from trainer.calibrate import calibrate, require_images, require_review_images
 from trainer.data import list_images
 from trainer.export import export_graphs
 from trainer.first_look import look_first
@@ -115,11 +115,17 @@ def read_run(run: Path) -> dict[str, Any]:
     return described
 
 
-def check_promise(run: Path, false_reject_rate: float | None, more_good: Sequence[Path]) -> None:
-    """TrainingError now, and not after hours of training, where the images cannot support the promise."""
+def check_promise(
+    run: Path, false_reject_rate: float | None, more_good: Sequence[Path], review_rate: float | None = None
+) -> None:
+    """TrainingError now, and not after hours of training, where the images cannot support the promises."""
+    if false_reject_rate is None and review_rate is None:
+        return
+    n = len(read_run(run)["splits"]["threshold"]) + sum(len(list_images(folder)) for folder in more_good)
     if false_reject_rate is not None:
-        further = sum(len(list_images(folder)) for folder in more_good)
-        require_images(len(read_run(run)["splits"]["threshold"]) + further, false_reject_rate)
+        require_images(n, false_reject_rate)
+    if review_rate is not None:
+        require_review_images(n, false_reject_rate, review_rate)
 
 
 def students_step(run: Path, teachers: Path = PRETRAINED) -> None:
@@ -147,8 +153,12 @@ def calibrate_step(
     false_reject_rate: float | None = None,
     more_good: Sequence[Path] = (),
     kind: FusionKind = FusionKind.ADAPTIVE,
+    review_rate: float | None = None,
 ) -> Manifest:
-    """Calibrate the run's graphs on its unused images, and on `more_good` folders, and write the bundle."""
+    """Calibrate the run's graphs on its unused images, and on `more_good` folders, and write the bundle.
+
+    Rates: shares of good parts, 0 to 1, see `calibrate`; None for the tightest promise, and for no review zone.
+    """
     described = read_run(run)
     geometry = geometry_of(described)
     graphs = _read_graphs(run, described)
@@ -157,7 +167,7 @@ def calibrate_step(
     stats_images = read_at_input_size(_paths(described, "stats"), geometry)
     seed = described["students"]["seed"]
     calibration, golden, fitted = calibrate(
-        graphs, geometry, stats_images, threshold_images, false_reject_rate, kind, seed
+        graphs, geometry, stats_images, threshold_images, false_reject_rate, kind, seed, review_rate
     )
     product = described["product"]
     manifest = Manifest(
@@ -179,6 +189,7 @@ def calibrate_step(
         bundle=str(bundle),
         sha256=digest,
         promise=str(calibration.bound),
+        **({} if calibration.review is None else {"review": str(calibration.review)}),
         fusion=manifest.provenance["fusion"],
         image_threshold=round(calibration.image_threshold, 3),
     )

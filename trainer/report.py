@@ -28,7 +28,8 @@ class MapReport:
 class TypeReport:
     """One defect type, or one band of sizes.
 
-    detected: DEFECTIVE at the calibrated threshold, of all `images` (undecided ones included). pro: of these images'
+    detected: DEFECTIVE at the calibrated threshold, of all `images` (undecided ones included). review: of the
+    undecided, those left to a person because of their score. pro: of these images'
     regions against all defect-free pixels. image_auroc: by the inspection's score, against good.
     """
 
@@ -39,17 +40,22 @@ class TypeReport:
     detection_rate: float
     pro: float | None
     image_auroc: float | None
+    review: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class FalseRejects:
-    """Good parts called DEFECTIVE, of the `decided` ones, with the one-sided Clopper-Pearson bound at 95 %."""
+    """Good parts called DEFECTIVE, of the `decided` ones, with the one-sided Clopper-Pearson bound at 95 %.
+
+    review: of the undecided, those left to a person because of their score.
+    """
 
     rejected: int
     decided: int
     undecided: int
     rate: float | None
     upper_bound: float
+    review: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,7 @@ def format_table(report: Report) -> str:
     about, rejects, everything = report.subject, report.false_rejects, report.overall
     rate = "none decided" if rejects.rate is None else f"{rejects.rate:.1%}"
     bound = f"{rejects.upper_bound:.1%} at {CONFIDENCE:.0%} confidence"
+    in_review = f" ({rejects.review} and {everything.review} of them left to review)"
     lines = [
         f"{about.product}   bundle {about.bundle_digest[:12]}   engine {about.engine}   {about.date}",
         f"{about.dataset}: {rejects.decided + rejects.undecided} good and {everything.images} defective images",
@@ -119,7 +126,7 @@ def format_table(report: Report) -> str:
         ),
         "",
         f"false rejects  {rejects.rejected} of {rejects.decided} good parts ({rate}), at most {bound}",
-        f"undecided      {rejects.undecided} good, {everything.undecided} defective; never counted as good",
+        f"undecided      {rejects.undecided} good, {everything.undecided} defective; never counted as good{in_review}",
         f"latency        p50 {report.latency_p50_ms:.1f} ms, p95 {report.latency_p95_ms:.1f} ms an image",
     ]
     return "\n".join(lines)

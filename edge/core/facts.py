@@ -27,6 +27,7 @@ class Origin:
     acquisition: Acquisition
     image_threshold: float
     map_threshold: float
+    review_threshold: float | None = None
     deadline_ms: float | None = None
     boot_id: str | None = None
     product_id: str | None = None
@@ -34,7 +35,7 @@ class Origin:
     job_id: str | None = None
 
     def __post_init__(self) -> None:
-        _require_finite(self, "image_threshold", "map_threshold", "deadline_ms")
+        _require_finite(self, "image_threshold", "map_threshold", "review_threshold", "deadline_ms")
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,12 +38,30 @@ class Bound:
 
 
 @dataclass(frozen=True, slots=True)
+class Review:
+    """The review zone: a score above `threshold` and not above the image threshold wants a person's eye.
+
+    bound: of good parts above `threshold` (the rejected ones among them), from the images of the image threshold.
+    """
+
+    threshold: float
+    bound: Bound
+
+    def __str__(self) -> str:
+        return (
+            f"at most {100 * self.bound.rate:.1f} % of good parts reviewed or rejected at "
+            f"{100 * self.bound.confidence:.0f} % confidence, from {self.bound.rejected} of {self.bound.n}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Calibration:
     """One variant's score statistics and thresholds, fitted through that very variant.
 
     The statistics of each place, where there are any, are arrays: the bundle keeps them in a member of their own.
 
-    image_threshold: alone decides the verdict and carries `bound`. map_threshold: only draws defects.
+    image_threshold: a higher score is DEFECTIVE; carries `bound`. review: None for no review zone.
+    map_threshold: only draws defects.
     """
 
     stats: Mapping[DrivenBy, TermStats]
@@ -51,6 +69,7 @@ class Calibration:
     map_threshold: float
     bound: Bound
     fusion: Fusion = PAPER_FUSION
+    review: Review | None = None
 
     @property
     def is_local(self) -> bool:
@@ -103,6 +122,7 @@ def manifest_to_json(manifest: Manifest, digests: Mapping[str, str]) -> bytes:
 
 
 def _calibration_json(calibration: Calibration) -> dict[str, Any]:
+    review = {} if calibration.review is None else {"review": asdict(calibration.review)}
     return {
         "stats": [
             {
@@ -118,6 +138,7 @@ def _calibration_json(calibration: Calibration) -> dict[str, Any]:
         "map_threshold": calibration.map_threshold,
         "bound": asdict(calibration.bound),
         "fusion": asdict(calibration.fusion),
+        **review,
     }
 
 
@@ -170,14 +191,18 @@ def _parse_calibration(body: dict[str, Any]) -> Calibration:
         },
         image_threshold=float(body["image_threshold"]),
         map_threshold=float(body["map_threshold"]),
-        bound=Bound(
-            rate=float(body["bound"]["rate"]),
-            confidence=float(body["bound"]["confidence"]),
-            rejected=int(body["bound"]["rejected"]),
-            n=int(body["bound"]["n"]),
-        ),
+        bound=_parse_bound(body["bound"]),
         fusion=_parse_fusion(body["fusion"]) if "fusion" in body else PAPER_FUSION,
+        review=_parse_review(body["review"]) if "review" in body else None,
     )
+
+
+def _parse_bound(body: dict[str, Any]) -> Bound:
+    return Bound(float(body["rate"]), float(body["confidence"]), int(body["rejected"]), int(body["n"]))
+
+
+def _parse_review(body: dict[str, Any]) -> Review:
+    return Review(float(body["threshold"]), _parse_bound(body["bound"]))
 
 
 def _parse_fusion(body: dict[str, Any]) -> Fusion:
@@ -192,6 +217,7 @@ def _pair(values: Any) -> tuple[int, int]:
 def _check(manifest: Manifest, where: str) -> None:
     """What a well-formed manifest may still get wrong."""
     calibrations, mm = manifest.calibrations, manifest.geometry.mm_per_px
+    reviewed = [(c.review, c.image_threshold) for c in calibrations.values() if c.review is not None]
     terms = {DrivenBy(size, term) for size in manifest.patch_sizes for term in Term}
     thresholds = [t for c in calibrations.values() for t in (c.image_threshold, c.map_threshold, c.bound.rate)]
     finest = min(manifest.strides.values(), default=0)
@@ -202,6 +228,9 @@ def _check(manifest: Manifest, where: str) -> None:
         not in calibrations,
         "score statistics and patch sizes do not match": any(set(c.stats) != terms for c in calibrations.values()),
         "a threshold is not finite": not all(map(math.isfinite, thresholds)),
+        "a review threshold is not below its image threshold": not all(
+            -math.inf < review.threshold < limit and math.isfinite(review.bound.rate) for review, limit in reviewed
+        ),
         "millimetres per pixel must be above 0": mm is not None and not 0 < mm < math.inf,
         "the minimum area must not be negative": not 0 <= manifest.min_area_px < math.inf,
     }

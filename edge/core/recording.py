@@ -72,6 +72,7 @@ def birth_record(origin: Origin, stamp: Stamp) -> records.BirthRecord:
         acquisition=origin.acquisition,
         image_threshold=origin.image_threshold,
         map_threshold=origin.map_threshold,
+        review_threshold=origin.review_threshold,
         deadline_ms=origin.deadline_ms,
         boot_id=origin.boot_id,
     )

@@ -256,6 +256,7 @@ class BirthRecord(Record):
     acquisition: Acquisition
     image_threshold: float
     map_threshold: float
+    review_threshold: float | None = None
     deadline_ms: NotNegative | None = None
     boot_id: str | None = None
 

@@ -49,7 +49,7 @@ def sendable(inspection: Inspection) -> Inspection:
 def severity_of(inspection: Inspection) -> int:
     """1 for good, 500 at the threshold, 750 at twice the threshold, towards 1000: 1000 − 500·threshold/score.
 
-    Undecided counts 500: the part is rejected too, and nothing is known of how bad it is.
+    Undecided counts 500: the part is not let pass either; of one in review the score says how near it came.
     """
     if inspection.verdict is Verdict.GOOD:
         return 1

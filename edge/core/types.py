@@ -35,7 +35,7 @@ class Reason(str, Enum):
     LATE = "late"
     GAP = "gap"
     QUEUE_FULL = "queue_full"
-    REVIEW = "review"
+    REVIEW = "review"  # inspected, with a score in the review zone: a person should look
 
 
 class GapCause(str, Enum):

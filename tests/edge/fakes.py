@@ -9,7 +9,7 @@ import numpy as np
 from edge.core.arrays import GoldenSample
 from edge.core.bundle import Bundle
 from edge.core.errors import EngineError, SourceEnded
-from edge.core.manifest import Bound, Calibration, Manifest
+from edge.core.manifest import Bound, Calibration, Manifest, Review
 from edge.core.preprocess import Geometry
 from edge.core.scoring import TermStats
 from edge.core.types import Acquisition, DrivenBy, Frame, Gap, Image, PatchMaps, Term
@@ -38,8 +38,11 @@ class BrightnessEngine:
         self.is_closed = True
 
 
-def a_bundle(frame_size: tuple[int, int] = SIZE, image_threshold: float = 100.0) -> Bundle:
+def a_bundle(
+    frame_size: tuple[int, int] = SIZE, image_threshold: float = 100.0, review_threshold: float | None = None
+) -> Bundle:
     """One patch size whose score is the engine's error itself; DEFECTIVE above 100, drawn above 50."""
+    review = None if review_threshold is None else Review(review_threshold, Bound(0.1, 0.95, 5, 100))
     stats = {DrivenBy(17, term): TermStats(0.0, 1.0, 1.0) for term in Term}
     manifest = Manifest(
         product="bolt",
@@ -50,7 +53,7 @@ def a_bundle(frame_size: tuple[int, int] = SIZE, image_threshold: float = 100.0)
         students=3,
         geometry=Geometry(frame_size, SIZE),
         min_area_px=4.0,
-        calibrations={"fp32": Calibration(stats, image_threshold, 50.0, Bound(0.03, 0.95, 0, 100))},
+        calibrations={"fp32": Calibration(stats, image_threshold, 50.0, Bound(0.03, 0.95, 0, 100), review=review)},
         provenance={},
     )
     image = np.zeros((*SIZE, 3), np.uint8)

@@ -10,15 +10,15 @@ from edge.gate import AlertGate, DropMerger, GateRule
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 FREE = Acquisition.FREE
-VERDICTS = {"G": Verdict.GOOD, "D": Verdict.DEFECTIVE, "U": Verdict.UNDECIDED}
+VERDICTS = {"G": Verdict.GOOD, "D": Verdict.DEFECTIVE, "U": Verdict.UNDECIDED, "R": Verdict.UNDECIDED}
+REASONS = {"U": Reason.ENGINE_ERROR, "R": Reason.REVIEW}
 
 
 def alerts(rule: GateRule, verdicts: str, period_s: float = 0.1, acquisition: Acquisition = FREE) -> list[str]:
     """One letter for each frame: what the gate said to it ('.' for nothing)."""
     gate, said = AlertGate(rule, acquisition), []
     for i, letter in enumerate(verdicts):
-        reason = Reason.ENGINE_ERROR if letter == "U" else None
-        out = gate.update(Inspection(i + 1, int(i * period_s * 1e9), NOW, VERDICTS[letter], reason=reason))
+        out = gate.update(Inspection(i + 1, int(i * period_s * 1e9), NOW, VERDICTS[letter], reason=REASONS.get(letter)))
         said.append(out[0].kind.value[0] if out else ".")
     return said
 
@@ -45,6 +45,25 @@ def test_a_blind_stream_says_so_once_until_it_sees_again() -> None:
 
 def test_undecided_frames_never_count_towards_cleared() -> None:
     assert "c" not in alerts(GateRule(2, 3), "DDUUU")
+
+
+def test_every_triggered_part_in_review_is_told() -> None:
+    assert "".join(alerts(GateRule(), "GRRGD", acquisition=Acquisition.TRIGGERED)) == ".uu.d"
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "said"),
+    [
+        ("GRGGGRGG", "........"),  # one noisy frame is no reason to call a person
+        ("GRRRRGGRR", "..u.....u"),  # k of n are, once, and again when it was over
+        ("GRDRGG", "...u.."),  # the same part: now it looks a little better, now a little worse
+        ("GDDRRGG", "..d...c"),  # a defect alert stands already
+        ("GRRUUG", "..uu.."),  # being blind is another thing, and is told
+        ("DDRRR", ".d..."),  # review is not good: it clears nothing
+    ],
+)
+def test_a_stream_in_review_is_told_by_k_of_n(verdicts: str, said: str) -> None:
+    assert "".join(alerts(GateRule(2, 3), verdicts)) == said
 
 
 def test_a_gap_is_an_undecided_alert() -> None:

@@ -68,3 +68,22 @@ def test_a_frame_too_small_to_inspect_is_undecided_and_never_raises(inspector: I
     inspection, anomaly_map = inspector.inspect(a_frame(size=(1, 40)))
     assert (inspection.verdict, inspection.reason) == (Verdict.UNDECIDED, Reason.HEALTH_GATE)
     assert anomaly_map is None and inspection.detail
+
+
+@pytest.mark.parametrize(
+    ("spot", "verdict"),
+    [(60, Verdict.GOOD), (61, Verdict.UNDECIDED), (100, Verdict.UNDECIDED), (101, Verdict.DEFECTIVE)],
+)
+def test_between_the_review_and_the_image_threshold_a_person_decides(spot: int, verdict: Verdict) -> None:
+    inspection, anomaly_map = Inspector(a_bundle(review_threshold=60.0), BrightnessEngine()).inspect(a_frame(spot=spot))
+    assert (inspection.verdict, inspection.score) == (verdict, spot)
+    assert inspection.reason is (Reason.REVIEW if verdict is Verdict.UNDECIDED else None)
+    assert anomaly_map is not None and inspection.scales
+
+
+def test_a_part_in_review_keeps_what_a_person_needs_to_see() -> None:
+    inspection, _ = Inspector(a_bundle(review_threshold=60.0), BrightnessEngine()).inspect(a_frame(spot=80))
+    (defect,) = inspection.defects
+    assert defect.score_max == 80 and inspection.scales[0].regression_error == 80
+    assert inspection.detail is not None and "review threshold 60" in inspection.detail
+    assert inspection.threshold == 100

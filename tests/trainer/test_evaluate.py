@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import NamedTuple
 
 import cv2
@@ -197,6 +198,30 @@ def test_the_table_shows_counts_and_fits_a_terminal(report):
     assert max(len(line) for line in table.splitlines()) <= 100
     for words in ("1 of 3 good parts (33.3%)", "1 good, 1 defective; never counted as good", "1 of 2", "0123456789ab"):
         assert words in table
+
+
+class ReviewingInspector(PixelInspector):
+    """Leaves scores above 3.5 to a person."""
+
+    def inspect(self, frame):
+        inspection, anomaly_map = super().inspect(frame)
+        if inspection.verdict is Verdict.GOOD and inspection.score > 3.5:
+            inspection = replace(inspection, verdict=Verdict.UNDECIDED, reason=Reason.REVIEW, detail="look at it")
+        return inspection, anomaly_map
+
+
+def test_parts_in_review_are_counted_among_the_undecided_and_keep_their_figures(tmp_path):
+    parts = [*PARTS, Part("good/004", (0, 0, 38))]
+    plain = run(tmp_path / "plain", parts)
+    dataset = write_parts(tmp_path / "bracket", parts)
+    report = evaluate_with(ReviewingInspector(), list_samples(dataset), SUBJECT, tmp_path / "out")
+    assert (report.false_rejects.review, report.false_rejects.undecided, report.false_rejects.rejected) == (1, 2, 1)
+    nick, stain = report.types
+    assert [(t.review, t.undecided, t.detected) for t in (nick, stain)] == [(1, 1, 1), (0, 1, 1)]
+    assert (report.overall.review, report.overall.undecided) == (1, 2)
+    assert report.overall.image_auroc == plain.overall.image_auroc and report.maps == plain.maps
+    assert "(1 and 1 of them left to review)" in format_table(report)
+    assert plain.false_rejects.review == plain.overall.review == 0
 
 
 def test_the_table_survives_parts_of_which_no_good_one_was_decided(tmp_path):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from edge.core.arrays import GoldenSample
 from edge.core.bundle import load_bundle, parse_bundle, save_bundle
 from edge.core.errors import BundleError
-from edge.core.manifest import Bound, Calibration, Manifest
+from edge.core.manifest import Bound, Calibration, Manifest, Review
 from edge.core.preprocess import Geometry
 from edge.core.scoring import Fusion, LocalStats, TermStats
 from edge.core.types import DrivenBy, PatchMaps, Term
@@ -96,6 +96,28 @@ def test_statistics_of_each_place_come_back_as_they_were_saved(tmp_path: Path) -
         assert here is not None and there is not None
         np.testing.assert_array_equal(here.mean, there.mean)
         np.testing.assert_array_equal(here.deviation, there.deviation)
+
+
+def with_review(threshold: float) -> Manifest:
+    calibration = a_manifest().calibration("fp32")
+    review = Review(threshold, Bound(0.1, 0.95, 5, 100))
+    return replace(a_manifest(), calibrations={"fp32": replace(calibration, review=review)})
+
+
+def test_a_review_zone_comes_back_as_it_was_saved_and_without_one_there_is_none(
+    bundle_file: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "reviewed.bundle"
+    save_bundle(path, with_review(4.0), {"p17.fp32.onnx": b"graph"}, a_golden())
+    assert load_bundle(path).manifest.calibrations == with_review(4.0).calibrations
+    assert load_bundle(bundle_file).manifest.calibration("fp32").review is None
+    assert b"review" not in zipfile.ZipFile(bundle_file).read("manifest.json")  # so bundles of before load too
+
+
+@pytest.mark.parametrize("threshold", [5.0, 6.0, -float("inf")])
+def test_a_review_threshold_that_is_not_below_the_image_threshold_is_refused(tmp_path: Path, threshold: float) -> None:
+    with pytest.raises((BundleError, ValueError), match=r"review threshold is not below|not JSON compliant"):
+        save_bundle(tmp_path / "b", with_review(threshold), {"p17.fp32.onnx": b"graph"}, a_golden())
 
 
 def test_statistics_of_each_place_must_be_there_and_fit_their_map(tmp_path: Path) -> None:

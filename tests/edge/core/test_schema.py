@@ -20,7 +20,7 @@ from edge.core.recording import (
 )
 from edge.core.records import RECORDS, Kind, Record, StationState, to_body
 from edge.core.schema import SCHEMA_FILE, build_schema, schema_text
-from edge.core.types import Alert, AlertKind
+from edge.core.types import Alert, AlertKind, Reason
 from tests.edge import samples
 
 WHERE = samples.origin(deadline_ms=80.0, boot_id="b", product_id="p", batch_id="q", job_id="r")
@@ -32,6 +32,10 @@ RECORDS_TO_CHECK: list[Record] = [
     result_record(WHERE, samples.stamp(), samples.good(), 1.0),
     result_record(samples.origin(), samples.stamp(), samples.defective(part_id=None, frame_size=None)),
     result_record(WHERE, samples.stamp(), samples.undecided()),
+    result_record(
+        WHERE, samples.stamp(), samples.undecided(reason=Reason.REVIEW, score=2.0, defects=(samples.defect(),))
+    ),
+    birth_record(samples.origin(review_threshold=2.0), samples.stamp()),
     alert_record(WHERE, samples.stamp(), samples.alert(samples.defective())),
     alert_record(WHERE, samples.stamp(), Alert(AlertKind.UNDECIDED, samples.MOMENT, gap=samples.gap(1, 2))),
     gap_record(WHERE, samples.stamp(), samples.gap(1, 5, part_ids=("a",))),

@@ -226,6 +226,26 @@ def test_verdicts_become_evaluations(inspection: Any, evaluation: int, state: in
     assert body.get("reason") == (inspection.reason.value if inspection.reason else None)
 
 
+def test_a_part_in_review_goes_out_with_its_score_scales_and_defects() -> None:
+    seen = samples.defective(7, verdict=Verdict.UNDECIDED, score=2.5, reason=Reason.REVIEW, detail="look at the part")
+    message = decode(to_frames(result_record(samples.origin(), samples.stamp(), seen)))
+
+    assert sendable(seen) is seen
+    assert (message.body["result_evaluation"], message.body["result_state"], message.body["severity"]) == (3, 1, 500)
+    assert (message.body["reason"], message.body["result_evaluation_details"]) == ("review", "look at the part")
+    assert (message.body["anomaly_score"], message.body["threshold"]) == (2.5, 3.0)
+    assert len(message.body["defects"]) == len(message.body["scales"]) == 1
+
+
+def test_birth_says_where_review_begins_and_nothing_where_there_is_none() -> None:
+    with_zone = to_body(birth_record(samples.origin(review_threshold=2.0), samples.stamp()))
+
+    assert with_zone["review_threshold"] == 2.0
+    assert "review_threshold" not in to_body(birth_record(samples.origin(), samples.stamp()))
+    with pytest.raises(ValueError, match="review_threshold"):
+        samples.origin(review_threshold=math.nan)
+
+
 UNSOUND = [
     (samples.good(score=math.nan), Reason.NON_FINITE),
     (samples.good(score=math.inf), Reason.NON_FINITE),
