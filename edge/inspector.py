@@ -55,8 +55,8 @@ class Inspector:
         clock.append(time.perf_counter_ns())
         anomaly_map = fuse(maps, self.stats, self.fusion)
         if not np.isfinite(anomaly_map.scores).all():
-            detail = f"the {self.engine.name} engine gave NaN or infinity in an anomaly map"
-            return self._undecided(frame, Reason.NON_FINITE, detail, clock), None
+            broken = f"the {self.engine.name} engine gave NaN or infinity in an anomaly map"
+            return self._undecided(frame, Reason.NON_FINITE, broken, clock), None
         score, scales = self._score(anomaly_map, geometry)
         clock.append(time.perf_counter_ns())
         verdict, reason, detail = self._decide(score)
@@ -78,12 +78,11 @@ class Inspector:
             return Verdict.DEFECTIVE, None, None
         if self.review_threshold is None or score <= self.review_threshold:
             return Verdict.GOOD, None, None
-        detail = f"score {score:.4g} lies above the review threshold {self.review_threshold:.4g} and not above the "
-        return (
-            Verdict.UNDECIDED,
-            Reason.REVIEW,
-            detail + f"image threshold {self.image_threshold:.4g}; look at the part",
+        detail = (
+            f"score {score:.4g} lies above the review threshold {self.review_threshold:.4g} and not above the "
+            f"image threshold {self.image_threshold:.4g}; look at the part"
         )
+        return Verdict.UNDECIDED, Reason.REVIEW, detail
 
     def _score(self, anomaly_map: AnomalyMap, geometry: Geometry) -> tuple[float, tuple[ScaleScore, ...]]:
         mask = geometry.grid_mask(anomaly_map.scores.shape, anomaly_map.stride)
