@@ -16,7 +16,8 @@ from edge.daemon import BAD_CONFIGURATION, BAD_FLAG, STOPPED, serve
 from edge.doctor import check
 from edge.engines import ENGINE_NAMES
 from edge.log import configure_logging
-from edge.settings import DEFAULT_PUBLISH, Settings, parse_gate
+from edge.settings import DEFAULT_PUBLISH, Settings, journal_path, parse_gate
+from edge.sinks.retention import Limits
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -63,6 +64,21 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
     "--source-lost-s", default=30.0, show_default=True, help="Give up on a silent camera after so long (exit 75)."
 )
 @click.option("--overlays", type=FOLDER, help="Write a picture of each rejected part here; the newest 200 are kept.")
+@click.option(
+    "--journal",
+    metavar="PATH",
+    help="Keep every record in this file before it is announced; none keeps them in memory only.  [default: "
+    "journal.db in $STATE_DIRECTORY, which systemd sets; none without it]",
+)
+@click.option("--journal-max-mb", default=1024, show_default=True, help="Drop the oldest records beyond this size …")
+@click.option("--journal-max-age-h", default=2160.0, show_default=True, help="… or this age …")
+@click.option("--journal-min-age-h", default=1.0, show_default=True, help="… but never younger ones …")
+@click.option(
+    "--require-consumer",
+    multiple=True,
+    metavar="NAME",
+    help="… nor what this consumer has not acknowledged. Repeatable.",
+)
 @click.option(
     "--wait-for-subscriber-s",
     default=0.0,
@@ -124,6 +140,13 @@ def _settings(flags: dict[str, Any]) -> Settings:
         source_lost_s=flags["source_lost_s"],
         overlays=flags["overlays"],
         wait_for_subscriber_s=flags["wait_for_subscriber_s"],
+        journal=journal_path(flags["journal"]),
+        limits=Limits(
+            max_bytes=flags["journal_max_mb"] << 20,
+            max_age_s=3600 * flags["journal_max_age_h"],
+            min_age_s=3600 * flags["journal_min_age_h"],
+            required=frozenset(flags["require_consumer"]),
+        ),
     )
 
 

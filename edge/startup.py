@@ -17,7 +17,7 @@ import numpy as np
 
 import edge
 from edge.core.bundle import Bundle, load_bundle
-from edge.core.errors import EngineError, SettingsError
+from edge.core.errors import EdgeError, EngineError, SettingsError
 from edge.core.facts import Origin
 from edge.core.records import RecipeRecord, SoftwareRecord
 from edge.core.scoring import fuse
@@ -29,10 +29,14 @@ from edge.inspector import Inspector
 from edge.settings import Settings
 from edge.sinks import Sink
 from edge.sinks.delivery import Delivery
+from edge.sinks.journal import Journal
 from edge.sinks.overlays import OverlayWriter
 from edge.sinks.publisher import Publisher
+from edge.sinks.retention import Retention
+from edge.sinks.sequence import Sequence, SequenceCounter
 from edge.sources import Source, open_source
 
+NO_JOURNAL = "none: records are kept in memory, and a crash loses what was not received; give --journal PATH"
 GOLDEN_DRIFT = 0.05  # standard deviations the fused map may differ; float32 on other CPUs stays below 0.001
 
 
@@ -62,12 +66,19 @@ def open_station(settings: Settings) -> Iterator[Station]:
         stack.callback(health.close)
         origin, sinks = _origin(settings, inspector, source, acquisition), open_sinks(settings, inspector)
         publisher = Publisher(settings.publish)
-        delivery = Delivery(origin, publisher, sinks, health_snapshot=health.snapshot)
+        try:
+            sequence = open_sequence(settings, origin)
+        except EdgeError:
+            publisher.close()
+            raise
+        delivery = Delivery(origin, publisher, sinks, health_snapshot=health.snapshot, sequence=sequence)
         stack.callback(delivery.close)
         description = describe(settings, inspector, drift) | {
             "source": source.uri,
             "acquisition": acquisition.value,
             "publish": publisher.endpoint,
+            "journal": NO_JOURNAL if settings.journal is None else str(settings.journal),
+            "epoch": sequence.epoch.hex(),
             "gate": f"{rule.k}/{rule.n}",
         }
         yield Station(
@@ -194,10 +205,19 @@ def _origin(settings: Settings, inspector: Inspector, source: Source, acquisitio
 
 
 def open_sinks(settings: Settings, inspector: Inspector) -> list[Sink]:
-    """The sinks beside the publisher; a journal will come first, because it assigns the sequence numbers."""
+    """The sinks beside the publisher."""
     if settings.overlays is None:
         return []
     return [OverlayWriter(settings.overlays, to_frame=inspector.to_frame, map_threshold=inspector.map_threshold)]
+
+
+def open_sequence(settings: Settings, origin: Origin) -> Sequence:
+    """The journal, if one is wanted; else numbers in memory. JournalInUse or SettingsError if it cannot be had."""
+    if settings.journal is None:
+        return SequenceCounter()
+    journal = Journal(settings.journal, boot_id=origin.boot_id)
+    journal.upkeep.append(Retention(settings.limits).pass_over)
+    return journal
 
 
 def _boot_id() -> str | None:

@@ -45,6 +45,7 @@ class GapCause(str, Enum):
     CAMERA_LOST = "camera_lost"
     QUEUE_FULL = "queue_full"
     UNREADABLE = "unreadable"
+    NOT_JOURNALED = "not_journaled"
 
 
 class Term(str, Enum):
