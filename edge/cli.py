@@ -16,7 +16,7 @@ from edge.daemon import BAD_CONFIGURATION, BAD_FLAG, STOPPED, serve
 from edge.doctor import check
 from edge.engines import ENGINE_NAMES
 from edge.log import configure_logging
-from edge.settings import DEFAULT_PUBLISH, Settings, journal_path, parse_gate
+from edge.settings import DEFAULT_PUBLISH, DEFAULT_REPLAY, Settings, journal_path, parse_gate
 from edge.sinks.retention import Limits
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -69,6 +69,13 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
     metavar="PATH",
     help="Keep every record in this file before it is announced; none keeps them in memory only.  [default: "
     "journal.db in $STATE_DIRECTORY, which systemd sets; none without it]",
+)
+@click.option(
+    "--replay",
+    default=DEFAULT_REPLAY,
+    show_default=True,
+    metavar="ENDPOINT",
+    help="Serve the journal to consumers here; loopback only.",
 )
 @click.option("--journal-max-mb", default=1024, show_default=True, help="Drop the oldest records beyond this size …")
 @click.option("--journal-max-age-h", default=2160.0, show_default=True, help="… or this age …")
@@ -141,6 +148,7 @@ def _settings(flags: dict[str, Any]) -> Settings:
         overlays=flags["overlays"],
         wait_for_subscriber_s=flags["wait_for_subscriber_s"],
         journal=journal_path(flags["journal"]),
+        replay=flags["replay"],
         limits=Limits(
             max_bytes=flags["journal_max_mb"] << 20,
             max_age_s=3600 * flags["journal_max_age_h"],

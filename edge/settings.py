@@ -19,6 +19,7 @@ from edge.gate import GateRule
 from edge.sinks.retention import Limits
 
 DEFAULT_PUBLISH = "tcp://127.0.0.1:5556"
+DEFAULT_REPLAY = "tcp://127.0.0.1:5557"
 DEFAULT_GATE = 2, 3  # in a stream: one odd frame is noise, two of three are a defect
 
 
@@ -40,6 +41,7 @@ class Settings:
     overlays: Path | None = None
     wait_for_subscriber_s: float = 0.0
     journal: Path | None = None
+    replay: str = DEFAULT_REPLAY  # where the journal is served, if there is one
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:

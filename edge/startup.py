@@ -32,6 +32,7 @@ from edge.sinks.delivery import Delivery
 from edge.sinks.journal import Journal
 from edge.sinks.overlays import OverlayWriter
 from edge.sinks.publisher import Publisher
+from edge.sinks.replay import ReplayServer
 from edge.sinks.retention import Retention
 from edge.sinks.sequence import Sequence, SequenceCounter
 from edge.sources import Source, open_source
@@ -73,11 +74,13 @@ def open_station(settings: Settings) -> Iterator[Station]:
             raise
         delivery = Delivery(origin, publisher, sinks, health_snapshot=health.snapshot, sequence=sequence)
         stack.callback(delivery.close)
+        replay = open_replay(settings, delivery)
         description = describe(settings, inspector, drift) | {
             "source": source.uri,
             "acquisition": acquisition.value,
             "publish": publisher.endpoint,
             "journal": NO_JOURNAL if settings.journal is None else str(settings.journal),
+            "replay": replay,
             "epoch": sequence.epoch.hex(),
             "gate": f"{rule.k}/{rule.n}",
         }
@@ -218,6 +221,15 @@ def open_sequence(settings: Settings, origin: Origin) -> Sequence:
     journal = Journal(settings.journal, boot_id=origin.boot_id)
     journal.upkeep.append(Retention(settings.limits).pass_over)
     return journal
+
+
+def open_replay(settings: Settings, delivery: Delivery) -> str:
+    """Serve the delivery's journal, if it has one; returns where, or "none"."""
+    if not isinstance(delivery.sequence, Journal):
+        return "none"
+    server = ReplayServer(settings.replay, delivery.sequence)
+    delivery.attach(desk=server)
+    return server.endpoint
 
 
 def _boot_id() -> str | None:

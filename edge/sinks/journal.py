@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from edge.core.records import HistoryRecord, LossCause
+from edge.core.wire import EPOCH_BYTES
 from edge.sinks import Delivered
 from edge.sinks.database import JournalError, suspicion
 from edge.sinks.opening import open_history
@@ -145,10 +146,10 @@ class Journal:
         return None if found is None else int(found)
 
     def epoch_of(self, number: int) -> bytes:
-        """The epoch of that number."""
+        """The epoch of that number; zeros where that could not be salvaged."""
         if number == self.number:
             return self.epoch
-        return bytes(self._get("SELECT epoch FROM epochs WHERE number = ?", number))
+        return bytes(self._get("SELECT epoch FROM epochs WHERE number = ?", number) or bytes(EPOCH_BYTES))
 
     @property
     def has_losses(self) -> bool:
