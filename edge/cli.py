@@ -16,7 +16,16 @@ from edge.daemon import BAD_CONFIGURATION, BAD_FLAG, STOPPED, serve
 from edge.doctor import check
 from edge.engines import ENGINE_NAMES
 from edge.log import configure_logging
-from edge.settings import DEFAULT_PUBLISH, DEFAULT_REPLAY, Settings, journal_path, parse_gate
+from edge.settings import (
+    DEFAULT_PUBLISH,
+    DEFAULT_REPLAY,
+    TRIGGERS,
+    Settings,
+    control_endpoint,
+    journal_path,
+    parse_gate,
+)
+from edge.sinks.evidence import EvidenceLimits
 from edge.sinks.retention import Limits
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -77,6 +86,26 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
     metavar="ENDPOINT",
     help="Serve the journal to consumers here; loopback only.",
 )
+@click.option(
+    "--evidence",
+    type=FOLDER,
+    help="Keep image, map and overlay of rejected parts here, named by content; needs --journal.",
+)
+@click.option("--evidence-good-share", default=0.01, show_default=True, help="The share of good parts kept too.")
+@click.option("--evidence-max-mb", default=4096, show_default=True, help="Drop the oldest evidence beyond this size.")
+@click.option(
+    "--control",
+    metavar="ENDPOINT",
+    help="Take commands here (see edge-control); none takes none.  [default: with a journal, control.sock beside it "
+    "or in $RUNTIME_DIRECTORY]",
+)
+@click.option(
+    "--trigger",
+    type=click.Choice(TRIGGERS),
+    default="source",
+    show_default=True,
+    help="What says that a part is there: every frame of the source, or a command on the control socket.",
+)
 @click.option("--journal-max-mb", default=1024, show_default=True, help="Drop the oldest records beyond this size …")
 @click.option("--journal-max-age-h", default=2160.0, show_default=True, help="… or this age …")
 @click.option("--journal-min-age-h", default=1.0, show_default=True, help="… but never younger ones …")
@@ -133,6 +162,7 @@ def _settings(flags: dict[str, Any]) -> Settings:
         raise click.UsageError(
             "give exactly one of --camera and --source, such as --camera 0 or --source folder:/parts"
         )
+    journal = journal_path(flags["journal"])
     return Settings(
         source=flags["source"] or f"v4l2:{flags['camera']}",
         bundle=flags["bundle"],
@@ -147,7 +177,13 @@ def _settings(flags: dict[str, Any]) -> Settings:
         source_lost_s=flags["source_lost_s"],
         overlays=flags["overlays"],
         wait_for_subscriber_s=flags["wait_for_subscriber_s"],
-        journal=journal_path(flags["journal"]),
+        journal=journal,
+        evidence=flags["evidence"],
+        evidence_limits=EvidenceLimits(
+            max_bytes=flags["evidence_max_mb"] << 20, good_share=flags["evidence_good_share"]
+        ),
+        control=control_endpoint(flags["control"], journal),
+        trigger=flags["trigger"],
         replay=flags["replay"],
         limits=Limits(
             max_bytes=flags["journal_max_mb"] << 20,

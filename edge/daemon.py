@@ -47,6 +47,7 @@ def inspect_loop(station: Station, stop: threading.Event, deadline_ms: float | N
     source, gate, delivery, health = station.source, station.gate, station.delivery, station.health
     failures = Failures()
     while not stop.is_set():
+        station.take_recipe()
         try:
             frame = source.read(READ_TIMEOUT_S)
         except SourceEnded:

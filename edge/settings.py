@@ -16,10 +16,13 @@ from edge.core.types import Acquisition
 from edge.core.wire import Station
 from edge.engines import ENGINE_NAMES
 from edge.gate import GateRule
+from edge.sinks.evidence import EvidenceLimits
 from edge.sinks.retention import Limits
 
 DEFAULT_PUBLISH = "tcp://127.0.0.1:5556"
 DEFAULT_REPLAY = "tcp://127.0.0.1:5557"
+TRIGGERS = "source", "control"
+_MAX_SOCKET_PATH = 100  # of a Unix socket's 107 bytes
 DEFAULT_GATE = 2, 3  # in a stream: one odd frame is noise, two of three are a defect
 
 
@@ -43,6 +46,10 @@ class Settings:
     journal: Path | None = None
     replay: str = DEFAULT_REPLAY  # where the journal is served, if there is one
     limits: Limits = Limits()
+    evidence: Path | None = None
+    evidence_limits: EvidenceLimits = EvidenceLimits()
+    control: str | None = None  # where commands are taken
+    trigger: str = "source"  # what says that a part is there: the source, or the control socket
 
     def __post_init__(self) -> None:
         GateRule(*(self.gate or DEFAULT_GATE), self.hold_off_s)  # says now what is wrong with it
@@ -57,6 +64,14 @@ class Settings:
         if not 0 <= self.wait_for_subscriber_s <= 3600:
             raise SettingsError(f"--wait-for-subscriber-s {self.wait_for_subscriber_s}: give seconds from 0 to 3600")
 
+        if self.trigger not in TRIGGERS:
+            raise SettingsError(f"--trigger {self.trigger}: choose one of {', '.join(TRIGGERS)}")
+        if self.trigger == "control" and self.control is None:
+            raise SettingsError("--trigger control: there is no control socket; give --control ENDPOINT or --journal")
+        if self.trigger == "control" and self.acquisition is Acquisition.FREE:
+            raise SettingsError("--trigger control: every trigger is a part; leave --acquisition free out")
+        if self.evidence is not None and self.journal is None:
+            raise SettingsError("--evidence: what was written is kept in the journal; give --journal PATH too")
         self._check_limits()
 
     def _check_limits(self) -> None:
@@ -99,3 +114,12 @@ def journal_path(flag: str | None) -> Path | None:
         return None if flag == "none" else Path(flag)
     folder = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
     return Path(folder) / "journal.db" if folder else None
+
+
+def control_endpoint(flag: str | None, journal: Path | None) -> str | None:
+    """Where commands are taken: what --control says, `none` for nowhere; without it, a socket beside the journal."""
+    if flag is not None:
+        return None if flag == "none" else flag
+    folder = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or (journal and str(journal.absolute().parent))
+    path = f"{folder}/control.sock"
+    return f"ipc://{path}" if journal is not None and len(path.encode()) <= _MAX_SOCKET_PATH else None

@@ -93,12 +93,14 @@ def evidence_record(
     files: tuple[records.EvidenceFileRecord, ...],
     part_id: str | None = None,
     frame_id: int | None = None,
+    is_dropped: bool = False,
 ) -> records.EvidenceRecord:
-    """Pictures written of the part whose record has `about_result_id`."""
+    """Files written of the part whose record has `about_result_id`, or removed again."""
     return records.EvidenceRecord(
         **_envelope(origin, stamp),
         about_result_id=about_result_id,
         evidence=files,
+        is_dropped=is_dropped,
         part_id=_id(part_id),
         frame_id=frame_id,
     )

@@ -365,12 +365,16 @@ class EvidenceFileRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceRecord(Record):
-    """Pictures that were written of the part whose verdict is `about_result_id`."""
+    """Files that were written of the part whose verdict is `about_result_id`.
+
+    `is_dropped`: files that have been removed again, of several parts; `about_result_id` is the first of them.
+    """
 
     KIND: ClassVar[Kind] = Kind.EVIDENCE
 
     about_result_id: Uuid
     evidence: tuple[EvidenceFileRecord, ...]
+    is_dropped: bool = False
     part_id: str | None = None
     frame_id: int | None = None
 

@@ -46,6 +46,7 @@ class GapCause(str, Enum):
     QUEUE_FULL = "queue_full"
     UNREADABLE = "unreadable"
     NOT_JOURNALED = "not_journaled"
+    NO_FRAME = "no_frame"
 
 
 class Term(str, Enum):

@@ -97,6 +97,7 @@ class Delivery:
         self._health_snapshot = health_snapshot
         self._heartbeat_s, self._max_batches = heartbeat_s, max_items
         self._inbox = Inbox(max_items, max_bytes)
+        self._reborn: deque[Origin] = deque()
         self._batches: deque[Batch] = deque()
         self._retry_s = 0.0
         self._commit_failures = 0  # in a row
@@ -128,6 +129,11 @@ class Delivery:
     def images_shed(self) -> int:
         """Parts that kept their verdict and lost their pictures, because the hand-off held too many bytes."""
         return self._inbox.shed
+
+    @property
+    def state(self) -> str:
+        """What the station last said of itself."""
+        return "starting" if self._state is None else self._state.value
 
     @property
     def sequence(self) -> Numbers:
@@ -169,6 +175,12 @@ class Delivery:
     def put_gap(self, gap: Gap, alerts: Sequence[Alert] = ()) -> None:
         """Hand over frames that nobody inspected; never waits. SinkError when the delivery thread has ended."""
         self._put(Item(gap=gap, alerts=tuple(alerts), origin=self._origin))
+
+    def change_origin(self, origin: Origin) -> None:
+        """The station runs something else from the next part on; a new BIRTH says so. From the loop's thread."""
+        self._origin = origin
+        self._reborn.append(origin)
+        self._ring()
 
     def require_open(self) -> None:
         """SinkError when the delivery thread has ended."""
@@ -229,6 +241,9 @@ class Delivery:
             self._isolated(self._publisher, self._publisher.service)
         if time.monotonic() >= self._next_beat_s:
             self._beat()
+        while self._reborn:
+            self._recorder.origin = self._reborn.popleft()
+            self.announcer.later(self._recorder.birth)
         has_announced = self._announce_some()
         for desk in self._desks:
             if desk.socket in ready:
@@ -268,7 +283,7 @@ class Delivery:
         items = self._inbox.take_some(min(GROUP_ITEMS, self._max_batches - len(self._batches)))
         if items or self.announcer.is_due:
             return self._announce(items)
-        self._rest()
+        self._isolated(self.sequence, self.sequence.rest)
         return False
 
     def _announce(self, items: Sequence[Item]) -> bool:
@@ -282,12 +297,6 @@ class Delivery:
             log.info("the journal can be written again", failures=self._commit_failures)
             self._commit_failures = 0
         return True
-
-    def _rest(self) -> None:
-        try:
-            self.sequence.rest()
-        except JournalError as error:
-            self._note_failure(error)
 
     def _note_failure(self, error: JournalError) -> None:
         self._commit_failures += 1
@@ -303,7 +312,7 @@ class Delivery:
         now_s = time.monotonic()
         # A late beat moves the later ones, instead of being followed by a burst.
         self._next_beat_s = max(self._next_beat_s + self._heartbeat_s, now_s + 0.5 * self._heartbeat_s)
-        health = self._health()
+        health = self.health()
         state = StationState(health.state)
         if state is not self._state:
             self._state = state
@@ -312,7 +321,7 @@ class Delivery:
                 self._announce([])
         self.announcer.transient(self._recorder.heartbeat(health, self.sink_failures))
 
-    def _health(self) -> HealthSnapshot:
+    def health(self) -> HealthSnapshot:
         """The loop's counts, less the verdicts that did not get out: those parts are undecided."""
         lost = self._inbox.overflowed_decided  # before the counts, which may only grow meanwhile
         health = self._health_snapshot()

@@ -56,7 +56,7 @@ def _require_local(flag: str, endpoint: str) -> None:
     if not _is_loopback(endpoint):
         raise SettingsError(
             f"{flag} {endpoint}: this would be open to the network, in plain text, to anyone; encryption (CURVE) "
-            "comes later. Use tcp://127.0.0.1:PORT or ipc://PATH, and an SSH "
+            "will come later. Use tcp://127.0.0.1:PORT or ipc://PATH, and an SSH "
             "tunnel to reach it from another host"
         )
 

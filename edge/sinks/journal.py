@@ -98,7 +98,8 @@ class Journal:
             self._told.clear()
             self.oldest = self._find_oldest()
         if self._wal_pages >= FORCED_CHECKPOINT_PAGES:
-            self._checkpoint()
+            with suppress(JournalError):  # what was committed stays so; a disk in trouble shows at the next commit
+                self._checkpoint()
 
     def _give_back(self) -> None:
         with suppress(apsw.Error):  # SQLite may have rolled back by itself

@@ -31,7 +31,7 @@ class Disk:
 
     error: type[apsw.Error] = apsw.IOError
     fails: range = range(0)
-    operations: list[Operation] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list, repr=False)
     count: int = 0
 
     def operate(self, operation: Operation) -> None:
