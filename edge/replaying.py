@@ -125,7 +125,9 @@ class ReplayLink:
         return self._ask("STATUS", {})[1]
 
     def close(self) -> None:
-        """Say BYE and disconnect."""
+        """Say BYE and disconnect; may be called twice."""
+        if self._socket.closed:
+            return
         if self._can_send():
             self._socket.send_multipart([b"BYE", b"0", b"{}"], zmq.NOBLOCK)
         self._socket.close(linger=100)
