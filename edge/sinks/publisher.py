@@ -1,8 +1,8 @@
 """The live feed: XPUB, fast and lossy, never waiting for anyone.
 
-Loss is visible through seq; only the journal's replay (a later addition, like CURVE and with it other hosts) will
-repair it. BIRTH and STATE are sent again to every new subscriber, so a late screen paints at once. Rejected:
-`XPUB_NODROP`, which lets one stuck subscriber stop all others.
+Loss is visible through seq, and repaired through the replay socket (`edge.sinks.replay`). BIRTH and STATE are sent
+again to every new subscriber, so a late screen paints at once. Rejected: `XPUB_NODROP`, which lets one stuck
+subscriber stop all others.
 """
 
 from __future__ import annotations
