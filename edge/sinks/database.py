@@ -9,7 +9,7 @@ cursors and retention would have to be written and proved anew).
 from __future__ import annotations
 
 import mmap
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import apsw
@@ -60,11 +60,10 @@ def open_database(path: Path, vfs: str | None = None) -> apsw.Connection:
         db = apsw.Connection(str(path), vfs=vfs)
     except (apsw.CantOpenError, apsw.IOError, OSError) as error:
         raise SettingsError(f"--journal {path}: cannot be opened ({error}); check the folder and its owner") from error
-    try:
+    with ExitStack() as on_failure:
+        on_failure.callback(close_anyway, db)
         _prepare(db, path)
-    except BaseException:
-        close_anyway(db)
-        raise
+        on_failure.pop_all()
     return db
 
 
