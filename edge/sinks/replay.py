@@ -37,6 +37,7 @@ REQUESTS_A_TURN = 64
 CHUNK = 64  # records sent between two looks at the live feed
 SEND_HIGH_WATER_MARK = 2 * MAX_MESSAGES  # of one peer: the answer it asked for, and the one before
 RETRY_S = 0.02  # a peer whose pipe is full
+_NO_SESSION = "say HELLO first; a newer HELLO of the same consumer ends the older session"
 
 
 @dataclass(slots=True)
@@ -153,9 +154,16 @@ class ReplayServer:
         name, answer = self._cursors.hello(request)
         self._later(request, answer.verb, answer.facts)
         # One session of a consumer: the newest. A session on a forked history would deliver the wrong records.
-        self._sessions = {peer: one for peer, one in self._sessions.items() if one.consumer != name}
+        for peer in [peer for peer, one in self._sessions.items() if one.consumer == name]:
+            self._end_session(peer)
         if answer.position is not None:
             self._sessions[request.peer] = Session(name)
+
+    def _end_session(self, peer: bytes) -> None:
+        """Whoever waits for an answer there is told at once."""
+        fetch = self._sessions.pop(peer).fetch
+        if fetch is not None:
+            self._later(fetch.request, "DENIED", {"reason": _NO_SESSION})
 
     def _fetch(self, request: Request) -> None:
         session = self._session(request)
@@ -184,7 +192,7 @@ class ReplayServer:
     def _session(self, request: Request) -> Session:
         session = self._sessions.get(request.peer)
         if session is None:
-            raise RequestError("say HELLO first; a newer HELLO of the same consumer ends the older session")
+            raise RequestError(_NO_SESSION)
         return session
 
     def _later(self, request: Request, verb: str, facts: dict[str, Any]) -> None:

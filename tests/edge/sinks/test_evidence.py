@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
@@ -34,17 +35,20 @@ class Kept:
             heartbeat_s=NEVER_S,
             sequence=self.journal,
         )
-        self.writer = EvidenceWriter(
-            self.folder,
-            self.journal,
-            self.delivery.announcer,
-            limits,
-            to_frame=to_frame,
-            map_threshold=4.0,
-            now_s=lambda: 3600 * self.hours,
-            clock_s=lambda: 3600 * self.hours,
-            free_bytes=lambda folder: self.free,
-        )
+        with ExitStack() as on_failure:
+            on_failure.callback(self.delivery.close)
+            self.writer = EvidenceWriter(
+                self.folder,
+                self.journal,
+                self.delivery.announcer,
+                limits,
+                to_frame=to_frame,
+                map_threshold=4.0,
+                now_s=lambda: 3600 * self.hours,
+                clock_s=lambda: 3600 * self.hours,
+                free_bytes=lambda folder: self.free,
+            )
+            on_failure.pop_all()
         self.delivery.attach(sink=self.writer)
         self.delivery.attach(sink=self.seen)
 
