@@ -16,7 +16,17 @@ from edge.daemon import BAD_CONFIGURATION, BAD_FLAG, STOPPED, serve
 from edge.doctor import check
 from edge.engines import ENGINE_NAMES
 from edge.log import configure_logging
-from edge.settings import DEFAULT_PUBLISH, Settings, parse_gate
+from edge.settings import (
+    DEFAULT_PUBLISH,
+    DEFAULT_REPLAY,
+    TRIGGERS,
+    Settings,
+    control_endpoint,
+    journal_path,
+    parse_gate,
+)
+from edge.sinks.evidence import EvidenceLimits
+from edge.sinks.retention import Limits
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -64,6 +74,48 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 )
 @click.option("--overlays", type=FOLDER, help="Write a picture of each rejected part here; the newest 200 are kept.")
 @click.option(
+    "--journal",
+    metavar="PATH",
+    help="Keep every record in this file before it is announced; none keeps them in memory only.  [default: "
+    "journal.db in $STATE_DIRECTORY, which systemd sets; none without it]",
+)
+@click.option(
+    "--replay",
+    default=DEFAULT_REPLAY,
+    show_default=True,
+    metavar="ENDPOINT",
+    help="Serve the journal to consumers here; loopback only.",
+)
+@click.option(
+    "--evidence",
+    type=FOLDER,
+    help="Keep image, map and overlay of rejected parts here, named by content; needs --journal.",
+)
+@click.option("--evidence-good-share", default=0.01, show_default=True, help="The share of good parts kept too.")
+@click.option("--evidence-max-mb", default=4096, show_default=True, help="Drop the oldest evidence beyond this size.")
+@click.option(
+    "--control",
+    metavar="ENDPOINT",
+    help="Take commands here (see edge-control); none takes none.  [default: with a journal, control.sock beside it "
+    "or in $RUNTIME_DIRECTORY]",
+)
+@click.option(
+    "--trigger",
+    type=click.Choice(TRIGGERS),
+    default="source",
+    show_default=True,
+    help="What says that a part is there: every frame of the source, or a command on the control socket.",
+)
+@click.option("--journal-max-mb", default=1024, show_default=True, help="Drop the oldest records beyond this size …")
+@click.option("--journal-max-age-h", default=2160.0, show_default=True, help="… or this age …")
+@click.option("--journal-min-age-h", default=1.0, show_default=True, help="… but never younger ones …")
+@click.option(
+    "--require-consumer",
+    multiple=True,
+    metavar="NAME",
+    help="… nor what this consumer has not acknowledged. Repeatable.",
+)
+@click.option(
     "--wait-for-subscriber-s",
     default=0.0,
     show_default=True,
@@ -110,6 +162,7 @@ def _settings(flags: dict[str, Any]) -> Settings:
         raise click.UsageError(
             "give exactly one of --camera and --source, such as --camera 0 or --source folder:/parts"
         )
+    journal = journal_path(flags["journal"])
     return Settings(
         source=flags["source"] or f"v4l2:{flags['camera']}",
         bundle=flags["bundle"],
@@ -124,6 +177,20 @@ def _settings(flags: dict[str, Any]) -> Settings:
         source_lost_s=flags["source_lost_s"],
         overlays=flags["overlays"],
         wait_for_subscriber_s=flags["wait_for_subscriber_s"],
+        journal=journal,
+        evidence=flags["evidence"],
+        evidence_limits=EvidenceLimits(
+            max_bytes=flags["evidence_max_mb"] << 20, good_share=flags["evidence_good_share"]
+        ),
+        control=control_endpoint(flags["control"], journal),
+        trigger=flags["trigger"],
+        replay=flags["replay"],
+        limits=Limits(
+            max_bytes=flags["journal_max_mb"] << 20,
+            max_age_s=3600 * flags["journal_max_age_h"],
+            min_age_s=3600 * flags["journal_min_age_h"],
+            required=frozenset(flags["require_consumer"]),
+        ),
     )
 
 

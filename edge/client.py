@@ -1,108 +1,144 @@
-"""The consumer's side of the live feed, for a PLC or MES programmer: receive, notice loss, notice death.
+"""The consumer's side, for a PLC or MES programmer: every record of a station, once and in order.
 
-ZeroMQ drops without a word; the sequence numbers say so, and a heartbeat each second says it even when nothing
-else comes. So a consumer subscribes to the whole station and chooses kinds afterwards: with one kind only, every
-other record would look like a hole. Rejected: hiding loss behind a callback that pretends the feed is complete.
+`Consumer` takes records live while they come without a hole, fetches from the journal what the feed lost, and knows
+when it does not know. What it builds on is here too: `Subscription` is the live feed alone, `SequenceChecker` finds
+its holes. Rejected: two callbacks, live and repaired, whose order every consumer would have to mend by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 
-import zmq
+from edge.core.errors import EdgeError
+from edge.core.wire import Message
+from edge.listening import Liveness, Noticed, SequenceChecker, Subscription, subscribe
+from edge.replaying import Cursor, HistoryForked, Lost, ReplayDenied, ReplayLink, ReplaySilent, Resume
 
-from edge.core.errors import SettingsError
-from edge.core.wire import MAX_BODY_BYTES, WIRE_MAJOR, Message, decode
+__all__ = [
+    "Consumer",
+    "Cursor",
+    "HistoryForked",
+    "Liveness",
+    "Noticed",
+    "RecordsLost",
+    "ReplayDenied",
+    "ReplaySilent",
+    "SequenceChecker",
+    "Subscription",
+    "subscribe",
+]
 
-HEARTBEAT_S = 1.0
-MISSED_HEARTBEATS = 3
-_SLACK_S = 0.5  # of a busy device: three heartbeats are missed when the third is this late
-_RECEIVE_HIGH_WATER_MARK = 10_000
+_MAX_EARLY = 1000  # live records kept while a hole before them is filled
+_CHECK_S = 1.0  # how often a silent live feed is checked against the journal
 
 
-@dataclass(frozen=True, slots=True)
-class Noticed:
-    """What a message's number says: records never received, a new epoch, or a record seen before."""
+class RecordsLost(EdgeError):
+    """Records of the station that this consumer can never get; `lost` says which. Receiving goes on after them."""
 
-    missed: range = range(0)
-    is_restart: bool = False
-    is_repeat: bool = False
+    def __init__(self, lost: Lost) -> None:
+        last = "the end of their epoch" if lost.last_seq is None else lost.last_seq
+        super().__init__(
+            f"records {lost.first_seq} to {last} of epoch {lost.epoch.hex()} are no longer in the journal; "
+            "make this consumer a required one (--require-consumer), or fetch more often"
+        )
+        self.lost = lost
 
 
-class SequenceChecker:
-    """Finds holes in one station's stream; feed it every message, of every kind, in the order received.
+class Consumer:
+    """Every record of one station, once, in order: live while it is fast, from the journal where the feed lost some.
 
-    The first live message sets the baseline: what came before one joined is not missed. After a new epoch the
-    baseline is 0, since the stream starts again and its first records belong to us too.
+    name: who we are to the station, which remembers what we acknowledged. replay, live: its endpoints; without `live`
+    records come from the journal alone. resume: a Cursor that we kept ourselves, "earliest", "latest", or None for
+    what the station remembers. max_lag_s: `is_lagging` is true once it is so long that we last knew to have
+    everything; then nothing is OK. clock_s: monotonic. Used from one thread.
+
+    A record that came live is not historical; one that was fetched is, and must not move a gate. Delivery is at least
+    once over restarts of the consumer: store `result_id` with the effect, then `ack`.
     """
 
-    def __init__(self) -> None:
-        self._epoch: bytes | None = None
-        self._last: int | None = None
-        self._retained = 0  # the highest historical number seen before there was a baseline
+    def __init__(
+        self,
+        name: str,
+        *,
+        replay: str,
+        live: str | None = None,
+        resume: Resume = None,
+        max_lag_s: float = 3.0,
+        clock_s: Callable[[], float] = time.monotonic,
+        answer_timeout_s: float = 2.0,
+    ) -> None:
+        self.max_lag_s = max_lag_s
+        self.repaired = 0  # records that the live feed lost, and the journal had
+        self._resume: Resume = resume
+        self._clock_s = clock_s
+        self._link = ReplayLink(replay, name, answer_timeout_s)
+        self._live = None if live is None else Subscription(live)
+        self._position: Cursor | None = None  # the last record in `_ready`, or given out; None before the welcome
+        self._given: Cursor | None = None
+        self._is_welcome = False
+        self._is_behind = True
+        self._ready: deque[Message | Lost] = deque()
+        self._early: OrderedDict[tuple[bytes, int], Message] = OrderedDict()
+        self._current_s = self._checked_s = clock_s()
+        self._denied_s = -math.inf
 
-    def check(self, message: Message) -> Noticed:
-        """Take one message; `missed` numbers are of the message's own epoch."""
-        is_restart = self._epoch not in (None, message.epoch)
-        if self._epoch != message.epoch:
-            self._epoch, self._last, self._retained = message.epoch, 0 if is_restart else None, 0
-        if self._last is None and message.is_historical:
-            is_repeat, self._retained = message.seq <= self._retained, max(self._retained, message.seq)
-            return Noticed(is_repeat=is_repeat)
-        # A heartbeat's number is the head: everything up to it should have come.
-        due = message.seq if message.is_transient else message.seq - 1
-        missed = range(0) if self._last is None else range(self._last + 1, due + 1)
-        is_repeat = not message.is_transient and message.seq <= max(self._last or 0, self._retained)
-        self._last = max(self._last or 0, message.seq)
-        return Noticed(missed, is_restart, is_repeat)
+    @property
+    def lag_s(self) -> float:
+        """Seconds since we last knew to have everything; 0 at best."""
+        return self._clock_s() - self._current_s
 
-
-class Liveness:
-    """Whether the station still speaks; times are monotonic seconds, from the same clock throughout."""
-
-    def __init__(self, now_s: float) -> None:
-        self._heard_s = now_s
-
-    def heard(self, now_s: float) -> None:
-        """A message came, of whatever kind."""
-        self._heard_s = now_s
-
-    def is_presumed_dead(self, now_s: float) -> bool:
-        """True when three heartbeats are missing."""
-        return now_s - self._heard_s >= MISSED_HEARTBEATS * HEARTBEAT_S + _SLACK_S
-
-
-class Subscription:
-    """One subscriber to a whole station; connects at once and again by itself. SettingsError for a bad endpoint."""
-
-    def __init__(self, endpoint: str) -> None:
-        self._context = zmq.Context()
-        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.SUB)
-        self._socket.set(zmq.LINGER, 0)
-        self._socket.set(zmq.IPV6, "[" in endpoint)
-        self._socket.set(zmq.RCVHWM, _RECEIVE_HIGH_WATER_MARK)
-        self._socket.set(zmq.MAXMSGSIZE, MAX_BODY_BYTES)  # a larger frame ends that connection
-        self._socket.subscribe(f"{WIRE_MAJOR}/")
-        try:
-            self._socket.connect(endpoint)
-        except zmq.ZMQError as error:
-            self.close()
-            raise SettingsError(f"{endpoint}: cannot be connected to: {error}; try tcp://127.0.0.1:5556") from error
+    @property
+    def is_lagging(self) -> bool:
+        """True when this is longer than `max_lag_s`: what the line does now is not known."""
+        return self.lag_s > self.max_lag_s
 
     def receive(self, timeout_s: float) -> Message | None:
-        """The next message, None when there was none in time; WireError for one that is malformed (go on after it)."""
-        if not self._socket.poll(max(0, round(1000 * timeout_s))):
-            return None
-        return decode(self._socket.recv_multipart())
+        """The next record, None when there was none in time.
+
+        RecordsLost once for each loss, HistoryForked until `restart`, ReplayDenied, WireError for a malformed live
+        message (go on after each). May take `answer_timeout_s` longer while the station does not answer.
+        """
+        end_s = time.monotonic() + timeout_s
+        while not self._ready:
+            left_s = end_s - time.monotonic()
+            if left_s < 0:
+                return None
+            with suppress(ReplaySilent):  # the station or the network is down: `lag_s` says for how long
+                self._advance(max(0.0, min(left_s, _CHECK_S)))
+        one = self._ready.popleft()
+        if isinstance(one, Lost):
+            raise RecordsLost(one)
+        self._given = Cursor.of(one)
+        return one
+
+    def ack(self, message: Message) -> None:
+        """This record, and all before it, have had their effect; ReplaySilent: say so again later, it is cumulative."""
+        try:
+            self._link.ack(Cursor.of(message))
+        except ReplayDenied:  # the connection was cut and is another one now
+            self._introduce_again()
+            self._hello()
+            self._link.ack(Cursor.of(message))
+
+    def restart(self, resume: Resume) -> None:
+        """Go on from elsewhere, such as "earliest" after a fork."""
+        self._resume, self._position, self._given = resume, None, None
+        self._is_welcome, self._is_behind = False, True
+        self._ready.clear()
+        self._early.clear()
 
     def close(self) -> None:
         """Disconnect."""
-        self._socket.close()
-        self._context.term()
+        self._link.close()
+        if self._live is not None:
+            self._live.close()
 
-    def __enter__(self) -> Subscription:
+    def __enter__(self) -> Consumer:
         return self
 
     def __exit__(
@@ -110,12 +146,86 @@ class Subscription:
     ) -> None:
         self.close()
 
+    # --- one step ---
 
-def subscribe(endpoint: str, idle_s: float = HEARTBEAT_S) -> Iterator[Message | None]:
-    """All messages of the station at `endpoint`, for ever; None whenever `idle_s` seconds brought nothing.
+    def _advance(self, wait_s: float) -> None:
+        if not self._is_welcome:
+            self._hello()
+        elif self._is_behind or self._live is None or self._clock_s() - self._checked_s >= _CHECK_S:
+            self._fetch(0.0 if self._is_behind or self._live is not None else wait_s)
+        elif (message := self._live.receive(wait_s)) is not None:
+            self._take_live(message)
 
-    Raises SettingsError for a bad endpoint, WireError at a malformed message.
-    """
-    with Subscription(endpoint) as subscription:
-        while True:
-            yield subscription.receive(idle_s)
+    def _hello(self) -> None:
+        welcome = self._link.hello(self._position or self._resume)
+        self._is_welcome, self._is_behind = True, True
+        if self._position is None or welcome.lost is not None:
+            self._position = welcome.cursor
+        if welcome.lost is not None:
+            self._ready.append(welcome.lost)
+
+    def _introduce_again(self) -> None:
+        """Say HELLO with the next step; ReplayDenied when that was just so: somebody else uses our name."""
+        if self._clock_s() - self._denied_s < _CHECK_S:
+            raise ReplayDenied("another process says HELLO under this consumer's name; give each a name of its own")
+        self._denied_s, self._is_welcome = self._clock_s(), False
+
+    def _fetch(self, wait_s: float) -> None:
+        position = self._position
+        if position is None:
+            return
+        try:
+            fetched = self._link.fetch(position, wait_s=wait_s)
+        except ReplaySilent:
+            self._is_welcome = False
+            raise
+        except ReplayDenied:  # the connection was cut and is another one now
+            self._introduce_again()
+            return
+        for message in fetched.messages:
+            self._take_fetched(message)
+        self._checked_s = self._clock_s()
+        self._is_behind = (fetched.next.epoch, fetched.next.seq) != (fetched.head.epoch, fetched.head.seq)
+        if not self._is_behind:
+            self._current_s = self._checked_s
+            self._take_early()
+
+    def _take_fetched(self, message: Message) -> None:
+        position = self._position
+        if position is None or (message.epoch == position.epoch and message.seq <= position.seq):
+            return
+        due = position.seq + 1 if message.epoch == position.epoch else 1
+        if message.seq > due:
+            self._ready.append(Lost(message.epoch, due, message.seq - 1))
+        # What also came live is not old news: a gate may still act on it.
+        live = self._early.pop((message.epoch, message.seq), None)
+        self.repaired += live is None and self._live is not None
+        self._hand_out(message if live is None else live)
+
+    def _take_live(self, message: Message) -> None:
+        self._checked_s = self._clock_s()
+        position = self._position
+        is_known = position is not None and message.epoch == position.epoch and message.seq <= position.seq
+        if message.is_transient or message.is_historical:
+            self._is_behind = not is_known
+            if message.is_transient and is_known:
+                self._current_s = self._checked_s
+        elif not is_known:
+            self._early[message.epoch, message.seq] = message
+            if len(self._early) > _MAX_EARLY:
+                self._early.popitem(last=False)
+            self._take_early()
+            self._is_behind = bool(self._early)
+
+    def _take_early(self) -> None:
+        """Live records that follow what we have."""
+        while self._position is not None:
+            message = self._early.pop((self._position.epoch, self._position.seq + 1), None)
+            if message is None:
+                break
+            self._hand_out(message)
+            self._current_s = self._clock_s()
+
+    def _hand_out(self, message: Message) -> None:
+        self._position = Cursor.of(message)
+        self._ready.append(message)

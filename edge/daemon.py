@@ -47,11 +47,13 @@ def inspect_loop(station: Station, stop: threading.Event, deadline_ms: float | N
     source, gate, delivery, health = station.source, station.gate, station.delivery, station.health
     failures = Failures()
     while not stop.is_set():
+        station.take_recipe()
         try:
             frame = source.read(READ_TIMEOUT_S)
         except SourceEnded:
             return "source ended"
         if frame is None:  # nothing new: a state, not a hang
+            delivery.require_open()
             health.idle(source.state)
             _deliver_gaps(station, station.drops.due())
         elif isinstance(frame, Gap):  # frames that nobody will inspect are undecided, and counted

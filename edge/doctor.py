@@ -14,6 +14,7 @@ import click
 from edge.core.errors import EdgeError, SourceError
 from edge.core.types import Frame, Gap, Reason, Verdict
 from edge.settings import Settings
+from edge.sinks.database import open_database
 from edge.sinks.publisher import Publisher
 from edge.sources import Source
 from edge.startup import describe, open_checked_source, open_inspector, open_sinks
@@ -45,6 +46,9 @@ def _steps(settings: Settings, stack: ExitStack) -> Iterator[str]:
     publisher = Publisher(settings.publish)
     stack.callback(publisher.close)
     yield f"address {publisher.endpoint} is free"
+    if settings.journal is not None:
+        open_database(settings.journal).close()
+        yield f"journal {settings.journal}: sound, and nobody else has it"
     source = open_checked_source(settings, inspector, stack)
     open_sinks(settings, inspector)
     acquisition = settings.acquisition_for(source.acquisition)

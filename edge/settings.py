@@ -6,6 +6,7 @@ Every message names the flag to change. ROI, mask and millimetres live in the bu
 from __future__ import annotations
 
 import math
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,13 @@ from edge.core.types import Acquisition
 from edge.core.wire import Station
 from edge.engines import ENGINE_NAMES
 from edge.gate import GateRule
+from edge.sinks.evidence import EvidenceLimits
+from edge.sinks.retention import Limits
 
 DEFAULT_PUBLISH = "tcp://127.0.0.1:5556"
+DEFAULT_REPLAY = "tcp://127.0.0.1:5557"
+TRIGGERS = "source", "control"
+_MAX_SOCKET_PATH = 100  # of a Unix socket's 107 bytes
 DEFAULT_GATE = 2, 3  # in a stream: one odd frame is noise, two of three are a defect
 
 
@@ -37,6 +43,13 @@ class Settings:
     source_lost_s: float = 30.0
     overlays: Path | None = None
     wait_for_subscriber_s: float = 0.0
+    journal: Path | None = None
+    replay: str = DEFAULT_REPLAY  # where the journal is served, if there is one
+    limits: Limits = Limits()
+    evidence: Path | None = None
+    evidence_limits: EvidenceLimits = EvidenceLimits()
+    control: str | None = None  # where commands are taken
+    trigger: str = "source"  # what says that a part is there: the source, or the control socket
 
     def __post_init__(self) -> None:
         GateRule(*(self.gate or DEFAULT_GATE), self.hold_off_s)  # says now what is wrong with it
@@ -50,6 +63,29 @@ class Settings:
             raise SettingsError(f"--source-lost-s {self.source_lost_s}: give seconds above 0")
         if not 0 <= self.wait_for_subscriber_s <= 3600:
             raise SettingsError(f"--wait-for-subscriber-s {self.wait_for_subscriber_s}: give seconds from 0 to 3600")
+
+        if self.trigger not in TRIGGERS:
+            raise SettingsError(f"--trigger {self.trigger}: choose one of {', '.join(TRIGGERS)}")
+        if self.trigger == "control" and self.control is None:
+            raise SettingsError("--trigger control: there is no control socket; give --control ENDPOINT or --journal")
+        if self.trigger == "control" and self.acquisition is Acquisition.FREE:
+            raise SettingsError("--trigger control: every trigger is a part; leave --acquisition free out")
+        if self.evidence is not None and self.journal is None:
+            raise SettingsError("--evidence: what was written is kept in the journal; give --journal PATH too")
+        self._check_limits()
+
+    def _check_limits(self) -> None:
+        limits = self.limits
+        if limits.max_bytes < 1 << 20:
+            raise SettingsError("--journal-max-mb: give 1 or more")
+        if not 0 <= limits.min_age_s <= limits.max_age_s < math.inf:
+            raise SettingsError(
+                f"--journal-min-age-h {limits.min_age_s / 3600:g}, --journal-max-age-h {limits.max_age_s / 3600:g}: "
+                "give hours from 0, the lowest age not above the highest"
+            )
+        for name in limits.required:
+            if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", name):
+                raise SettingsError(f"--require-consumer {name!r}: use 1 to 32 of the characters A-Z a-z 0-9 _ -")
 
     def acquisition_for(self, natural: Acquisition) -> Acquisition:
         """What the flag says, else what the source naturally is."""
@@ -70,3 +106,20 @@ def parse_gate(text: str) -> tuple[int, int]:
     if match is None:
         raise SettingsError(f"--gate {text}: write it as k/n, such as 2/3")
     return int(match[1]), int(match[2])
+
+
+def journal_path(flag: str | None) -> Path | None:
+    """Where the journal is: what --journal says, `none` for none; without it, in the folder that systemd gives."""
+    if flag is not None:
+        return None if flag == "none" else Path(flag)
+    folder = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return Path(folder) / "journal.db" if folder else None
+
+
+def control_endpoint(flag: str | None, journal: Path | None) -> str | None:
+    """Where commands are taken: what --control says, `none` for nowhere; without it, a socket beside the journal."""
+    if flag is not None:
+        return None if flag == "none" else flag
+    folder = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or (journal and str(journal.absolute().parent))
+    path = f"{folder}/control.sock"
+    return f"ipc://{path}" if journal is not None and len(path.encode()) <= _MAX_SOCKET_PATH else None

@@ -7,9 +7,10 @@ refused at startup and not at the line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 
 import edge
 from edge.core.bundle import Bundle, load_bundle
-from edge.core.errors import EngineError, SettingsError
+from edge.core.errors import EdgeError, EngineError, SettingsError
 from edge.core.facts import Origin
 from edge.core.records import RecipeRecord, SoftwareRecord
 from edge.core.scoring import fuse
@@ -26,19 +27,23 @@ from edge.engines import Engine, open_engine
 from edge.gate import AlertGate, DropMerger
 from edge.health import Health
 from edge.inspector import Inspector
+from edge.outlets import NO_JOURNAL, open_control, open_evidence, open_replay, open_sequence
+from edge.recipes import Recipes
 from edge.settings import Settings
 from edge.sinks import Sink
 from edge.sinks.delivery import Delivery
+from edge.sinks.evidence import EvidenceWriter
 from edge.sinks.overlays import OverlayWriter
 from edge.sinks.publisher import Publisher
 from edge.sources import Source, open_source
+from edge.sources.triggered import TriggeredSource
 
 GOLDEN_DRIFT = 0.05  # standard deviations the fused map may differ; float32 on other CPUs stays below 0.001
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Station:
-    """An opened daemon: what `inspect_loop` works with."""
+    """An opened daemon: what `inspect_loop` works with; only `inspector` ever changes, and only in the loop."""
 
     source: Source
     inspector: Inspector
@@ -48,6 +53,15 @@ class Station:
     publisher: Publisher
     health: Health
     description: dict[str, Any]
+    recipes: Recipes | None = None
+    adopt: Callable[[Inspector], None] = lambda inspector: None  # tells the sinks
+
+    def take_recipe(self) -> None:
+        """At a frame boundary: run another bundle from the next frame on, if one is ready."""
+        if self.recipes is not None and (change := self.recipes.due()) is not None:
+            self.inspector = change.inspector
+            self.adopt(change.inspector)
+            self.recipes.taken(change)
 
 
 @contextmanager
@@ -62,12 +76,26 @@ def open_station(settings: Settings) -> Iterator[Station]:
         stack.callback(health.close)
         origin, sinks = _origin(settings, inspector, source, acquisition), open_sinks(settings, inspector)
         publisher = Publisher(settings.publish)
-        delivery = Delivery(origin, publisher, sinks, health_snapshot=health.snapshot)
+        try:
+            sequence = open_sequence(settings, origin)
+        except EdgeError:
+            publisher.close()
+            raise
+        delivery = Delivery(origin, publisher, sinks, health_snapshot=health.snapshot, sequence=sequence)
         stack.callback(delivery.close)
+        replay = open_replay(settings, delivery)
+        evidence = open_evidence(settings, delivery, inspector)
+        recipes = Recipes(inspector, partial(open_bundle, settings), is_live=source.is_live)
+        stack.callback(recipes.close)
+        control = open_control(settings, delivery, recipes, source, evidence)
         description = describe(settings, inspector, drift) | {
             "source": source.uri,
             "acquisition": acquisition.value,
             "publish": publisher.endpoint,
+            "journal": NO_JOURNAL if settings.journal is None else str(settings.journal),
+            "replay": replay,
+            "control": control,
+            "epoch": sequence.epoch.hex(),
             "gate": f"{rule.k}/{rule.n}",
         }
         yield Station(
@@ -79,7 +107,35 @@ def open_station(settings: Settings) -> Iterator[Station]:
             publisher,
             health,
             description,
+            recipes,
+            partial(_adopt, settings, source, acquisition, delivery, [*sinks, evidence]),
         )
+
+
+def _adopt(
+    settings: Settings,
+    source: Source,
+    acquisition: Acquisition,
+    delivery: Delivery,
+    sinks: Sequence[Sink | None],
+    inspector: Inspector,
+) -> None:
+    """Tell everything behind the loop that another bundle runs."""
+    delivery.change_origin(_origin(settings, inspector, source, acquisition))
+    for sink in sinks:
+        if isinstance(sink, OverlayWriter | EvidenceWriter):
+            sink.use(inspector.to_frame, inspector.map_threshold)
+
+
+def open_bundle(settings: Settings, bundle: Bundle) -> Inspector:
+    """An inspector on another bundle, proved by its golden sample; EngineError if that fails."""
+    engine = open_engine(settings.engine, bundle, settings.threads)
+    try:
+        check_golden(bundle, engine)
+    except EngineError:
+        engine.close()
+        raise
+    return Inspector(bundle, engine)
 
 
 def open_inspector(settings: Settings, stack: ExitStack) -> tuple[Inspector, float]:
@@ -118,7 +174,8 @@ def open_checked_source(settings: Settings, inspector: Inspector, stack: ExitSta
     """The source; a live one is wrapped so that a camera of another size is refused."""
     source = open_source(settings.source, lost_after_s=settings.source_lost_s)
     stack.callback(source.close)
-    return CommissionedSource(source, inspector.geometry.frame_size) if source.is_live else source
+    checked = CommissionedSource(source, inspector.geometry.frame_size) if source.is_live else source
+    return TriggeredSource(checked) if settings.trigger == "control" else checked
 
 
 class CommissionedSource:
@@ -196,7 +253,7 @@ def _origin(settings: Settings, inspector: Inspector, source: Source, acquisitio
 
 
 def open_sinks(settings: Settings, inspector: Inspector) -> list[Sink]:
-    """The sinks beside the publisher; a journal will come first, because it assigns the sequence numbers."""
+    """The sinks beside the publisher."""
     if settings.overlays is None:
         return []
     return [OverlayWriter(settings.overlays, to_frame=inspector.to_frame, map_threshold=inspector.map_threshold)]

@@ -1,4 +1,4 @@
-"""`edge-watch`: look at a station's live feed, as a table for people or as JSON lines for programs.
+"""`edge-watch`: look at a station's feed, as a table for people or as JSON lines for programs.
 
 Messages go to standard output, whatever is wrong with the feed goes to standard error, so a pipe stays clean.
 Rejected: a full-screen table (curses or a further dependency), which can neither be piped nor scrolled back.
@@ -15,12 +15,14 @@ from typing import Any
 
 import click
 
-from edge.client import Liveness, SequenceChecker, Subscription
+from edge.client import Consumer, Liveness, SequenceChecker, Subscription
+from edge.consume import follow, verify
 from edge.core.errors import SettingsError
 from edge.core.records import Kind
 from edge.core.wire import Message, WireError
+from edge.replaying import ReplayError, ReplayLink
 
-MISSED, TOO_FEW = 3, 4
+MISSED, TOO_FEW, REFUSED = 3, 4, 5
 _TICK_S = 0.25
 _EVALUATIONS = {"1": ("OK", "green"), "2": ("NOT OK", "red"), "3": ("UNDECIDED", "yellow")}
 _DEFAULT_KINDS = tuple(kind.value for kind in Kind if kind is not Kind.HEARTBEAT)
@@ -51,6 +53,13 @@ class Watcher:
             self.shown += 1
             self._show(message)
 
+    def show_chosen(self, message: Message) -> bool:
+        """Show a record if its kind was chosen; True if so."""
+        if message.kind not in self._kinds:
+            return False
+        self._show(message)
+        return True
+
     def tick(self) -> None:
         """Nothing came for a moment."""
         if not self._is_dead and self._liveness.is_presumed_dead(time.monotonic()):
@@ -78,22 +87,57 @@ def _kinds(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line: topic, epoch, seq, properties, body.")
 @click.option("--kinds", callback=_kinds, metavar="KIND,…", help="Kinds to show. [default: all but heartbeat]")
 @click.option("--count", type=click.IntRange(min=1), help="End after showing so many messages.")
+@click.option(
+    "--consumer",
+    metavar="NAME",
+    help="Miss nothing: fill holes from the station's journal, go on where NAME was, acknowledge what was shown.",
+)
+@click.option(
+    "--replay",
+    default="tcp://127.0.0.1:5557",
+    show_default=True,
+    metavar="ENDPOINT",
+    help="The journal, for --consumer.",
+)
+@click.option(
+    "--verify", "only_verify", is_flag=True, help="With --consumer: prove that the journal is whole, and end."
+)
 @click.option("--for", "seconds", type=click.FloatRange(min=0, min_open=True), help="End after so many seconds.")
-def main(endpoint: str, as_json: bool, kinds: frozenset[str], count: int | None, seconds: float | None) -> None:
+def main(
+    endpoint: str,
+    as_json: bool,
+    kinds: frozenset[str],
+    count: int | None,
+    seconds: float | None,
+    consumer: str | None,
+    replay: str,
+    only_verify: bool,
+) -> None:
     """Watch a station's live feed at ENDPOINT (default tcp://127.0.0.1:5556) until interrupted.
 
     Says, on standard error, when records were missed, when the daemon has restarted, and when three heartbeats are
     missing.
 
-    Exit codes: 0 all is well; 2 a wrong flag or endpoint; 3 records were missed; 4 --for ended before --count
-    messages came.
+    Exit codes: 0 all is well; 2 a wrong flag or endpoint; 3 records were missed, or --verify found something wrong;
+    4 --for ended before --count messages came; 5 the station refuses this consumer, or its history is another one.
     """
     watcher = Watcher(kinds, _show_json if as_json else _show_line)
+    if only_verify and consumer is None:
+        raise click.UsageError("--verify reads as a consumer: give --consumer NAME too")
     try:
-        with Subscription(endpoint) as subscription:
-            _watch(subscription, watcher, count, seconds)
+        if consumer is None:
+            with Subscription(endpoint) as subscription:
+                _watch(subscription, watcher, count, seconds)
+        elif only_verify:
+            _verify(replay, consumer)
+        else:
+            with Consumer(consumer, replay=replay, live=endpoint) as reliable:
+                watcher.shown, watcher.records_missed = follow(reliable, watcher.show_chosen, _notice, seconds, count)
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
+    except ReplayError as error:
+        _notice(str(error), "red")
+        sys.exit(REFUSED)
     except KeyboardInterrupt:
         pass  # the usual way to end it
     except BrokenPipeError:
@@ -103,6 +147,24 @@ def main(endpoint: str, as_json: bool, kinds: frozenset[str], count: int | None,
         sys.exit(MISSED)
     if count is not None and seconds is not None and watcher.shown < count:
         sys.exit(TOO_FEW)
+
+
+def _verify(replay: str, consumer: str) -> None:
+    """Say what was found, and exit with MISSED when something does not hold."""
+    link = ReplayLink(replay, consumer)
+    try:
+        found = verify(link)
+    finally:
+        link.close()
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.kinds.items()))
+    click.echo(f"{found.records} records in order, each with an id of its own: {kinds or 'none'}")
+    if found.explained:
+        click.echo(f"{found.explained} records are gone, as gap records say")
+    for problem in found.problems:
+        _notice(problem, "red")
+    if found.bad:
+        _notice(f"{found.bad} problems", "red")
+        sys.exit(MISSED)
 
 
 def _watch(subscription: Subscription, watcher: Watcher, count: int | None, seconds: float | None) -> None:
@@ -174,6 +236,10 @@ def _alert(body: dict[str, Any]) -> str:
 
 
 def _gap(body: dict[str, Any]) -> str:
+    if "history" in body:
+        lost = _object(body, "history")
+        text = f"records {lost.get('first_seq')} to {lost.get('last_seq', 'the end')} are gone: {lost.get('cause')}"
+        return _printable(text)
     gap = _object(body, "gap")
     frames = f"frames {gap.get('first_frame_id')} to {gap.get('last_frame_id')} were not inspected: {gap.get('cause')}"
     return f"{_verdict(body)}  {_printable(frames)}{_why(body)}"
@@ -188,6 +254,8 @@ def _birth(body: dict[str, Any]) -> str:
     recipe, software = _object(body, "internal_recipe"), _object(body, "software")
     parts = [body.get("camera_uri"), body.get("acquisition"), recipe.get("id"), recipe.get("version")]
     parts += [software.get("engine"), software.get("version")]
+    if "birth_count" in body:
+        parts.append(f"start {body['birth_count']}, the last run ended: {body.get('previous_end', 'there was none')}")
     return "  ".join(_printable(part) for part in parts if part is not None)
 
 
@@ -197,6 +265,17 @@ def _heartbeat(body: dict[str, Any]) -> str:
         for name in ("captured", "inspected", "skipped", "undecided", "in_flight")
     )
     return f"{_printable(body.get('state'))}  {_number(body.get('camera_fps'), 1)} fps  {counts}"
+
+
+def _evidence(body: dict[str, Any]) -> str:
+    found = body.get("evidence")
+    names = [_object({"file": one}, "file").get("uri") for one in found] if isinstance(found, list) else []
+    return _printable("  ".join(str(part) for part in (body.get("part_id", "?"), *names)))
+
+
+def _audit(body: dict[str, Any]) -> str:
+    parts = (body.get("command"), body.get("outcome"), body.get("actor", ""), body.get("details", ""))
+    return _printable("  ".join(map(str, parts)))
 
 
 def _unknown(body: dict[str, Any]) -> str:
@@ -211,6 +290,8 @@ _DETAILS: dict[str, Callable[[dict[str, Any]], str]] = {
     "death": lambda body: _printable(body.get("reason")),
     "state": lambda body: _printable(body.get("state")),
     "heartbeat": _heartbeat,
+    "evidence": _evidence,
+    "audit": _audit,
 }
 
 

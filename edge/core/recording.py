@@ -62,7 +62,14 @@ def gap_record(origin: Origin, stamp: Stamp, gap: Gap) -> records.GapRecord:
     return records.GapRecord(**_envelope(origin, stamp), **_evaluated(origin), **_gap(gap))
 
 
-def birth_record(origin: Origin, stamp: Stamp) -> records.BirthRecord:
+def history_gap_record(origin: Origin, stamp: Stamp, history: records.HistoryRecord) -> records.HistoryGapRecord:
+    """Records that the journal no longer has."""
+    return records.HistoryGapRecord(**_envelope(origin, stamp), history=history)
+
+
+def birth_record(
+    origin: Origin, stamp: Stamp, birth_count: int | None = None, previous_end: records.PreviousEnd | None = None
+) -> records.BirthRecord:
     """What this daemon runs; credentials are taken out of the camera's URI."""
     return records.BirthRecord(
         **_envelope(origin, stamp),
@@ -75,6 +82,51 @@ def birth_record(origin: Origin, stamp: Stamp) -> records.BirthRecord:
         review_threshold=origin.review_threshold,
         deadline_ms=origin.deadline_ms,
         boot_id=origin.boot_id,
+        birth_count=birth_count,
+        previous_end=previous_end,
+    )
+
+
+def evidence_record(
+    origin: Origin,
+    stamp: Stamp,
+    about_result_id: str,
+    files: tuple[records.EvidenceFileRecord, ...],
+    part_id: str | None = None,
+    frame_id: int | None = None,
+    is_dropped: bool = False,
+) -> records.EvidenceRecord:
+    """Files written of the part whose record has `about_result_id`, or removed again."""
+    return records.EvidenceRecord(
+        **_envelope(origin, stamp),
+        about_result_id=about_result_id,
+        evidence=files,
+        is_dropped=is_dropped,
+        part_id=_id(part_id),
+        frame_id=frame_id,
+    )
+
+
+def audit_record(
+    origin: Origin,
+    stamp: Stamp,
+    command: str,
+    outcome: records.Outcome,
+    arguments: str,
+    *,
+    actor: str | None = None,
+    details: str | None = None,
+    about_result_id: str | None = None,
+) -> records.AuditRecord:
+    """A command and what became of it; texts are cut to 512 characters (`arguments`: 4096)."""
+    return records.AuditRecord(
+        **_envelope(origin, stamp),
+        command=_text(command, _MAX_ID),
+        outcome=outcome,
+        arguments=_text(arguments, 8 * _MAX_DETAIL),
+        actor=_id(actor),
+        details=None if details is None else _text(details, _MAX_DETAIL),
+        about_result_id=about_result_id,
     )
 
 
@@ -89,7 +141,7 @@ def state_record(origin: Origin, stamp: Stamp, state: StationState) -> records.S
 
 
 def heartbeat_record(
-    origin: Origin, stamp: Stamp, health: HealthSnapshot, sink_failures: int = 0
+    origin: Origin, stamp: Stamp, health: HealthSnapshot, sink_failures: int = 0, oldest_seq: int | None = None
 ) -> records.HeartbeatRecord:
     """The second's heartbeat; `stamp.seq` is the head seq, since a heartbeat has none of its own."""
     return records.HeartbeatRecord(
@@ -103,6 +155,7 @@ def heartbeat_record(
         undecided=health.undecided,
         in_flight=health.in_flight,
         sink_failures=sink_failures,
+        oldest_seq=oldest_seq,
         camera_fps=health.fps,
         frame_age_s=health.frame_age_s,
     )

@@ -29,6 +29,31 @@ class Kind(str, Enum):
     ALERT = "alert"
     RESULT = "result"
     GAP = "gap"
+    EVIDENCE = "evidence"
+    AUDIT = "audit"
+
+
+class PreviousEnd(str, Enum):
+    """How the run before this one ended."""
+
+    CLEAN = "clean"  # it said DEATH
+    CRASH = "crash"
+    POWER = "power"  # the machine has been started anew since
+    WATCHDOG = "watchdog"  # the supervisor ended it, because it no longer inspected
+
+
+class LossCause(str, Enum):
+    """Why records are no longer in the journal."""
+
+    RETENTION = "retention"
+    CORRUPT = "corrupt"
+
+
+class Outcome(str, Enum):
+    """What became of a command."""
+
+    DONE = "done"
+    REFUSED = "refused"
 
 
 class StationState(str, Enum):
@@ -245,8 +270,34 @@ class GapRecord(EvaluatedRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryRecord:
+    """Records first..last (inclusive) of an epoch that can no longer be had.
+
+    `last_seq` is left out where nobody knows how far the damage went, `epoch` where not even that could be read.
+    """
+
+    first_seq: Count
+    cause: LossCause
+    epoch: Hex16 | None = None
+    last_seq: Count | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryGapRecord(Record):
+    """Records that the journal no longer has: dropped when their time had come, or damaged. Says nothing of parts."""
+
+    KIND: ClassVar[Kind] = Kind.GAP
+
+    history: HistoryRecord
+    details: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BirthRecord(Record):
-    """The daemon started: what it runs. `camera_uri` carries no credentials."""
+    """The daemon started, or changed its bundle: what it runs. `camera_uri` carries no credentials.
+
+    `birth_count` counts the starts on this journal, from 1; both it and `previous_end` need a journal.
+    """
 
     KIND: ClassVar[Kind] = Kind.BIRTH
 
@@ -259,6 +310,8 @@ class BirthRecord(Record):
     review_threshold: float | None = None
     deadline_ms: NotNegative | None = None
     boot_id: str | None = None
+    birth_count: Count | None = None
+    previous_end: PreviousEnd | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,8 +348,50 @@ class HeartbeatRecord(Record):
     undecided: Count
     in_flight: Count
     sink_failures: Count
+    oldest_seq: Count | None = None
     camera_fps: NotNegative | None = None
     frame_age_s: NotNegative | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceFileRecord:
+    """One file; `uri` is relative to the station's evidence folder and names the content's SHA-256."""
+
+    uri: str
+    role: str
+    media_type: str
+    sha256: Annotated[str, Limits(pattern="^[0-9a-f]{64}$")]
+    bytes: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceRecord(Record):
+    """Files that were written of the part whose verdict is `about_result_id`.
+
+    `is_dropped`: files that have been removed again, of several parts; `about_result_id` is the first of them.
+    """
+
+    KIND: ClassVar[Kind] = Kind.EVIDENCE
+
+    about_result_id: Uuid
+    evidence: tuple[EvidenceFileRecord, ...]
+    is_dropped: bool = False
+    part_id: str | None = None
+    frame_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRecord(Record):
+    """A command that came through the control socket, and what became of it; `arguments` as JSON text."""
+
+    KIND: ClassVar[Kind] = Kind.AUDIT
+
+    command: str
+    outcome: Outcome
+    arguments: str
+    actor: str | None = None
+    details: str | None = None
+    about_result_id: Uuid | None = None
 
 
 RECORDS: tuple[type[Record], ...] = (
@@ -307,6 +402,9 @@ RECORDS: tuple[type[Record], ...] = (
     AlertRecord,
     ResultRecord,
     GapRecord,
+    HistoryGapRecord,
+    EvidenceRecord,
+    AuditRecord,
 )
 
 

@@ -45,6 +45,8 @@ class GapCause(str, Enum):
     CAMERA_LOST = "camera_lost"
     QUEUE_FULL = "queue_full"
     UNREADABLE = "unreadable"
+    NOT_JOURNALED = "not_journaled"
+    NO_FRAME = "no_frame"
 
 
 class Term(str, Enum):

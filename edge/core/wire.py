@@ -89,7 +89,7 @@ def encode(
     """The five frames; ValueError for a number that is not finite, a wrong size, or a body over 32 KiB."""
     if len(epoch) != EPOCH_BYTES or not 0 <= seq < 2**64:
         raise ValueError(f"epoch must be {EPOCH_BYTES} bytes and seq a u64; got {len(epoch)} bytes and {seq}")
-    frames = [topic.encode("ascii"), struct.pack(">Q", seq), epoch, _dump(properties), _dump(body)]
+    frames = [topic.encode("ascii"), struct.pack(">Q", seq), epoch, dump_object(properties), dump_object(body)]
     limits = (MAX_TOPIC_BYTES, 8, EPOCH_BYTES, MAX_PROPERTIES_BYTES, MAX_BODY_BYTES)
     for name, frame, limit in zip(("topic", "seq", "epoch", "properties", "body"), frames, limits, strict=True):
         if len(frame) > limit:
@@ -105,9 +105,9 @@ def decode(frames: Sequence[bytes]) -> Message:
     if len(seq_frame) != 8 or len(epoch) != EPOCH_BYTES:
         raise WireError(f"seq has 8 bytes and epoch {EPOCH_BYTES}; got {len(seq_frame)} and {len(epoch)}")
     topic, kind = _read_topic(topic_frame)
-    properties = _load("properties", properties_frame, MAX_PROPERTIES_BYTES)
+    properties = load_object("properties", properties_frame, MAX_PROPERTIES_BYTES)
     _check_properties(properties, kind)
-    body = _load("body", body_frame, MAX_BODY_BYTES)
+    body = load_object("body", body_frame, MAX_BODY_BYTES)
     seq: int = struct.unpack(">Q", seq_frame)[0]
     stated = {"schema": properties["schema"], "kind": kind, "seq": seq, "epoch": bytes(epoch).hex()}
     for name, value in stated.items():
@@ -120,7 +120,7 @@ def decode(frames: Sequence[bytes]) -> Message:
 def as_historical(frames: Sequence[bytes]) -> list[bytes]:
     """The same message marked `"is_historical": true`; the body stays as it was, byte for byte."""
     properties = json.loads(frames[3])
-    return [*frames[:3], _dump({**properties, "is_historical": True}), frames[4]]
+    return [*frames[:3], dump_object({**properties, "is_historical": True}), frames[4]]
 
 
 def _read_topic(frame: bytes) -> tuple[str, str]:
@@ -146,11 +146,13 @@ def _check_properties(properties: dict[str, Any], kind: str) -> None:
         raise WireError(f"schema {schema!r}: this reader knows major version {SCHEMA_MAJOR} only; update it")
 
 
-def _dump(content: Mapping[str, object]) -> bytes:
+def dump_object(content: Mapping[str, object]) -> bytes:
+    """Compact UTF-8 JSON; ValueError for a number that is not finite."""
     return json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
 
 
-def _load(name: str, frame: bytes, limit: int) -> dict[str, Any]:
+def load_object(name: str, frame: bytes, limit: int) -> dict[str, Any]:
+    """The JSON object in a frame of at most `limit` bytes; WireError names the frame and says what is wrong."""
     if len(frame) > limit:
         raise WireError(f"{name} has {len(frame)} bytes; at most {limit} are allowed")
     try:

@@ -1,4 +1,4 @@
-"""Sinks take what the delivery thread hands out: the live publisher, overlays; later journal, evidence, metrics.
+"""Sinks take what the delivery thread hands out: the live publisher, overlays, evidence.
 
 A sink gets whole records with the frames already on the wire, so that it never numbers or encodes anything itself.
 Rejected: sinks that subscribe to the inspection loop, where each would need a queue, a thread and a drop policy.

@@ -9,13 +9,19 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from edge.core.errors import SinkError
-from edge.core.types import Alert, AlertKind, AnomalyMap, Frame, Gap, GapCause, Inspection
+from edge.core.facts import Origin
+from edge.core.types import Alert, AlertKind, AnomalyMap, Frame, Gap, GapCause, Inspection, Verdict
 
 MAX_NAMED_PARTS = 64
+_WHY = {
+    GapCause.QUEUE_FULL: "delivery could not keep up",
+    GapCause.NOT_JOURNALED: "the journal could not be written",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -28,6 +34,8 @@ class Item:
     frame: Frame | None = None
     anomaly_map: AnomalyMap | None = None
     latency_ms: float | None = None
+    origin: Origin | None = None  # what the station ran when this was decided
+    lost_alerts: int = 0  # in a gap: alerts that went with its frames
 
     @property
     def nbytes(self) -> int:
@@ -61,9 +69,11 @@ class Inbox:
         self._bytes = 0
         self._overflow: Gap | None = None
         self._lost_alerts = 0
+        self._cause = GapCause.QUEUE_FULL  # of the gap that is open, or comes next
         self._lock = threading.Lock()
         self._is_closed = False
-        self.overflowed = 0  # frames whose verdict became NotDecidable here
+        self.overflowed = 0  # frames whose verdict became NotDecidable here …
+        self.overflowed_decided = 0  # … and those of them that had been good or defective
         self.shed = 0  # items that lost their pictures here
 
     def __len__(self) -> int:
@@ -98,6 +108,25 @@ class Inbox:
                 self._close_gap()
             return self._items.popleft() if self._items else None
 
+    def take_some(self, at_most: int) -> list[Item]:
+        """The oldest items, as `take` gives them."""
+        items: list[Item] = []
+        while len(items) < at_most and (item := self.take()) is not None:
+            items.append(item)
+        return items
+
+    def lose(self, items: Sequence[Item], cause: GapCause) -> None:
+        """Items that were taken and could not be made history; what is put meanwhile joins their gap."""
+        with self._lock:
+            self._cause = cause
+            for item in items:
+                self._bytes -= item.nbytes
+                self._lose(item)
+            waiting, self._items = self._items, deque()
+            for item in waiting:  # they come after the gap, and one failure is one gap
+                self._bytes -= item.nbytes
+                self._lose(item)
+
     def release(self, item: Item) -> None:
         """The pictures of this item are no longer held."""
         with self._lock:
@@ -127,11 +156,12 @@ class Inbox:
         first_id, last_id, part_ids = item.missed()
         if item.inspection is not None:
             self.overflowed += 1
-        self._lost_alerts += len(item.alerts)
+            self.overflowed_decided += item.inspection.verdict is not Verdict.UNDECIDED
+        self._lost_alerts += item.lost_alerts or len(item.alerts)
         self._extend(first_id, last_id, part_ids)
 
     def _extend(self, first_id: int, last_id: int, part_ids: tuple[str, ...]) -> None:
-        gap = self._overflow or Gap(first_id, last_id, GapCause.QUEUE_FULL, datetime.now(timezone.utc))
+        gap = self._overflow or Gap(first_id, last_id, self._cause, datetime.now(timezone.utc))
         named = (*gap.part_ids, *part_ids)[:MAX_NAMED_PARTS]  # bounded: a stall may last for hours
         self._overflow = replace(
             gap, first_id=min(gap.first_id, first_id), last_id=max(gap.last_id, last_id), part_ids=named
@@ -141,8 +171,9 @@ class Inbox:
         """Queue the gap, if there is one, with one alert in place of all that were lost with it."""
         if self._overflow is None:
             return
-        detail = f"delivery could not keep up; {self._lost_alerts} alerts were lost with these frames"
+        why = _WHY.get(self._overflow.cause, _WHY[GapCause.QUEUE_FULL])
+        detail = f"{why}; {self._lost_alerts} alerts were lost with these frames"
         gap = replace(self._overflow, detail=detail)
         alerts = (Alert(AlertKind.UNDECIDED, gap.noticed_at, gap=gap),) if self._lost_alerts else ()
-        self._items.append(Item(gap=gap, alerts=alerts))
-        self._overflow, self._lost_alerts = None, 0
+        self._items.append(Item(gap=gap, alerts=alerts, lost_alerts=self._lost_alerts))
+        self._overflow, self._lost_alerts, self._cause = None, 0, GapCause.QUEUE_FULL

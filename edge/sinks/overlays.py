@@ -50,6 +50,10 @@ class OverlayWriter:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise SettingsError(f"--overlays {folder}: cannot be written to; choose another folder or change its owner")
 
+    def use(self, to_frame: ToFrame, map_threshold: float) -> None:
+        """Draw with another bundle's geometry and threshold from now on; from any thread."""
+        self._to_frame, self._map_threshold = to_frame, map_threshold
+
     def deliver(self, delivered: Delivered) -> None:
         """Draw and write, if it is a rejected part that still has its frame; SinkError or OSError if that fails."""
         inspection, frame = delivered.inspection, delivered.frame

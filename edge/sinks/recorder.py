@@ -6,28 +6,29 @@ alerts and gaps are. Rejected: building records in the inspection loop, where en
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
 import structlog
 
-from edge.core.facts import HealthSnapshot, Origin, Stamp
+from edge.core.facts import HealthSnapshot, Origin
 from edge.core.recording import (
     alert_record,
     birth_record,
     death_record,
     gap_record,
     heartbeat_record,
+    history_gap_record,
     result_record,
     state_record,
 )
-from edge.core.records import Record, StationState
+from edge.core.records import StationState
 from edge.core.soundness import problem_with, sendable
 from edge.core.types import Acquisition, Alert, AlertKind, Inspection
 from edge.sinks import Delivered
 from edge.sinks.inbox import Item
-from edge.sinks.sequence import SequenceCounter
+from edge.sinks.sequence import Build, Sequence
 
 log = structlog.get_logger(__name__)
 
@@ -38,24 +39,31 @@ def is_rarely(count: int) -> bool:
 
 
 class Recorder:
-    """Builds the stream's records; used from the delivery thread only."""
+    """Builds the stream's records on `sequence`, whose commit is the caller's; used from the delivery thread only."""
 
-    def __init__(self, origin: Origin) -> None:
-        self.sequence = SequenceCounter()
+    def __init__(self, origin: Origin, sequence: Sequence) -> None:
+        self.sequence = sequence
         self.unsound = 0  # inspections that could not go out as they were
-        self._origin = origin
+        self.origin = origin
 
     def birth(self) -> Delivered:
-        return self.sequence.assign(lambda stamp: birth_record(self._origin, stamp))
+        born = self.sequence.birth
+        return self.sequence.assign(lambda stamp: birth_record(self.origin, stamp, born.count, born.previous_end))
 
     def death(self, reason: str) -> Delivered:
-        return self.sequence.assign(lambda stamp: death_record(self._origin, stamp, reason))
+        return self.sequence.assign(lambda stamp: death_record(self.origin, stamp, reason))
 
     def state(self, state: StationState) -> Delivered:
-        return self.sequence.assign(lambda stamp: state_record(self._origin, stamp, state))
+        return self.sequence.assign(lambda stamp: state_record(self.origin, stamp, state))
+
+    def losses(self) -> list[Delivered]:
+        return self.sequence.tell_losses(lambda lost: lambda stamp: history_gap_record(self.origin, stamp, lost))
 
     def heartbeat(self, health: HealthSnapshot, sink_failures: int) -> Delivered:
-        return self.sequence.transient(lambda stamp: heartbeat_record(self._origin, stamp, health, sink_failures))
+        oldest = self.sequence.oldest
+        return self.sequence.transient(
+            lambda stamp: heartbeat_record(self.origin, stamp, health, sink_failures, oldest)
+        )
 
     def records(self, item: Item) -> Iterator[Delivered]:
         """The item's records, each numbered when it is asked for; pictures ride on the first about an inspection."""
@@ -66,13 +74,14 @@ class Recorder:
                 delivered = replace(delivered, inspection=inspection, frame=item.frame, anomaly_map=item.anomaly_map)
             yield delivered
 
-    def _builds(self, item: Item, inspection: Inspection | None) -> Iterator[Callable[[Stamp], Record]]:
+    def _builds(self, item: Item, inspection: Inspection | None) -> Iterator[Build]:
+        origin = item.origin or self.origin
         if item.gap is not None:
-            yield partial(gap_record, self._origin, gap=item.gap)
-        if inspection is not None and self._origin.acquisition is Acquisition.TRIGGERED:
-            yield partial(result_record, self._origin, inspection=inspection, latency_ms=item.latency_ms)
+            yield partial(gap_record, origin, gap=item.gap)
+        if inspection is not None and origin.acquisition is Acquisition.TRIGGERED:
+            yield partial(result_record, origin, inspection=inspection, latency_ms=item.latency_ms)
         for alert in map(_sound_alert, item.alerts):
-            yield partial(alert_record, self._origin, alert=alert, latency_ms=item.latency_ms)
+            yield partial(alert_record, origin, alert=alert, latency_ms=item.latency_ms)
 
     def _sound(self, inspection: Inspection) -> Inspection:
         problem = problem_with(inspection)

@@ -173,6 +173,16 @@ def test_the_documented_examples_cover_every_kind_and_are_valid() -> None:
         jsonschema.Draft202012Validator(build_schema()).validate(example)
 
 
+def test_every_rule_of_the_document_has_an_id_and_a_test_that_exists() -> None:
+    rules = re.findall(r"^\| (W\d+) \| (.*?) \| `(\w+)` \|$", DOCUMENT, re.MULTILINE)
+    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.rglob("test_*.py"))
+
+    assert [number for number, _, _ in rules] == [f"W{index + 1}" for index in range(len(rules))]
+    assert len(rules) >= 20
+    assert [name for _, rule, name in rules if f"def {name}(" not in tests or "MUST" not in rule] == []
+    assert DOCUMENT.count("MUST") == sum(rule.count("MUST") for _, rule, _ in rules), "a MUST outside the table"
+
+
 @pytest.fixture
 def plc(publisher: Publisher, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """The documented subscriber, taken out of the document and running, subscribed."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -18,6 +20,7 @@ from edge.client import Subscription
 from edge.core.wire import Message
 from edge.demo.parts import render_part
 from edge.demo.run import BUNDLE
+from edge.sinks.journal import Journal
 
 Daemon = subprocess.Popen[str]
 
@@ -136,6 +139,10 @@ def test_heartbeats_balance_with_the_frames_captured(subscription: tuple[str, Su
         (["--bundle", str(BUNDLE), "--source", "demo:", "--gate", "5/3"], 2, "--gate"),
         (["--bundle", str(BUNDLE), "--camera", "/dev/none"], 75, "/dev/none"),
         (["--bundle", str(BUNDLE), "--source", "demo:", "--deadline-ms", "nan"], 2, "--deadline-ms"),
+        (["--bundle", str(BUNDLE), "--source", "demo:", "--trigger", "control"], 2, "--control ENDPOINT"),
+        (["--bundle", str(BUNDLE), "--source", "demo:", "--evidence", "x"], 2, "--journal PATH"),
+        (["--bundle", str(BUNDLE), "--source", "demo:", "--journal", str(BUNDLE)], 78, "not a journal"),
+        (["--bundle", str(BUNDLE), "--source", "demo:", "--require-consumer", "a b"], 2, "--require-consumer"),
         (["--bundle", str(BUNDLE)], 2, "exactly one of --camera and --source"),
         (["--bundle", str(BUNDLE), "--source", "demo:", "--publish", "tcp://0.0.0.0:5556"], 78, "open to the network"),
     ],
@@ -187,8 +194,6 @@ def test_check_reports_line_by_line_and_publishes_nothing() -> None:
 
 
 def test_log_lines_are_json_when_stderr_is_not_a_terminal() -> None:
-    import json
-
     _, log = end(start("--source", "demo:machined?parts=1", "--bundle", str(BUNDLE), "--publish", free_endpoint()))
     events = [json.loads(line)["event"] for line in log.splitlines()]
     assert events[0] == "ready" and events[-1] == "stopped"
@@ -223,3 +228,28 @@ def test_an_all_black_frame_is_not_good(tmp_path: Path, subscription: tuple[str,
     messages = receive_until(feed, "death")
     end(daemon)
     assert [m.body["result_evaluation"] for m in messages if m.kind == "result"] == [2]
+
+
+def test_a_journal_goes_on_over_restarts_and_evidence_is_kept(tmp_path: Path) -> None:
+    live, replay = free_endpoint(), free_endpoint()
+    flags = ["--bundle", str(BUNDLE), "--publish", live, "--replay", replay, "--source", "demo:machined?parts=12"]
+    state = {"STATE_DIRECTORY": str(tmp_path), "EDGE_INSPECT_EVIDENCE": str(tmp_path / "evidence")}
+    for _ in range(2):
+        code, log = end(start(*flags, **state))
+        assert code == 0, log
+    assert str(tmp_path / "journal.db") in log and f"ipc://{tmp_path}/control.sock" in log
+    with closing(Journal(tmp_path / "journal.db")) as journal:
+        bodies = [json.loads(row.body) for row in journal.read(0, 1000)]
+        assert (journal.birth.count, journal.birth.previous_end) == (3, "clean")
+    births = [body for body in bodies if body["kind"] == "birth"]
+    assert [(birth["birth_count"], birth.get("previous_end")) for birth in births] == [(1, None), (2, "clean")]
+    assert [body["seq"] for body in bodies] == list(range(1, len(bodies) + 1))
+    assert len([body for body in bodies if body["kind"] == "result"]) == 24
+    files = [file for body in bodies if body["kind"] == "evidence" for file in body["evidence"]]
+    assert files and all((tmp_path / "evidence" / file["uri"]).stat().st_size == file["bytes"] for file in files)
+
+
+def test_without_a_journal_the_daemon_says_so() -> None:
+    _, log = end(start("--source", "demo:machined?parts=1", "--bundle", str(BUNDLE), "--publish", free_endpoint()))
+    ready = json.loads(log.splitlines()[0])
+    assert "a crash loses what was not received" in ready["journal"] and ready["replay"] == ready["control"] == "none"

@@ -1,0 +1,111 @@
+"""What stands behind the loop, opened: the journal, its replay, evidence, and the commands that come in.
+
+All of it is wanted or not by flags, and all of it belongs to the delivery thread once that has started. Rejected: one
+factory for everything, which would hide that evidence and replay need a journal.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from edge.core.errors import SettingsError
+from edge.core.facts import Origin
+from edge.core.records import StationState
+from edge.inspector import Inspector
+from edge.recipes import Recipes
+from edge.settings import Settings
+from edge.sinks.control import UUID, Action, ControlDesk
+from edge.sinks.cursors import Cursors
+from edge.sinks.delivery import Delivery
+from edge.sinks.evidence import EvidenceWriter
+from edge.sinks.journal import Journal
+from edge.sinks.replay import ReplayServer
+from edge.sinks.requests import Request
+from edge.sinks.retention import Retention
+from edge.sinks.sequence import Sequence as Numbers
+from edge.sinks.sequence import SequenceCounter
+from edge.sources import Source
+from edge.sources.triggered import TriggeredSource
+
+NO_JOURNAL = "none: records are kept in memory, and a crash loses what was not received; give --journal PATH"
+PRINTABLE_ID = r"[!-~]([ -~]{0,126}[!-~])?"
+
+
+def open_sequence(settings: Settings, origin: Origin) -> Numbers:
+    """The journal, if one is wanted; else numbers in memory. JournalInUse or SettingsError if it cannot be had."""
+    if settings.journal is None:
+        return SequenceCounter()
+    journal = Journal(settings.journal, boot_id=origin.boot_id)
+    journal.upkeep.append(Retention(settings.limits).pass_over)
+    return journal
+
+
+def open_replay(settings: Settings, delivery: Delivery) -> str:
+    """Serve the delivery's journal, if it has one; returns where, or "none"."""
+    if not isinstance(delivery.sequence, Journal):
+        return "none"
+    server = ReplayServer(settings.replay, delivery.sequence)
+    delivery.attach(desk=server)
+    return server.endpoint
+
+
+def open_evidence(settings: Settings, delivery: Delivery, inspector: Inspector) -> EvidenceWriter | None:
+    """Keep evidence, if that is wanted and there is a journal to keep account of it."""
+    journal = delivery.sequence
+    if settings.evidence is None or not isinstance(journal, Journal):
+        return None
+    writer = EvidenceWriter(
+        settings.evidence,
+        journal,
+        delivery.announcer,
+        settings.evidence_limits,
+        to_frame=inspector.to_frame,
+        map_threshold=inspector.map_threshold,
+    )
+    delivery.attach(sink=writer)
+    journal.upkeep.append(writer.pass_over)
+    return writer
+
+
+def open_control(
+    settings: Settings, delivery: Delivery, recipes: Recipes, source: Source, evidence: EvidenceWriter | None
+) -> str:
+    """Listen for commands, if that is wanted; returns where, or "none"."""
+    if settings.control is None:
+        return "none"
+    actions: dict[str, Action] = {
+        "RECIPE": lambda request: recipes.change(Path(request.text("bundle", r"[^\0]{1,1024}"))),
+        "ROLLBACK": lambda request: recipes.roll_back(),
+        "TRIGGER": partial(_trigger, source),
+        "PIN": partial(_pin, evidence),
+    }
+    desk = ControlDesk(settings.control, delivery.announcer, actions, partial(_status, delivery))
+    delivery.attach(desk=desk)
+    return desk.endpoint
+
+
+def _trigger(source: Source, request: Request) -> str:
+    if not isinstance(source, TriggeredSource):
+        raise SettingsError(f"{source.uri} says itself what a part is; start with --trigger control")
+    part_id = request.text("part_id", PRINTABLE_ID)
+    trigger_id = request.text("trigger_id", PRINTABLE_ID) if "trigger_id" in request.facts else None
+    source.trigger(part_id, trigger_id)
+    return f"part {part_id} is taken with the next frame"
+
+
+def _pin(evidence: EvidenceWriter | None, request: Request) -> str:
+    if evidence is None:
+        raise SettingsError("this station keeps no evidence; start it with --evidence FOLDER")
+    return evidence.pin(request.text("about", UUID), request.text("pinned", "yes|no", "yes") == "yes")
+
+
+def _status(delivery: Delivery) -> dict[str, Any]:
+    """For STATUS: what the heartbeat says, what runs, and how far the consumers are."""
+    health, origin, sequence = delivery.health(), delivery.announcer.recorder.origin, delivery.sequence
+    counts = {name: getattr(health, name) for name in ("captured", "inspected", "skipped", "undecided", "in_flight")}
+    status = {"state": StationState(health.state).value, "uptime_s": round(health.uptime_s, 3), **counts}
+    status |= {"bundle": origin.recipe.id, "version": origin.recipe.version, "hash": origin.recipe.hash}
+    status |= {"epoch": sequence.epoch.hex(), "head_seq": sequence.head, "sink_failures": delivery.sink_failures}
+    return status | (Cursors(sequence).status() if isinstance(sequence, Journal) else {})

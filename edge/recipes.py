@@ -1,0 +1,114 @@
+"""Another bundle while the line runs: loaded and proved beside it, taken at a frame boundary, kept for going back.
+
+Loading takes seconds, so a thread does it; the loop looks between two frames whether one is ready and swaps it in one
+assignment. What is refused changes nothing. Rejected: restarting the daemon (parts pass meanwhile), and swapping engine
+and thresholds one after the other (a result in between would name neither bundle).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.core.bundle import Bundle, load_bundle
+from edge.core.errors import BundleError
+from edge.inspector import Inspector
+
+OpenBundle = Callable[[Bundle], Inspector]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """An inspector that is ready, and the promise to tell when it was taken."""
+
+    inspector: Inspector
+    told: Future[str]
+
+
+class Recipes:
+    """Changes the bundle of a running station.
+
+    open_bundle: an inspector that has passed its golden sample; called in a thread of its own. current: what runs.
+    Frames of another size than the current bundle's are refused when `is_live`: that camera was set up for it.
+    """
+
+    def __init__(self, current: Inspector, open_bundle: OpenBundle, *, is_live: bool) -> None:
+        self._open_bundle, self._is_live = open_bundle, is_live
+        self._current = current
+        self._previous: Bundle | None = None
+        self._ready: Change | None = None
+        self._lock = threading.Lock()
+        self._is_closing = False
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="recipe")
+
+    def change(self, path: Path) -> Future[str]:
+        """Load this bundle; done once a frame boundary has taken it. BundleError or EngineError: nothing changed."""
+        return self._prepare(lambda: load_bundle(path))
+
+    def roll_back(self) -> Future[str]:
+        """Take the bundle from before the last change, as it was then, whatever became of its file."""
+        return self._prepare(self._require_previous)
+
+    def due(self) -> Change | None:
+        """The change to make now, at most once each; from the inspection loop."""
+        if self._ready is None:
+            return None
+        with self._lock:
+            change, self._ready = self._ready, None
+        return change
+
+    def taken(self, change: Change) -> Inspector:
+        """The loop runs it from the next frame on; gives the old inspector, whose engine the loader closes."""
+        old, self._current = self._current, change.inspector
+        self._previous = old.bundle
+        manifest = change.inspector.bundle.manifest
+        change.told.set_result(f"{manifest.product} version {manifest.version} from the next frame on")
+        self._loader.submit(old.engine.close)
+        return old
+
+    def close(self) -> None:
+        """Forget what is not taken yet; old engines are closed."""
+        self._is_closing = True
+        self._loader.shutdown(wait=True)
+        change = self.due()
+        if change is not None:
+            change.inspector.engine.close()
+            change.told.set_exception(BundleError("the station stopped before the bundle was taken"))
+
+    def _prepare(self, find: Callable[[], Bundle]) -> Future[str]:
+        told: Future[str] = Future()
+
+        def load() -> None:
+            if self._is_closing:
+                raise BundleError("the station stops; ask again after its next start")
+            bundle = find()
+            self._require_same_frames(bundle)
+            change = Change(self._open_bundle(bundle), told)
+            with self._lock:
+                overtaken, self._ready = self._ready, change
+            if overtaken is not None:
+                overtaken.inspector.engine.close()
+                overtaken.told.set_exception(BundleError("another change came before this one was taken"))
+
+        def pass_on(loading: Future[None]) -> None:
+            if (error := loading.exception()) is not None:
+                told.set_exception(error)
+
+        self._loader.submit(load).add_done_callback(pass_on)
+        return told
+
+    def _require_same_frames(self, bundle: Bundle) -> None:
+        wanted, given = bundle.manifest.geometry.frame_size, self._current.geometry.frame_size
+        if self._is_live and wanted != given:
+            raise BundleError(
+                f"bundle {bundle.where}: made for frames of {wanted[1]}×{wanted[0]} px, this camera gives "
+                f"{given[1]}×{given[0]}; restart with the camera set to that, or fit a bundle on its images"
+            )
+
+    def _require_previous(self) -> Bundle:
+        if self._previous is None:
+            raise BundleError("there is no bundle to go back to: it has not been changed since the start")
+        return self._previous

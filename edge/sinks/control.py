@@ -1,0 +1,151 @@
+"""The control socket: local commands to one station, each an audit record before it is answered.
+
+A command that takes time (a bundle to load) is answered when it is done; the line goes on meanwhile. STATUS asks and
+changes nothing, so it leaves no record. Rejected: signals and files to touch (no answer, no record of who did what).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+import zmq
+
+from edge.core.errors import EdgeError, SettingsError
+from edge.core.recording import audit_record
+from edge.core.records import Outcome
+from edge.core.wire import dump_object
+from edge.sinks.announcer import Announcer
+from edge.sinks.database import JournalError
+from edge.sinks.endpoints import bind_locally
+from edge.sinks.requests import MAX_REQUEST_BYTES, Request, RequestError, answer_to, receive_requests, refusal_of
+
+REQUESTS_A_TURN = 16
+MAX_PENDING = 16
+POLL_S = 0.05  # how soon the end of a slow command is noticed
+UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_ACTOR = r"[ -~]{1,64}"
+_DISPOSITION = r"accept|reject|rework|scrap|unknown"
+
+# Does what is asked, or promises to; the text says what was done. EdgeError or RequestError: refused, and why.
+Action = Callable[[Request], "str | Future[str]"]
+
+
+class ControlDesk:
+    """Takes commands on `endpoint` (ipc, or TCP on loopback), from the delivery thread.
+
+    actions: by verb, called in that thread, so they must not block. status: facts for STATUS. Binds in the
+    constructor: SettingsError or AddressInUse.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        announcer: Announcer,
+        actions: Mapping[str, Action],
+        status: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        self.malformed = 0
+        self._announcer, self._status = announcer, status
+        self._actions: dict[str, Action] = {**actions, "FEEDBACK": feedback}
+        self._pending: list[tuple[Request, Future[str]]] = []
+        self._context = zmq.Context()
+        self.socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
+        self.socket.set(zmq.MAXMSGSIZE, MAX_REQUEST_BYTES)
+        self.socket.set(zmq.LINGER, 200)
+        try:
+            self.endpoint = bind_locally(self.socket, "--control", endpoint)
+        except SettingsError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Release the endpoint."""
+        self.socket.close()
+        self._context.term()
+
+    def service(self) -> None:
+        """Take a few requests."""
+        for request in receive_requests(self.socket, REQUESTS_A_TURN):
+            if isinstance(request, Request):
+                self._take(request)
+            else:
+                self.malformed += 1
+                if (refusal := refusal_of(request)) is not None:
+                    self.socket.send_multipart(refusal, zmq.NOBLOCK)
+
+    def turn(self) -> bool:
+        """Answer commands that have been carried out."""
+        done = [one for one in self._pending if one[1].done()]
+        for request, future in done:
+            self._pending.remove((request, future))
+            self._conclude(request, future)
+        return False
+
+    def wait_s(self) -> float:
+        """Seconds until it is worth looking at slow commands again."""
+        return POLL_S if self._pending else math.inf
+
+    def _take(self, request: Request) -> None:
+        if request.verb == "STATUS":
+            self._reply(request, "STATUS", self._status())
+            return
+        future: Future[str] = Future()
+        try:
+            request.text("actor", _ACTOR, "unknown")
+            if request.verb not in self._actions:
+                raise RequestError(f"there is no {request.verb}; there are STATUS, {', '.join(self._actions)}")
+            if len(self._pending) >= MAX_PENDING:
+                raise RequestError("too many commands are being carried out; try again later")
+            outcome = self._actions[request.verb](request)
+        except (EdgeError, RequestError) as error:
+            future.set_exception(error)
+        else:
+            if isinstance(outcome, Future):
+                self._pending.append((request, outcome))
+                return
+            future.set_result(outcome)
+        self._conclude(request, future)
+
+    def _conclude(self, request: Request, future: Future[str]) -> None:
+        """Record what became of the command, then answer."""
+        error = future.exception()
+        if error is not None and not isinstance(error, EdgeError | RequestError):
+            raise error
+        outcome = Outcome.DONE if error is None else Outcome.REFUSED
+        details = future.result() if error is None else str(error)
+        try:
+            self._record(request, outcome, details)
+        except JournalError as failure:
+            details = f"{details}; but this could not be recorded: {failure}"
+        self._reply(request, outcome.name, {"details" if error is None else "reason": details})
+
+    def _record(self, request: Request, outcome: Outcome, details: str) -> None:
+        actor, about = request.facts.get("actor"), request.facts.get("about")
+        self._announcer.announce_now(
+            partial(
+                audit_record,
+                self._announcer.recorder.origin,
+                command=request.verb.lower(),
+                outcome=outcome,
+                arguments=dump_object(request.facts).decode(),
+                actor=actor if isinstance(actor, str) else None,
+                details=details,
+                about_result_id=about if isinstance(about, str) and outcome is Outcome.DONE else None,
+            )
+        )
+
+    def _reply(self, request: Request, verb: str, facts: Mapping[str, Any]) -> None:
+        try:
+            self.socket.send_multipart(answer_to(request, verb, facts), zmq.NOBLOCK)
+        except zmq.Again:
+            self.malformed += 1  # it asks and never reads
+
+
+def feedback(request: Request) -> str:
+    """What became of a part, as the MES knows it; `about`: the result_id of its record."""
+    disposition = request.text("disposition", _DISPOSITION)
+    return f"{disposition} for {request.text('about', UUID)}"

@@ -1,0 +1,150 @@
+"""The journal's file: how it is opened, locked and checked before anything is promised.
+
+SQLite through apsw, because it ships its own current SQLite and its VFS can inject faults in tests. WAL with
+`synchronous=FULL`: with NORMAL, simulated power cuts lose acknowledged rows and so reuse their numbers. The lock is
+exclusive, so a second daemon is refused instead of sharing the numbers. Rejected: a log file of our own (recovery,
+cursors and retention would have to be written and proved anew).
+"""
+
+from __future__ import annotations
+
+import mmap
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import apsw
+
+from edge.core.errors import SettingsError, SinkError
+
+APPLICATION_ID = 0x65493131  # "eI11"
+VERSION = 1
+PAGE_BYTES = 4096
+QUICK_CHECK_BYTES = 64 * 2**20  # a larger file is checked at its end only: a restart must not take seconds
+_WAL_KEPT_BYTES = 16 * 2**20
+
+# `position` is the epoch's number and the seq in one, so that the order of history is the order of the rows.
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS records(
+    position INTEGER PRIMARY KEY, result_id TEXT NOT NULL, created_ms INTEGER NOT NULL,
+    topic BLOB NOT NULL, properties BLOB NOT NULL, body BLOB NOT NULL, crc INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS epochs(number INTEGER PRIMARY KEY, epoch BLOB NOT NULL UNIQUE) STRICT;
+CREATE TABLE IF NOT EXISTS consumers(name TEXT PRIMARY KEY, position INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS evidence(
+    path TEXT NOT NULL, about TEXT NOT NULL, written_ms INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    is_good INTEGER NOT NULL, is_pinned INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(path, about)) STRICT;
+"""
+
+
+class JournalError(SinkError):
+    """The journal could not be written or read; what was not committed has not been announced."""
+
+
+class JournalInUse(SettingsError):
+    """Another process, probably a second daemon, has the journal."""
+
+
+class JournalCorrupt(JournalError):
+    """The file is damaged; it is set aside and salvaged when it is opened the next time."""
+
+
+def open_database(path: Path, vfs: str | None = None) -> apsw.Connection:
+    """The journal at `path`, made if need be, locked by us alone, its schema present.
+
+    JournalInUse when somebody has it, JournalCorrupt when it is damaged, SettingsError when it is not ours or cannot
+    be opened.
+    """
+    _require_ours(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        db = apsw.Connection(str(path), vfs=vfs)
+    except (apsw.CantOpenError, apsw.IOError, OSError) as error:
+        raise SettingsError(f"--journal {path}: cannot be opened ({error}); check the folder and its owner") from error
+    with ExitStack() as on_failure:
+        on_failure.callback(close_anyway, db)
+        _prepare(db, path)
+        on_failure.pop_all()
+    return db
+
+
+def close_anyway(db: apsw.Connection) -> None:
+    """Close a connection that has failed: what closing says of it is no news."""
+    with suppress(apsw.Error):
+        db.close(True)
+
+
+def _prepare(db: apsw.Connection, path: Path) -> None:
+    try:
+        # Before the first access: then no shared-memory file is used, and the lock is ours until the process ends.
+        db.pragma("locking_mode", "exclusive")
+        if path.stat().st_size == 0:
+            db.pragma("page_size", PAGE_BYTES)
+            db.pragma("auto_vacuum", "incremental")  # so that retention can give space back
+        db.pragma("journal_mode", "wal")
+        db.pragma("synchronous", "full")
+        db.pragma("wal_autocheckpoint", 0)  # checkpoints wait until the line is idle
+        db.pragma("journal_size_limit", _WAL_KEPT_BYTES)
+        _check(db, path)  # before anything is written
+        with db:
+            _require_version(db, path)
+            db.execute(SCHEMA)
+    except apsw.BusyError as error:
+        raise JournalInUse(
+            f"--journal {path}: another process has it, probably a second daemon; stop that one or give each camera "
+            "a journal of its own"
+        ) from error
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise JournalCorrupt(f"--journal {path}: damaged ({error})") from error
+    except apsw.Error as error:
+        raise SettingsError(
+            f"--journal {path}: cannot be written ({error}); check the disk's free space, the folder and its owner"
+        ) from error
+
+
+def _require_version(db: apsw.Connection, path: Path) -> None:
+    version = db.pragma("user_version")
+    if version > VERSION:
+        raise SettingsError(
+            f"--journal {path}: written by a newer version (format {version}, this one knows {VERSION}); "
+            "run that version, or give another --journal"
+        )
+    if version == 0:
+        db.pragma("application_id", APPLICATION_ID)
+        db.pragma("user_version", VERSION)
+
+
+def _check(db: apsw.Connection, path: Path) -> None:
+    """The whole file when it is small or under suspicion; else only what is needed to go on, at its end."""
+    if path.stat().st_size <= QUICK_CHECK_BYTES or suspicion(path).exists():
+        if (verdict := db.pragma("quick_check", 1)) != "ok":
+            raise JournalCorrupt(f"--journal {path}: damaged ({verdict})")
+    elif db.pragma("user_version") > 0:  # else it is new
+        list(db.execute("SELECT position, crc FROM records ORDER BY position DESC LIMIT 100"))
+
+
+def suspicion(path: Path) -> Path:
+    """The mark beside a journal that says: check all of it at the next start."""
+    return path.with_name(f"{path.name}.suspect")
+
+
+def _require_ours(path: Path) -> None:
+    """SettingsError for a file that was never a journal: it must not be set aside, nor written to."""
+    try:
+        if not path.exists() or path.stat().st_size == 0:
+            return
+        with path.open("rb") as file:
+            head = file.read(100)
+        is_fresh = head[:16] == b"SQLite format 3\0" and path.stat().st_size <= PAGE_BYTES  # killed in its first moment
+        log = path.with_name(f"{path.name}-wal")  # after a power cut the first page may be whole in the log only
+        if is_fresh or head[68:72] == APPLICATION_ID.to_bytes(4, "big") or any(map(_holds_records, (path, log))):
+            return
+    except OSError as error:
+        raise SettingsError(f"--journal {path}: cannot be read ({error}); check its owner") from error
+    raise SettingsError(f"--journal {path}: this file is not a journal; give a path of its own")
+
+
+def _holds_records(path: Path) -> bool:
+    if not path.exists() or path.stat().st_size == 0:
+        return False
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(b"edge-inspect.") >= 0

@@ -1,0 +1,66 @@
+"""One record as the journal keeps it, and its place in history."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+EPOCH_SHIFT = 40  # a position is (number of the epoch << 40) + seq: 10^12 records in an epoch
+LAST_POSITION = 2**63 - 1
+
+
+def position_of(number: int, seq: int) -> int:
+    """The place in history of record `seq` (0: before the first) of the journal's epoch number `number`."""
+    return (number << EPOCH_SHIFT) + seq
+
+
+def number_and_seq(position: int) -> tuple[int, int]:
+    """What `position_of` was made from."""
+    return position >> EPOCH_SHIFT, position & ((1 << EPOCH_SHIFT) - 1)
+
+
+class Row(NamedTuple):
+    """A record's frames but seq and epoch, which its position says; `crc` over everything that is sent."""
+
+    position: int
+    result_id: str
+    created_ms: int
+    topic: bytes
+    properties: bytes
+    body: bytes
+    crc: int
+
+    @classmethod
+    def of(cls, position: int, result_id: str, created_ms: int, frames: Sequence[bytes]) -> Row:
+        """The row of a record's five frames."""
+        topic, _, _, properties, body = frames
+        crc = checksum(position, topic, properties, body)
+        return cls(position, result_id, created_ms, topic, properties, body, crc)
+
+    @classmethod
+    def from_database(cls, values: Sequence[Any]) -> Row | None:
+        """The row as it was written; None when it is not what was written."""
+        row = cls(*values)
+        return row if row.crc == checksum(row.position, row.topic, row.properties, row.body) else None
+
+    @property
+    def seq(self) -> int:
+        """Its number in its epoch."""
+        return number_and_seq(self.position)[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its frames."""
+        return len(self.topic) + len(self.properties) + len(self.body) + 24
+
+    def frames(self, epoch: bytes) -> list[bytes]:
+        """The five frames of a record that is sent again: marked historical, the body as it was."""
+        historical = self.properties[:-1] + b',"is_historical":true}'  # properties are never an empty object
+        return [self.topic, struct.pack(">Q", self.seq), epoch, historical, self.body]
+
+
+def checksum(position: int, topic: bytes, properties: bytes, body: bytes) -> int:
+    """CRC-32 of a row's content; it finds what SQLite's own structure does not protect."""
+    return zlib.crc32(body, zlib.crc32(properties, zlib.crc32(topic, zlib.crc32(position.to_bytes(8, "big")))))

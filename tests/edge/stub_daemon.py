@@ -1,0 +1,72 @@
+"""The real daemon around an engine that costs nothing and a source that never ends: `python -m tests.edge.stub_daemon`.
+
+Everything between the verdict and the consumer is what ships; starting takes no model and no camera. Arguments: JSON
+of `edge.settings.Settings`' endpoints and journal; `pause_s` between parts (0: as fast as they are inspected).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import edge.recipes
+import edge.startup
+from edge.core.bundle import Bundle
+from edge.core.errors import BundleError
+from edge.core.types import Acquisition, Frame
+from edge.daemon import serve
+from edge.inspector import Inspector
+from edge.log import configure_logging
+from edge.settings import Settings
+from tests.edge.fakes import BrightnessEngine, a_bundle, a_frame
+
+
+class EndlessSource:
+    """Parts 1, 2, 3, …, every fifth defective; never drops one."""
+
+    uri, acquisition, is_live = "endless:", Acquisition.TRIGGERED, False
+    state, camera_fps = "running", None
+
+    def __init__(self, pause_s: float) -> None:
+        self._pause_s, self._next_id = pause_s, 1
+
+    def read(self, timeout_s: float) -> Frame | None:
+        time.sleep(self._pause_s)
+        number, self._next_id = self._next_id, self._next_id + 1
+        frame = a_frame(number, spot=200 if number % 5 == 0 else 0, part_id=f"P{number}")
+        return replace(frame, captured_ns=time.monotonic_ns(), captured_at=datetime.now(timezone.utc))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def open_inspector(settings: Settings, stack: ExitStack) -> tuple[Inspector, float]:
+    return Inspector(a_bundle(), BrightnessEngine()), 0.0
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Any path but `missing` is a bundle, told from the others by its digest."""
+    if path.name == "missing":
+        raise BundleError("bundle missing: cannot be read; check its path")
+    return replace(a_bundle(), digest=path.name[0] * 64)
+
+
+def main() -> int:
+    arguments = json.loads(sys.argv[1])
+    pause_s = arguments.pop("pause_s", 0.0)
+    edge.startup.open_inspector = open_inspector
+    edge.startup.open_bundle = lambda settings, bundle: Inspector(bundle, BrightnessEngine())
+    edge.recipes.load_bundle = load_bundle
+    edge.startup.open_source = lambda uri, lost_after_s: EndlessSource(pause_s)  # type: ignore[misc, assignment]
+    configure_logging("info")
+    journal = arguments.pop("journal")
+    return serve(Settings("endless:", Path("stub.bundle"), journal=Path(journal), **arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

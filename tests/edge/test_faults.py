@@ -1,0 +1,269 @@
+"""Processes that are killed, told to stop, and started twice: what was announced or acknowledged is there afterwards.
+
+Real processes, real files, real sockets; EDGE_FAULTS multiplies the samples (`make faults`). Numbers of rows are those
+of the fault matrix.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.client import Consumer, Subscription
+from edge.control import ask
+from edge.core.wire import Message
+from edge.replaying import Cursor, ReplayLink
+from edge.sinks.journal import Journal
+from tests.edge import samples
+from tests.edge.sinks.test_replay import resident_bytes, running
+from tests.edge.test_daemon import free_endpoint
+
+FAULTS = int(os.environ.get("EDGE_FAULTS", "1"))
+KILLS = 3 * FAULTS
+WAIT_S = 60.0
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Stub:
+    """`tests.edge.stub_daemon`, started again and again on one journal."""
+
+    def __init__(self, folder: Path, pause_s: float = 0.0) -> None:
+        self.journal = folder / "journal.db"
+        self.live, self.replay = free_endpoint(), free_endpoint()
+        self.settings: dict[str, Any] = {
+            "journal": str(self.journal),
+            "publish": self.live,
+            "replay": self.replay,
+            "control": f"ipc://{folder}/c.sock",
+            "pause_s": pause_s,
+        }
+
+    def start(self) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "tests.edge.stub_daemon", json.dumps(self.settings)]
+        return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+    def link(self, name: str = "oracle") -> ReplayLink:
+        return ReplayLink(self.replay, name, WAIT_S)
+
+    def history(self) -> list[Message]:
+        """Everything the journal keeps, through the socket of a daemon that runs."""
+        with closing(self.link("reader")) as link:
+            welcome = link.hello("earliest")
+            messages: list[Message] = []
+            position = welcome.cursor
+            while position.seq < welcome.head.seq:
+                fetched = link.fetch(position, max_messages=1000)
+                messages += fetched.messages
+                position = fetched.next
+            return messages
+
+
+def end(process: subprocess.Popen[str], how: int) -> tuple[int, str]:
+    process.send_signal(how)
+    _, log = process.communicate(timeout=WAIT_S)
+    return process.returncode, log
+
+
+def hear(feed: Subscription, heard: dict[tuple[bytes, int], str], count: int) -> None:
+    """So many more live records, by epoch and number; one number never means two records."""
+    until = time.monotonic() + WAIT_S
+    while count > 0:
+        assert time.monotonic() < until, f"{count} records did not come"
+        message = feed.receive(WAIT_S)
+        if message is None or message.is_transient or message.is_historical:
+            continue
+        key = message.epoch, message.seq
+        assert heard.setdefault(key, message.body["result_id"]) == message.body["result_id"]
+        count -= 1
+
+
+def test_killed_at_any_moment_nothing_announced_or_acknowledged_is_lost(tmp_path: Path) -> None:
+    """Row 1."""
+    rng, stub = random.Random(7), Stub(tmp_path)
+    heard: dict[tuple[bytes, int], str] = {}
+    acknowledged: list[Cursor] = []
+    for _ in range(KILLS):
+        with Subscription(stub.live) as feed:
+            process = stub.start()
+            try:
+                hear(feed, heard, rng.randint(1, 60))
+                with closing(stub.link()) as link:
+                    after = link.hello().cursor
+                    assert after.seq == (acknowledged[-1].seq if acknowledged else 0)
+                    fetched = link.fetch(after, max_messages=rng.randint(1, 200), wait_s=1.0).messages
+                    link.ack(Cursor.of(fetched[-1]))
+                    acknowledged.append(Cursor.of(fetched[-1]))
+                hear(feed, heard, rng.randint(1, 60))
+            finally:
+                end(process, signal.SIGKILL)
+
+    process = stub.start()
+    with Subscription(stub.live) as feed:
+        hear(feed, heard, 1)
+    history = stub.history()
+    assert end(process, signal.SIGTERM)[0] == 0
+
+    kept = {(message.epoch, message.seq): message.body["result_id"] for message in history}
+    assert [message.seq for message in history] == list(range(1, len(history) + 1))
+    assert len(set(kept.values())) == len(history)
+    assert {key for key, value in heard.items() if key[1] <= len(history) and kept.get(key) != value} == set()
+    assert all(kept[cursor.epoch, cursor.seq] == cursor.result_id for cursor in acknowledged)
+    births = [message.body for message in history if message.kind == "birth"]
+    assert [birth["birth_count"] for birth in births] == list(range(1, KILLS + 2))
+    assert [birth.get("previous_end") for birth in births] == [None, *["crash"] * KILLS]
+    for parts in parts_of_runs(history):
+        assert parts == list(range(1, len(parts) + 1)), "parts of a run come in order, none twice, none left out"
+
+
+def parts_of_runs(history: list[Message]) -> list[list[int]]:
+    runs: list[list[int]] = []
+    for message in history:
+        if message.kind == "birth":
+            runs.append([])
+        elif message.kind == "result":
+            runs[-1].append(int(message.body["part_id"][1:]))
+    return runs
+
+
+CONSUMER = """
+import sys
+from edge.client import Consumer
+replay, path = sys.argv[1:]
+with Consumer("mes", replay=replay) as consumer, open(path, "a") as effects:
+    while (message := consumer.receive(1.0)) is not None:
+        print(message.seq, message.body["result_id"], file=effects, flush=True)  # the effect
+        print(message.seq, flush=True)
+        consumer.ack(message)
+"""
+
+
+def test_a_consumer_killed_between_effect_and_acknowledgement_repeats_by_the_same_id_only(tmp_path: Path) -> None:
+    """Row 3."""
+    rng, effects = random.Random(3), tmp_path / "effects"
+    with running(tmp_path / "journal.db") as station:
+        station.inspect(60)
+        command = [sys.executable, "-c", CONSUMER, station.endpoint, str(effects)]
+        for _ in range(2 * FAULTS):
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as consumer:
+                assert consumer.stdout is not None
+                for _ in range(rng.randint(3, 15)):
+                    consumer.stdout.readline()
+                consumer.kill()
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, timeout=WAIT_S)
+    done = [tuple(line.split()) for line in effects.read_text().splitlines()]
+    assert sorted({int(seq) for seq, _ in done}) == list(range(1, 63))
+    assert len(set(done)) == 62, "a number that comes again comes with the same result_id"
+
+
+def test_told_to_stop_under_load_everything_is_history_and_death_is_the_last(tmp_path: Path) -> None:
+    """Row 29: signals by the dozen, in the middle of commits."""
+    stub = Stub(tmp_path)
+    with Subscription(stub.live) as feed:
+        process = stub.start()
+        hear(feed, {}, 50)
+        for _ in range(20):
+            process.send_signal(signal.SIGTERM)
+        code, log = end(process, signal.SIGTERM)
+    assert code == 0, log
+    stopped = json.loads(log.splitlines()[-1])
+    with closing(Journal(stub.journal)) as journal:
+        rows = journal.read(0, 1_000_000)
+        assert journal.birth.previous_end == "clean"
+    assert rows[-1].topic.endswith(b"/death/")
+    results = [row for row in rows if row.topic.endswith(b"/result/")]
+    assert stopped["captured"] == stopped["inspected"] == len(results) + stopped["overflowed"]
+
+
+def test_a_second_daemon_on_the_same_journal_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    """Row 30."""
+    first, second = Stub(tmp_path, pause_s=0.01), Stub(tmp_path, pause_s=0.01)
+    with Subscription(first.live) as feed:
+        process = first.start()
+        hear(feed, {}, 3)
+        refused = second.start()
+        _, log = refused.communicate(timeout=WAIT_S)
+        hear(feed, {}, 3)
+    assert refused.returncode == 78 and "second daemon" in log
+    assert end(process, signal.SIGTERM)[0] == 0
+
+
+def test_parts_come_when_they_are_asked_for_under_the_ids_they_were_given(tmp_path: Path) -> None:
+    """Row 17, through a daemon that runs."""
+    stub = Stub(tmp_path)
+    stub.settings["trigger"] = "control"
+    control = stub.settings["control"]
+    with Subscription(stub.live) as feed:
+        process = stub.start()
+        hear(feed, {}, 1)
+        for part_id in ("A-1", "A-2", "B 3"):
+            assert ask(control, "TRIGGER", {"part_id": part_id, "trigger_id": "T"}, WAIT_S)[0] == "DONE"
+        for facts in ({}, {"part_id": ""}, {"part_id": "x\n"}, {"part_id": 7}):
+            assert ask(control, "TRIGGER", facts, WAIT_S)[0] == "REFUSED"
+        while len(results := [m.body for m in stub.history() if m.kind == "result"]) < 3:
+            hear(feed, {}, 1)
+    assert end(process, signal.SIGTERM)[0] == 0
+    assert [(body["part_id"], body["trigger_id"]) for body in results] == [("A-1", "T"), ("A-2", "T"), ("B 3", "T")]
+
+
+def test_a_wall_clock_that_jumps_changes_neither_order_nor_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 10."""
+    with running(tmp_path / "journal.db") as station:
+        station.inspect(3)
+        for jump_s in (-3600, 3600):
+            real = time.time_ns
+            monkeypatch.setattr(time, "time_ns", lambda real=real, jump_s=jump_s: real() + jump_s * 10**9)
+            station.inspect(3)
+        with Consumer("mes", replay=station.endpoint, answer_timeout_s=WAIT_S) as consumer:
+            messages = [consumer.receive(WAIT_S) for _ in range(11)]
+            assert not consumer.is_lagging
+    assert [message.seq for message in messages if message] == list(range(1, 12))
+    ids = [message.body["result_id"] for message in messages if message]
+    assert ids == sorted(ids), "ids rise with the numbers, whatever the clock says"
+
+
+def test_a_long_run_leaks_neither_memory_nor_descriptors(tmp_path: Path) -> None:
+    """Row 28, sampled: the soak proper is a part of `make faults`."""
+
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    with running(tmp_path / "journal.db") as station:
+        station.seen.all = Forgetful()  # type: ignore[assignment]
+        with Consumer("mes", replay=station.endpoint, answer_timeout_s=WAIT_S) as consumer:
+
+            def go_on(count: int) -> None:
+                for _ in range(count // 100):
+                    for _ in range(100):
+                        station.inspected += 1
+                        station.delivery.put_inspection(samples.good(station.inspected))
+                    while (message := consumer.receive(WAIT_S)) is not None:
+                        if message.body.get("part_id") == f"P{station.inspected}":
+                            break
+                    assert message is not None
+                    consumer.ack(message)
+
+            go_on(600)
+            before = resident_bytes(), descriptors()
+            go_on(1200 * FAULTS)
+            after = resident_bytes(), descriptors()
+    assert after[1] == before[1]
+    assert after[0] < 1.1 * before[0]
+
+
+class Forgetful(list):  # type: ignore[type-arg]
+    """Keeps nothing, so that what grows is not the test."""
+
+    def append(self, one: Any) -> None:
+        """Forget it."""
