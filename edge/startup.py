@@ -7,22 +7,24 @@ refused at startup and not at the line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import structlog
 
 import edge
+from edge.building import BuildReporter
 from edge.core.bundle import Bundle, load_bundle
 from edge.core.errors import EngineError, SettingsError
 from edge.core.facts import Origin
 from edge.core.records import RecipeRecord, SoftwareRecord
 from edge.core.scoring import fuse
 from edge.core.types import Acquisition, Frame, Gap
-from edge.engines import Engine, open_engine
+from edge.engines import Engine, EngineOptions, open_engine
 from edge.gate import AlertGate, DropMerger
 from edge.health import Health
 from edge.inspector import Inspector
@@ -32,6 +34,8 @@ from edge.sinks.delivery import Delivery
 from edge.sinks.overlays import OverlayWriter
 from edge.sinks.publisher import Publisher
 from edge.sources import Source, open_source
+
+log = structlog.get_logger()
 
 GOLDEN_DRIFT = 0.05  # standard deviations the fused map may differ; float32 on other CPUs stays below 0.001
 
@@ -51,10 +55,13 @@ class Station:
 
 
 @contextmanager
-def open_station(settings: Settings) -> Iterator[Station]:
-    """Open everything; EdgeError (what, where, what to do) where something cannot be. Closes on exit."""
+def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: False) -> Iterator[Station]:
+    """Open everything; EdgeError (what, where, what to do) where something cannot be. Closes on exit.
+
+    should_stop: asked while engines are built, which takes minutes.
+    """
     with ExitStack() as stack:
-        inspector, drift = open_inspector(settings, stack)
+        inspector, drift = open_inspector(settings, stack, should_stop)
         source = open_checked_source(settings, inspector, stack)
         acquisition = settings.acquisition_for(source.acquisition)
         rule = settings.gate_for(acquisition)
@@ -82,10 +89,23 @@ def open_station(settings: Settings) -> Iterator[Station]:
         )
 
 
-def open_inspector(settings: Settings, stack: ExitStack) -> tuple[Inspector, float]:
+def open_inspector(
+    settings: Settings, stack: ExitStack, should_stop: Callable[[], bool] = lambda: False
+) -> tuple[Inspector, float]:
     """The inspector on the bundle and engine of `settings`, and the golden sample's drift in deviations."""
     bundle = load_bundle(settings.bundle)
-    engine = open_engine(settings.engine, bundle, settings.threads)
+    reporter = BuildReporter()
+    stack.callback(reporter.close)
+    options = EngineOptions(
+        threads=settings.threads,
+        variant=settings.variant,
+        folder=settings.engines,
+        cuda_graph=settings.cuda_graph,
+        report=reporter,
+        should_stop=should_stop,
+        say=lambda reason: log.info("engine", chosen=reason),
+    )
+    engine = open_engine(settings.engine, bundle, options)
     stack.callback(engine.close)
     return Inspector(bundle, engine), check_golden(bundle, engine)
 
@@ -95,7 +115,8 @@ def check_golden(bundle: Bundle, engine: Engine) -> float:
 
     It is the engine's warm-up as well.
     """
-    stats = bundle.manifest.calibration(bundle.manifest.reference_variant).stats
+    reference = bundle.manifest.calibration(bundle.manifest.reference_variant).stats
+    stats = bundle.manifest.calibration(engine.variant).stats  # each variant's deviations are its own
     maps = engine.infer(bundle.golden.image)
     for size, golden in bundle.golden.maps.items():
         shapes = maps[size].regression_error.shape, golden.regression_error.shape
@@ -104,7 +125,7 @@ def check_golden(bundle: Bundle, engine: Engine) -> float:
                 f"golden sample: the {engine.name} engine gives a map of {shapes[0]} for patch size {size}, "
                 f"the bundle says {shapes[1]}; re-export {bundle.where}"
             )
-    got, expected = fuse(maps, stats), fuse(bundle.golden.maps, stats)
+    got, expected = fuse(maps, stats), fuse(bundle.golden.maps, reference)
     drift = float(np.abs(got.scores - expected.scores).max())
     if not drift <= GOLDEN_DRIFT:
         raise EngineError(

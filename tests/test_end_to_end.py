@@ -18,7 +18,7 @@ import pytest
 from edge.client import Subscription
 from edge.core.bundle import Bundle, load_bundle
 from edge.core.types import Frame, Image, Verdict
-from edge.engines import open_engine
+from edge.engines import EngineOptions, open_engine
 from edge.inspector import Inspector
 from tests.edge.fakes import NOW
 from tests.edge.test_daemon import end, free_endpoint, receive_until, start
@@ -79,7 +79,7 @@ def test_the_bundle_holds_what_the_engineer_said(bundle: Bundle) -> None:
 
 
 def test_the_inspector_tells_defective_from_good(bundle: Bundle) -> None:
-    inspector = Inspector(bundle, open_engine("auto", bundle, 1))
+    inspector = Inspector(bundle, open_engine("onnxruntime", bundle, EngineOptions(threads=1)))
     scores = {
         d: [inspector.inspect(Frame(a_part(1000 + i, d), i, 0, NOW))[0].score for i in range(8)] for d in (False, True)
     }
