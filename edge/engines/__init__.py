@@ -64,7 +64,10 @@ def _tensorrt(bundle: Bundle, options: EngineOptions) -> Engine:
     from edge.engines.tensorrt import TensorRtEngine, load_tensorrt
 
     trt, cuda = load_tensorrt(), Cuda()
-    graphs, input_size = bundle.graph_set(_half(bundle, options.variant)), bundle.manifest.geometry.input_size
+    graphs, input_size = (
+        bundle.graph_set(tensorrt_variant(bundle, options.variant)),
+        bundle.manifest.geometry.input_size,
+    )
     plans = engine_cache(options).plans(graphs, input_size)
     return TensorRtEngine(plans, graphs.variant, graphs.strides, input_size, trt, cuda, options.cuda_graph)
 
@@ -85,7 +88,7 @@ def engine_cache(options: EngineOptions) -> EngineCache:
     )
 
 
-def _half(bundle: Bundle, variant: str | None) -> str:
+def tensorrt_variant(bundle: Bundle, variant: str | None) -> str:
     """The variant for TensorRT: the one asked for, else half precision where the bundle has it."""
     size = bundle.manifest.patch_sizes[0]
     has_half = "fp16" in bundle.manifest.calibrations and graph_name(size, "fp16") in bundle.graphs
@@ -98,7 +101,7 @@ def _choose(bundle: Bundle, options: EngineOptions) -> tuple[str, str]:
         cache = engine_cache(options)
     except EngineError as error:
         return "onnxruntime", str(error)
-    if cache.has_any(bundle.graph_set(_half(bundle, options.variant)), bundle.manifest.geometry.input_size):
+    if cache.has_any(bundle.graph_set(tensorrt_variant(bundle, options.variant)), bundle.manifest.geometry.input_size):
         return "tensorrt", f"engines of this bundle are in {cache.folder}"
     return "onnxruntime", (
         f"TensorRT {cache.version} is here, but no engines of this bundle in {cache.folder}: "
