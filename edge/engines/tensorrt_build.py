@@ -99,14 +99,17 @@ def build_plan(
     shapes.set_shape(INPUT, *[tuple(shape) for shape in profile])
     if config.add_optimization_profile(shapes) < 0:
         raise EngineError(f"TensorRT refused the input shapes {profile}: {logger.take()}")
-    timings = config.create_timing_cache(timing_cache) or config.create_timing_cache(b"")
-    if timings is not None:  # TensorRT for RTX may have none
+    has_timings = trt.__name__ == "tensorrt"  # TensorRT for RTX chooses kernels when it loads, and keeps no timings
+    if has_timings:
+        timings = config.create_timing_cache(timing_cache) or config.create_timing_cache(b"")
         config.set_timing_cache(timings, False)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise EngineError(f"TensorRT {trt.__version__} could not build the graph: {logger.take()}")
-    timings = config.get_timing_cache()
-    return bytes(plan), bytes(timings.serialize()) if timings is not None else b""
+        reason = logger.take()
+        if "OutOfMemory" in reason or "workspace" in reason:
+            reason += f"; allow it more than --workspace-mib {workspace >> 20}"
+        raise EngineError(f"TensorRT {trt.__version__} could not build the graph: {reason}")
+    return bytes(plan), bytes(config.get_timing_cache().serialize()) if has_timings else b""
 
 
 def _parse(trt: Any, network: Any, onnx: bytes, logger: Any) -> None:
