@@ -96,16 +96,44 @@ def calibrate(
     engine = OnnxRuntimeEngine(graphs)
     stats_maps = [engine.infer(image) for image in stats_images]
     fusion = None if plain_mean else fit_fusion(engine, geometry, stats_images, stats_maps, seed)
-    stats = fit_stats(stats_maps, geometry) if fusion is None else fusion.stats(stats_maps, geometry)
-    with click.progressbar(threshold_images, label="calibrating", show_eta=True) as bar:
-        scores = [image_score(engine.infer(image), stats, geometry) for image in bar]
+    calibration = _calibrate(engine, geometry, stats_maps, threshold_images, fusion, false_reject_rate)
     engine.close()
-    image_threshold, bound = choose_threshold(np.array(scores), false_reject_rate)
-    map_threshold = min(image_threshold, float(np.quantile(scores, CLEAN_MAPS)))
-    own = [image_score(maps, stats, geometry) for maps in stats_maps]
+    own = [image_score(maps, calibration.stats, geometry) for maps in stats_maps]
     middle = int(np.argsort(own)[len(own) // 2])
     golden = GoldenSample(stats_images[middle], stats_maps[middle], own[middle])
-    return Calibration(stats, image_threshold, map_threshold, bound), golden, fusion
+    return calibration, golden, fusion
+
+
+def calibrate_variant(
+    graphs: GraphSet,
+    geometry: Geometry,
+    stats_images: Sequence[Image],
+    threshold_images: Sequence[Image],
+    fusion: Fusion | None,
+    false_reject_rate: float | None = None,
+) -> Calibration:
+    """Statistics and thresholds of another variant, through itself, on the same images and with the same fusion."""
+    engine = OnnxRuntimeEngine(graphs)
+    stats_maps = [engine.infer(image) for image in stats_images]
+    calibration = _calibrate(engine, geometry, stats_maps, threshold_images, fusion, false_reject_rate)
+    engine.close()
+    return calibration
+
+
+def _calibrate(
+    engine: OnnxRuntimeEngine,
+    geometry: Geometry,
+    stats_maps: Sequence[Mapping[int, PatchMaps]],
+    threshold_images: Sequence[Image],
+    fusion: Fusion | None,
+    false_reject_rate: float | None,
+) -> Calibration:
+    stats = fit_stats(stats_maps, geometry) if fusion is None else fusion.stats(stats_maps, geometry)
+    with click.progressbar(threshold_images, label=f"calibrating {engine.variant}", show_eta=True) as bar:
+        scores = [image_score(engine.infer(image), stats, geometry) for image in bar]
+    image_threshold, bound = choose_threshold(np.array(scores), false_reject_rate)
+    map_threshold = min(image_threshold, float(np.quantile(scores, CLEAN_MAPS)))
+    return Calibration(stats, image_threshold, map_threshold, bound)
 
 
 def image_score(maps: Mapping[int, PatchMaps], stats: ScoreStats, geometry: Geometry) -> float:
