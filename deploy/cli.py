@@ -8,6 +8,8 @@ import click
 
 from deploy.bench import main as bench
 from deploy.engines import engines
+from deploy.selftest import selftest
+from deploy.verify import verify
 from edge.core.errors import EdgeError
 from edge.log import configure_logging
 
@@ -26,6 +28,8 @@ def cli() -> None:
 
 cli.add_command(bench, "bench")
 cli.add_command(engines)
+cli.add_command(selftest)
+cli.add_command(verify)
 
 
 def main() -> None:

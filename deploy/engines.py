@@ -45,7 +45,7 @@ def build_engines(bundle: Bundle, variant: str, cache: EngineCache, again: bool)
     graphs, input_size = bundle.graph_set(variant), bundle.manifest.geometry.input_size
     missing = list(graphs.graphs) if again else cache.missing(graphs, input_size)
     if again:
-        cache.build(graphs, input_size, missing)
+        cache.build(graphs, input_size, again=True)
     cache.plans(graphs, input_size)
     lines = []
     for size in graphs.graphs:

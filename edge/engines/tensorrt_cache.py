@@ -90,17 +90,25 @@ class EngineCache:
         """Serialised engines by patch size, built where they are missing; EngineError for a damaged file."""
         private_folder(self.folder)
         if self.missing(graphs, input_size):
-            with self._lock():
-                self.build(graphs, input_size, self.missing(graphs, input_size))
+            self.build(graphs, input_size)
         plans = {}
         for size in graphs.graphs:
             key = self.key(graphs, size, input_size)
             plans[size], _ = read_engine(self.folder / key.file_name, key)
         return plans
 
-    def build(self, graphs: GraphSet, input_size: tuple[int, int], sizes: list[int]) -> None:
-        """Build and keep the engines of some patch sizes, and drop those they supersede."""
+    def build(self, graphs: GraphSet, input_size: tuple[int, int], again: bool = False) -> None:
+        """Build and keep the engines that are missing, or all of them with `again`; drop those they supersede."""
         private_folder(self.folder)
+        try:
+            with self._lock():
+                self._build(graphs, input_size, list(graphs.graphs) if again else self.missing(graphs, input_size))
+        except OSError as error:
+            raise EngineError(
+                f"engines folder {self.folder}: {error.strerror}; free some space, or build as the user that owns it"
+            ) from error
+
+    def _build(self, graphs: GraphSet, input_size: tuple[int, int], sizes: list[int]) -> None:
         total = sum(len(graphs.graphs[size]) for size in sizes)
         done, started = 0, time.monotonic()
         for size in sizes:

@@ -71,10 +71,15 @@ def write_engine(path: Path, key: EngineKey, plan: bytes, facts: dict[str, Any])
 
 
 def read_engine(path: Path, key: EngineKey) -> tuple[bytes, dict[str, Any]]:
-    """The plan and its header; EngineError where the file is damaged, foreign, or not for this device."""
-    if path.stat().st_size > MAX_ENGINE_BYTES:
-        raise EngineError(f"{path}: larger than {MAX_ENGINE_BYTES >> 20} MiB, so not one of ours; delete it")
-    raw = path.read_bytes()
+    """The plan and its header; EngineError where the file is damaged, foreign, unreadable, or not for this device."""
+    try:
+        if path.stat().st_size > MAX_ENGINE_BYTES:
+            raise EngineError(f"{path}: larger than {MAX_ENGINE_BYTES >> 20} MiB, so not one of ours; delete it")
+        raw = path.read_bytes()
+    except OSError as error:
+        raise EngineError(
+            f"{path}: {error.strerror}; only who built an engine may read it: build them as the daemon's user"
+        ) from error
     header, plan = _split(raw, path)
     if wrong := key.differences(header["key"]):
         raise EngineError(f"{path}: built for another {', '.join(wrong)}; delete it, and it is built again")
@@ -116,5 +121,8 @@ def default_folder() -> Path:
     """systemd's state folder of the service, else the user's cache."""
     if state := os.environ.get("STATE_DIRECTORY"):
         return Path(state.partition(":")[0]) / "engines"
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:  # a user without a home
+        raise EngineError("there is no folder for TensorRT's engines; name one with --engines") from error
     return Path(cache) / "edge-inspect" / "engines"

@@ -121,6 +121,27 @@ def test_a_folder_that_others_can_write_to_is_refused(cache: EngineCache, graphs
         cache.plans(graphs, SIZE)
 
 
+def test_an_engine_that_may_not_be_read_says_who_may(
+    cache: EngineCache, graphs: GraphSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    a_plan(cache, graphs)
+    monkeypatch.setattr(Path, "read_bytes", refuse)  # root may read everything, so a real file would not do
+    with pytest.raises(EngineError, match="build them as the daemon's user"):
+        cache.plans(graphs, SIZE)
+
+
+def test_a_full_disk_is_an_engine_error(cache: EngineCache, graphs: GraphSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("edge.engines.tensorrt_cache.tempfile.TemporaryDirectory", full)
+    with pytest.raises(EngineError, match="No space left"):
+        cache.plans(graphs, SIZE)
+
+
 def test_services_keep_engines_in_their_state_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", f"{tmp_path}/a:{tmp_path}/b")
     assert default_folder() == tmp_path / "a" / "engines"
