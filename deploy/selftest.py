@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -70,7 +70,10 @@ def machine() -> Facts:
 
 def temperatures() -> Facts:
     """Hottest zone in degrees Celsius, where the kernel tells."""
-    zones = [int(zone.read_text()) / 1000 for zone in Path("/sys/class/thermal").glob("thermal_zone*/temp") if zone]
+    zones = []
+    for file in Path("/sys/class/thermal").glob("thermal_zone*/temp"):
+        with suppress(OSError, ValueError):  # a zone whose sensor is switched off cannot be read, on Jetsons too
+            zones.append(int(file.read_text()) / 1000)
     return {"hottest_celsius": max(zones)} if zones else {}
 
 

@@ -37,7 +37,10 @@ from edge.sources import Source, open_source
 
 log = structlog.get_logger()
 
-GOLDEN_DRIFT = 0.05  # standard deviations the fused map may differ; float32 on other CPUs stays below 0.001
+# Standard deviations the fused map may differ. float32 on other CPUs stays below 0.001. Half precision is at 0.01 on a
+# CPU, where sums are float32; a GPU may sum in half. It only has to tell an engine that computes something else:
+# whether a verdict changes is `edge-deploy verify`'s to say.
+GOLDEN_DRIFT, GOLDEN_DRIFT_REDUCED = 0.05, 0.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,10 +130,11 @@ def check_golden(bundle: Bundle, engine: Engine) -> float:
             )
     got, expected = fuse(maps, stats), fuse(bundle.golden.maps, reference)
     drift = float(np.abs(got.scores - expected.scores).max())
-    if not drift <= GOLDEN_DRIFT:
+    allowed = GOLDEN_DRIFT if engine.variant == bundle.manifest.reference_variant else GOLDEN_DRIFT_REDUCED
+    if not drift <= allowed:
         raise EngineError(
             f"golden sample: the {engine.name} engine {engine.version} differs by {drift:.3g} deviations from what "
-            f"{bundle.where} was calibrated with (allowed {GOLDEN_DRIFT}); use another --engine or re-export"
+            f"{bundle.where} was calibrated with (allowed {allowed}); use another --engine or re-export"
         )
     return drift
 

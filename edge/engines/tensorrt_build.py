@@ -93,6 +93,7 @@ def build_plan(
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
     config.builder_optimization_level = level
+    config.clear_flag(trt.BuilderFlag.TF32)  # on by default, and its 10 bits would make float32 no better than half
     monitor = _monitor(trt, Progress(report))
     config.progress_monitor = monitor
     shapes = builder.create_optimization_profile()

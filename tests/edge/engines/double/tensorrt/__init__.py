@@ -36,6 +36,10 @@ class TensorIOMode(enum.IntEnum):
     OUTPUT = 2
 
 
+class BuilderFlag(enum.IntEnum):
+    TF32 = 7
+
+
 class MemoryPoolType(enum.IntEnum):
     WORKSPACE = 0
 
@@ -93,6 +97,8 @@ class IBuilderConfig:
         self.progress_monitor: IProgressMonitor | None = None
         self._profiles: list[IOptimizationProfile] = []
         self._cache: ITimingCache | None = None
+
+    def clear_flag(self, flag: BuilderFlag) -> None: ...
 
     def add_optimization_profile(self, profile: IOptimizationProfile) -> int:
         self._profiles.append(profile)
