@@ -37,10 +37,10 @@ from edge.sources import Source, open_source
 
 log = structlog.get_logger()
 
-# Standard deviations the fused map may differ. float32 on other CPUs stays below 0.001. Half precision is at 0.01 on a
-# CPU, where sums are float32; a GPU may sum in half. It only has to tell an engine that computes something else:
-# whether a verdict changes is `edge-deploy verify`'s to say.
-GOLDEN_DRIFT, GOLDEN_DRIFT_REDUCED = 0.05, 0.25
+# Standard deviations the fused map may differ. float32 on other CPUs stays below 0.001. Half precision is at 0.01 on
+# screws and at 0.08 with the statistics of each place, on a CPU, whose sums are float32; a GPU may sum in half. This
+# only has to tell an engine that computes something else: whether verdicts change is `edge-deploy verify`'s to say.
+GOLDEN_DRIFT, GOLDEN_DRIFT_REDUCED = 0.05, 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
