@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from tests.edge.engines.native import cudart_stub
 from tests.edge.small_bundle import small_bundle
 
 ROOT = Path(__file__).parents[2]
+ALWAYS = ("--source", "demo:machined?parts=2", "--publish", "tcp://127.0.0.1:0")
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +40,7 @@ def jetson(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def inspect(environment: dict[str, str], *flags: str) -> subprocess.CompletedProcess[str]:
-    always = ("--source", "demo:machined?parts=2", "--publish", "tcp://127.0.0.1:0")
-    command = [sys.executable, "-m", "edge.cli", *always, *flags]
+    command = [sys.executable, "-m", "edge.cli", *ALWAYS, *flags]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 
@@ -89,6 +90,32 @@ def test_a_damaged_engine_keeps_the_daemon_from_starting_and_is_named(
     damaged.write_bytes(damaged.read_bytes()[:-1])
     refused = inspect(jetson, "--engines", str(folder))
     assert refused.returncode == 78 and damaged.name in refused.stderr and "delete it" in refused.stderr
+
+
+def test_sigterm_ends_a_build_at_once_and_is_no_failure(jetson: dict[str, str], tmp_path: Path) -> None:
+    endless = tmp_path / "sitecustomize.py"  # Python imports it at its start, in the builder's process too
+    endless.write_text(
+        "import sys, time\nif 'edge.engines.tensorrt_build' in ' '.join(sys.orig_argv):\n    time.sleep(600)\n"
+    )
+    environment = jetson | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{jetson['PYTHONPATH']}"}
+    command = [
+        sys.executable,
+        "-m",
+        "edge.cli",
+        *ALWAYS,
+        "--engine",
+        "tensorrt",
+        "--engines",
+        str(tmp_path / "engines"),
+    ]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as daemon:
+        assert daemon.stderr is not None
+        while "building engines" not in (line := daemon.stderr.readline()):
+            assert line, "ended before it built"
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(30) == 0
+        assert "the build was stopped" in daemon.stderr.read()
+    assert not list(tmp_path.glob("engines/.build-*"))
 
 
 def test_where_there_is_no_gpu_asking_for_tensorrt_says_why(jetson: dict[str, str]) -> None:
