@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 import edge
+from edge.core.bundle import VARIANTS
 from edge.core.errors import EdgeError
 from edge.core.types import Acquisition
 from edge.core.wire import Station
@@ -67,8 +68,26 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
     "--hold-off-s", default=1.0, show_default=True, help="In a stream, seconds until the same alert may repeat."
 )
 @click.option("--deadline-ms", type=float, help="A part decided later than this after capture is never OK.")
-@click.option("--engine", type=click.Choice(ENGINE_NAMES), default="auto", show_default=True)
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINE_NAMES),
+    default="auto",
+    show_default=True,
+    help="auto: TensorRT where its engines of this bundle were built once, else ONNX Runtime. tensorrt: builds them "
+    "first where they are missing, which takes minutes.",
+)
 @click.option("--threads", default=0, show_default=True, help="Threads of the CPU engine; 0 means one a core.")
+@click.option(
+    "--variant",
+    type=click.Choice(VARIANTS.split("|")),
+    help="Precision of the graphs.  [default: fp16 on TensorRT where the bundle has it, else fp32]",
+)
+@click.option(
+    "--engines",
+    type=FOLDER,
+    help="Where TensorRT's engines are kept.  [default: $STATE_DIRECTORY/engines, else ~/.cache/edge-inspect/engines]",
+)
+@click.option("--cuda-graph", is_flag=True, help="TensorRT: replay one recorded sequence instead of many calls.")
 @click.option(
     "--source-lost-s", default=30.0, show_default=True, help="Give up on a silent camera after so long (exit 75)."
 )
@@ -173,6 +192,9 @@ def _settings(flags: dict[str, Any]) -> Settings:
         station=Station(flags["site"], flags["line"], flags["station"], flags["device_id"], flags["camera_id"]),
         engine=flags["engine"],
         threads=flags["threads"],
+        variant=flags["variant"],
+        engines=flags["engines"],
+        cuda_graph=flags["cuda_graph"],
         deadline_ms=flags["deadline_ms"],
         source_lost_s=flags["source_lost_s"],
         overlays=flags["overlays"],

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from edge.core.errors import EdgeError, EngineError, SettingsError, SinkError, SourceEnded, SourceLost
+from edge.core.errors import BuildStopped, EdgeError, EngineError, SettingsError, SinkError, SourceEnded, SourceLost
 from edge.core.types import Gap, Inspection, Reason
 from edge.gate import meet_deadline
 from edge.settings import Settings
@@ -77,11 +77,14 @@ def _deliver_gaps(station: Station, gaps: list[Gap]) -> None:
 def serve(settings: Settings) -> int:
     """Run one daemon until it is told to stop or its source ends; returns the process's exit code."""
     try:
-        with stop_on_signals() as stop, open_station(settings) as station:
+        with stop_on_signals() as stop, open_station(settings, stop.is_set) as station:
             return run(station, settings, stop)
     except SourceLost as error:  # it may be plugged in later: let the supervisor try again
         log.error("no camera", error=str(error))
         return CAMERA_LOST
+    except BuildStopped as stopped:
+        log.info("stopped", reason=str(stopped), exit_code=STOPPED)
+        return STOPPED
     except EdgeError as error:
         log.error("cannot start", error=str(error))
         return BAD_CONFIGURATION

@@ -39,6 +39,9 @@ class Settings:
     station: Station = Station()
     engine: str = "auto"
     threads: int = 0
+    variant: str | None = None
+    engines: Path | None = None
+    cuda_graph: bool = False
     deadline_ms: float | None = None
     source_lost_s: float = 30.0
     overlays: Path | None = None

@@ -9,21 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import structlog
 
 import edge
+from edge.building import BuildReporter
 from edge.core.bundle import Bundle, load_bundle
 from edge.core.errors import EdgeError, EngineError, SettingsError
 from edge.core.facts import Origin
 from edge.core.records import RecipeRecord, SoftwareRecord
 from edge.core.scoring import fuse
 from edge.core.types import Acquisition, Frame, Gap
-from edge.engines import Engine, open_engine
+from edge.engines import Engine, EngineOptions, open_engine
 from edge.gate import AlertGate, DropMerger
 from edge.health import Health
 from edge.inspector import Inspector
@@ -38,7 +40,12 @@ from edge.sinks.publisher import Publisher
 from edge.sources import Source, open_source
 from edge.sources.triggered import TriggeredSource
 
-GOLDEN_DRIFT = 0.05  # standard deviations the fused map may differ; float32 on other CPUs stays below 0.001
+log = structlog.get_logger()
+
+# Standard deviations the fused map may differ. float32 on other CPUs stays below 0.001. Half precision is at 0.01 on
+# screws and at 0.08 with the statistics of each place, on a CPU, whose sums are float32; a GPU may sum in half. This
+# only has to tell an engine that computes something else: whether verdicts change is `edge-deploy verify`'s to say.
+GOLDEN_DRIFT, GOLDEN_DRIFT_REDUCED = 0.05, 0.5
 
 
 @dataclass(slots=True, eq=False)
@@ -65,10 +72,13 @@ class Station:
 
 
 @contextmanager
-def open_station(settings: Settings) -> Iterator[Station]:
-    """Open everything; EdgeError (what, where, what to do) where something cannot be. Closes on exit."""
+def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: False) -> Iterator[Station]:
+    """Open everything; EdgeError (what, where, what to do) where something cannot be. Closes on exit.
+
+    should_stop: asked while engines are built, which takes minutes.
+    """
     with ExitStack() as stack:
-        inspector, drift = open_inspector(settings, stack)
+        inspector, drift = open_inspector(settings, stack, should_stop)
         source = open_checked_source(settings, inspector, stack)
         acquisition = settings.acquisition_for(source.acquisition)
         rule = settings.gate_for(acquisition)
@@ -129,7 +139,7 @@ def _adopt(
 
 def open_bundle(settings: Settings, bundle: Bundle) -> Inspector:
     """An inspector on another bundle, proved by its golden sample; EngineError if that fails."""
-    engine = open_engine(settings.engine, bundle, settings.threads)
+    engine = open_engine(settings.engine, bundle, _engine_options(settings))
     try:
         check_golden(bundle, engine)
     except EngineError:
@@ -138,10 +148,26 @@ def open_bundle(settings: Settings, bundle: Bundle) -> Inspector:
     return Inspector(bundle, engine)
 
 
-def open_inspector(settings: Settings, stack: ExitStack) -> tuple[Inspector, float]:
+def _engine_options(settings: Settings) -> EngineOptions:
+    return EngineOptions(
+        threads=settings.threads,
+        variant=settings.variant,
+        folder=settings.engines,
+        cuda_graph=settings.cuda_graph,
+        say=lambda reason: log.info("engine", chosen=reason),
+    )
+
+
+def open_inspector(
+    settings: Settings, stack: ExitStack, should_stop: Callable[[], bool] = lambda: False
+) -> tuple[Inspector, float]:
     """The inspector on the bundle and engine of `settings`, and the golden sample's drift in deviations."""
     bundle = load_bundle(settings.bundle)
-    engine = open_engine(settings.engine, bundle, settings.threads)
+    reporter = BuildReporter()
+    stack.callback(reporter.close)
+    engine = open_engine(
+        settings.engine, bundle, replace(_engine_options(settings), report=reporter, should_stop=should_stop)
+    )
     stack.callback(engine.close)
     return Inspector(bundle, engine), check_golden(bundle, engine)
 
@@ -152,6 +178,7 @@ def check_golden(bundle: Bundle, engine: Engine) -> float:
     It is the engine's warm-up as well.
     """
     reference = bundle.manifest.calibration(bundle.manifest.reference_variant)
+    own = bundle.manifest.calibration(engine.variant)  # each variant's deviations are its own
     maps = engine.infer(bundle.golden.image)
     for size, golden in bundle.golden.maps.items():
         shapes = maps[size].regression_error.shape, golden.regression_error.shape
@@ -160,12 +187,14 @@ def check_golden(bundle: Bundle, engine: Engine) -> float:
                 f"golden sample: the {engine.name} engine gives a map of {shapes[0]} for patch size {size}, "
                 f"the bundle says {shapes[1]}; re-export {bundle.where}"
             )
-    got, expected = (fuse(m, reference.stats, reference.fusion).scores for m in (maps, bundle.golden.maps))
+    got = fuse(maps, own.stats, own.fusion).scores
+    expected = fuse(bundle.golden.maps, reference.stats, reference.fusion).scores
     drift = float(np.abs(got - expected).max())
-    if not drift <= GOLDEN_DRIFT:
+    allowed = GOLDEN_DRIFT if engine.variant == bundle.manifest.reference_variant else GOLDEN_DRIFT_REDUCED
+    if not drift <= allowed:
         raise EngineError(
             f"golden sample: the {engine.name} engine {engine.version} differs by {drift:.3g} deviations from what "
-            f"{bundle.where} was calibrated with (allowed {GOLDEN_DRIFT}); use another --engine or re-export"
+            f"{bundle.where} was calibrated with (allowed {allowed}); use another --engine or re-export"
         )
     return drift
 

@@ -7,6 +7,7 @@ to tell a part with a hole from one without, and honest enough to say how little
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,12 +19,16 @@ import pytest
 from edge.client import Subscription
 from edge.core.bundle import Bundle, load_bundle
 from edge.core.types import Frame, Image, Verdict
-from edge.engines import open_engine
+from edge.engines import EngineOptions, open_engine
 from edge.inspector import Inspector
+from edge.startup import check_golden
+from tests.edge.engines.conftest import DOUBLE
+from tests.edge.engines.native import cudart_stub
 from tests.edge.fakes import NOW
 from tests.edge.test_daemon import end, free_endpoint, receive_until, start
 
 GOOD, SIDE = 24, 96
+ROOT = Path(__file__).parents[1]
 
 
 def a_part(seed: int, defective: bool = False) -> Image:
@@ -39,10 +44,10 @@ def a_part(seed: int, defective: bool = False) -> Image:
     return np.repeat(np.clip(plate, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def edge_train(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "trainer.cli", *arguments], capture_output=True, text=True, timeout=300, check=False
-    )
+def edge_train(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "trainer.cli", *arguments]
+    environment = os.environ | variables
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +83,34 @@ def test_the_bundle_holds_what_the_engineer_said(bundle: Bundle) -> None:
     assert manifest.provenance["splits"] == {"train": 17, "stats": 2, "threshold": 5}
 
 
+def test_every_variant_is_calibrated_through_itself_and_keeps_the_verdicts(bundle: Bundle) -> None:
+    reference, half = (bundle.manifest.calibrations[variant] for variant in ("fp32", "fp16"))
+    assert reference.stats != half.stats and reference.bound == half.bound
+    engines = [
+        Inspector(bundle, open_engine("onnxruntime", bundle, EngineOptions(threads=1, variant=variant)))
+        for variant in ("fp32", "fp16")
+    ]
+    for seed in range(8):
+        frame = Frame(a_part(1000 + seed, defective=seed % 2 == 1), seed, 0, NOW)
+        inspections = [inspector.inspect(frame)[0] for inspector in engines]
+        assert inspections[0].verdict == inspections[1].verdict
+    assert check_golden(bundle, engines[1].engine) < 0.05
+
+
+def test_the_trainer_builds_engines_where_there_is_a_gpu_and_says_so_where_there_is_none(
+    bundle_file: Path, tmp_path: Path
+) -> None:
+    run = str(bundle_file.with_name(bundle_file.name + ".run"))
+    doubles = {"PYTHONPATH": f"{DOUBLE}{os.pathsep}{ROOT}", "LD_LIBRARY_PATH": str(cudart_stub(tmp_path).parent)}
+    with_gpu = edge_train("export", "--run", run, "--engines", **doubles)
+    assert with_gpu.returncode == 0, with_gpu.stderr
+    assert "p17: " in with_gpu.stdout and len(list(Path(run, "engines").glob("p*.fp16-*.engine"))) == 2
+    without = edge_train("export", "--run", run, "--engines", **doubles, STUB_NO_GPU="1")
+    assert without.returncode == 1 and "CUDA sees no GPU" in without.stderr
+
+
 def test_the_inspector_tells_defective_from_good(bundle: Bundle) -> None:
-    inspector = Inspector(bundle, open_engine("auto", bundle, 1))
+    inspector = Inspector(bundle, open_engine("onnxruntime", bundle, EngineOptions(threads=1)))
     scores = {
         d: [inspector.inspect(Frame(a_part(1000 + i, d), i, 0, NOW))[0].score for i in range(8)] for d in (False, True)
     }

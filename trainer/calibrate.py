@@ -134,21 +134,49 @@ def calibrate(
     """
     engine = OnnxRuntimeEngine(graphs)
     stats_maps = [engine.infer(image) for image in stats_images]
-    if kind is FusionKind.MEAN:
-        fitted, fusion, stats = None, PAPER_FUSION, fit_stats(stats_maps, geometry)
-    else:
-        fitted = fit_fusion(engine, geometry, stats_images, stats_maps, seed, kind)
-        fusion, stats = fitted.fusion, fitted.stats(stats_maps, geometry)
-    with click.progressbar(threshold_images, label="calibrating", show_eta=True) as bar:
-        scores = [image_score(engine.infer(image), stats, fusion, geometry) for image in bar]
+    fitted = None if kind is FusionKind.MEAN else fit_fusion(engine, geometry, stats_images, stats_maps, seed, kind)
+    calibration = _calibrate(engine, geometry, stats_maps, threshold_images, fitted, false_reject_rate, review_rate)
     engine.close()
-    image_threshold, bound = choose_threshold(np.array(scores), false_reject_rate)
-    review = None if review_rate is None else choose_review(np.array(scores), false_reject_rate, review_rate)
-    map_threshold = min(image_threshold, float(np.quantile(scores, CLEAN_MAPS)))
-    own = [image_score(maps, stats, fusion, geometry) for maps in stats_maps]
+    own = [image_score(maps, calibration.stats, calibration.fusion, geometry) for maps in stats_maps]
     middle = int(np.argsort(own)[len(own) // 2])
     golden = GoldenSample(stats_images[middle], stats_maps[middle], own[middle])
-    return Calibration(stats, image_threshold, map_threshold, bound, fusion, review), golden, fitted
+    return calibration, golden, fitted
+
+
+def calibrate_variant(
+    graphs: GraphSet,
+    geometry: Geometry,
+    stats_images: Sequence[Image],
+    threshold_images: Sequence[Image],
+    fitted: FittedFusion | None,
+    false_reject_rate: float | None = None,
+    review_rate: float | None = None,
+) -> Calibration:
+    """Statistics and thresholds of another variant, through itself, on the same images and with the same fusion."""
+    engine = OnnxRuntimeEngine(graphs)
+    stats_maps = [engine.infer(image) for image in stats_images]
+    calibration = _calibrate(engine, geometry, stats_maps, threshold_images, fitted, false_reject_rate, review_rate)
+    engine.close()
+    return calibration
+
+
+def _calibrate(
+    engine: OnnxRuntimeEngine,
+    geometry: Geometry,
+    stats_maps: Sequence[Mapping[int, PatchMaps]],
+    threshold_images: Sequence[Image],
+    fitted: FittedFusion | None,
+    false_reject_rate: float | None,
+    review_rate: float | None,
+) -> Calibration:
+    fusion = fitted.fusion if fitted else PAPER_FUSION
+    stats = fitted.stats(stats_maps, geometry) if fitted else fit_stats(stats_maps, geometry)
+    with click.progressbar(threshold_images, label=f"calibrating {engine.variant}", show_eta=True) as bar:
+        scores = np.array([image_score(engine.infer(image), stats, fusion, geometry) for image in bar])
+    image_threshold, bound = choose_threshold(scores, false_reject_rate)
+    review = None if review_rate is None else choose_review(scores, false_reject_rate, review_rate)
+    map_threshold = min(image_threshold, float(np.quantile(scores, CLEAN_MAPS)))
+    return Calibration(stats, image_threshold, map_threshold, bound, fusion, review)
 
 
 def image_score(maps: Mapping[int, PatchMaps], stats: ScoreStats, fusion: Fusion, geometry: Geometry) -> float:

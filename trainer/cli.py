@@ -12,7 +12,15 @@ import click
 from edge.core.errors import EdgeError
 from edge.log import configure_logging
 from trainer.first_look import look_first
-from trainer.fit import Product, calibrate_step, check_promise, export_step, prepare_run, students_step
+from trainer.fit import (
+    Product,
+    calibrate_step,
+    check_promise,
+    engines_step,
+    export_step,
+    prepare_run,
+    students_step,
+)
 from trainer.fusion import FusionKind
 from trainer.good_images import check_good_images
 from trainer.planted import plant_dataset
@@ -229,9 +237,19 @@ def students(run: Path, teachers: Path, **options: Any) -> None:
 
 @cli.command()
 @click.option("--run", type=FOLDER, required=True, help="The run whose students to export.")
-def export(run: Path) -> None:
-    """Step 2 of fit: write one ONNX graph per patch size, checked against torch."""
+@click.option(
+    "--engines",
+    is_flag=True,
+    help="Also build TensorRT's engines for this machine's GPU, into RUN/engines. They serve machines with the same "
+    "GPU and TensorRT only; a device builds its own.",
+)
+def export(run: Path, engines: bool) -> None:
+    """Step 2 of fit: write one ONNX graph per patch size and variant, checked against torch."""
     export_step(run)
+    if engines:
+        built = engines_step(run, lambda progress: click.echo(f"\r{progress}   ", nl=False, err=True))
+        for size, plan in built.items():
+            click.echo(f"p{size}: {len(plan) / 2**20:.1f} MiB in {run / 'engines'}")
 
 
 @cli.command()

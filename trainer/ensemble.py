@@ -29,6 +29,25 @@ class Ensemble(nn.Module):
         return error_and_uncertainty(self.teacher(padded), [student(padded) for student in self.students])
 
 
+class HalfEnsemble(nn.Module):
+    """The same networks in half precision, with e and v still computed in float32: the variant fp16.
+
+    Made here and not by a converter of ONNX files, which drops types and clamps small weights. Differences of
+    descriptors are taken in float32, where students that nearly agree do not drown in rounding.
+    """
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        super().__init__()
+        self.teacher = copy.deepcopy(ensemble.teacher).half()
+        self.students = copy.deepcopy(ensemble.students).half()
+        self.patch_size, self.stride = ensemble.patch_size, ensemble.stride
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """As `Ensemble.forward`."""
+        padded = pad_for(self.patch_size, pixels_to_network(image).half())
+        return error_and_uncertainty(self.teacher(padded).float(), [s(padded).float() for s in self.students])
+
+
 def error_and_uncertainty(target: Tensor, predictions: list[Tensor]) -> tuple[Tensor, Tensor]:
     """Regression error e and predictive uncertainty v per position (§3.3).
 

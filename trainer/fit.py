@@ -8,7 +8,7 @@ killed `fit` goes on where it was when the same command is given again.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,9 +22,11 @@ from edge.core.bundle import GraphSet, graph_name, save_bundle
 from edge.core.errors import TrainingError
 from edge.core.manifest import REFERENCE_VARIANT, Manifest
 from edge.core.preprocess import Geometry, Point, Size
-from trainer.calibrate import calibrate, require_images, require_review_images
+from edge.engines import EngineOptions, engine_cache
+from edge.engines.tensorrt_cache import BuildProgress
+from trainer.calibrate import calibrate, calibrate_variant, require_images, require_review_images
 from trainer.data import list_images
-from trainer.export import export_graphs
+from trainer.export import VARIANTS, export_graphs
 from trainer.first_look import look_first
 from trainer.fusion import FittedFusion, FusionKind
 from trainer.good_images import check_good_images, image_digest, read_at_input_size
@@ -137,14 +139,27 @@ def students_step(run: Path, teachers: Path = PRETRAINED) -> None:
     train_students(images, config, run, teachers)
 
 
-def export_step(run: Path) -> GraphSet:
-    """Export the run's ensembles to `run/p*.onnx`, checked against torch on an unused good image."""
+def export_step(run: Path) -> list[GraphSet]:
+    """Export the run's ensembles to `run/p*.onnx` in every variant, checked against torch on an unused good image."""
     described = read_run(run)
     (sample,) = read_at_input_size(_paths(described, "stats")[:1], geometry_of(described))
-    graphs = export_graphs(load_ensembles(run / "students.safetensors"), sample)
-    for p, graph in graphs.graphs.items():
-        (run / graph_name(p, REFERENCE_VARIANT)).write_bytes(graph)
-    return graphs
+    ensembles = load_ensembles(run / "students.safetensors")
+    exported = [export_graphs(ensembles, sample, variant) for variant in VARIANTS]
+    for graphs in exported:
+        for p, graph in graphs.graphs.items():
+            (run / graph_name(p, graphs.variant)).write_bytes(graph)
+    return exported
+
+
+def engines_step(run: Path, report: Callable[[BuildProgress], None]) -> dict[int, bytes]:
+    """TensorRT engines of the run's half-precision graphs for this machine's GPU, in `run/engines`, by patch size.
+
+    The very builder of the device; EngineError where there is no TensorRT or no GPU.
+    """
+    described = read_run(run)
+    height, width = described["product"]["input_size"]
+    cache = engine_cache(EngineOptions(folder=run / "engines", report=report))
+    return cache.plans(_read_graphs(run, described, "fp16"), (height, width))
 
 
 def calibrate_step(
@@ -158,10 +173,12 @@ def calibrate_step(
     """Calibrate the run's graphs on its unused images, and on `more_good` folders, and write the bundle.
 
     Rates: shares of good parts, 0 to 1, see `calibrate`; None for the tightest promise, and for no review zone.
+    Every variant that the run holds is calibrated through itself; runs of older versions hold the reference only.
     """
     described = read_run(run)
     geometry = geometry_of(described)
-    graphs = _read_graphs(run, described)
+    graphs = _read_graphs(run, described, REFERENCE_VARIANT)
+    others = [_read_graphs(run, described, v) for v in VARIANTS[1:] if any(run.glob(f"p*.{v}.onnx"))]
     extra = _further_images(more_good, described)
     threshold_images = read_at_input_size([*_paths(described, "threshold"), *extra], geometry)
     stats_images = read_at_input_size(_paths(described, "stats"), geometry)
@@ -169,6 +186,11 @@ def calibrate_step(
     calibration, golden, fitted = calibrate(
         graphs, geometry, stats_images, threshold_images, false_reject_rate, kind, seed, review_rate
     )
+    calibrations = {graphs.variant: calibration}
+    for other in others:
+        calibrations[other.variant] = calibrate_variant(
+            other, geometry, stats_images, threshold_images, fitted, false_reject_rate, review_rate
+        )
     product = described["product"]
     manifest = Manifest(
         product=product["name"],
@@ -179,10 +201,10 @@ def calibrate_step(
         students=described["students"]["students"],
         geometry=geometry,
         min_area_px=product["min_area_px"],
-        calibrations={graphs.variant: calibration},
+        calibrations=calibrations,
         provenance=_provenance(described, len(extra), fitted),
     )
-    named = {graph_name(p, graphs.variant): graph for p, graph in graphs.graphs.items()}
+    named = {graph_name(p, g.variant): graph for g in (graphs, *others) for p, graph in g.graphs.items()}
     digest = save_bundle(bundle, manifest, named, golden)
     log.info(
         "bundle written",
@@ -235,13 +257,13 @@ def _paths(described: dict[str, Any], split: str) -> list[Path]:
     return [Path(described["good"]) / name for name in described["splits"][split]]
 
 
-def _read_graphs(run: Path, described: dict[str, Any]) -> GraphSet:
+def _read_graphs(run: Path, described: dict[str, Any], variant: str) -> GraphSet:
     sizes = described["students"]["patch_sizes"]
-    files = {p: run / graph_name(p, REFERENCE_VARIANT) for p in sizes}
+    files = {p: run / graph_name(p, variant) for p in sizes}
     if missing := [file.name for file in files.values() if not file.exists()]:
         raise TrainingError(f"{run}: {', '.join(missing)} missing; run edge-train export --run {run}")
     strides = {p: total_stride(edge_layers(p)) for p in sizes}
-    return GraphSet(REFERENCE_VARIANT, {p: file.read_bytes() for p, file in files.items()}, strides, str(run))
+    return GraphSet(variant, {p: file.read_bytes() for p, file in files.items()}, strides, str(run))
 
 
 def _provenance(described: dict[str, Any], extra: int, fitted: FittedFusion | None) -> dict[str, Any]:

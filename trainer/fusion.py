@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import product
 
 import click
 import cv2
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from edge.core.preprocess import Geometry
 from edge.core.scoring import PAPER_FUSION, Fusion, ScoreStats, TermStats, combine, fit_stats, fuse, with_local_stats
-from edge.core.types import DrivenBy, Image, PatchMaps
+from edge.core.types import DrivenBy, Image, PatchMaps, Term
 from edge.engines import Engine
 from trainer.synthetic import SyntheticDefect, synthetic_defects
 
@@ -33,7 +34,6 @@ HARDEST = 1 / 3  # share of good images a defect has to stand out from,
 HARDEST_IMAGES = 16  # and at least so many
 SMOOTHING = 0.7  # grid steps; more finds large defects better and blurs the smallest away
 MAX_FPR = 0.3  # of good pixels, as in PRO
-COVERAGE_SHARE = 0.5  # of the quality; the rest is separation
 _PIXEL_STEP = 7  # every so many good pixels are enough to rank others against
 _FACTORS = (0.0, 0.25, 0.5, 2.0, 4.0)
 _SWEEPS = 4
@@ -57,7 +57,7 @@ _EXPONENTS = {FusionKind.WEIGHTED: (1.0,), FusionKind.ADAPTIVE: (1.0, 2.0)}
 @dataclass(frozen=True, slots=True)
 class FittedFusion:
     """What was chosen. weights: of each term, 2 in sum as in the paper's mean. reach: of the statistics of each
-    place, None for those of the whole map. quality: see `Rehearsal`, by the choice and by the paper's mean."""
+    place, None for those of the whole map. quality: see `Yardstick`, by the choice and by the paper's mean."""
 
     weights: Mapping[DrivenBy, float]
     fusion: Fusion
@@ -85,16 +85,12 @@ class Rehearsal:
     inside: NDArray[np.bool_]
     bands: NDArray[np.int64]
 
-    def quality(self, weights: Weights, fusion: Fusion) -> float:
-        """How well defects stand out, 0..1: separation and coverage, each the mean over size bands.
-
-        Bands weigh alike, so that many large defects cannot pay for the small ones missed.
-        """
+    def by_band(self, weights: Weights, fusion: Fusion) -> NDArray[np.float64]:
+        """(bands, 2): of each size band's defects the mean separation and the mean coverage, 0..1 each."""
         good = np.stack([combine(terms, weights, fusion) for terms in self.good])
         bad = np.stack([combine(terms, weights, fusion) for terms in self.bad])
-        found, covered = self._separation(good, bad), self._coverage(good, bad)
-        of_defects = COVERAGE_SHARE * covered + (1 - COVERAGE_SHARE) * found
-        return float(np.mean([of_defects[self.bands == band].mean() for band in np.unique(self.bands)]))
+        figures = np.stack([self._separation(good, bad), self._coverage(good, bad)], axis=1)
+        return np.stack([figures[self.bands == band].mean(axis=0) for band in np.unique(self.bands)])
 
     def _separation(self, good: NDArray[np.float32], bad: NDArray[np.float32]) -> NDArray[np.float64]:
         """Of each defective image, the share of the hardest good images that its highest score exceeds."""
@@ -112,6 +108,22 @@ class Rehearsal:
         gains = np.maximum(0.0, 1 - rates / MAX_FPR)
         sizes = self.regions.sum(axis=(1, 2))
         return np.add.reduceat(gains, np.cumsum(sizes) - sizes) / sizes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Yardstick:
+    """What a fusion is judged by: the defects of a rehearsal, and by_band of the paper's mean."""
+
+    rehearsal: Rehearsal
+    of_mean: NDArray[np.float64]
+
+    def quality(self, weights: Weights, fusion: Fusion) -> float:
+        """0..1, the mean of separation and coverage over size bands, less the worst loss against the paper's mean.
+
+        Bands weigh alike, and what one loses no other can pay for: many large defects must not hide small ones.
+        """
+        figures = self.rehearsal.by_band(weights, fusion)
+        return float(figures.mean() - np.maximum(0, self.of_mean - figures).max())
 
 
 def fit_fusion(
@@ -133,26 +145,32 @@ def fit_fusion(
     keys = list(fit_stats(maps[:1], geometry))
     equal = np.full(len(keys), 2 / len(keys), np.float32)
     reaches = (None, *REACHES) if len(good) >= LOCAL_IMAGES else (None,)
+    errors_only = np.array([key.term is Term.REGRESSION_ERROR for key in keys], np.float32)
+    starts = (equal, 2 * errors_only / errors_only.sum())
     rehearsals = {reach: _rehearse(maps, defects, defect_maps, geometry, reach) for reach in reaches}
-    tried = [(reach, Fusion(exponent, SMOOTHING)) for reach in reaches for exponent in _EXPONENTS[kind]]
+    of_mean = rehearsals[None].by_band(equal, PAPER_FUSION)
+    tried = list(product(reaches, (Fusion(exponent, SMOOTHING) for exponent in _EXPONENTS[kind]), starts))
     with click.progressbar(tried, label="fitting fusion", show_eta=True) as bar:
-        choices = [(*_best_weights(equal, rehearsals[reach], fusion), reach, fusion) for reach, fusion in bar]
+        choices = [
+            (*_best_weights(start, equal, Yardstick(rehearsals[reach], of_mean), fusion), reach, fusion)
+            for reach, fusion, start in bar
+        ]
     reached, weights, reach, fusion = max(choices, key=lambda choice: choice[0] - LOCAL_COST * (choice[2] is not None))
     by_term = {key: float(weight) for key, weight in zip(keys, 2 * weights / weights.sum(), strict=True)}
-    return FittedFusion(by_term, fusion, reach, reached, rehearsals[None].quality(equal, PAPER_FUSION))
+    return FittedFusion(by_term, fusion, reach, reached, float(of_mean.mean()))
 
 
-def _best_weights(equal: Weights, rehearsal: Rehearsal, fusion: Fusion) -> tuple[float, Weights]:
+def _best_weights(start: Weights, equal: Weights, yardstick: Yardstick, fusion: Fusion) -> tuple[float, Weights]:
     """Coordinate ascent: one weight at a time, as long as it is worth it; a weight of 0 comes back from `equal`."""
-    best, weights = rehearsal.quality(equal, fusion), equal
-    worth_it = _NOISE / math.sqrt(len(rehearsal.good))
+    best, weights = yardstick.quality(start, fusion), start
+    worth_it = _NOISE / math.sqrt(len(yardstick.rehearsal.good))
     for _ in range(_SWEEPS):
         before = best
         for index in range(len(weights)):
             for factor in _FACTORS:
                 trial = weights.copy()
                 trial[index] = factor * (weights[index] or equal[index])
-                reached = rehearsal.quality(trial, fusion) if trial.any() else 0.0
+                reached = yardstick.quality(trial, fusion) if trial.any() else 0.0
                 if reached > best + worth_it:
                     best, weights = reached, trial
         if best == before:

@@ -20,6 +20,10 @@ class EngineError(EdgeError):
     """A runtime refused a graph or failed while running it."""
 
 
+class BuildStopped(EngineError):
+    """The process was told to end while it built engines; not a failure."""
+
+
 class SourceError(EdgeError):
     """A source cannot be opened or read."""
 

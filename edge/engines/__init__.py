@@ -1,16 +1,22 @@
 """Engines run a bundle's graphs. A new one is a file here and a line in `_ENGINES`.
 
-`auto` takes what is present; it never times anything (a benchmark does that, and records the winner).
+`auto` takes what is present; it never times anything (a benchmark does that, and records the winner), and it never
+starts a build of minutes that nobody asked for: TensorRT is taken where its engines were built once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
-from edge.core.bundle import Bundle, GraphSet
+from edge.core.bundle import Bundle, graph_name
 from edge.core.errors import EngineError
 from edge.core.types import Image, PatchMaps
+
+if TYPE_CHECKING:  # opening a CPU engine loads nothing of TensorRT's
+    from edge.engines.tensorrt_cache import EngineCache, Report
 
 
 class Engine(Protocol):
@@ -29,23 +35,94 @@ class Engine(Protocol):
         ...
 
 
-def _onnxruntime(graphs: GraphSet, threads: int) -> Engine:
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How to open an engine; what one engine does not know it ignores.
+
+    threads: of a CPU engine, 0 means one a core. variant: None means the engine's own choice. folder: of TensorRT's
+    engines, None means the default one. cuda_graph: replay one recording instead of many calls. report and
+    should_stop: of a build, see `EngineCache`. say: told once which engine was chosen, and why.
+    """
+
+    threads: int = 0
+    variant: str | None = None
+    folder: Path | None = None
+    cuda_graph: bool = False
+    report: Report = lambda progress: None
+    should_stop: Callable[[], bool] = lambda: False
+    say: Callable[[str], None] = lambda reason: None
+
+
+def _onnxruntime(bundle: Bundle, options: EngineOptions) -> Engine:
     from edge.engines.onnxruntime import OnnxRuntimeEngine
 
-    return OnnxRuntimeEngine(graphs, threads)
+    return OnnxRuntimeEngine(bundle.graph_set(options.variant or bundle.manifest.reference_variant), options.threads)
 
 
-_ENGINES: dict[str, Callable[[GraphSet, int], Engine]] = {"onnxruntime": _onnxruntime}
+def _tensorrt(bundle: Bundle, options: EngineOptions) -> Engine:
+    from edge.engines.cuda import Cuda
+    from edge.engines.tensorrt import TensorRtEngine, load_tensorrt
+
+    trt, cuda = load_tensorrt(), Cuda()
+    graphs, input_size = (
+        bundle.graph_set(tensorrt_variant(bundle, options.variant)),
+        bundle.manifest.geometry.input_size,
+    )
+    plans = engine_cache(options).plans(graphs, input_size)
+    return TensorRtEngine(plans, graphs.variant, graphs.strides, input_size, trt, cuda, options.cuda_graph)
+
+
+def engine_cache(options: EngineOptions) -> EngineCache:
+    """The folder of engines for the TensorRT and GPU of this machine; EngineError where one of them is not there."""
+    from edge.engines.cuda import Cuda
+    from edge.engines.tensorrt import load_tensorrt
+    from edge.engines.tensorrt_cache import EngineCache
+    from edge.engines.tensorrt_file import default_folder
+
+    return EngineCache(
+        folder=options.folder or default_folder(),
+        version=str(load_tensorrt().__version__),
+        gpu=Cuda().gpu(),
+        report=options.report,
+        should_stop=options.should_stop,
+    )
+
+
+def tensorrt_variant(bundle: Bundle, variant: str | None) -> str:
+    """The variant for TensorRT: the one asked for, else half precision where the bundle has it."""
+    size = bundle.manifest.patch_sizes[0]
+    has_half = "fp16" in bundle.manifest.calibrations and graph_name(size, "fp16") in bundle.graphs
+    return variant or ("fp16" if has_half else bundle.manifest.reference_variant)
+
+
+def _choose(bundle: Bundle, options: EngineOptions) -> tuple[str, str]:
+    """The engine `auto` stands for, and why. Engines of another TensorRT count: they are rebuilt after an upgrade."""
+    try:
+        cache = engine_cache(options)
+    except EngineError as error:
+        return "onnxruntime", str(error)
+    if cache.has_any(bundle.graph_set(tensorrt_variant(bundle, options.variant)), bundle.manifest.geometry.input_size):
+        return "tensorrt", f"engines of this bundle are in {cache.folder}"
+    return "onnxruntime", (
+        f"TensorRT {cache.version} is here, but no engines of this bundle in {cache.folder}: "
+        "build them with edge-deploy engines, or once with --engine tensorrt"
+    )
+
+
+_ENGINES: dict[str, Callable[[Bundle, EngineOptions], Engine]] = {"onnxruntime": _onnxruntime, "tensorrt": _tensorrt}
 ENGINE_NAMES = ("auto", *_ENGINES)
+DEFAULTS = EngineOptions()
 
 
-def open_engine(name: str, bundle: Bundle, threads: int = 0) -> Engine:
-    """Open the named engine on the bundle's reference graphs; `threads` 0 means one a core.
+def open_engine(name: str, bundle: Bundle, options: EngineOptions = DEFAULTS) -> Engine:
+    """Open the named engine on the bundle's graphs of the variant it prefers.
 
-    EngineError names the engines there are, or says why the runtime refused a graph.
+    TensorRT's engines are built first where they are missing, which takes minutes. EngineError names the engines
+    there are, or says why the runtime refused a graph.
     """
     if name == "auto":
-        name = "onnxruntime"
+        name, reason = _choose(bundle, options)
+        options.say(f"{name}: {reason}")
     if name not in _ENGINES:
         raise EngineError(f"--engine {name}: no such engine; choose one of {', '.join(ENGINE_NAMES)}")
-    return _ENGINES[name](bundle.graph_set(bundle.manifest.reference_variant), threads)
+    return _ENGINES[name](bundle, options)

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from types import ModuleType
 
 import numpy as np
 import pytest
 
-from edge.core.bundle import Bundle, GraphSet, load_bundle
+from edge.core.bundle import Bundle, GraphSet
 from edge.core.errors import EngineError
-from edge.demo.run import BUNDLE
 from edge.engines import Engine, open_engine
 from edge.engines.onnxruntime import OnnxRuntimeEngine
+from edge.engines.tensorrt import TensorRtEngine
+from edge.engines.tensorrt_build import build_plan
 from edge.startup import check_golden
-
-ENGINES: dict[str, Callable[[GraphSet], Engine]] = {"onnxruntime": lambda graphs: OnnxRuntimeEngine(graphs, 1)}
-
-
-@pytest.fixture(scope="module")
-def bundle() -> Bundle:
-    return load_bundle(BUNDLE)
+from tests.edge.engines.fake_cuda import FakeCuda
 
 
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest, bundle: Bundle) -> Engine:
-    return ENGINES[request.param](bundle.graph_set("fp32"))
+def on_the_double(graphs: GraphSet, double: ModuleType, cuda_graph: bool) -> Engine:
+    """TensorRT's engine on its double, with engines that the real builder's code made through it."""
+    cuda = FakeCuda()
+    double._on_stream = cuda.enqueue  # type: ignore[attr-defined]
+    plans = {size: build_plan(double, graph, [(1, 256, 256, 3)] * 3)[0] for size, graph in graphs.graphs.items()}
+    return TensorRtEngine(plans, graphs.variant, graphs.strides, (256, 256), double, cuda, cuda_graph)
+
+
+ENGINES: dict[str, Callable[[GraphSet, ModuleType], Engine]] = {
+    "onnxruntime": lambda graphs, _: OnnxRuntimeEngine(graphs, 1),
+    "tensorrt": lambda graphs, double: on_the_double(graphs, double, cuda_graph=False),
+    "tensorrt, CUDA graph": lambda graphs, double: on_the_double(graphs, double, cuda_graph=True),
+}
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest, bundle: Bundle, double: ModuleType) -> Iterator[Engine]:
+    with closing(ENGINES[request.param](bundle.graph_set("fp32"), double)) as opened:
+        yield opened
 
 
 def test_maps_have_the_strides_the_manifest_says(engine: Engine, bundle: Bundle) -> None:

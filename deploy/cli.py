@@ -1,0 +1,46 @@
+"""click group `edge-deploy`: what is done on the target beside the daemon."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from deploy.bench import main as bench
+from deploy.engines import engines
+from deploy.selftest import selftest
+from deploy.verify import verify
+from edge.core.errors import EdgeError
+from edge.log import configure_logging
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def cli() -> None:
+    """Prepare and check this device for a bundle.
+
+    \b
+    A Jetson's first start:
+      edge-deploy engines part.bundle                         build TensorRT's engines, once
+      edge-deploy verify part.bundle --images parts/good      prove that no verdict changes
+      edge-deploy selftest > report.json                      what cannot be known without the device
+    """
+
+
+cli.add_command(bench, "bench")
+cli.add_command(engines)
+cli.add_command(selftest)
+cli.add_command(verify)
+
+
+def main() -> None:
+    """Run `edge-deploy`; an expected error is one line on stderr and exit code 1."""
+    configure_logging()
+    try:
+        cli(standalone_mode=True)
+    except EdgeError as error:
+        click.echo(f"edge-deploy: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
