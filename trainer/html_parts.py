@@ -22,7 +22,7 @@ from trainer.sheet import fitted
 
 SHOWN = 4  # parts of each kind
 CLEAN = 0.9
-TILE_PX = 240  # drawn smaller: sharp when zoomed in
+TILE_PX = 264  # drawn smaller: sharp when zoomed in
 TERM_NAMES = {Term.REGRESSION_ERROR: "error", Term.PREDICTIVE_UNCERTAINTY: "uncertainty"}
 
 
@@ -72,7 +72,7 @@ def part_html(inspector: Inspects, record: Record, units: Mapping[DrivenBy, floa
     for key, deviations in one.anomaly_map.deviations.items():
         scores = _to(inspector, deviations, one, (small.shape[0], small.shape[1]))
         weight = one.anomaly_map.weights[key]
-        label = f"p{key.patch_size} {TERM_NAMES[key.term]} · max {float(deviations.max()):.1f}"
+        label = f"p{key.patch_size} {TERM_NAMES[key.term]} {float(deviations.max()):.1f}"
         drawn = draw_overlay(small, np.maximum(scores, 0), units[key], ())
         tiles.append(_tile(drawn, label, faint=weight == 0))
     verdict = found.verdict.value
@@ -88,7 +88,8 @@ def _driver(defects: Sequence[Defect]) -> str:
     if not defects:
         return ""
     worst = max(defects, key=lambda defect: defect.score_max)
-    return f", driven by p{worst.driven_by.patch_size} {TERM_NAMES[worst.driven_by.term]}, {len(defects)} defects drawn"
+    count = f"{len(defects)} defect{'s' if len(defects) > 1 else ''} drawn"
+    return f", driven by p{worst.driven_by.patch_size} {TERM_NAMES[worst.driven_by.term]}, {count}"
 
 
 def _overlay(
@@ -112,8 +113,7 @@ def _tile(image: Image, label: str, ring: bool = False, faint: bool = False) -> 
     encoded = cv2.imencode(".jpg", fitted(image, TILE_PX), [cv2.IMWRITE_JPEG_QUALITY, 82])[1].tobytes()
     source = f"data:image/jpeg;base64,{base64.b64encode(encoded).decode()}"
     css = " ".join(name for name, on in (("ring", ring), ("faint", faint)) if on)
-    note = " (weight 0)" if faint else ""
     return (
         f'<figure class="{css}"><img src="{source}" alt="{escape(label)}">'
-        f"<figcaption>{escape(label)}{note}</figcaption></figure>"
+        f"<figcaption>{escape(label)}</figcaption></figure>"
     )

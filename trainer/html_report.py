@@ -187,8 +187,8 @@ def _pictures(inspector: Inspects, records: Sequence[Record]) -> str:
         sections.append(f"<h2>{escape(heading)}</h2><p>{escape(note)}</p>{drawn}")
     legend = (
         '<p class="legend">Fused: heat from half (amber) to twice (red) the map threshold; white: reported; green: '
-        "truth. Single terms: heat relative to what nine tenths of good parts stay below; max in deviations above "
-        "normal; faded: the fusion gives it no weight.</p>"
+        "truth. Single terms: heat relative to what nine tenths of good parts stay below, the number its peak in "
+        "deviations above normal; faded: the fusion gives it no weight.</p>"
     )
     return "".join(sections) + legend
 

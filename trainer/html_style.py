@@ -36,8 +36,10 @@ thead th{color:var(--faint);font-weight:500;font-size:13px}tbody th{font-weight:
 tr.total th,tr.total td,tr.calibrated th,tr.calibrated td{font-weight:700}tr.calibrated{background:var(--panel)}
 .meter{display:inline-block;width:90px;height:9px;border-radius:3px;background:var(--rule);vertical-align:middle}
 .meter i{display:block;height:100%;border-radius:3px;background:var(--good)}
-.part{margin:0 0 20px;break-inside:avoid}.tiles{display:flex;flex-wrap:wrap;gap:8px}
-.tiles figure{width:134px}.tiles figure:nth-child(-n+2){width:196px}
+.part{margin:0 0 20px;break-inside:avoid}
+.tiles{display:grid;grid-template-rows:auto auto;grid-auto-flow:column;
+grid-auto-columns:max-content;gap:6px 8px;
+overflow-x:auto}.tiles figure{width:122px}.tiles figure:nth-child(-n+2){width:264px;grid-row:span 2}
 .tiles img{width:100%;border-radius:4px;display:block;border:1px solid var(--rule)}
 .tiles .ring img{outline:2px solid var(--faint)}
 .faint img{opacity:.65}.wrong,.right{font-weight:700;text-transform:uppercase;font-size:12px;letter-spacing:.03em}
@@ -46,5 +48,6 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:5px 18px;margin:0}dt{c
 @media print{body{max-width:none;padding:0;font-size:12px}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}
 .cards{grid-template-columns:repeat(6,1fr);gap:6px}.card{padding:8px}.card b{font-size:17px}
 .charts{grid-template-columns:repeat(3,1fr)}
-.charts figure,table,dl{break-inside:avoid}h2{break-after:avoid}.tiles figure{width:104px}}
+.charts figure,table,dl{break-inside:avoid}h2{break-after:avoid}.tiles figure{width:72px}
+.tiles figure:nth-child(-n+2){width:150px}.tiles figcaption{font-size:9px}}
 """
