@@ -25,7 +25,7 @@ from edge.core.types import DrivenBy, Image, PatchMaps, Term
 from edge.engines import Engine
 from trainer.synthetic import SyntheticDefect, synthetic_defects
 
-DEFECTS = 200
+DEFECTS = 400
 LOCAL_IMAGES = 16  # below it the statistics of each place are noise
 REACHES = (0, 1)  # grid points by which a part may lie off its place, from one image to the next
 LOCAL_COST = 0.01  # quality that the statistics of each place must gain, for they bind the part to its place

@@ -196,7 +196,7 @@ def test_check_reports_line_by_line_and_publishes_nothing() -> None:
 def test_log_lines_are_json_when_stderr_is_not_a_terminal() -> None:
     _, log = end(start("--source", "demo:machined?parts=1", "--bundle", str(BUNDLE), "--publish", free_endpoint()))
     events = [json.loads(line)["event"] for line in log.splitlines()]
-    assert events[0] == "ready" and events[-1] == "stopped"
+    assert "ready" in events and events[-1] == "stopped"
 
 
 def test_the_daemon_stays_light(subscription: tuple[str, Subscription]) -> None:
