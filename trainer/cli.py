@@ -11,6 +11,7 @@ import click
 
 from edge.core.errors import EdgeError
 from edge.log import configure_logging
+from trainer.export import VARIANTS
 from trainer.first_look import look_first
 from trainer.fit import (
     Product,
@@ -150,6 +151,15 @@ def calibration_options(command: Command) -> Command:
     return command
 
 
+float_only = click.option(
+    "--float-only", is_flag=True, help="Leave out the half-precision graphs, which TensorRT takes: a third smaller."
+)
+
+
+def _variants(float_only: bool) -> tuple[str, ...]:
+    return VARIANTS[:1] if float_only else VARIANTS
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 def cli() -> None:
     """Train on images of good parts, and write the bundle that edge-inspect runs.
@@ -166,10 +176,12 @@ def cli() -> None:
 @cli.command()
 @student_options
 @calibration_options
+@float_only
 @click.option("--run", type=FOLDER, help="Folder for checkpoints.  [default: BUNDLE.run]")
 def fit(
     bundle: Path,
     run: Path | None,
+    float_only: bool,
     false_reject_rate: float | None,
     review_rate: float | None,
     more_good: tuple[Path, ...],
@@ -193,7 +205,7 @@ def fit(
     students_step(run, teachers)
     if rank() > 0:  # the rest is the first process' work
         return
-    export_step(run)
+    export_step(run, _variants(float_only))
     _calibrate(run, bundle, false_reject_rate, review_rate, more_good, fusion)
 
 
@@ -237,15 +249,16 @@ def students(run: Path, teachers: Path, **options: Any) -> None:
 
 @cli.command()
 @click.option("--run", type=FOLDER, required=True, help="The run whose students to export.")
+@float_only
 @click.option(
     "--engines",
     is_flag=True,
     help="Also build TensorRT's engines for this machine's GPU, into RUN/engines. They serve machines with the same "
     "GPU and TensorRT only; a device builds its own.",
 )
-def export(run: Path, engines: bool) -> None:
+def export(run: Path, float_only: bool, engines: bool) -> None:
     """Step 2 of fit: write one ONNX graph per patch size and variant, checked against torch."""
-    export_step(run)
+    export_step(run, _variants(float_only))
     if engines:
         built = engines_step(run, lambda progress: click.echo(f"\r{progress}   ", nl=False, err=True))
         for size, plan in built.items():

@@ -139,12 +139,12 @@ def students_step(run: Path, teachers: Path = PRETRAINED) -> None:
     train_students(images, config, run, teachers)
 
 
-def export_step(run: Path) -> list[GraphSet]:
-    """Export the run's ensembles to `run/p*.onnx` in every variant, checked against torch on an unused good image."""
+def export_step(run: Path, variants: Sequence[str] = VARIANTS) -> list[GraphSet]:
+    """Export the run's ensembles to `run/p*.onnx`, checked against torch on an unused good image."""
     described = read_run(run)
     (sample,) = read_at_input_size(_paths(described, "stats")[:1], geometry_of(described))
     ensembles = load_ensembles(run / "students.safetensors")
-    exported = [export_graphs(ensembles, sample, variant) for variant in VARIANTS]
+    exported = [export_graphs(ensembles, sample, variant) for variant in variants]
     for graphs in exported:
         for p, graph in graphs.graphs.items():
             (run / graph_name(p, graphs.variant)).write_bytes(graph)
