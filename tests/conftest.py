@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from edge.core.opencv import cv2
 
@@ -14,6 +16,13 @@ from edge.core.opencv import cv2
 def _one_opencv_thread() -> None:
     """OpenCV's thread pool makes timings and float sums depend on the machine; one thread does not."""
     cv2.setNumThreads(1)
+
+
+@pytest.fixture(autouse=True)
+def _logs_go_nowhere_else() -> Iterator[None]:
+    """A command run within a test sends the logs to that test's stderr, which is closed when the next one logs."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
