@@ -45,7 +45,7 @@ class EndlessSource:
         """Nothing is held."""
 
 
-def open_inspector(settings: Settings, stack: ExitStack) -> tuple[Inspector, float]:
+def open_inspector(settings: Settings, stack: ExitStack, should_stop: object = None) -> tuple[Inspector, float]:
     return Inspector(a_bundle(), BrightnessEngine()), 0.0
 
 

@@ -251,5 +251,5 @@ def test_a_journal_goes_on_over_restarts_and_evidence_is_kept(tmp_path: Path) ->
 
 def test_without_a_journal_the_daemon_says_so() -> None:
     _, log = end(start("--source", "demo:machined?parts=1", "--bundle", str(BUNDLE), "--publish", free_endpoint()))
-    ready = json.loads(log.splitlines()[0])
+    (ready,) = (line for line in map(json.loads, log.splitlines()) if line["event"] == "ready")
     assert "a crash loses what was not received" in ready["journal"] and ready["replay"] == ready["control"] == "none"
