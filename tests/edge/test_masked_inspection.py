@@ -15,7 +15,7 @@ from edge.core.bundle import Bundle, load_bundle
 from edge.core.preprocess import Geometry, polygon_mask
 from edge.core.types import Frame, Image
 from edge.demo.parts import TEST_DOMAIN, render_part
-from edge.engines import Engine, open_engine
+from edge.engines import Engine, EngineOptions, open_engine
 from edge.inspector import Inspector
 from tests.edge.fakes import NOW
 
@@ -31,7 +31,7 @@ def bundle() -> Bundle:
 
 @pytest.fixture(scope="module")
 def engine(bundle: Bundle) -> Iterator[Engine]:
-    with closing(open_engine("auto", bundle, 1)) as opened:
+    with closing(open_engine("onnxruntime", bundle, EngineOptions(threads=1))) as opened:
         yield opened
 
 
