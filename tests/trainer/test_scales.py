@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from edge.core.bundle import load_bundle
 from edge.core.types import DrivenBy, Frame, Term
@@ -25,7 +26,8 @@ def test_a_teacher_ships_for_each_of_five_scales_and_sees_no_further_than_its_pa
     assert all(load_teacher(size).patch_size == size for size in SIZES)
 
 
-def test_five_scales_are_trained_exported_fused_and_reported(tmp_path: Path) -> None:
+def test_five_scales_are_trained_exported_fused_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainer.fusion.DEFECTS", 40)  # enough to see that all scales take part
     rng = np.random.default_rng(0)
     (tmp_path / "good").mkdir()
     for index in range(20):
