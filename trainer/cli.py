@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -14,141 +13,21 @@ from edge.log import configure_logging
 from trainer.export import VARIANTS
 from trainer.first_look import look_first
 from trainer.fit import (
-    Product,
+    CalibrationConfig,
     calibrate_step,
     check_promise,
     engines_step,
     export_step,
-    prepare_run,
     students_step,
 )
-from trainer.fusion import FusionKind
 from trainer.good_images import check_good_images
+from trainer.options import FILE, FOLDER, IntegerList, Polygon, Training, calibration_options, training_options
 from trainer.planted import plant_dataset
 from trainer.processes import process_group, rank, wait_for_all
-from trainer.students import StudentConfig
-from trainer.teacher import PRETRAINED, TeacherConfig, train_teachers
+from trainer.runs import Product, prepare_run
+from trainer.teacher import TeacherConfig, train_teachers
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
 TEACHER_DEFAULTS = TeacherConfig()
-QUICK_STEPS = 350
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class IntegerList(click.ParamType):
-    """Comma-separated positive integers, such as 17,33,65."""
-
-    name = "N,N,…"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(sorted({int(part) for part in value.split(",")}))
-        except ValueError:
-            self.fail(f"{value!r}: write whole numbers separated by commas, such as 17,33,65", param, ctx)
-
-
-class Polygon(click.ParamType):
-    """Points as "x,y x,y x,y" in pixels."""
-
-    name = '"X,Y X,Y X,Y …"'
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            points = tuple((float(x), float(y)) for x, y in (pair.split(",") for pair in value.split()))
-        except ValueError:
-            self.fail(f'{value!r}: write points as "x,y x,y x,y" in pixels of the good images', param, ctx)
-        if points and len(points) < 3:
-            self.fail("a polygon needs three points or more", param, ctx)
-        return points
-
-
-def student_options(command: Command) -> Command:
-    """The flags that `fit` and `students` share."""
-    defaults = StudentConfig()
-    for option in reversed(
-        (
-            click.argument("good_dir", type=FOLDER),
-            click.option("--name", help="Product name in the bundle and on the wire.  [default: the folder's name]"),
-            click.option("--patch-sizes", type=IntegerList(), default="17,33,65", show_default=True),
-            click.option(
-                "--students", default=defaults.students, show_default=True, help="Students per patch size (M)."
-            ),
-            click.option("--steps", default=defaults.steps, show_default=True, help="Training steps."),
-            click.option(
-                "--quick",
-                "steps",
-                flag_value=QUICK_STEPS,
-                help=f"A first bundle soon: the same as --steps {QUICK_STEPS}.",
-            ),
-            click.option("--batch", default=defaults.batch, show_default=True, help="Images a step."),
-            click.option("--seed", default=defaults.seed, show_default=True, help="Of the splits and of the training."),
-            click.option(
-                "--input-size",
-                nargs=2,
-                type=int,
-                default=(256, 256),
-                show_default=True,
-                help="Network input: height and width.",
-            ),
-            click.option("--roi", type=Polygon(), default=(), help="Only inspect inside this polygon."),
-            click.option(
-                "--ignore",
-                type=Polygon(),
-                multiple=True,
-                help="Never inspect inside this polygon: a label, a clamp, a printed date; may be repeated.",
-            ),
-            click.option("--mm-per-px", type=float, help="Millimetres per pixel of the good images."),
-            click.option(
-                "--min-area-px", default=9.0, show_default=True, help="Smallest defect drawn, in frame pixels."
-            ),
-            click.option("--strict", is_flag=True, help="Refuse, instead of warning, where the look finds something."),
-            click.option("--teachers", type=FOLDER, default=PRETRAINED, help="Other teachers than the shipped ones."),
-        )
-    ):
-        command = option(command)
-    return command
-
-
-def calibration_options(command: Command) -> Command:
-    """The flags that `fit` and `calibrate` share."""
-    for option in reversed(
-        (
-            click.option("--bundle", type=FILE, required=True, help="The bundle to write."),
-            click.option(
-                "--false-reject-rate",
-                type=click.FloatRange(0, 1, min_open=True, max_open=True),
-                help="Promise at most this share of good parts rejected; refused where the images cannot "
-                "support it.  [default: the tightest they support]",
-            ),
-            click.option(
-                "--review-rate",
-                type=click.FloatRange(0, 1, min_open=True, max_open=True),
-                help="Between review and rejection, leave parts to a person (UNDECIDED, review): at most this share of "
-                "good parts scores above the review threshold, the rejected ones among them.  [default: no review]",
-            ),
-            click.option(
-                "--more-good",
-                type=FOLDER,
-                multiple=True,
-                help="Folder of further good images, used for the threshold only; may be repeated.",
-            ),
-            click.option(
-                "--fusion",
-                type=click.Choice([kind.value for kind in FusionKind]),
-                default=FusionKind.ADAPTIVE.value,
-                show_default=True,
-                help="How the scales become one map: the paper's plain mean; a weighted sum; or adaptive, in which "
-                "the scale that sees something speaks at each pixel. The last two are fitted on synthetic defects.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
 
 
 float_only = click.option(
@@ -174,21 +53,11 @@ def cli() -> None:
 
 
 @cli.command()
-@student_options
+@training_options
 @calibration_options
 @float_only
 @click.option("--run", type=FOLDER, help="Folder for checkpoints.  [default: BUNDLE.run]")
-def fit(
-    bundle: Path,
-    run: Path | None,
-    float_only: bool,
-    false_reject_rate: float | None,
-    review_rate: float | None,
-    more_good: tuple[Path, ...],
-    fusion: str,
-    teachers: Path,
-    **options: Any,
-) -> None:
+def fit(bundle: Path, run: Path | None, float_only: bool, training: Training, config: CalibrationConfig) -> None:
     """Train, export, calibrate: images of good parts in, a bundle out.
 
     GOOD_DIR holds 20 images or more of good parts only, all of one size; 100 or more are better.
@@ -200,13 +69,13 @@ def fit(
     A killed run goes on where it was when the same command is given again.
     """
     run = run or bundle.with_name(bundle.name + ".run")
-    _prepare(run, **options)
-    check_promise(run, false_reject_rate, more_good, review_rate)
-    students_step(run, teachers)
+    _prepare(run, training)
+    check_promise(run, config)
+    students_step(run, training.teachers)
     if rank() > 0:  # the rest is the first process' work
         return
     export_step(run, _variants(float_only))
-    _calibrate(run, bundle, false_reject_rate, review_rate, more_good, fusion)
+    _calibrate(run, bundle, config)
 
 
 @cli.command()
@@ -239,12 +108,12 @@ def look(
 
 
 @cli.command()
-@student_options
+@training_options
 @click.option("--run", type=FOLDER, required=True, help="Folder for checkpoints and weights.")
-def students(run: Path, teachers: Path, **options: Any) -> None:
+def students(run: Path, training: Training) -> None:
     """Step 1 of fit: check the good images, split them, train the students."""
-    _prepare(run, **options)
-    students_step(run, teachers)
+    _prepare(run, training)
+    students_step(run, training.teachers)
 
 
 @cli.command()
@@ -268,16 +137,9 @@ def export(run: Path, float_only: bool, engines: bool) -> None:
 @cli.command()
 @click.option("--run", type=FOLDER, required=True, help="The run whose graphs to calibrate.")
 @calibration_options
-def calibrate(
-    run: Path,
-    bundle: Path,
-    false_reject_rate: float | None,
-    review_rate: float | None,
-    more_good: tuple[Path, ...],
-    fusion: str,
-) -> None:
+def calibrate(run: Path, bundle: Path, config: CalibrationConfig) -> None:
     """Step 3 of fit: fusion, score statistics, thresholds and golden sample from unused good images; the bundle."""
-    _calibrate(run, bundle, false_reject_rate, review_rate, more_good, fusion)
+    _calibrate(run, bundle, config)
 
 
 @cli.command()
@@ -312,50 +174,17 @@ def plant(good_dir: Path, out: Path, each: int, seed: int) -> None:
     click.echo(f"{out}: {plant_dataset(good_dir, out, each, seed)} planted defects")
 
 
-def _calibrate(
-    run: Path,
-    bundle: Path,
-    false_reject_rate: float | None,
-    review_rate: float | None,
-    more_good: tuple[Path, ...],
-    fusion: str,
-) -> None:
-    manifest = calibrate_step(run, bundle, false_reject_rate, more_good, FusionKind(fusion), review_rate)
+def _calibrate(run: Path, bundle: Path, config: CalibrationConfig) -> None:
+    manifest = calibrate_step(run, bundle, config)
     calibration = manifest.calibration(manifest.reference_variant)
     click.echo(f"{bundle}: {calibration.bound}")
     if calibration.review is not None:
         click.echo(f"{bundle}: {calibration.review}")
 
 
-def _prepare(
-    run: Path,
-    good_dir: Path,
-    name: str | None,
-    patch_sizes: tuple[int, ...],
-    students: int,
-    steps: int,
-    batch: int,
-    seed: int,
-    input_size: tuple[int, int],
-    roi: tuple[Any, ...],
-    mm_per_px: float | None,
-    min_area_px: float,
-    ignore: tuple[tuple[Any, ...], ...],
-    strict: bool,
-) -> None:
-    if rank() > 0:  # the first process looks at the images and writes the run down; the others read it
-        wait_for_all()
-        return
-    # A folder's name may hold bytes that are no UTF-8; the product's goes on the wire.
-    name = (name or good_dir.resolve().name).encode("utf-8", "replace").decode()[:64]
-    product = Product(name, input_size, roi, mm_per_px, min_area_px, ignore)
-    prepare_run(
-        good_dir,
-        run,
-        product,
-        StudentConfig(patch_sizes=patch_sizes, students=students, steps=steps, batch=batch, seed=seed),
-        strict,
-    )
+def _prepare(run: Path, training: Training) -> None:
+    if rank() == 0:  # the first process looks at the images and writes the run down; the others read it
+        prepare_run(training.good_dir, run, training.product, training.students, training.strict)
     wait_for_all()
 
 

@@ -1,15 +1,12 @@
-"""Good images → students → graphs → calibrated bundle: the steps, and `fit`, which takes them all.
+"""Good images → students → graphs → calibrated bundle: the steps of `fit`, each on a run (`trainer.runs`).
 
-A run is a folder: `run.json` (what was decided, with the names of the images in each split), the
-students' checkpoint and weights, the graphs. Each step reads what the one before it wrote, so a
-killed `fit` goes on where it was when the same command is given again.
+Each step reads what the one before it wrote, so that each can be given again alone.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -21,113 +18,42 @@ import edge
 from edge.core.bundle import GraphSet, graph_name, save_bundle
 from edge.core.errors import TrainingError
 from edge.core.manifest import REFERENCE_VARIANT, Manifest
-from edge.core.preprocess import Geometry, Point, Size
 from edge.engines import EngineOptions, engine_cache
 from edge.engines.tensorrt_cache import BuildProgress
 from trainer.calibrate import calibrate, calibrate_variant, require_images, require_review_images
 from trainer.data import list_images
 from trainer.export import VARIANTS, export_graphs
-from trainer.first_look import look_first
 from trainer.fusion import FittedFusion, FusionKind
 from trainer.good_images import check_good_images, image_digest, read_at_input_size
 from trainer.networks import edge_layers, total_stride
-from trainer.splits import session_of, split_good
+from trainer.runs import geometry_of, paths_of, read_run
 from trainer.students import StudentConfig, load_ensembles, train_students
 from trainer.teacher import PRETRAINED
 
 log = structlog.get_logger()
 
-# What runs of earlier versions do not say.
-OLDER_RUN = {"is_blanked": False, "split": {"by": "image", "why": "split by image: no sub-folders", "sessions": {}}}
-
 
 @dataclass(frozen=True, slots=True)
-class Product:
-    """What the vision engineer says of the part: goes into the bundle.
+class CalibrationConfig:
+    """What to promise, on which images besides the run's own, and how scales become one map.
 
-    roi: polygon in pixels of the good images; ignore: polygons in it that do not count.
-    min_area_px: of a drawn defect, in frame pixels.
+    Rates: shares of good parts, 0 to 1, see `calibrate`; None for the tightest promise, and for no review zone.
+    more_good: folders of good images, used for the threshold only.
     """
 
-    name: str
-    input_size: Size = (256, 256)
-    roi: tuple[Point, ...] = ()
-    mm_per_px: float | None = None
-    min_area_px: float = 9.0
-    ignore: tuple[tuple[Point, ...], ...] = ()
-
-    def geometry(self, frame_size: Size) -> Geometry:
-        """For frames of (height, width), blanked where nothing counts. BundleError says what is wrong with it."""
-        blanked = bool(self.roi or self.ignore)
-        return Geometry(frame_size, self.input_size, self.roi, self.mm_per_px, self.ignore, blanked)
+    false_reject_rate: float | None = None
+    review_rate: float | None = None
+    more_good: tuple[Path, ...] = ()
+    fusion: FusionKind = FusionKind.ADAPTIVE
 
 
-def prepare_run(good: Path, run: Path, product: Product, config: StudentConfig, strict: bool = False) -> dict[str, Any]:
-    """Check the good images, split them, write `run/run.json` and look at them; a run of other settings is refused.
-
-    strict: TrainingError instead of a warning where the look finds something.
-    """
-    found = check_good_images(good)
-    geometry = product.geometry(found.frame_size)
-    splits, rule = split_good([session_of(path, good) for path in found.paths], config.seed)
-    names = [path.relative_to(good).as_posix() for path in found.paths]
-    described = {
-        "good": str(good.resolve()),
-        "frame_size": list(found.frame_size),
-        "product": asdict(product),
-        "is_blanked": geometry.is_blanked,
-        "students": asdict(config),
-        "splits": {name: [names[i] for i in indices] for name, indices in asdict(splits).items()},
-        "split": asdict(rule),
-    }
-    described = json.loads(json.dumps(described))  # as it will be read back: tuples become lists
-    file = run / "run.json"
-    if not file.exists():
-        run.mkdir(parents=True, exist_ok=True)
-        beside = file.with_suffix(".partial")
-        beside.write_text(json.dumps(described, indent=1), encoding="utf-8")
-        beside.replace(file)
-    elif read_run(run) != described:
-        raise TrainingError(f"{run}: holds a run of other images or settings; give another --run or delete it")
-    _tell_split(described)
-    look_first(found, geometry, run / "look.png", strict)
-    return described
-
-
-def _tell_split(described: dict[str, Any]) -> None:
-    counts = {name: len(chosen) for name, chosen in described["splits"].items()}
-    rule = described["split"]
-    if rule["by"] == "image" and any("/" in name for chosen in described["splits"].values() for name in chosen):
-        advice = "parts of one session are in all sets: the promise holds for parts like these, not for a new session"
-        log.warning("split", **counts, by=rule["why"], beware=advice)
-    else:
-        log.info("split", **counts, by=rule["why"], **{f"{name}_sessions": s for name, s in rule["sessions"].items()})
-
-
-def read_run(run: Path) -> dict[str, Any]:
-    """What `prepare_run` wrote."""
-    file = run / "run.json"
-    if not file.exists():
-        raise TrainingError(f"{run}: no run.json; start with edge-train students GOOD_DIR --run {run}")
-    try:
-        described: dict[str, Any] = {**OLDER_RUN, **json.loads(file.read_text(encoding="utf-8"))}
-    except ValueError as error:
-        raise TrainingError(f"{file}: damaged ({error}); delete {run} and start again") from error
-    described["product"].setdefault("ignore", [])
-    return described
-
-
-def check_promise(
-    run: Path, false_reject_rate: float | None, more_good: Sequence[Path], review_rate: float | None = None
-) -> None:
+def check_promise(run: Path, config: CalibrationConfig) -> None:
     """TrainingError now, and not after hours of training, where the images cannot support the promises."""
-    if false_reject_rate is None and review_rate is None:
-        return
-    n = len(read_run(run)["splits"]["threshold"]) + sum(len(list_images(folder)) for folder in more_good)
-    if false_reject_rate is not None:
-        require_images(n, false_reject_rate)
-    if review_rate is not None:
-        require_review_images(n, false_reject_rate, review_rate)
+    n = len(read_run(run)["splits"]["threshold"]) + sum(len(list_images(folder)) for folder in config.more_good)
+    if config.false_reject_rate is not None:
+        require_images(n, config.false_reject_rate)
+    if config.review_rate is not None:
+        require_review_images(n, config.false_reject_rate, config.review_rate)
 
 
 def students_step(run: Path, teachers: Path = PRETRAINED) -> None:
@@ -135,14 +61,14 @@ def students_step(run: Path, teachers: Path = PRETRAINED) -> None:
     described = read_run(run)
     settings = described["students"]
     config = StudentConfig(**{**settings, "patch_sizes": tuple(settings["patch_sizes"])})
-    images = read_at_input_size(_paths(described, "train"), geometry_of(described))
+    images = read_at_input_size(paths_of(described, "train"), geometry_of(described))
     train_students(images, config, run, teachers)
 
 
 def export_step(run: Path, variants: Sequence[str] = VARIANTS) -> list[GraphSet]:
     """Export the run's ensembles to `run/p*.onnx`, checked against torch on an unused good image."""
     described = read_run(run)
-    (sample,) = read_at_input_size(_paths(described, "stats")[:1], geometry_of(described))
+    (sample,) = read_at_input_size(paths_of(described, "stats")[:1], geometry_of(described))
     ensembles = load_ensembles(run / "students.safetensors")
     exported = [export_graphs(ensembles, sample, variant) for variant in variants]
     for graphs in exported:
@@ -162,34 +88,33 @@ def engines_step(run: Path, report: Callable[[BuildProgress], None]) -> dict[int
     return cache.plans(_read_graphs(run, described, "fp16"), (height, width))
 
 
-def calibrate_step(
-    run: Path,
-    bundle: Path,
-    false_reject_rate: float | None = None,
-    more_good: Sequence[Path] = (),
-    kind: FusionKind = FusionKind.ADAPTIVE,
-    review_rate: float | None = None,
-) -> Manifest:
-    """Calibrate the run's graphs on its unused images, and on `more_good` folders, and write the bundle.
+def calibrate_step(run: Path, bundle: Path, config: CalibrationConfig) -> Manifest:
+    """Calibrate the run's graphs on its unused images, and on those of `config.more_good`, and write the bundle.
 
-    Rates: shares of good parts, 0 to 1, see `calibrate`; None for the tightest promise, and for no review zone.
     Every variant that the run holds is calibrated through itself; runs of older versions hold the reference only.
     """
     described = read_run(run)
     geometry = geometry_of(described)
     graphs = _read_graphs(run, described, REFERENCE_VARIANT)
     others = [_read_graphs(run, described, v) for v in VARIANTS[1:] if any(run.glob(f"p*.{v}.onnx"))]
-    extra = _further_images(more_good, described)
-    threshold_images = read_at_input_size([*_paths(described, "threshold"), *extra], geometry)
-    stats_images = read_at_input_size(_paths(described, "stats"), geometry)
+    extra = _further_images(config.more_good, described)
+    threshold_images = read_at_input_size([*paths_of(described, "threshold"), *extra], geometry)
+    stats_images = read_at_input_size(paths_of(described, "stats"), geometry)
     seed = described["students"]["seed"]
     calibration, golden, fitted = calibrate(
-        graphs, geometry, stats_images, threshold_images, false_reject_rate, kind, seed, review_rate
+        graphs,
+        geometry,
+        stats_images,
+        threshold_images,
+        config.false_reject_rate,
+        config.fusion,
+        seed,
+        config.review_rate,
     )
     calibrations = {graphs.variant: calibration}
     for other in others:
         calibrations[other.variant] = calibrate_variant(
-            other, geometry, stats_images, threshold_images, fitted, false_reject_rate, review_rate
+            other, geometry, stats_images, threshold_images, fitted, config.false_reject_rate, config.review_rate
         )
     product = described["product"]
     manifest = Manifest(
@@ -222,7 +147,7 @@ def _further_images(folders: Sequence[Path], described: dict[str, Any]) -> list[
     """Good images of `folders` that are no copies of the run's or of each other: a copy would break the promise."""
     if not folders:
         return []
-    known = {image_digest(path) for split in described["splits"] for path in _paths(described, split)}
+    known = {image_digest(path) for split in described["splits"] for path in paths_of(described, split)}
     further = []
     for folder in folders:
         found = check_good_images(folder, minimum=1)
@@ -237,24 +162,6 @@ def _further_images(folders: Sequence[Path], described: dict[str, Any]) -> list[
             known.add(digest)
             further.append(path)
     return further
-
-
-def geometry_of(described: dict[str, Any]) -> Geometry:
-    """The run's geometry: frames of the good images' size -> network input."""
-    product = described["product"]
-    height, width = described["frame_size"]
-    input_height, input_width = product["input_size"]
-
-    def points(polygon: list[list[float]]) -> tuple[Point, ...]:
-        return tuple((float(x), float(y)) for x, y in polygon)
-
-    ignore = tuple(points(polygon) for polygon in product["ignore"])
-    size, mm = (input_height, input_width), product["mm_per_px"]
-    return Geometry((height, width), size, points(product["roi"]), mm, ignore, described["is_blanked"])
-
-
-def _paths(described: dict[str, Any], split: str) -> list[Path]:
-    return [Path(described["good"]) / name for name in described["splits"][split]]
 
 
 def _read_graphs(run: Path, described: dict[str, Any], variant: str) -> GraphSet:

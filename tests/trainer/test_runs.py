@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from edge.core.errors import BundleError, TrainingError
 from trainer.cli import cli
-from trainer.fit import Product, geometry_of, prepare_run, read_run
+from trainer.runs import Product, geometry_of, prepare_run, read_run
 from trainer.students import StudentConfig
 from trainer.synthetic import synthetic_defects
 

@@ -13,7 +13,8 @@ from edge.core.bundle import load_bundle
 from edge.core.types import DrivenBy, Frame, Term
 from edge.engines.onnxruntime import OnnxRuntimeEngine
 from edge.inspector import Inspector
-from trainer.fit import Product, calibrate_step, export_step, prepare_run, students_step
+from trainer.fit import CalibrationConfig, calibrate_step, export_step, students_step
+from trainer.runs import Product, prepare_run
 from trainer.students import StudentConfig
 from trainer.teacher import PRETRAINED, load_teacher
 
@@ -37,7 +38,7 @@ def test_five_scales_are_trained_exported_fused_and_reported(tmp_path: Path, mon
     prepare_run(tmp_path / "good", tmp_path / "run", Product("cloth", (SIDE, SIDE)), config)
     students_step(tmp_path / "run")
     export_step(tmp_path / "run")
-    calibrate_step(tmp_path / "run", tmp_path / "cloth.bundle")
+    calibrate_step(tmp_path / "run", tmp_path / "cloth.bundle", CalibrationConfig())
 
     bundle = load_bundle(tmp_path / "cloth.bundle")
     inspector = Inspector(bundle, OnnxRuntimeEngine(bundle.graph_set("fp32")))

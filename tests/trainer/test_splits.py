@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.core.errors import TrainingError
-from trainer.fit import Product, prepare_run, read_run
 from trainer.good_images import check_good_images
+from trainer.runs import Product, prepare_run, read_run
 from trainer.splits import LEAST, LEAST_IMAGES, Splits, split_good
 from trainer.students import StudentConfig
 
