@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
 
 import structlog
 import zmq
@@ -28,6 +27,7 @@ from edge.core.types import Acquisition, Alert, AnomalyMap, Frame, Gap, GapCause
 from edge.sinks import Delivered, Sink
 from edge.sinks.announcer import Announcer, Batch
 from edge.sinks.database import JournalError
+from edge.sinks.desk import Desk
 from edge.sinks.inbox import Inbox, Item
 from edge.sinks.publisher import Publisher
 from edge.sinks.recorder import Recorder, is_rarely
@@ -43,28 +43,6 @@ HEARTBEAT_S = 1.0
 _DRAIN_SHARE = 0.75  # of the time to close; the rest is for the goodbye and the sockets
 
 log = structlog.get_logger(__name__)
-
-
-class Desk(Protocol):
-    """A socket that the delivery thread serves between records."""
-
-    socket: zmq.Socket[bytes]
-
-    def service(self) -> None:
-        """Take what came in; a bounded amount."""
-        ...
-
-    def turn(self) -> bool:
-        """Do a bounded piece of what was asked for; True when there is more to do at once."""
-        ...
-
-    def wait_s(self) -> float:
-        """Seconds until `turn` has something to do without anything coming in; may be infinite."""
-        ...
-
-    def close(self) -> None:
-        """Release the socket."""
-        ...
 
 
 class Delivery:
