@@ -15,8 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from edge.core.facts import HealthSnapshot
-from edge.core.records import StationState
 from edge.core.types import Frame, Gap, Inspection
+from edge.core.vocabulary import StationState
 
 
 @dataclass(frozen=True, slots=True)

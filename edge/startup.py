@@ -22,9 +22,9 @@ from edge.building import BuildReporter
 from edge.core.bundle import Bundle, load_bundle
 from edge.core.errors import EdgeError, EngineError, SettingsError
 from edge.core.facts import Origin
-from edge.core.records import RecipeRecord, SoftwareRecord
 from edge.core.scoring import fuse
 from edge.core.types import Acquisition, Frame, Gap
+from edge.core.vocabulary import RecipeRecord, SoftwareRecord
 from edge.engines import Engine, EngineOptions, open_engine
 from edge.gate import AlertGate, DropMerger
 from edge.health import Health

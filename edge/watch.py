@@ -18,7 +18,7 @@ import click
 from edge.client import Consumer, Liveness, SequenceChecker, Subscription
 from edge.consume import follow, verify
 from edge.core.errors import SettingsError
-from edge.core.records import Kind
+from edge.core.vocabulary import Kind
 from edge.core.wire import Message, WireError
 from edge.replaying import ReplayError, ReplayLink
 

@@ -16,7 +16,7 @@ import zmq
 
 from edge.core.errors import EdgeError
 from edge.core.recording import audit_record
-from edge.core.records import Outcome
+from edge.core.vocabulary import Outcome
 from edge.core.wire import dump_object
 from edge.sinks.announcer import Announcer
 from edge.sinks.database import JournalError

@@ -19,8 +19,8 @@ import structlog
 import zmq
 
 from edge.core.facts import HealthSnapshot, Origin
-from edge.core.records import StationState
 from edge.core.types import GapCause
+from edge.core.vocabulary import StationState
 from edge.sinks import Delivered, Sink
 from edge.sinks.announcer import Announcer, Batch
 from edge.sinks.database import JournalError

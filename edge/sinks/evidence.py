@@ -25,8 +25,8 @@ from edge.core.errors import SettingsError, SinkError
 from edge.core.opencv import cv2
 from edge.core.overlay import draw_overlay
 from edge.core.recording import evidence_record
-from edge.core.records import EvidenceFileRecord
 from edge.core.types import AnomalyMap, Frame, Image, Inspection, Map, Verdict
+from edge.core.vocabulary import EvidenceFileRecord
 from edge.sinks import Delivered
 from edge.sinks.announcer import Announcer
 from edge.sinks.journal import Journal

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import zmq
 
-from edge.core.records import Kind
+from edge.core.vocabulary import Kind
 from edge.core.wire import as_historical
 from edge.sinks import Delivered
 from edge.sinks.endpoints import AddressInUse, BoundSocket

@@ -16,7 +16,7 @@ import pytest
 
 from edge.client import Consumer, HistoryForked, RecordsLost, ReplayDenied
 from edge.consume import follow
-from edge.core.records import LossCause
+from edge.core.vocabulary import LossCause
 from edge.core.wire import Message
 from edge.replaying import Cursor
 from edge.sinks import Delivered
