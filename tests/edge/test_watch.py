@@ -28,7 +28,7 @@ from edge.core.wire import Message
 from edge.sinks import Delivered
 from edge.sinks.publisher import Publisher
 from edge.sinks.sequence import SequenceCounter
-from edge.watch import table_line
+from edge.table import table_line
 from tests.edge import samples
 
 WAIT_S = 30
