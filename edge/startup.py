@@ -82,7 +82,9 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         except EdgeError:
             publisher.close()
             raise
-        delivery = Delivery(origin, publisher, sinks, health_snapshot=health.snapshot, sequence=sequence)
+        delivery = Delivery(
+            origin, publisher, sinks, health_snapshot=health.snapshot, alive=health.delivers, sequence=sequence
+        )
         stack.callback(delivery.close)
         replay = open_replay(settings, delivery)
         evidence = open_evidence(settings, delivery, inspector)

@@ -35,9 +35,9 @@ log = structlog.get_logger(__name__)
 class Delivery:
     """Takes what the loop decided and delivers it to `publisher`, then to `sinks`, from a thread of its own.
 
-    `sequence` numbers and keeps the records (in memory, if none is given). `health_snapshot` is called from that
-    thread, once a second. At most `max_items` wait, holding `max_bytes` of pictures. Publisher, sequence and sinks
-    belong to the delivery from here on; `close` closes them.
+    `sequence` numbers and keeps the records (in memory, if none is given). `health_snapshot` and `alive` are called
+    from that thread, once a second. At most `max_items` wait, holding `max_bytes` of pictures. Publisher, sequence and
+    sinks belong to the delivery from here on; `close` closes them.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Delivery:
         sinks: Sequence[Sink] = (),
         *,
         health_snapshot: Callable[[], HealthSnapshot],
+        alive: Callable[[], None] = lambda: None,
         sequence: Numbers | None = None,
         max_items: int = MAX_ITEMS,
         max_bytes: int = MAX_BYTES,
@@ -60,6 +61,7 @@ class Delivery:
             publisher,
             sinks,
             health_snapshot=health_snapshot,
+            alive=alive,
             sequence=sequence or SequenceCounter(),
             max_batches=max_items,
             heartbeat_s=heartbeat_s,

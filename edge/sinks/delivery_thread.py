@@ -52,6 +52,7 @@ class DeliveryThread(threading.Thread):
         sinks: Sequence[Sink],
         *,
         health_snapshot: Callable[[], HealthSnapshot],
+        alive: Callable[[], None],
         sequence: Numbers,
         max_batches: int,
         heartbeat_s: float,
@@ -65,7 +66,7 @@ class DeliveryThread(threading.Thread):
         self.publisher, self.sinks = publisher, list(sinks)
         self.desks: list[Desk] = []
         self._handoff, self._inbox, self._sequence = handoff, handoff.inbox, sequence
-        self._health_snapshot = health_snapshot
+        self._health_snapshot, self._alive = health_snapshot, alive
         self._heartbeat_s, self._max_batches = heartbeat_s, max_batches
         self._batches: deque[Batch] = deque()
         self._retry_s = 0.0
@@ -171,6 +172,7 @@ class DeliveryThread(threading.Thread):
 
     def _beat(self) -> None:
         """A heartbeat; and the state, where it has changed."""
+        self._alive()
         now_s = time.monotonic()
         # A late beat moves the later ones, instead of being followed by a burst.
         self._next_beat_s = max(self._next_beat_s + self._heartbeat_s, now_s + 0.5 * self._heartbeat_s)
