@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from deploy.bench import main as bench
 from deploy.engines import engines
 from deploy.selftest import selftest
 from deploy.verify import verify
-from edge.core.errors import EdgeError
+from edge.commands import errors_in_one_line
 from edge.log import configure_logging
 
 
@@ -35,11 +33,8 @@ cli.add_command(verify)
 def main() -> None:
     """Run `edge-deploy`; an expected error is one line on stderr and exit code 1."""
     configure_logging()
-    try:
-        cli(standalone_mode=True)
-    except EdgeError as error:
-        click.echo(f"edge-deploy: {error}", err=True)
-        sys.exit(1)
+    with errors_in_one_line("edge-deploy"):
+        cli()
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from edge.demo.run import BUNDLE
 from edge.engines import Engine, EngineOptions, engine_cache, open_engine
 from edge.engines.cuda import Cuda
 from edge.engines.tensorrt_file import read_engine
-from edge.startup import check_golden
+from edge.golden import check_golden
 
 SCHEMA = "edge-inspect.selftest/1"
 WARM_UP = 5

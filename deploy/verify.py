@@ -25,8 +25,8 @@ from edge.core.images import IMAGE_SUFFIXES, list_images, read_image
 from edge.core.types import Frame, Image
 from edge.engines import ENGINE_NAMES, Engine, EngineOptions, open_engine
 from edge.engines.tensorrt_file import default_folder, private_folder
+from edge.golden import check_golden
 from edge.inspector import Inspector
-from edge.startup import check_golden
 
 SCHEMA = "edge-inspect.verification/1"
 GOLDEN = "golden sample"

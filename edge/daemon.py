@@ -63,7 +63,7 @@ def inspect_loop(station: Station, stop: threading.Event, deadline_ms: float | N
             health.took(frame)
             inspection, anomaly_map = station.inspector.inspect(frame)  # an engine error is UNDECIDED, never "good"
             inspection = meet_deadline(inspection, deadline_ms)
-            health.alive(inspection)  # the watchdog is fed only here, in missed() and in idle()
+            health.alive(inspection)
             delivery.put_inspection(inspection, gate.update(inspection), frame, anomaly_map)
             failures.count(inspection)
     return "stopped"

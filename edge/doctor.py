@@ -13,11 +13,12 @@ import click
 
 from edge.core.errors import EdgeError, SourceError
 from edge.core.types import Frame, Gap, Reason, Verdict
+from edge.description import describe
 from edge.settings import Settings
 from edge.sinks.database import open_database
 from edge.sinks.publisher import Publisher
 from edge.sources import Source
-from edge.startup import describe, open_checked_source, open_inspector, open_sinks
+from edge.startup import open_checked_source, open_inspector, open_sinks
 
 FIRST_FRAME_S = 10.0
 

@@ -1,8 +1,8 @@
 """Health: counts that must balance, stage latencies, and what systemd is told.
 
-The watchdog is fed only from the inspection loop, in `alive` and `idle`: a daemon that no longer
-inspects must be restarted, however lively its other threads are. sd_notify is ten lines over a
-datagram socket, so no binding to libsystemd is needed.
+Whatever the loop and the delivery thread do passes through here, so this is where the watchdog learns who moves.
+sd_notify is ten lines over a datagram socket, so no binding to libsystemd is needed. Rejected: a thread that feeds the
+watchdog, which would be the last to notice that the others hang.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from edge.core.facts import HealthSnapshot
-from edge.core.records import StationState
 from edge.core.types import Frame, Gap, Inspection
+from edge.core.vocabulary import StationState
+from edge.watchdog import Part, Watchdog
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,10 @@ class Counts:
 
 
 class Health:
-    """Counts what happened to every captured frame; written by the loop, read by the heartbeat."""
+    """Counts what happened to every captured frame; written by the loop, read by the heartbeat.
+
+    The loop's, but `delivers`, `snapshot` and `close`.
+    """
 
     def __init__(self, camera_fps: Callable[[], float | None] = lambda: None) -> None:
         self.state = StationState.STARTING
@@ -51,10 +55,12 @@ class Health:
         self._started_ns = time.monotonic_ns()
         self._last_frame_ns: int | None = None
         self._systemd = SystemdNotifier()
+        self._watchdog = Watchdog(self._systemd.notify)
 
     def ready(self, status: str) -> None:
         """Startup is over: the first frame can be inspected."""
         self.state = StationState.RUNNING
+        self._watchdog.moved(Part.CAPTURE)
         self._systemd.notify(f"READY=1\nSTATUS={status}")
 
     def took(self, frame: Frame) -> None:
@@ -62,26 +68,40 @@ class Health:
         self.state = StationState.RUNNING
         self.counts = replace(self.counts.seen(frame.id, frame.id), taken=self.counts.taken + 1)
         self._last_frame_ns = frame.captured_ns
+        self._watchdog.rests(Part.CAPTURE)
+        self._watchdog.moved(Part.INFERENCE)
 
     def missed(self, gap: Gap) -> None:
         """Frames that nobody inspected."""
         self.counts = replace(self.counts.seen(gap.first_id, gap.last_id), skipped=self.counts.skipped + gap.count)
-        self._systemd.notify("WATCHDOG=1")
+        self._captures()
 
     def alive(self, inspection: Inspection) -> None:
         """One more verdict."""
         field = inspection.verdict.value
         self.counts = replace(self.counts, **{field: getattr(self.counts, field) + 1})
-        self._systemd.notify("WATCHDOG=1")
+        self._watchdog.rests(Part.INFERENCE)
+        self._captures()
 
     def idle(self, source_state: str = "running") -> None:
         """The source gave nothing new in time: a state, not a hang; critical while a camera is lost or stalled."""
         self.state = StationState.RUNNING if source_state == "running" else StationState.CRITICAL
-        self._systemd.notify("WATCHDOG=1")
+        self._captures()
+
+    def _captures(self) -> None:
+        self._watchdog.moved(Part.CAPTURE)
+        self._watchdog.feed()
+
+    def delivers(self) -> None:
+        """The delivery thread turns: what is committed is told, what cannot be is said. Called from there."""
+        self._watchdog.moved(Part.JOURNAL)
+        self._watchdog.feed()
 
     def stopping(self) -> None:
-        """The loop has ended; what is queued is still delivered."""
+        """The loop has ended; what is queued is still delivered, within seconds."""
         self.state = StationState.STOPPING
+        for part in Part:
+            self._watchdog.rests(part)
         self._systemd.notify("STOPPING=1")
 
     def close(self) -> None:

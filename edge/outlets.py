@@ -12,7 +12,7 @@ from typing import Any
 
 from edge.core.errors import SettingsError
 from edge.core.facts import Origin
-from edge.core.records import StationState
+from edge.core.vocabulary import StationState
 from edge.inspector import Inspector
 from edge.recipes import Recipes
 from edge.settings import Settings

@@ -1,8 +1,7 @@
 """Everything a daemon needs, opened and proved in order, before the first frame: bundle, engine, source, sinks.
 
-Nothing half-open survives a failure: what was opened is closed in reverse. The golden sample is run
-through the engine on this machine before any part is, so an engine that computes something else is
-refused at startup and not at the line.
+Nothing half-open survives a failure: what was opened is closed in reverse. Rejected: opening the camera while the
+engine is built, which would show an operator a running camera and no verdicts.
 """
 
 from __future__ import annotations
@@ -11,22 +10,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import structlog
 
-import edge
 from edge.building import BuildReporter
 from edge.core.bundle import Bundle, load_bundle
-from edge.core.errors import EdgeError, EngineError, SettingsError
-from edge.core.facts import Origin
-from edge.core.records import RecipeRecord, SoftwareRecord
-from edge.core.scoring import fuse
-from edge.core.types import Acquisition, Frame, Gap
-from edge.engines import Engine, EngineOptions, open_engine
+from edge.core.errors import EdgeError, EngineError
+from edge.core.types import Acquisition
+from edge.description import describe, origin_of
+from edge.engines import EngineOptions, open_engine
 from edge.gate import AlertGate, DropMerger
+from edge.golden import check_golden
 from edge.health import Health
 from edge.inspector import Inspector
 from edge.outlets import NO_JOURNAL, open_control, open_evidence, open_replay, open_sequence
@@ -38,14 +33,10 @@ from edge.sinks.evidence import EvidenceWriter
 from edge.sinks.overlays import OverlayWriter
 from edge.sinks.publisher import Publisher
 from edge.sources import Source, open_source
+from edge.sources.commissioned import CommissionedSource
 from edge.sources.triggered import TriggeredSource
 
 log = structlog.get_logger()
-
-# Standard deviations the fused map may differ. float32 on other CPUs stays below 0.001. Half precision is at 0.01 on
-# screws and at 0.08 with the statistics of each place, on a CPU, whose sums are float32; a GPU may sum in half. This
-# only has to tell an engine that computes something else: whether verdicts change is `edge-deploy verify`'s to say.
-GOLDEN_DRIFT, GOLDEN_DRIFT_REDUCED = 0.05, 0.5
 
 
 @dataclass(slots=True, eq=False)
@@ -84,14 +75,16 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         rule = settings.gate_for(acquisition)
         health = Health(lambda: source.camera_fps)
         stack.callback(health.close)
-        origin, sinks = _origin(settings, inspector, source, acquisition), open_sinks(settings, inspector)
+        origin, sinks = origin_of(settings, inspector, source, acquisition), open_sinks(settings, inspector)
         publisher = Publisher(settings.publish)
         try:
             sequence = open_sequence(settings, origin)
         except EdgeError:
             publisher.close()
             raise
-        delivery = Delivery(origin, publisher, sinks, health_snapshot=health.snapshot, sequence=sequence)
+        delivery = Delivery(
+            origin, publisher, sinks, health_snapshot=health.snapshot, alive=health.delivers, sequence=sequence
+        )
         stack.callback(delivery.close)
         replay = open_replay(settings, delivery)
         evidence = open_evidence(settings, delivery, inspector)
@@ -131,7 +124,7 @@ def _adopt(
     inspector: Inspector,
 ) -> None:
     """Tell everything behind the loop that another bundle runs."""
-    delivery.change_origin(_origin(settings, inspector, source, acquisition))
+    delivery.change_origin(origin_of(settings, inspector, source, acquisition))
     for sink in sinks:
         if isinstance(sink, OverlayWriter | EvidenceWriter):
             sink.use(inspector.to_frame, inspector.map_threshold)
@@ -172,33 +165,6 @@ def open_inspector(
     return Inspector(bundle, engine), check_golden(bundle, engine)
 
 
-def check_golden(bundle: Bundle, engine: Engine) -> float:
-    """Run the golden sample; the largest difference of the fused map in deviations; EngineError if too large.
-
-    It is the engine's warm-up as well.
-    """
-    reference = bundle.manifest.calibration(bundle.manifest.reference_variant)
-    own = bundle.manifest.calibration(engine.variant)  # each variant's deviations are its own
-    maps = engine.infer(bundle.golden.image)
-    for size, golden in bundle.golden.maps.items():
-        shapes = maps[size].regression_error.shape, golden.regression_error.shape
-        if shapes[0] != shapes[1]:
-            raise EngineError(
-                f"golden sample: the {engine.name} engine gives a map of {shapes[0]} for patch size {size}, "
-                f"the bundle says {shapes[1]}; re-export {bundle.where}"
-            )
-    got = fuse(maps, own.stats, own.fusion).scores
-    expected = fuse(bundle.golden.maps, reference.stats, reference.fusion).scores
-    drift = float(np.abs(got - expected).max())
-    allowed = GOLDEN_DRIFT if engine.variant == bundle.manifest.reference_variant else GOLDEN_DRIFT_REDUCED
-    if not drift <= allowed:
-        raise EngineError(
-            f"golden sample: the {engine.name} engine {engine.version} differs by {drift:.3g} deviations from what "
-            f"{bundle.where} was calibrated with (allowed {allowed}); use another --engine or re-export"
-        )
-    return drift
-
-
 def open_checked_source(settings: Settings, inspector: Inspector, stack: ExitStack) -> Source:
     """The source; a live one is wrapped so that a camera of another size is refused."""
     source = open_source(settings.source, lost_after_s=settings.source_lost_s)
@@ -207,87 +173,8 @@ def open_checked_source(settings: Settings, inspector: Inspector, stack: ExitSta
     return TriggeredSource(checked) if settings.trigger == "control" else checked
 
 
-class CommissionedSource:
-    """A live source whose frames must have the size the bundle was fitted on.
-
-    Files and folders are resized; a camera of another size was set up wrongly, and its verdicts would
-    look right while the part fills another share of the picture.
-    """
-
-    is_live = True
-
-    def __init__(self, source: Source, frame_size: tuple[int, int]) -> None:
-        self._source, self._frame_size = source, frame_size
-        self.uri, self.acquisition = source.uri, source.acquisition
-
-    @property
-    def state(self) -> str:
-        """As the wrapped source."""
-        return self._source.state
-
-    @property
-    def camera_fps(self) -> float | None:
-        """As the wrapped source."""
-        return self._source.camera_fps
-
-    def read(self, timeout_s: float) -> Frame | Gap | None:
-        """As the wrapped source; SettingsError for a frame of another size."""
-        frame = self._source.read(timeout_s)
-        if isinstance(frame, Frame) and frame.image.shape[:2] != self._frame_size:
-            height, width = frame.image.shape[:2]
-            raise SettingsError(
-                f"{self.uri}: the camera gives {width}×{height} px, the bundle was made for "
-                f"{self._frame_size[1]}×{self._frame_size[0]}; set the camera to that, or fit a bundle on its images"
-            )
-        return frame
-
-    def close(self) -> None:
-        """Close the wrapped source."""
-        self._source.close()
-
-
-def describe(settings: Settings, inspector: Inspector, drift: float) -> dict[str, Any]:
-    """What an operator wants to see at start and in `--check`."""
-    manifest = inspector.bundle.manifest
-    calibration = manifest.calibration(inspector.engine.variant)
-    return {
-        "bundle": str(settings.bundle),
-        "product": manifest.product,
-        "sha256": inspector.bundle.digest,
-        "patch_sizes": list(manifest.patch_sizes),
-        "engine": f"{inspector.engine.name} {inspector.engine.version} ({inspector.engine.variant})",
-        "golden_drift": round(drift, 6),
-        "image_threshold": round(calibration.image_threshold, 3),
-        **({} if calibration.review is None else {"review": str(calibration.review)}),
-        "statistics": "of each place" if calibration.is_local else "of the whole map",
-        "promise": str(calibration.bound),
-    }
-
-
-def _origin(settings: Settings, inspector: Inspector, source: Source, acquisition: Acquisition) -> Origin:
-    manifest, engine = inspector.bundle.manifest, inspector.engine
-    return Origin(
-        station=settings.station,
-        software=SoftwareRecord(version=edge.__version__, engine=engine.name, engine_version=engine.version),
-        recipe=RecipeRecord(id=manifest.product, version=str(manifest.version), hash=inspector.bundle.digest),
-        camera_uri=source.uri,
-        acquisition=acquisition,
-        image_threshold=inspector.image_threshold,
-        map_threshold=inspector.map_threshold,
-        review_threshold=inspector.review_threshold,
-        deadline_ms=settings.deadline_ms,
-        boot_id=_boot_id(),
-        product_id=manifest.product,
-    )
-
-
 def open_sinks(settings: Settings, inspector: Inspector) -> list[Sink]:
     """The sinks beside the publisher."""
     if settings.overlays is None:
         return []
     return [OverlayWriter(settings.overlays, to_frame=inspector.to_frame, map_threshold=inspector.map_threshold)]
-
-
-def _boot_id() -> str | None:
-    file = Path("/proc/sys/kernel/random/boot_id")
-    return file.read_text().strip() if file.exists() else None

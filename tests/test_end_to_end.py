@@ -20,8 +20,8 @@ from edge.client import Subscription
 from edge.core.bundle import Bundle, load_bundle
 from edge.core.types import Frame, Image, Verdict
 from edge.engines import EngineOptions, open_engine
+from edge.golden import check_golden
 from edge.inspector import Inspector
-from edge.startup import check_golden
 from tests.edge.engines.conftest import DOUBLE
 from tests.edge.engines.native import cudart_stub
 from tests.edge.fakes import NOW

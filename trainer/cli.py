@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from edge.core.errors import EdgeError
+from edge.commands import errors_in_one_line
 from edge.log import configure_logging
 from trainer.export import VARIANTS
 from trainer.first_look import look_first
@@ -197,12 +196,8 @@ def main() -> None:
     cli.add_command(paper_teacher_command)
     cli.add_command(experiment_command)
     cli.add_command(paper_strides_command)
-    try:
-        with process_group():
-            cli(standalone_mode=True)
-    except EdgeError as error:
-        click.echo(f"edge-train: {error}", err=True)
-        sys.exit(1)
+    with errors_in_one_line("edge-train"), process_group():
+        cli()
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from edge.core.records import RecipeRecord, SoftwareRecord, StationState
 from edge.core.types import Acquisition
+from edge.core.vocabulary import RecipeRecord, SoftwareRecord, StationState
 from edge.core.wire import Station
 
 

@@ -11,11 +11,11 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import urlsplit
 
-from edge.core import records
+from edge.core import records, vocabulary
 from edge.core.facts import HealthSnapshot, Origin, Stamp
-from edge.core.records import ResultEvaluation, ResultState, StationState
 from edge.core.soundness import THRESHOLD_SEVERITY, problem_with, severity_of
 from edge.core.types import Alert, Defect, Gap, GapCause, Inspection, Reason, Verdict
+from edge.core.vocabulary import ResultEvaluation, ResultState, StationState
 
 MAX_DEFECTS = 32
 MAX_POLYGON_POINTS = 64
@@ -62,13 +62,13 @@ def gap_record(origin: Origin, stamp: Stamp, gap: Gap) -> records.GapRecord:
     return records.GapRecord(**_envelope(origin, stamp), **_evaluated(origin), **_gap(gap))
 
 
-def history_gap_record(origin: Origin, stamp: Stamp, history: records.HistoryRecord) -> records.HistoryGapRecord:
+def history_gap_record(origin: Origin, stamp: Stamp, history: vocabulary.HistoryRecord) -> records.HistoryGapRecord:
     """Records that the journal no longer has."""
     return records.HistoryGapRecord(**_envelope(origin, stamp), history=history)
 
 
 def birth_record(
-    origin: Origin, stamp: Stamp, birth_count: int | None = None, previous_end: records.PreviousEnd | None = None
+    origin: Origin, stamp: Stamp, birth_count: int | None = None, previous_end: vocabulary.PreviousEnd | None = None
 ) -> records.BirthRecord:
     """What this daemon runs; credentials are taken out of the camera's URI."""
     return records.BirthRecord(
@@ -91,7 +91,7 @@ def evidence_record(
     origin: Origin,
     stamp: Stamp,
     about_result_id: str,
-    files: tuple[records.EvidenceFileRecord, ...],
+    files: tuple[vocabulary.EvidenceFileRecord, ...],
     part_id: str | None = None,
     frame_id: int | None = None,
     is_dropped: bool = False,
@@ -111,7 +111,7 @@ def audit_record(
     origin: Origin,
     stamp: Stamp,
     command: str,
-    outcome: records.Outcome,
+    outcome: vocabulary.Outcome,
     arguments: str,
     *,
     actor: str | None = None,
@@ -198,7 +198,7 @@ def _inspected(origin: Origin, inspection: Inspection, latency_ms: float | None)
         "is_partial": len(kept) < len(inspection.defects),
         "late": inspection.late,
         "scales": tuple(
-            records.ScaleRecord(
+            vocabulary.ScaleRecord(
                 patch_size=scale.patch_size,
                 regression_error=scale.regression_error,
                 predictive_uncertainty=scale.predictive_uncertainty,
@@ -212,7 +212,7 @@ def _inspected(origin: Origin, inspection: Inspection, latency_ms: float | None)
         "acquired": rfc3339(inspection.captured_at),
         "t_boot_ns": inspection.captured_ns,
         "boot_id": origin.boot_id,
-        "image": records.ImageRecord(frame_id=inspection.frame_id, width_px=width, height_px=height),
+        "image": vocabulary.ImageRecord(frame_id=inspection.frame_id, width_px=width, height_px=height),
         "processing_duration_ms": inspection.timings.total_ms,
         "latency_ms": None if latency_ms is None else max(0.0, latency_ms),
         "deadline_ms": origin.deadline_ms,
@@ -249,7 +249,7 @@ def _gap(gap: Gap) -> dict[str, Any]:
     }
 
 
-def _missed(gap: Gap) -> records.MissedRecord:
+def _missed(gap: Gap) -> vocabulary.MissedRecord:
     named: list[str] = []
     room = _MAX_PART_IDS_CHARACTERS
     for part_id in gap.part_ids[:_MAX_PART_IDS]:
@@ -258,7 +258,7 @@ def _missed(gap: Gap) -> records.MissedRecord:
         if room < 0:
             del named[-1]
             break
-    return records.MissedRecord(
+    return vocabulary.MissedRecord(
         first_frame_id=gap.first_id,
         last_frame_id=gap.last_id,
         count=gap.count,
@@ -268,8 +268,8 @@ def _missed(gap: Gap) -> records.MissedRecord:
     )
 
 
-def _defect(defect_id: int, defect: Defect, shown: int) -> records.DefectRecord:
-    return records.DefectRecord(
+def _defect(defect_id: int, defect: Defect, shown: int) -> vocabulary.DefectRecord:
+    return vocabulary.DefectRecord(
         defect_id=defect_id,
         score_max=defect.score_max,
         score_mean=defect.score_mean,
@@ -277,7 +277,7 @@ def _defect(defect_id: int, defect: Defect, shown: int) -> records.DefectRecord:
         centroid_px=defect.centroid_px,
         area_px=defect.area_px,
         polygon_px=_thinned(defect.polygon_px, min(MAX_POLYGON_POINTS, _MAX_POINTS // shown)),
-        driven_by=records.DrivenByRecord(patch_size=defect.driven_by.patch_size, term=defect.driven_by.term),
+        driven_by=vocabulary.DrivenByRecord(patch_size=defect.driven_by.patch_size, term=defect.driven_by.term),
         area_mm2=defect.area_mm2,
         length_mm=defect.length_mm,
     )

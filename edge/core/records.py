@@ -1,181 +1,39 @@
-"""The records on the wire as types; field names follow OPC UA 40001-101 / 40100-1, units are in the names.
+"""The records on the wire as types, one class a kind; their words are in `edge.core.vocabulary`.
 
-Frozen dataclasses, because the JSON Schema is generated from them (`edge.core.schema`) and mypy checks who
-fills them. One rule for the unknown: a field without a known value is None here and left out of the JSON;
-null is never sent. Rejected: TypedDicts (no ranges, no construction check) and pydantic (a compiled dependency).
+Frozen dataclasses, because the JSON Schema is generated from them (`edge.core.schema`) and mypy checks who fills them.
+How one becomes JSON is in `edge.core.encoding`. Rejected: one class with a field for everything, whose schema would
+allow what no kind has.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass
-from enum import Enum, IntEnum
-from typing import Annotated, Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
-import numpy as np
-
-from edge.core.types import Acquisition, AlertKind, GapCause, Reason, Term
-from edge.core.wire import CONTENT_TYPE, encode, schema_name, topic_of
-
-
-class Kind(str, Enum):
-    """The kinds of record there are today; a consumer ignores those it does not know."""
-
-    BIRTH = "birth"
-    DEATH = "death"
-    HEARTBEAT = "heartbeat"
-    STATE = "state"
-    ALERT = "alert"
-    RESULT = "result"
-    GAP = "gap"
-    EVIDENCE = "evidence"
-    AUDIT = "audit"
-
-
-class PreviousEnd(str, Enum):
-    """How the run before this one ended."""
-
-    CLEAN = "clean"  # it said DEATH
-    CRASH = "crash"
-    POWER = "power"  # the machine has been started anew since
-    WATCHDOG = "watchdog"  # the supervisor ended it, because it no longer inspected
-
-
-class LossCause(str, Enum):
-    """Why records are no longer in the journal."""
-
-    RETENTION = "retention"
-    CORRUPT = "corrupt"
-
-
-class Outcome(str, Enum):
-    """What became of a command."""
-
-    DONE = "done"
-    REFUSED = "refused"
-
-
-class StationState(str, Enum):
-    """What the station says of itself."""
-
-    STARTING = "starting"
-    RUNNING = "running"
-    DEGRADED = "degraded"
-    CRITICAL = "critical"
-    STOPPING = "stopping"
-
-
-class ResultState(IntEnum):
-    """Whether the inspection ran (OPC UA ResultState)."""
-
-    UNDEFINED = 0
-    COMPLETED = 1
-    PROCESSING = 2
-    ABORTED = 3
-    FAILED = 4
-
-
-class ResultEvaluation(IntEnum):
-    """What it found (OPC UA ResultEvaluationEnum). Only OK is OK."""
-
-    UNDEFINED = 0
-    OK = 1
-    NOT_OK = 2
-    NOT_DECIDABLE = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a field's JSON Schema says beyond its type."""
-
-    minimum: int | None = None
-    maximum: int | None = None
-    pattern: str | None = None
-    format: str | None = None
-
-
-Name = Annotated[str, Limits(pattern="^[A-Za-z0-9_-]{1,32}$")]
-Hex16 = Annotated[str, Limits(pattern="^[0-9a-f]{32}$")]
-Uuid = Annotated[str, Limits(format="uuid")]
-Time = Annotated[str, Limits(pattern="Z$", format="date-time")]
-Count = Annotated[int, Limits(minimum=0)]
-NotNegative = Annotated[float, Limits(minimum=0)]
-Severity = Annotated[int, Limits(minimum=1, maximum=1000)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SoftwareRecord:
-    """What ran: this project's version, the engine's name and its version."""
-
-    version: str
-    engine: str
-    engine_version: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecipeRecord:
-    """The bundle that was used (OPC UA InternalRecipe); `hash` in lower-case hexadecimal digits."""
-
-    id: str
-    version: str
-    hash: str
-    hash_algorithm: str = "sha256"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScaleRecord:
-    """One patch size's part in the score at the image's peak, in standard deviations above normal."""
-
-    patch_size: int
-    regression_error: float
-    predictive_uncertainty: float
-    weight: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrivenByRecord:
-    """The patch size and the term that contributed most to a defect's peak."""
-
-    patch_size: int
-    term: Term
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DefectRecord:
-    """One region above the map threshold, in frame pixels (x right, y down); at most 64 polygon points."""
-
-    defect_id: Count
-    score_max: float
-    score_mean: float
-    bbox_px: tuple[int, int, int, int]  # x, y, width, height
-    centroid_px: tuple[float, float]
-    area_px: NotNegative
-    polygon_px: tuple[tuple[int, int], ...]
-    driven_by: DrivenByRecord
-    area_mm2: NotNegative | None = None
-    length_mm: NotNegative | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageRecord:
-    """The frame that was inspected."""
-
-    frame_id: int
-    width_px: Count | None = None
-    height_px: Count | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MissedRecord:
-    """Frames first..last (inclusive) that nobody inspected; `part_ids` where they are known."""
-
-    first_frame_id: int
-    last_frame_id: int
-    count: Count
-    cause: GapCause
-    noticed: Time
-    part_ids: tuple[str, ...] = ()
+from edge.core.types import Acquisition, AlertKind, Reason
+from edge.core.vocabulary import (
+    Count,
+    DefectRecord,
+    EvidenceFileRecord,
+    Hex16,
+    HistoryRecord,
+    ImageRecord,
+    Kind,
+    MissedRecord,
+    Name,
+    NotNegative,
+    Outcome,
+    PreviousEnd,
+    RecipeRecord,
+    ResultEvaluation,
+    ResultState,
+    ScaleRecord,
+    Severity,
+    SoftwareRecord,
+    StationState,
+    Time,
+    Uuid,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,19 +128,6 @@ class GapRecord(EvaluatedRecord):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryRecord:
-    """Records first..last (inclusive) of an epoch that can no longer be had.
-
-    `last_seq` is left out where nobody knows how far the damage went, `epoch` where not even that could be read.
-    """
-
-    first_seq: Count
-    cause: LossCause
-    epoch: Hex16 | None = None
-    last_seq: Count | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryGapRecord(Record):
     """Records that the journal no longer has: dropped when their time had come, or damaged. Says nothing of parts."""
 
@@ -354,17 +199,6 @@ class HeartbeatRecord(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvidenceFileRecord:
-    """One file; `uri` is relative to the station's evidence folder and names the content's SHA-256."""
-
-    uri: str
-    role: str
-    media_type: str
-    sha256: Annotated[str, Limits(pattern="^[0-9a-f]{64}$")]
-    bytes: Count
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceRecord(Record):
     """Files that were written of the part whose verdict is `about_result_id`.
 
@@ -406,44 +240,3 @@ RECORDS: tuple[type[Record], ...] = (
     EvidenceRecord,
     AuditRecord,
 )
-
-
-def to_body(record: Record) -> dict[str, Any]:
-    """The record as JSON-ready values; ValueError names the field that holds a number that is not finite."""
-    kind = record.KIND.value
-    return {"schema": schema_name(kind), "kind": kind, **dict(_known(record))}
-
-
-def to_frames(record: Record) -> tuple[bytes, ...]:
-    """The record as the wire's five frames; ValueError as in `to_body`, or when the body is over 32 KiB."""
-    kind = record.KIND.value
-    properties: dict[str, object] = {"content_type": CONTENT_TYPE, "schema": schema_name(kind)}
-    if record.IS_TRANSIENT:
-        properties["transient"] = True
-    topic = topic_of(record.site, record.line, record.station, kind)
-    return tuple(encode(topic, record.seq, bytes.fromhex(record.epoch), properties, to_body(record)))
-
-
-def _known(record: Any) -> Iterator[tuple[str, Any]]:
-    for item in fields(record):
-        value = getattr(record, item.name)
-        if value is not None:
-            yield item.name, _plain(value, item.name)
-
-
-def _plain(value: Any, name: str) -> Any:
-    if type(value) in (str, int, bool):
-        return value
-    if isinstance(value, tuple):
-        if set(map(type, value)) == {int}:  # a polygon's points: hundreds of them in one record
-            return list(value)
-        return [_plain(item, name) for item in value]
-    if isinstance(value, Enum):
-        return value.value
-    if is_dataclass(value):
-        return dict(_known(value))
-    if isinstance(value, np.generic):  # arithmetic on maps leaves NumPy scalars, which json refuses
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{name} is {value}; only finite numbers may go out")
-    return value

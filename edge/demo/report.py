@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 from edge.core.manifest import Bound
-from edge.core.records import ResultEvaluation
+from edge.core.vocabulary import ResultEvaluation
 from edge.demo.parts import DemoPart
 
 SIZES_PX = ((3, 6), (6, 15), (15, 30), (30, 61))

@@ -14,7 +14,7 @@ import math
 import re
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,16 +121,15 @@ class TensorRtEngine:
         self._outputs: dict[int, list[Buffer]] = {}
         self._graph: int | None = None
         self._stream = cuda.create_stream()
-        try:
+        with ExitStack() as on_failure:
+            on_failure.callback(self.close)
             self._runtime = trt.Runtime(self._logger)  # the engines live no longer than it does
             self._input = self._new_buffer((1, *input_size, 3), np.uint8)
             for size, plan in plans.items():
                 self._contexts[size], self._outputs[size] = self._open(size, plan)
             if cuda_graph:
                 self._capture()
-        except BaseException:
-            self.close()
-            raise
+            on_failure.pop_all()
 
     def infer(self, image: Image) -> dict[int, PatchMaps]:
         """(h, w, 3) uint8 BGR of the input size -> maps by patch size; EngineError on failure."""

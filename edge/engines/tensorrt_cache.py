@@ -161,14 +161,15 @@ class EngineCache:
         ):
             asked.write(request)
             asked.seek(0)
-            with subprocess.Popen(
-                command, stdin=asked, stdout=subprocess.PIPE, stderr=errors, bufsize=0, env=self.environment
-            ) as child:
-                try:
-                    last = _follow(child, report, self.should_stop)
-                except BaseException:
-                    child.kill()
-                    raise
+            with (
+                subprocess.Popen(
+                    command, stdin=asked, stdout=subprocess.PIPE, stderr=errors, bufsize=0, env=self.environment
+                ) as child,
+                contextlib.ExitStack() as on_failure,
+            ):
+                on_failure.callback(child.kill)
+                last = _follow(child, report, self.should_stop)
+                on_failure.pop_all()
             if child.returncode and self.should_stop():  # systemd's SIGTERM reaches the child as well
                 raise BuildStopped("the build was stopped")
             if child.returncode or "error" in last:

@@ -14,16 +14,15 @@ from typing import Any
 
 import zmq
 
-from edge.core.errors import EdgeError, SettingsError
+from edge.core.errors import EdgeError
 from edge.core.recording import audit_record
-from edge.core.records import Outcome
+from edge.core.vocabulary import Outcome
 from edge.core.wire import dump_object
 from edge.sinks.announcer import Announcer
 from edge.sinks.database import JournalError
-from edge.sinks.endpoints import bind_locally
-from edge.sinks.requests import MAX_REQUEST_BYTES, Request, RequestError, answer_to, receive_requests, refusal_of
+from edge.sinks.desk import Desk
+from edge.sinks.requests import Request, RequestError, answer_to
 
-REQUESTS_A_TURN = 16
 MAX_PENDING = 16
 POLL_S = 0.05  # how soon the end of a slow command is noticed
 UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -34,12 +33,14 @@ _DISPOSITION = r"accept|reject|rework|scrap|unknown"
 Action = Callable[[Request], "str | Future[str]"]
 
 
-class ControlDesk:
+class ControlDesk(Desk):
     """Takes commands on `endpoint` (ipc, or TCP on loopback), from the delivery thread.
 
     actions: by verb, called in that thread, so they must not block. status: facts for STATUS. Binds in the
     constructor: SettingsError or AddressInUse.
     """
+
+    REQUESTS_A_TURN = 16
 
     def __init__(
         self,
@@ -48,34 +49,19 @@ class ControlDesk:
         actions: Mapping[str, Action],
         status: Callable[[], Mapping[str, Any]],
     ) -> None:
-        self.malformed = 0
+        super().__init__("--control", endpoint, LINGER=200)
         self._announcer, self._status = announcer, status
         self._actions: dict[str, Action] = {**actions, "FEEDBACK": feedback}
         self._pending: list[tuple[Request, Future[str]]] = []
-        self._context = zmq.Context()
-        self.socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
-        self.socket.set(zmq.MAXMSGSIZE, MAX_REQUEST_BYTES)
-        self.socket.set(zmq.LINGER, 200)
-        try:
-            self.endpoint = bind_locally(self.socket, "--control", endpoint)
-        except SettingsError:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Release the endpoint."""
-        self.socket.close()
-        self._context.term()
 
     def service(self) -> None:
         """Take a few requests."""
-        for request in receive_requests(self.socket, REQUESTS_A_TURN):
-            if isinstance(request, Request):
-                self._take(request)
-            else:
-                self.malformed += 1
-                if (refusal := refusal_of(request)) is not None:
-                    self.socket.send_multipart(refusal, zmq.NOBLOCK)
+        for request in self.requests():
+            self._take(request)
+
+    def refuse(self, answer: list[bytes]) -> None:
+        """Send at once."""
+        self.socket.send_multipart(answer, zmq.NOBLOCK)
 
     def turn(self) -> bool:
         """Answer commands that have been carried out."""

@@ -20,6 +20,30 @@ class AddressInUse(SettingsError):
     """Somebody else, probably a second daemon, has the endpoint."""
 
 
+class BoundSocket:
+    """A socket of its own context, bound to a local `endpoint`, which then says what was bound.
+
+    kind: zmq.XPUB, zmq.ROUTER …; options by ZeroMQ's names (LINGER, SNDHWM …), set before it is bound. SettingsError
+    or AddressInUse from the constructor, which leaves nothing open.
+    """
+
+    def __init__(self, kind: int, flag: str, endpoint: str, **options: int) -> None:
+        self._context = zmq.Context()
+        self.socket: zmq.Socket[bytes] = self._context.socket(kind)
+        for name, value in options.items():
+            self.socket.set(zmq.SocketOption[name], value)
+        try:
+            self.endpoint = bind_locally(self.socket, flag, endpoint)
+        except SettingsError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Send what is queued for as long as LINGER says (ms), and release the endpoint."""
+        self.socket.close()
+        self._context.term()
+
+
 def bind_locally(bound: zmq.Socket[bytes], flag: str, endpoint: str) -> str:
     """Bind to `tcp://` on loopback (port `*`: a free one) or `ipc://`; returns what was bound.
 

@@ -1,8 +1,8 @@
 """Evidence: what the station saw of a part, as files named by their content, written after the verdict is out.
 
 Image, overlay and anomaly map of each rejected part, and of a sampled share of the good ones (or nobody could say
-later how good looked that day). Each set is followed by its own `evidence` record; a reader checks a file by the hash
-in its name. Dropped again by age, size and free space, oldest good ones first, pinned ones never; a record says so.
+later how good looked that day). Each set is on disk before its own `evidence` record is; a reader checks a file by
+the hash in its name. Dropped again by age, size and free space, oldest good first, pinned ones never; a record says so.
 Rejected: pictures inside records (a slow consumer would hold megabytes), and names made of part ids (they repeat).
 """
 
@@ -25,10 +25,11 @@ from edge.core.errors import SettingsError, SinkError
 from edge.core.opencv import cv2
 from edge.core.overlay import draw_overlay
 from edge.core.recording import evidence_record
-from edge.core.records import EvidenceFileRecord
 from edge.core.types import AnomalyMap, Frame, Image, Inspection, Map, Verdict
+from edge.core.vocabulary import EvidenceFileRecord
 from edge.sinks import Delivered
 from edge.sinks.announcer import Announcer
+from edge.sinks.durable import sync_folder, write_durably
 from edge.sinks.journal import Journal
 
 PERIOD_S = 10.0
@@ -183,11 +184,10 @@ class EvidenceWriter:
     def _write(self, role: str, suffix: str, content: bytes) -> EvidenceFileRecord:
         digest = hashlib.sha256(content).hexdigest()
         path = self._folder / digest[:2] / f"{digest}.{suffix}"
-        if not path.exists():
-            path.parent.mkdir(exist_ok=True)
-            beside = path.with_name(f".{path.name}.part")
-            beside.write_bytes(content)
-            beside.replace(path)  # a reader sees the whole file or none
+        if path.exists():
+            sync_folder(path.parent)  # whoever wrote it may have been killed before that
+        else:
+            write_durably(path, content)
         return _file(str(path.relative_to(self._folder)), len(content), role)
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from edge.core.records import HistoryRecord, LossCause
+from edge.core.vocabulary import HistoryRecord, LossCause
 from edge.core.wire import EPOCH_BYTES
 from edge.sinks import Delivered
 from edge.sinks.database import JournalError, suspicion

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import apsw
 
-from edge.core.records import HistoryRecord, LossCause, PreviousEnd
+from edge.core.vocabulary import HistoryRecord, LossCause, PreviousEnd
 from edge.core.wire import EPOCH_BYTES
 from edge.sinks.database import JournalCorrupt, JournalError, close_anyway, open_database
 from edge.sinks.rows import number_and_seq, position_of

@@ -12,11 +12,10 @@ from collections.abc import Iterator
 
 import zmq
 
-from edge.core.errors import SettingsError
-from edge.core.records import Kind
+from edge.core.vocabulary import Kind
 from edge.core.wire import as_historical
 from edge.sinks import Delivered
-from edge.sinks.endpoints import AddressInUse, bind_locally
+from edge.sinks.endpoints import AddressInUse, BoundSocket
 
 __all__ = ["AddressInUse", "Publisher"]
 
@@ -27,7 +26,7 @@ SUBSCRIPTIONS_A_TURN = 256  # a flood of subscriptions must not hold up results
 _RETAINED = (Kind.BIRTH, Kind.STATE)
 
 
-class Publisher:
+class Publisher(BoundSocket):
     """Publishes records on `endpoint`: `tcp://` on loopback (port `*` takes a free one) or `ipc://`.
 
     Binds in the constructor: SettingsError for an endpoint that is refused, AddressInUse when it is taken. The
@@ -37,20 +36,18 @@ class Publisher:
     """
 
     def __init__(self, endpoint: str) -> None:
-        self._context = zmq.Context()
-        self.socket: zmq.Socket[bytes] = self._context.socket(zmq.XPUB)
-        self.socket.set(zmq.XPUB_VERBOSE, 1)  # or a second subscriber to the same topic would go unnoticed
-        self.socket.set(zmq.SNDHWM, SEND_HIGH_WATER_MARK)
-        self.socket.set(zmq.LINGER, LINGER_MS)
-        self.socket.set(zmq.MAXMSGSIZE, MAX_SUBSCRIPTION_BYTES)
+        super().__init__(
+            zmq.XPUB,
+            "--publish",
+            endpoint,
+            XPUB_VERBOSE=1,  # or a second subscriber to the same topic would go unnoticed
+            SNDHWM=SEND_HIGH_WATER_MARK,
+            LINGER=LINGER_MS,
+            MAXMSGSIZE=MAX_SUBSCRIPTION_BYTES,
+        )
         self.drops = 0
         self.subscribed = threading.Event()
         self._retained: dict[Kind, tuple[bytes, ...]] = {}
-        try:
-            self.endpoint = bind_locally(self.socket, "--publish", endpoint)
-        except SettingsError:
-            self.close()
-            raise
 
     def deliver(self, delivered: Delivered) -> None:
         """Publish now; never waits. A subscriber that is too slow loses messages and sees it by their seq."""
@@ -66,11 +63,6 @@ class Publisher:
                 self._send(as_historical(frames))
         if prefixes:
             self.subscribed.set()
-
-    def close(self) -> None:
-        """Send what is queued, for a second at most, and release the endpoint."""
-        self.socket.close()
-        self._context.term()
 
     def _send(self, frames: tuple[bytes, ...] | list[bytes]) -> None:
         try:

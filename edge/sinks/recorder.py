@@ -23,9 +23,9 @@ from edge.core.recording import (
     result_record,
     state_record,
 )
-from edge.core.records import StationState
 from edge.core.soundness import problem_with, sendable
 from edge.core.types import Acquisition, Alert, AlertKind, Inspection
+from edge.core.vocabulary import StationState
 from edge.sinks import Delivered
 from edge.sinks.inbox import Item
 from edge.sinks.sequence import Build, Sequence

@@ -16,24 +16,15 @@ from typing import Any
 
 import zmq
 
-from edge.core.errors import SettingsError
 from edge.sinks.cursors import Cursors
-from edge.sinks.endpoints import bind_locally
+from edge.sinks.desk import Desk
 from edge.sinks.journal import Journal
-from edge.sinks.requests import (
-    MAX_REQUEST_BYTES,
-    Request,
-    RequestError,
-    answer_to,
-    receive_requests,
-    refusal_of,
-)
+from edge.sinks.requests import Request, RequestError, answer_to
 from edge.sinks.rows import number_and_seq
 
 MAX_MESSAGES, DEFAULT_MESSAGES = 1000, 500
 MAX_BYTES, DEFAULT_BYTES = 4 << 20, 1 << 20
 MAX_WAIT_MS = 30_000
-REQUESTS_A_TURN = 64
 CHUNK = 64  # records sent between two looks at the live feed
 SEND_HIGH_WATER_MARK = 2 * MAX_MESSAGES  # of one peer: the answer it asked for, and the one before
 RETRY_S = 0.02  # a peer whose pipe is full
@@ -61,50 +52,41 @@ class Session:
     fetch: Fetch | None = None
 
 
-class ReplayServer:
+class ReplayServer(Desk):
     """Serves `journal` on `endpoint` (loopback or ipc), from the delivery thread; `clock_s` is monotonic.
 
-    Binds in the constructor: SettingsError or AddressInUse. `malformed` counts requests that made no sense.
+    Binds in the constructor: SettingsError or AddressInUse.
     """
 
+    REQUESTS_A_TURN = 64
+
     def __init__(self, endpoint: str, journal: Journal, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self.malformed = 0
+        super().__init__(
+            "--replay",
+            endpoint,
+            ROUTER_MANDATORY=1,  # say so when a peer is gone or full, instead of dropping
+            SNDHWM=SEND_HIGH_WATER_MARK,
+            RCVHWM=self.REQUESTS_A_TURN,
+            LINGER=0,  # what a consumer has not got, it asks for again
+        )
         self._journal, self._clock_s = journal, clock_s
         self._cursors = Cursors(journal)
         self._sessions: dict[bytes, Session] = {}
         self._open: deque[bytes] = deque()  # peers with an open fetch, whose turn it is first
         self._answers: list[list[bytes]] = []  # to be sent once what they say is committed
-        self._context = zmq.Context()
-        self.socket: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
-        self.socket.set(zmq.ROUTER_MANDATORY, 1)  # say so when a peer is gone or full, instead of dropping
-        self.socket.set(zmq.SNDHWM, SEND_HIGH_WATER_MARK)
-        self.socket.set(zmq.RCVHWM, REQUESTS_A_TURN)
-        self.socket.set(zmq.MAXMSGSIZE, MAX_REQUEST_BYTES)  # a larger frame ends that connection
-        self.socket.set(zmq.LINGER, 0)
-        try:
-            self.endpoint = bind_locally(self.socket, "--replay", endpoint)
-        except SettingsError:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Release the endpoint; what a consumer has not got, it asks for again."""
-        self.socket.close()
-        self._context.term()
 
     def service(self) -> None:
         """Take requests; all cursors they move are committed together, and acknowledged only then."""
         self._answers.clear()
-        for request in receive_requests(self.socket, REQUESTS_A_TURN):
-            if isinstance(request, Request):
-                self._answer(request)
-            else:
-                self.malformed += 1
-                if (refusal := refusal_of(request)) is not None:
-                    self._answers.append(refusal)
+        for request in self.requests():
+            self._answer(request)
         self._journal.commit()
         for answer in self._answers:
             self._send(answer)
+
+    def refuse(self, answer: list[bytes]) -> None:
+        """Send in order, with the other answers."""
+        self._answers.append(answer)
 
     def turn(self) -> bool:
         """Send the next piece of one open fetch; True when there is more to send at once."""

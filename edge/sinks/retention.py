@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.core.records import LossCause
+from edge.core.vocabulary import LossCause
 from edge.sinks.journal import Journal
 from edge.sinks.rows import number_and_seq
 

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Protocol
 
+from edge.core.encoding import to_frames
 from edge.core.facts import Stamp
-from edge.core.records import HistoryRecord, PreviousEnd, Record, to_frames
+from edge.core.records import Record
 from edge.core.uuid7 import uuid7
+from edge.core.vocabulary import HistoryRecord, PreviousEnd
 from edge.core.wire import EPOCH_BYTES
 from edge.sinks import Delivered
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from edge.core.facts import HealthSnapshot, Origin, Stamp
-from edge.core.records import RecipeRecord, SoftwareRecord, StationState
 from edge.core.types import (
     Acquisition,
     Alert,
@@ -27,6 +26,7 @@ from edge.core.types import (
     Timings,
     Verdict,
 )
+from edge.core.vocabulary import RecipeRecord, SoftwareRecord, StationState
 from edge.core.wire import Station
 
 MOMENT = datetime(2026, 3, 4, 5, 6, 7, 123456, tzinfo=timezone.utc)

@@ -1,7 +1,9 @@
 """The real daemon around an engine that costs nothing and a source that never ends: `python -m tests.edge.stub_daemon`.
 
 Everything between the verdict and the consumer is what ships; starting takes no model and no camera. Arguments: JSON
-of `edge.settings.Settings`' endpoints and journal; `pause_s` between parts (0: as fast as they are inspected).
+of `edge.settings.Settings`' endpoints and journal; `pause_s` between parts (0: as fast as they are inspected); `disk`:
+what the journal's disk does ("fails" or "hangs") once the file `disk` beside the journal exists; `deadline_s` of
+the watchdog.
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+import edge.outlets
 import edge.recipes
 import edge.startup
+import edge.watchdog
 from edge.core.bundle import Bundle
 from edge.core.errors import BundleError
 from edge.core.types import Acquisition, Frame
@@ -23,7 +27,10 @@ from edge.daemon import serve
 from edge.inspector import Inspector
 from edge.log import configure_logging
 from edge.settings import Settings
+from edge.sinks.journal import Journal
+from edge.watchdog import Part
 from tests.edge.fakes import BrightnessEngine, a_bundle, a_frame
+from tests.edge.sinks.disks import Disk, Operation, mounted
 
 
 class EndlessSource:
@@ -56,16 +63,40 @@ def load_bundle(path: Path) -> Bundle:
     return replace(a_bundle(), digest=path.name[0] * 64)
 
 
+class SwitchedDisk(Disk):
+    """A disk that is well until a file says otherwise."""
+
+    def __init__(self, switch: Path, how: str) -> None:
+        super().__init__()
+        self.switch, self.how = switch, how
+
+    def operate(self, operation: Operation) -> None:
+        while self.switch.exists():
+            if self.how == "fails":
+                raise self.error("the disk says no")
+            time.sleep(0.05)
+
+
 def main() -> int:
     arguments = json.loads(sys.argv[1])
     pause_s = arguments.pop("pause_s", 0.0)
+    edge.watchdog.DEADLINES_S.update(dict.fromkeys(Part, arguments.pop("deadline_s", 60.0)))  # type: ignore[attr-defined]
     edge.startup.open_inspector = open_inspector
     edge.startup.open_bundle = lambda settings, bundle: Inspector(bundle, BrightnessEngine())
     edge.recipes.load_bundle = load_bundle
     edge.startup.open_source = lambda uri, lost_after_s: EndlessSource(pause_s)  # type: ignore[misc, assignment]
     configure_logging("info")
-    journal = arguments.pop("journal")
-    return serve(Settings("endless:", Path("stub.bundle"), journal=Path(journal), **arguments))
+    journal = Path(arguments.pop("journal"))
+    with ExitStack() as stack:
+        if (how := arguments.pop("disk", None)) is not None:
+            vfs = stack.enter_context(mounted(SwitchedDisk(journal.with_name("disk"), how)))
+
+            class OnThatDisk(Journal):
+                def __init__(self, path: Path, *, boot_id: str | None = None) -> None:
+                    super().__init__(path, boot_id=boot_id, vfs=vfs)
+
+            edge.outlets.Journal = OnThatDisk  # type: ignore[misc]
+        return serve(Settings("endless:", Path("stub.bundle"), journal=journal, **arguments))
 
 
 if __name__ == "__main__":

@@ -16,11 +16,12 @@ import pytest
 
 import edge
 from edge.client import Liveness, Noticed, SequenceChecker, Subscription, subscribe
+from edge.core.encoding import to_frames
 from edge.core.errors import SettingsError
 from edge.core.recording import result_record
-from edge.core.records import Kind, to_frames
 from edge.core.schema import build_schema
 from edge.core.types import Inspection
+from edge.core.vocabulary import Kind
 from edge.core.wire import Message, WireError
 from edge.sinks.publisher import Publisher
 from edge.sinks.sequence import SequenceCounter

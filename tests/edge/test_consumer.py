@@ -16,7 +16,7 @@ import pytest
 
 from edge.client import Consumer, HistoryForked, RecordsLost, ReplayDenied
 from edge.consume import follow
-from edge.core.records import LossCause
+from edge.core.vocabulary import LossCause
 from edge.core.wire import Message
 from edge.replaying import Cursor
 from edge.sinks import Delivered
@@ -41,9 +41,9 @@ class LossyPublisher(Publisher):
 @pytest.fixture
 def station(tmp_path: Path) -> Iterator[Station]:
     opened = Station(tmp_path / "journal.db")
-    opened.delivery._publisher.close()
-    opened.delivery._publisher = LossyPublisher("tcp://127.0.0.1:*")
-    opened.delivery._heartbeat_s = 0.05
+    opened.delivery._thread.publisher.close()
+    opened.delivery._thread.publisher = LossyPublisher("tcp://127.0.0.1:*")
+    opened.delivery._thread._heartbeat_s = 0.05
     opened.delivery.start()
     yield opened
     opened.delivery.close()
@@ -61,14 +61,14 @@ def join(station: Station) -> Iterator[Join]:
             settings = {"replay": station.endpoint, "live": live_of(station), "answer_timeout_s": WAIT_S, **options}
             consumer = Consumer(name, **settings)  # type: ignore[arg-type]
             stack.callback(consumer.close)
-            assert "live" in options or station.delivery._publisher.subscribed.wait(WAIT_S)
+            assert "live" in options or station.delivery._thread.publisher.subscribed.wait(WAIT_S)
             return consumer
 
         yield connect
 
 
 def live_of(station: Station) -> str:
-    return station.delivery._publisher.endpoint
+    return station.delivery._thread.publisher.endpoint
 
 
 def receive(consumer: Consumer, count: int) -> list[Message]:
@@ -100,7 +100,7 @@ def test_history_first_and_then_what_happens_now_without_a_seam(station: Station
 def test_holes_of_the_live_feed_are_filled_in_order(station: Station, join: Join) -> None:
     consumer = join()
     receive(consumer, 2)
-    station.delivery._publisher.loses = frozenset({4, 5, 9})  # type: ignore[attr-defined]
+    station.delivery._thread.publisher.loses = frozenset({4, 5, 9})  # type: ignore[attr-defined]
     station.inspect(8)
     messages = receive(consumer, 8)
     assert seqs(messages) == list(range(3, 11))
@@ -111,7 +111,7 @@ def test_holes_of_the_live_feed_are_filled_in_order(station: Station, join: Join
 def test_a_record_lost_on_an_idle_line_shows_by_the_heartbeat(station: Station, join: Join) -> None:
     consumer = join()
     receive(consumer, 2)
-    station.delivery._publisher.loses = frozenset({3})  # type: ignore[attr-defined]
+    station.delivery._thread.publisher.loses = frozenset({3})  # type: ignore[attr-defined]
     station.inspect(1)
     assert seqs(receive(consumer, 1)) == [3]
 

@@ -10,6 +10,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -48,9 +49,11 @@ class Stub:
             "pause_s": pause_s,
         }
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self, **environment: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "tests.edge.stub_daemon", json.dumps(self.settings)]
-        return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
+        )
 
     def link(self, name: str = "oracle") -> ReplayLink:
         return ReplayLink(self.replay, name, WAIT_S)
@@ -195,6 +198,89 @@ def test_a_second_daemon_on_the_same_journal_is_refused_and_the_first_goes_on(tm
         hear(feed, {}, 3)
     assert refused.returncode == 78 and "second daemon" in log
     assert end(process, signal.SIGTERM)[0] == 0
+
+
+class Supervisor:
+    """systemd's part: it listens, and ends with SIGABRT what has not fed it for `watchdog_s`."""
+
+    def __init__(self, stub: Stub, watchdog_s: float) -> None:
+        self.watchdog_s = watchdog_s
+        address = stub.journal.with_name("notify")
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(address))
+        self._socket.settimeout(WAIT_S)
+        self.process = stub.start(NOTIFY_SOCKET=str(address))
+        while "READY=1" not in self._heard():
+            pass
+
+    def _heard(self) -> list[str]:
+        return self._socket.recv(1000).decode().splitlines()
+
+    def is_fed_for(self, seconds: float) -> bool:
+        """False as soon as it was not fed in time; else True after so many seconds."""
+        end_s = time.monotonic() + seconds
+        fed_s = time.monotonic()
+        while (now_s := time.monotonic()) < end_s:
+            self._socket.settimeout(max(0.001, fed_s + self.watchdog_s - now_s))
+            try:
+                heard = self._heard()
+            except TimeoutError:
+                return False
+            if "WATCHDOG=1" in heard:
+                fed_s = time.monotonic()
+        return True
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def test_a_journal_that_hangs_is_ended_by_the_watchdog_and_the_next_birth_says_so(tmp_path: Path) -> None:
+    """Row 18, for the journal: the loop goes on inspecting, and is restarted all the same."""
+    stub = Stub(tmp_path, pause_s=0.01)
+    stub.settings |= {"disk": "hangs", "deadline_s": 2.0}
+    heard: dict[tuple[bytes, int], str] = {}
+    with Subscription(stub.live) as feed, closing(Supervisor(stub, watchdog_s=1.5)) as supervisor:
+        hear(feed, heard, 20)
+        (tmp_path / "disk").touch()
+        assert not supervisor.is_fed_for(WAIT_S)
+        code, log = end(supervisor.process, signal.SIGABRT)
+        assert code == -signal.SIGABRT
+        assert [json.loads(line)["hangs"] for line in log.splitlines() if '"hangs"' in line] == ["journal"]
+    (tmp_path / "service-result").write_text("watchdog")  # as ExecStopPost does
+    (tmp_path / "disk").unlink()
+
+    process = stub.start()
+    with Subscription(stub.live) as feed:
+        hear(feed, heard, 5)
+    history = stub.history()
+    assert end(process, signal.SIGTERM)[0] == 0
+    assert [message.body.get("previous_end") for message in history if message.kind == "birth"] == [None, "watchdog"]
+    kept = {(message.epoch, message.seq): message.body["result_id"] for message in history}
+    assert {key for key, value in heard.items() if key[1] <= len(history) and kept.get(key) != value} == set()
+
+
+def test_a_journal_that_only_fails_is_critical_and_fed_and_recovers(tmp_path: Path) -> None:
+    """Rows 6 and 7: an error is a state; restarting would mend nothing."""
+    stub = Stub(tmp_path, pause_s=0.01)
+    stub.settings |= {"disk": "fails", "deadline_s": 2.0}
+    with Subscription(stub.live) as feed, closing(Supervisor(stub, watchdog_s=1.5)) as supervisor:
+        hear(feed, {}, 20)
+        (tmp_path / "disk").touch()
+        assert until_state(feed, "critical").body["undecided"] > 0
+        assert supervisor.is_fed_for(3.0)
+        (tmp_path / "disk").unlink()
+        until_state(feed, "running")
+        assert end(supervisor.process, signal.SIGTERM)[0] == 0
+
+
+def until_state(feed: Subscription, state: str) -> Message:
+    """The first heartbeat that says so."""
+    until = time.monotonic() + WAIT_S
+    while time.monotonic() < until:
+        message = feed.receive(WAIT_S)
+        if message is not None and message.kind == "heartbeat" and message.body["state"] == state:
+            return message
+    raise AssertionError(f"the station never said {state}")
 
 
 def test_parts_come_when_they_are_asked_for_under_the_ids_they_were_given(tmp_path: Path) -> None:

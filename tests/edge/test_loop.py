@@ -16,7 +16,8 @@ from edge.daemon import REPEATED_FAILURES, inspect_loop
 from edge.gate import AlertGate, DropMerger, GateRule, meet_deadline
 from edge.health import Health
 from edge.inspector import Inspector
-from edge.startup import CommissionedSource, Station
+from edge.sources.commissioned import CommissionedSource
+from edge.startup import Station
 from tests.edge.fakes import BrightnessEngine, ScriptedSource, a_bundle, a_frame
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 import pytest
 
+from edge.core.encoding import to_body
 from edge.core.recording import (
     alert_record,
     birth_record,
@@ -21,13 +22,13 @@ from edge.core.recording import (
     result_record,
     state_record,
 )
-from edge.core.records import StationState, to_body
 from edge.core.types import Alert, AlertKind
+from edge.core.vocabulary import StationState
 from edge.core.wire import Message
 from edge.sinks import Delivered
 from edge.sinks.publisher import Publisher
 from edge.sinks.sequence import SequenceCounter
-from edge.watch import table_line
+from edge.table import table_line
 from tests.edge import samples
 
 WAIT_S = 30

@@ -9,6 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from edge.core.encoding import to_body
 from edge.core.recording import (
     alert_record,
     birth_record,
@@ -18,9 +19,10 @@ from edge.core.recording import (
     result_record,
     state_record,
 )
-from edge.core.records import RECORDS, Kind, Record, StationState, to_body
+from edge.core.records import RECORDS, Record
 from edge.core.schema import SCHEMA_FILE, build_schema, schema_text
 from edge.core.types import Alert, AlertKind, Reason
+from edge.core.vocabulary import Kind, StationState
 from tests.edge import samples
 
 WHERE = samples.origin(deadline_ms=80.0, boot_id="b", product_id="p", batch_id="q", job_id="r")

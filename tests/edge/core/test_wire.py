@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from edge.core.encoding import to_body, to_frames
 from edge.core.errors import EdgeError, SettingsError
 from edge.core.facts import HealthSnapshot, Stamp
 from edge.core.recording import (
@@ -26,10 +27,11 @@ from edge.core.recording import (
     rfc3339,
     state_record,
 )
-from edge.core.records import Kind, Record, StationState, to_body, to_frames
+from edge.core.records import Record
 from edge.core.soundness import sendable, severity_of
 from edge.core.types import Alert, AlertKind, GapCause, Reason, ScaleScore, Verdict
 from edge.core.uuid7 import Uuid7
+from edge.core.vocabulary import Kind, StationState
 from edge.core.wire import MAX_BODY_BYTES, Station, WireError, as_historical, decode, encode
 from tests.edge import samples
 from tests.edge.samples import EPOCH, MOMENT

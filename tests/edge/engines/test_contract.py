@@ -15,7 +15,7 @@ from edge.engines import Engine, open_engine
 from edge.engines.onnxruntime import OnnxRuntimeEngine
 from edge.engines.tensorrt import TensorRtEngine
 from edge.engines.tensorrt_build import build_plan
-from edge.startup import check_golden
+from edge.golden import check_golden
 from tests.edge.engines.fake_cuda import FakeCuda
 
 

@@ -15,8 +15,9 @@ from structlog.testing import capture_logs
 
 from edge.client import SequenceChecker, Subscription
 from edge.core.errors import SettingsError, SinkError
-from edge.core.records import GapRecord, Record, ResultRecord, StationState
+from edge.core.records import GapRecord, Record, ResultRecord
 from edge.core.types import Acquisition, AlertKind, GapCause, Map
+from edge.core.vocabulary import StationState
 from edge.core.wire import Message
 from edge.sinks import Delivered, Sink
 from edge.sinks.delivery import Delivery

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -75,6 +76,44 @@ Keep = Callable[..., Kept]
 @pytest.fixture
 def keep(tmp_path: Path) -> Keep:
     return lambda **limits: Kept(tmp_path, EvidenceLimits(**{"good_share": 0.0, **limits}))
+
+
+class Synced:
+    """What a power cut would leave: contents and names as they were when they were last synced."""
+
+    def __init__(self) -> None:
+        self.contents: dict[int, int] = {}  # bytes, by inode
+        self.names: dict[Path, set[str]] = {}
+        self._sync = os.fsync
+
+    def fsync(self, descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if path.is_dir():
+            self.names[path] = {one.name for one in path.iterdir()}
+        else:
+            self.contents[path.stat().st_ino] = path.stat().st_size
+        self._sync(descriptor)
+
+    def lacks(self, path: Path) -> bool:
+        """True when this file, whole and under its name, would not be there."""
+        is_named = path.name in self.names.get(path.parent, ())
+        is_reached = path.parent.name in self.names.get(path.parent.parent, ())
+        return not (is_named and is_reached and self.contents.get(path.stat().st_ino) == path.stat().st_size)
+
+
+def test_files_and_their_names_are_on_disk_before_their_record_is(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, synced, commit = keep(), Synced(), Journal.commit
+    lacking: list[list[str]] = []
+
+    def watched(journal: Journal) -> None:
+        paths = [values[0] for sql, values in journal._staged if "INTO evidence" in sql]
+        lacking.extend([path for path in paths if synced.lacks(kept.folder / path)] for _ in paths[:1])
+        commit(journal)
+
+    monkeypatch.setattr(os, "fsync", synced.fsync)
+    monkeypatch.setattr(Journal, "commit", watched)
+    assert len(kept.inspect(samples.defective(1), samples.defective(2))) == 2
+    assert lacking == [[], []]
 
 
 def test_a_rejected_part_leaves_image_map_and_overlay_and_a_record_after_its_verdict(keep: Keep) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import apsw
 import pytest
 
-from edge.core.records import GapRecord, HeartbeatRecord, HistoryGapRecord, LossCause, Record, ResultRecord, StateRecord
+from edge.core.records import GapRecord, HeartbeatRecord, HistoryGapRecord, Record, ResultRecord, StateRecord
 from edge.core.types import GapCause
+from edge.core.vocabulary import LossCause
 from edge.sinks import Delivered
 from edge.sinks.announcer import Announcer
 from edge.sinks.database import JournalError

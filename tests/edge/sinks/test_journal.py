@@ -17,7 +17,8 @@ import pytest
 
 from edge.core.errors import SettingsError
 from edge.core.recording import history_gap_record, result_record
-from edge.core.records import HistoryGapRecord, LossCause, PreviousEnd
+from edge.core.records import HistoryGapRecord
+from edge.core.vocabulary import LossCause, PreviousEnd
 from edge.core.wire import decode
 from edge.sinks import database
 from edge.sinks.database import JournalError, JournalInUse, suspicion

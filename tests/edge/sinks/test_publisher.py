@@ -13,7 +13,7 @@ import zmq
 from edge.client import Subscription
 from edge.core.errors import SettingsError
 from edge.core.recording import birth_record, result_record, state_record
-from edge.core.records import StationState
+from edge.core.vocabulary import StationState
 from edge.core.wire import Message
 from edge.sinks.publisher import LINGER_MS, SEND_HIGH_WATER_MARK, AddressInUse, Publisher
 from edge.sinks.sequence import SequenceCounter

@@ -18,7 +18,8 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge.core.records import LossCause, ResultRecord
+from edge.core.records import ResultRecord
+from edge.core.vocabulary import LossCause
 from edge.core.wire import decode
 from edge.replaying import Cursor, HistoryForked, ReplayDenied, ReplayLink
 from edge.sinks.delivery import Delivery

@@ -1,0 +1,46 @@
+"""The golden sample: an engine must compute on this very machine what the bundle was calibrated with.
+
+Run before the first part is inspected, so an engine that computes something else is refused at startup and not at the
+line. Rejected: comparing the maps value by value, where half precision differs in ways no verdict sees.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge.core.bundle import Bundle
+from edge.core.errors import EngineError
+from edge.core.scoring import fuse
+from edge.engines import Engine
+
+# Standard deviations the fused map may differ. float32 on other CPUs stays below 0.001. Half precision is at 0.01 on
+# screws and at 0.08 with the statistics of each place, on a CPU, whose sums are float32; a GPU may sum in half. This
+# only has to tell an engine that computes something else: whether verdicts change is `edge-deploy verify`'s to say.
+GOLDEN_DRIFT, GOLDEN_DRIFT_REDUCED = 0.05, 0.5
+
+
+def check_golden(bundle: Bundle, engine: Engine) -> float:
+    """Run the golden sample; the largest difference of the fused map in deviations; EngineError if too large.
+
+    It is the engine's warm-up as well.
+    """
+    reference = bundle.manifest.calibration(bundle.manifest.reference_variant)
+    own = bundle.manifest.calibration(engine.variant)  # each variant's deviations are its own
+    maps = engine.infer(bundle.golden.image)
+    for size, golden in bundle.golden.maps.items():
+        shapes = maps[size].regression_error.shape, golden.regression_error.shape
+        if shapes[0] != shapes[1]:
+            raise EngineError(
+                f"golden sample: the {engine.name} engine gives a map of {shapes[0]} for patch size {size}, "
+                f"the bundle says {shapes[1]}; re-export {bundle.where}"
+            )
+    got = fuse(maps, own.stats, own.fusion).scores
+    expected = fuse(bundle.golden.maps, reference.stats, reference.fusion).scores
+    drift = float(np.abs(got - expected).max())
+    allowed = GOLDEN_DRIFT if engine.variant == bundle.manifest.reference_variant else GOLDEN_DRIFT_REDUCED
+    if not drift <= allowed:
+        raise EngineError(
+            f"golden sample: the {engine.name} engine {engine.version} differs by {drift:.3g} deviations from what "
+            f"{bundle.where} was calibrated with (allowed {allowed}); use another --engine or re-export"
+        )
+    return drift
