@@ -17,7 +17,7 @@ from edge.core.bundle import Bundle
 from edge.core.defects import find_defects
 from edge.core.errors import BundleError, EngineError
 from edge.core.preprocess import Geometry, Size
-from edge.core.scoring import fuse, peak, scale_scores
+from edge.core.scoring import fuse, image_score, scale_scores
 from edge.core.types import AnomalyMap, Defect, Frame, Inspection, Map, Reason, ScaleScore, Timings, Verdict
 from edge.engines import Engine
 
@@ -86,9 +86,8 @@ class Inspector:
 
     def _score(self, anomaly_map: AnomalyMap, geometry: Geometry) -> tuple[float, tuple[ScaleScore, ...]]:
         mask = geometry.grid_mask(anomaly_map.scores.shape, anomaly_map.stride)
-        row, column = peak(anomaly_map.scores, mask)
-        scales = scale_scores(anomaly_map, row, column)
-        return float(anomaly_map.scores[row, column]), scales
+        score, place = image_score(anomaly_map.scores, self.fusion, mask)
+        return score, scale_scores(anomaly_map, *place)
 
     def _defects(self, anomaly_map: AnomalyMap, geometry: Geometry) -> tuple[Defect, ...]:
         return find_defects(anomaly_map, geometry, self.map_threshold, self.bundle.manifest.min_area_px)

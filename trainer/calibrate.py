@@ -20,7 +20,7 @@ from edge.core.bundle import GraphSet
 from edge.core.errors import TrainingError
 from edge.core.manifest import Bound, Calibration, Review
 from edge.core.preprocess import Geometry
-from edge.core.scoring import PAPER_FUSION, Fusion, ScoreStats, fit_stats, fuse, peak
+from edge.core.scoring import PAPER_FUSION, Fusion, ScoreStats, fit_stats, fuse, image_score, peak
 from edge.core.types import Image, PatchMaps
 from edge.engines.onnxruntime import OnnxRuntimeEngine
 from trainer.fusion import FittedFusion, FusionKind, fit_fusion
@@ -137,7 +137,7 @@ def calibrate(
     fitted = None if kind is FusionKind.MEAN else fit_fusion(engine, geometry, stats_images, stats_maps, seed, kind)
     calibration = _calibrate(engine, geometry, stats_maps, threshold_images, fitted, false_reject_rate, review_rate)
     engine.close()
-    own = [image_score(maps, calibration.stats, calibration.fusion, geometry) for maps in stats_maps]
+    own = [scores_of(maps, calibration.stats, calibration.fusion, geometry)[0] for maps in stats_maps]
     middle = int(np.argsort(own)[len(own) // 2])
     golden = GoldenSample(stats_images[middle], stats_maps[middle], own[middle])
     return calibration, golden, fitted
@@ -172,18 +172,19 @@ def _calibrate(
     fusion = fitted.fusion if fitted else PAPER_FUSION
     stats = fitted.stats(stats_maps, geometry) if fitted else fit_stats(stats_maps, geometry)
     with click.progressbar(threshold_images, label=f"calibrating {engine.variant}", show_eta=True) as bar:
-        scores = np.array([image_score(engine.infer(image), stats, fusion, geometry) for image in bar])
+        scores, peaks = np.transpose([scores_of(engine.infer(image), stats, fusion, geometry) for image in bar])
     image_threshold, bound = choose_threshold(scores, false_reject_rate)
     review = None if review_rate is None else choose_review(scores, false_reject_rate, review_rate)
-    map_threshold = min(image_threshold, float(np.quantile(scores, CLEAN_MAPS)))
+    map_threshold = min(image_threshold, float(np.quantile(peaks, CLEAN_MAPS)))
     return Calibration(stats, image_threshold, map_threshold, bound, fusion, review)
 
 
-def image_score(maps: Mapping[int, PatchMaps], stats: ScoreStats, fusion: Fusion, geometry: Geometry) -> float:
-    """The highest fused score inside the ROI; TrainingError where a map is not finite."""
+def scores_of(
+    maps: Mapping[int, PatchMaps], stats: ScoreStats, fusion: Fusion, geometry: Geometry
+) -> tuple[float, float]:
+    """An image's score, and the highest of its map, inside the ROI; TrainingError where a map is not finite."""
     anomaly_map = fuse(maps, stats, fusion)
     mask = geometry.grid_mask(anomaly_map.scores.shape, anomaly_map.stride)
-    score = float(anomaly_map.scores[peak(anomaly_map.scores, mask)])
     if not np.isfinite(anomaly_map.scores).all():
         raise TrainingError("calibration: an anomaly map holds NaN or infinity; train again with a lower rate")
-    return score
+    return image_score(anomaly_map.scores, fusion, mask)[0], float(anomaly_map.scores[peak(anomaly_map.scores, mask)])

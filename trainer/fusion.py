@@ -20,7 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.preprocess import Geometry
-from edge.core.scoring import PAPER_FUSION, Fusion, ScoreStats, TermStats, combine, fit_stats, fuse, with_local_stats
+from edge.core.scoring import (
+    PAPER_FUSION,
+    Fusion,
+    ScoreStats,
+    TermStats,
+    combine,
+    fit_stats,
+    fuse,
+    smoothed,
+    with_local_stats,
+)
 from edge.core.types import DrivenBy, Image, PatchMaps, Term
 from edge.engines import Engine
 from trainer.synthetic import SyntheticDefect, synthetic_defects
@@ -32,7 +42,7 @@ LOCAL_COST = 0.01  # quality that the statistics of each place must gain, for th
 BANDS_PX = (3.0, 6.0, 12.0, 30.0, math.inf)
 HARDEST = 1 / 3  # share of good images a defect has to stand out from,
 HARDEST_IMAGES = 16  # and at least so many
-SMOOTHING = 0.7  # grid steps; more finds large defects better and blurs the smallest away
+SMOOTHING = 0.7  # grid steps, of what the image's score is taken from; more misses the smallest defects
 MAX_FPR = 0.3  # of good pixels, as in PRO
 _PIXEL_STEP = 7  # every so many good pixels are enough to rank others against
 _FACTORS = (0.0, 0.25, 0.5, 2.0, 4.0)
@@ -89,14 +99,19 @@ class Rehearsal:
         """(bands, 2): of each size band's defects the mean separation and the mean coverage, 0..1 each."""
         good = np.stack([combine(terms, weights, fusion) for terms in self.good])
         bad = np.stack([combine(terms, weights, fusion) for terms in self.bad])
-        figures = np.stack([self._separation(good, bad), self._coverage(good, bad)], axis=1)
+        figures = np.stack([self._separation(good, bad, fusion), self._coverage(good, bad)], axis=1)
         return np.stack([figures[self.bands == band].mean(axis=0) for band in np.unique(self.bands)])
 
-    def _separation(self, good: NDArray[np.float32], bad: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Of each defective image, the share of the hardest good images that its highest score exceeds."""
-        peaks = np.sort(good[:, self.inside].max(axis=1))
+    def _separation(
+        self, good: NDArray[np.float32], bad: NDArray[np.float32], fusion: Fusion
+    ) -> NDArray[np.float64]:
+        """Of each defective image, the share of the hardest good images that its image score exceeds."""
+        peaks = np.sort(self._peaks(good, fusion))
         hardest = peaks[-max(HARDEST_IMAGES, math.ceil(HARDEST * len(peaks))) :]
-        return np.asarray((bad[:, self.inside].max(axis=1)[:, None] > hardest).mean(axis=1))
+        return np.asarray((self._peaks(bad, fusion)[:, None] > hardest).mean(axis=1))
+
+    def _peaks(self, maps: NDArray[np.float32], fusion: Fusion) -> NDArray[np.float32]:
+        return np.array([smoothed(scores, fusion)[self.inside].max() for scores in maps], np.float32)
 
     def _coverage(self, good: NDArray[np.float32], bad: NDArray[np.float32]) -> NDArray[np.float64]:
         """Of each defect, the area under its overlap curve up to MAX_FPR, as in PRO (paper §4).

@@ -64,7 +64,9 @@ class Fusion:
     """How the weighted terms of one pixel become its score.
 
     exponent: 1 for their sum, as in the paper; above 1, the root of the sum of these powers of the terms above
-    normal. smoothing: of the fused map, deviation of a Gaussian in steps of the finest grid; 0 for none.
+    normal. smoothing: before the image's score is taken from the map, deviation of a Gaussian in steps of the finest
+    grid; 0 for none. One hot pixel then weighs less than a few warm ones; the map itself stays sharp, for smoothing
+    it would blur the smallest defects into their surroundings.
     """
 
     exponent: float = 1.0
@@ -152,15 +154,25 @@ def fuse(maps: Mapping[int, PatchMaps], stats: ScoreStats, fusion: Fusion) -> An
 def combine(deviations: Map, weights: NDArray[np.float32], fusion: Fusion) -> Map:
     """(k, h, w) terms in deviations above normal, their (k,) weights -> (h, w) float32 scores."""
     if fusion.exponent == 1:
-        scores: Map = np.tensordot(weights, deviations, axes=1)
-    else:
-        # Below normal is normal: it must not cancel what other terms see.
-        powers = np.maximum(deviations, 0) ** fusion.exponent
-        total = np.tensordot(weights**fusion.exponent, powers, axes=1)
-        scores = np.asarray(total ** (1 / fusion.exponent), np.float32)
+        return np.asarray(np.tensordot(weights, deviations, axes=1), np.float32)
+    # Below normal is normal: it must not cancel what other terms see.
+    powers = np.maximum(deviations, 0) ** fusion.exponent
+    total = np.tensordot(weights**fusion.exponent, powers, axes=1)
+    return np.asarray(total ** (1 / fusion.exponent), np.float32)
+
+
+def smoothed(scores: Map, fusion: Fusion) -> Map:
+    """(h, w) scores as the image's score sees them."""
     if fusion.smoothing == 0:
         return scores
     return np.asarray(cv2.GaussianBlur(scores, (0, 0), fusion.smoothing), np.float32)
+
+
+def image_score(scores: Map, fusion: Fusion, mask: NDArray[np.bool_] | None) -> tuple[float, tuple[int, int]]:
+    """The image's score, the highest of the smoothed map inside the ROI, and its row and column."""
+    smooth = smoothed(scores, fusion)
+    place = peak(smooth, mask)
+    return float(smooth[place]), place
 
 
 def peak(scores: Map, mask: NDArray[np.bool_] | None) -> tuple[int, int]:

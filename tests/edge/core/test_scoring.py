@@ -15,8 +15,10 @@ from edge.core.scoring import (
     driver,
     fit_stats,
     fuse,
+    image_score,
     peak,
     scale_scores,
+    smoothed,
     with_local_stats,
 )
 from edge.core.types import DrivenBy, PatchMaps, Term
@@ -81,17 +83,34 @@ def test_with_an_exponent_what_sees_nothing_does_not_outvote_what_sees_something
 
 
 def test_smoothing_spreads_a_point_by_a_gaussian_and_keeps_its_sum() -> None:
-    point = np.zeros((1, 15, 15), np.float32)
-    point[0, 7, 7] = 1
-    smooth = combine(point, np.ones(1, np.float32), Fusion(smoothing=1.0))
+    point = np.zeros((15, 15), np.float32)
+    point[7, 7] = 1
+    smooth = smoothed(point, Fusion(smoothing=1.0))
     assert smooth.sum() == pytest.approx(1.0)
     assert smooth[7, 8] / smooth[7, 7] == pytest.approx(np.exp(-0.5), rel=1e-3)
 
 
 def test_smoothing_hides_no_value_that_is_not_finite() -> None:
-    point = np.zeros((1, 15, 15), np.float32)
-    point[0, 7, 7] = np.nan
-    assert np.isnan(combine(point, np.ones(1, np.float32), Fusion(2.0, 0.7))[7, 7])
+    point = np.zeros((15, 15), np.float32)
+    point[7, 7] = np.nan
+    assert np.isnan(smoothed(point, Fusion(2.0, 0.7))[7, 7])
+
+
+def test_the_images_score_is_of_the_smoothed_map_and_the_map_stays_sharp() -> None:
+    stats = {DrivenBy(17, t): TermStats(0, 1, 1 - place) for place, t in enumerate((ERROR, UNCERTAINTY))}
+    values = np.zeros((9, 15))
+    values[4, 2] = 3.0  # one hot pixel
+    values[3:6, 9:12] = 2.0  # some warm ones
+    fusion = Fusion(smoothing=0.7)
+    fused = fuse({17: maps(17, 4, values, values)}, stats, fusion)
+    np.testing.assert_allclose(fused.scores, values)
+    score, place = image_score(fused.scores, fusion, None)
+    assert place == (4, 10)
+    assert 1.5 < score < 2.0
+    left = np.zeros((9, 15), np.bool_)
+    left[:, :7] = True
+    assert image_score(fused.scores, fusion, left)[1] == (4, 2)
+    assert image_score(fused.scores, PAPER_FUSION, None) == (3.0, (4, 2))
 
 
 @pytest.mark.parametrize("wrong", [{"exponent": 0.5}, {"exponent": float("nan")}, {"smoothing": -1.0}])
