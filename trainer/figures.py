@@ -49,6 +49,7 @@ def report_on(inspector: Inspects, records: Sequence[Record], subject: Subject) 
         float(p50),
         float(p95),
         tuple(_image_report(record) for record in records),
+        inspector.review_threshold,
     )
 
 

@@ -76,6 +76,7 @@ def _headline(report: Report) -> str:
     found, rejects, fused = report.overall, report.false_rejects, report.maps[0]
     low = 1 - binomial_upper_bound(found.images - found.detected, found.images, CONFIDENCE)
     undecided = found.undecided + rejects.undecided
+    in_review = f"{found.review + rejects.review} left to review; " if report.review_threshold is not None else ""
     cards = [
         (f"{found.detected} of {found.images}", "defective parts found", f"at least {low:.0%} at {CONFIDENCE:.0%}"),
         (
@@ -83,7 +84,7 @@ def _headline(report: Report) -> str:
             "good parts falsely rejected",
             f"at most {rejects.upper_bound:.1%} at {CONFIDENCE:.0%}",
         ),
-        (str(undecided), "parts undecided", "never counted as good"),
+        (str(undecided), "parts undecided", f"{in_review}never counted as good"),
         (_figure(found.image_auroc), "image AUROC", "chance that a defect outranks a good part"),
         (_figure(fused.pro), "PRO", "regions found, up to 30 % false pixels"),
         (f"{report.latency_p50_ms:.0f} ms", "an image, median", f"p95 {report.latency_p95_ms:.0f} ms, this machine"),
@@ -99,13 +100,16 @@ def _headline(report: Report) -> str:
 
 def _charts(report: Report) -> str:
     good, defective = _scores(report)
-    thresholds = [("image threshold", report.image_threshold), ("map threshold", report.map_threshold)]
+    thresholds = [("image threshold", report.image_threshold)]
+    if report.review_threshold is not None:
+        thresholds.insert(0, ("review threshold", report.review_threshold))
     curves = [Line(m.name, m.pro_curve, f"c{i}") for i, m in enumerate(report.maps)]
     figures = [
         (
             "Scores of good and defective parts",
-            score_histogram(good, defective, thresholds[:1], "image score, deviations above normal"),
-            '<span class="key good"></span>good <span class="key bad"></span>defective; right of the line: rejected',
+            score_histogram(good, defective, thresholds, "image score, deviations above normal"),
+            '<span class="key good"></span>good <span class="key bad"></span>defective; right of the line: rejected'
+            + ("; between the lines: left to a person" if report.review_threshold is not None else ""),
         )
     ]
     if good:
@@ -203,7 +207,8 @@ def _provenance(report: Report, records: Sequence[Record]) -> str:
     facts = {
         "bundle": f"<code>{escape(about.bundle_digest)}</code>",
         "calibration": escape(about.calibration or "not known"),
-        "thresholds": f"image {report.image_threshold:.4g} (decides), map {report.map_threshold:.4g} (only draws)",
+        "thresholds": f"image {report.image_threshold:.4g} (decides), map {report.map_threshold:.4g} (only draws)"
+        + (f", review {report.review_threshold:.4g}" if report.review_threshold is not None else ""),
         "data set": escape(
             f"{about.dataset}: {len(report.images) - report.overall.images} good, {report.overall.images} defective"
         ),

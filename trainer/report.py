@@ -95,6 +95,7 @@ class Report:
     latency_p50_ms: float
     latency_p95_ms: float
     images: tuple[ImageReport, ...]
+    review_threshold: float | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2, allow_nan=False)

@@ -34,6 +34,7 @@ class PixelInspector:
 
     image_threshold = 5.0
     map_threshold = 4.0
+    review_threshold: float | None = None
 
     def inspect(self, frame):
         image = frame.image
@@ -46,8 +47,11 @@ class PixelInspector:
         scores = sum(shares.values())
         score = float(scores.max())
         verdict = Verdict.DEFECTIVE if score > self.image_threshold else Verdict.GOOD
+        reason = None
+        if self.review_threshold is not None and self.review_threshold < score <= self.image_threshold:
+            verdict, reason = Verdict.UNDECIDED, Reason.REVIEW
         timings = Timings(infer_ms=10.0 + frame.id)
-        return Inspection(**base, verdict=verdict, score=score, timings=timings), AnomalyMap(
+        return Inspection(**base, verdict=verdict, reason=reason, score=score, timings=timings), AnomalyMap(
             scores, STRIDE, shares, dict.fromkeys(shares, 1.0)
         )
 
@@ -97,9 +101,9 @@ def write_parts(root, parts=PARTS, mask_scale=1):
     return root
 
 
-def run(root, parts=PARTS, **options):
+def run(root, parts=PARTS, inspector=None, **options):
     dataset = write_parts(root / "bracket", parts, **options)
-    return evaluate_with(PixelInspector(), list_samples(dataset), SUBJECT, root / "out")
+    return evaluate_with(inspector or PixelInspector(), list_samples(dataset), SUBJECT, root / "out")
 
 
 @pytest.fixture

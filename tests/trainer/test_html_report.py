@@ -55,6 +55,16 @@ def test_the_page_is_well_formed_and_needs_nothing_from_outside(page: str) -> No
     assert "<script" not in page and "url(" not in page and "@import" not in page
 
 
+def test_a_review_zone_is_drawn_and_counted(tmp_path: Path) -> None:
+    inspector = PixelInspector()
+    inspector.review_threshold = 3.0  # the nick of score 4 lies between the two
+    report = run(tmp_path, inspector=inspector)
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert report.overall.review == 1 and report.review_threshold == 3.0
+    assert "parts undecided</span><small>1 left to review; never counted as good" in page
+    assert "review threshold 3.00" in page and "between the lines: left to a person" in page
+
+
 def test_its_figures_are_those_of_the_report(page: str) -> None:
     assert "<b>2 of 4</b><span>defective parts found" in page
     assert "<b>1 of 3</b><span>good parts falsely rejected" in page
