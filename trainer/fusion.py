@@ -170,7 +170,14 @@ def fit_fusion(
             (*_best_weights(start, equal, Yardstick(rehearsals[reach], of_mean), fusion), reach, fusion)
             for reach, fusion, start in bar
         ]
-    reached, weights, reach, fusion = max(choices, key=lambda choice: choice[0] - LOCAL_COST * (choice[2] is not None))
+    noise = _NOISE / math.sqrt(len(good))
+
+    def worth(choice: tuple[float, Weights, int | None, Fusion]) -> float:
+        """Quality, less what the choice must be better by: a plain sum has a noise to beat, where there is a choice."""
+        quality, _, reach, fusion = choice
+        return quality - LOCAL_COST * (reach is not None) - noise * (fusion.exponent == 1)
+
+    reached, weights, reach, fusion = max(choices, key=worth)
     by_term = {key: float(weight) for key, weight in zip(keys, 2 * weights / weights.sum(), strict=True)}
     return FittedFusion(by_term, fusion, reach, reached, float(of_mean.mean()))
 
