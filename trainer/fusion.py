@@ -165,10 +165,10 @@ def fit_fusion(
     rehearsals = {reach: _rehearse(maps, defects, defect_maps, geometry, reach) for reach in reaches}
     of_mean = rehearsals[None].by_band(equal, PAPER_FUSION)
     tried = list(product(reaches, (Fusion(exponent, SMOOTHING) for exponent in _EXPONENTS[kind]), starts))
-    with click.progressbar(tried, label="fitting fusion", show_eta=True) as bar:
+    with click.progressbar(tried, label="fitting fusion", show_eta=True) as trials:
         choices = [
             (*_best_weights(start, equal, Yardstick(rehearsals[reach], of_mean), fusion), reach, fusion)
-            for reach, fusion, start in bar
+            for reach, fusion, start in trials
         ]
     noise = _NOISE / math.sqrt(len(good))
 
