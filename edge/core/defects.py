@@ -7,7 +7,7 @@ no use to a person at the line.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,8 @@ def find_defects(
         above[~mask] = 0
     _, labels, boxes, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
     large = np.flatnonzero(boxes[1:, cv2.CC_STAT_AREA] * sx * sy >= min_area_px) + 1  # 0 is what lies around
-    defects = [_defect(_cut_out(labels, boxes[label], label), scores, anomaly_map, geometry) for label in large]
+    regions = [_cut_out(np.asarray(labels), boxes[label], int(label)) for label in large]
+    defects = [_defect(region, scores, anomaly_map, geometry) for region in regions]
     highest = _peak_defect(anomaly_map, geometry, scores)
     if highest.score_max > max((defect.score_max for defect in defects), default=-np.inf):
         defects.append(highest)  # what tipped the verdict is too small to be drawn as a region
@@ -61,8 +62,8 @@ def _peak_defect(anomaly_map: AnomalyMap, geometry: Geometry, scores: Map) -> De
     return _defect(Region(left, top, np.ones((1, 1), np.bool_)), scores, anomaly_map, geometry)
 
 
-def _cut_out(labels: NDArray[np.int32], box: NDArray[np.int32], label: int) -> Region:
-    """The region of one label; `box` is x, y, width, height, as OpenCV gives it."""
+def _cut_out(labels: NDArray[Any], box: NDArray[Any], label: int) -> Region:
+    """The region of one of `labels` (h, w); `box` begins with x, y, width, height; integers, as OpenCV gives them."""
     left, top, width, height = (int(side) for side in box[:4])
     return Region(left, top, labels[top : top + height, left : left + width] == label)
 
