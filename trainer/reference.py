@@ -35,7 +35,7 @@ def cli() -> None:
 @click.option("--students", type=int, required=True)
 @click.option("--threads", type=int, required=True, help="0 means torch's own choice.")
 def paper(input_size: tuple[int, int], students: int, threads: int) -> None:
-    """For each line on stdin, run one frame through the paper's networks, dense, and print milliseconds by patch size."""
+    """For each line on stdin run one frame through the paper's networks, dense; print milliseconds by patch size."""
     if threads:
         torch.set_num_threads(threads)
     image = torch.from_numpy(_pixels(*input_size)[None])

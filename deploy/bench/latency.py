@@ -22,7 +22,7 @@ GRAPHS, WHOLE, REST = "graphs", "from capture to received", "everything but the 
 
 def latency(bench: Bench) -> list[Row]:
     """The stages of parts that come one after the other, as fast as they are inspected."""
-    images, frames = parts(bench.bundle), bench.rounds(2000, 50) + WARM_UP
+    images, frames = parts(bench.bundle), bench.rounds(2000, 20) + WARM_UP
     with (
         tempfile.TemporaryDirectory(prefix="edge-bench-") as folder,
         pipeline(bench, Path(folder)) as line,
