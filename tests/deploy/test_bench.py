@@ -12,7 +12,7 @@ import pytest
 
 from deploy.bench import workstation
 from deploy.bench.budgets import DEFAULT, Budget, check, load_budgets
-from deploy.bench.efficientad import efficientad_bundle
+from deploy.bench.efficientad import VARIANTS, efficientad_bundle, efficientad_graph
 from deploy.bench.latency import latency
 from deploy.bench.latency import rows as latency_rows
 from deploy.bench.macs import count_gmac
@@ -112,7 +112,7 @@ def test_multiplications_are_counted_from_the_graph(bench: Bench) -> None:
     assert count_gmac(graph, bench.bundle.golden.image) == pytest.approx(4 * (first + second + rest) / 1e9, rel=0.02)
 
 
-@pytest.mark.parametrize("variant", ["fp32", "fp16"])
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_efficientad_runs_on_our_engine_and_costs_what_its_layers_cost(bench: Bench, variant: str) -> None:
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     bundle = efficientad_bundle(bench.bundle, variant)
@@ -123,6 +123,16 @@ def test_efficientad_runs_on_our_engine_and_costs_what_its_layers_cost(bench: Be
     (graph,) = bundle.graph_set(variant).graphs.values()
     shared = 67**2 * 48 * 128 + 37**2 * 2048 * 256 + 19**2 * 2304 * 256
     assert count_gmac(graph, image) == pytest.approx((2 * shared + 16**2 * 4096 * (384 + 768)) / 1e9, rel=0.001)
+
+
+def test_efficientad_in_int8_is_really_computed_in_int8_so_that_the_comparison_is_fair(tmp_path: Path) -> None:
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.log_severity_level = 3
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    ort.InferenceSession(efficientad_graph("int8-cpu"), options, providers=["CPUExecutionProvider"])
+    written = (tmp_path / "optimised.onnx").read_bytes()
+    assert written.count(b"QLinearConv") == 8 and written.count(b"QLinearAveragePool") == 4
 
 
 # --- measurements ---
