@@ -16,13 +16,13 @@ from deploy.bench.subscriber import subscriber
 from deploy.bench.timing import Times, median, spread
 from edge.core.errors import EdgeError
 
-WARM_UP = 10
+WARM_UP = 5
 GRAPHS, WHOLE, REST = "graphs", "from capture to received", "everything but the graphs"
 
 
 def latency(bench: Bench) -> list[Row]:
     """The stages of parts that come one after the other, as fast as they are inspected."""
-    images, frames = parts(bench.bundle), bench.rounds(2000, 20) + WARM_UP
+    images, frames = parts(bench.bundle), bench.rounds(2000, 10) + WARM_UP
     with (
         tempfile.TemporaryDirectory(prefix="edge-bench-") as folder,
         pipeline(bench, Path(folder)) as line,

@@ -149,7 +149,7 @@ def test_stages_of_a_part_add_up_to_the_time_from_capture_to_received() -> None:
         {"p50_ms": 118, "p95_ms": 118, "p99_ms": 118, "p99_over_p50": 1}
     )
     assert found["everything but the graphs"]["share_of_graphs"] == pytest.approx(0.18)
-    with pytest.raises(EdgeError, match="1 of 20 results were not received"):
+    with pytest.raises(EdgeError, match="1 of 25 results were not received"):
         latency_rows(decided, told, {i + 5: (i + 118) * MS for i in range(29)})
 
 
