@@ -16,8 +16,8 @@ from pathlib import Path
 import edge
 from deploy.bench.measurement import Bench
 from edge.core.facts import Origin
-from edge.core.records import RecipeRecord, SoftwareRecord
 from edge.core.types import Acquisition, Frame, Image, Timings
+from edge.core.vocabulary import RecipeRecord, SoftwareRecord
 from edge.core.wire import Station
 from edge.gate import AlertGate, GateRule
 from edge.health import Health

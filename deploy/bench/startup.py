@@ -18,7 +18,7 @@ from deploy.bench.rows import Row
 from deploy.bench.timing import timed
 from edge.core.bundle import load_bundle
 from edge.engines import Engine, open_engine
-from edge.startup import check_golden
+from edge.golden import check_golden
 
 IMPORTS = "import edge.cli, edge.engines.onnxruntime"
 
