@@ -20,7 +20,6 @@ from deploy.bench.subscriber import subscriber
 from edge.core.bundle import Bundle, graph_name, save_bundle
 from edge.core.errors import EdgeError
 
-EVERY_S = 0.25
 SETTLED = 0.1  # of the parts: by then every pool and cache has its size
 
 
@@ -32,15 +31,17 @@ def memory(bench: Bench) -> list[Row]:
         folder, small = Path(name), Path(name) / "small.bundle"
         write_smallest(small, bench.bundle)
         write_parts(folder / "parts", bench.bundle, count)
-        flags = "--source", f"folder:{folder / 'parts'}", "--wait-for-subscriber-s", "60", "--control", "none"
         with (
-            daemon(bench, folder / "daemon", *flags, bundle=small) as running,
+            daemon(bench, folder / "daemon", folder / "parts", small) as running,
             subscriber(running.endpoint) as received,
         ):
-            while not received.ended.wait(EVERY_S):
-                if running.process.poll() is None:
-                    samples.append((len(received.at_ns), running.resident_mib()))
+
+            def look() -> None:
+                if (mib := running.resident_mib()) is not None:
+                    samples.append((len(received.at_ns), mib))
                 bench.tell(len(received.at_ns), count)
+
+            running.finish(received, look)
     if len(received.at_ns) < count:
         raise EdgeError(f"memory: only {len(received.at_ns)} of {count} results arrived; look at edge-inspect --check")
     return rows(samples, count)

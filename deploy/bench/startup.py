@@ -30,17 +30,13 @@ def startup(bench: Bench) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="edge-bench-") as name:
         write_parts(Path(name) / "parts", bench.bundle, 1)
         for round_ in range(rounds + 1):
-            for stage, took in {"READY": _ready_s(bench, Path(name), round_), **_stages(bench)}.items():
+            with daemon(bench, Path(name) / str(round_), Path(name) / "parts") as running:
+                ready_s = running.ready_s
+            for stage, took in {"READY": ready_s, **_stages(bench)}.items():
                 seconds.setdefault(stage, []).append(took)
             bench.tell(round_ + 1, rounds + 1)
     medians = {stage: float(np.median(values[1:])) for stage, values in seconds.items()}
     return [Row(stage, {"median_s": s, "share": s / medians["READY"]}) for stage, s in medians.items()]
-
-
-def _ready_s(bench: Bench, folder: Path, round_: int) -> float:
-    flags = "--source", f"folder:{folder / 'parts'}", "--wait-for-subscriber-s", "60", "--control", "none"
-    with daemon(bench, folder / str(round_), *flags) as running:
-        return running.ready_s
 
 
 def _stages(bench: Bench) -> dict[str, float]:

@@ -11,12 +11,11 @@ from deploy.bench.daemon import daemon
 from deploy.bench.measurement import Bench
 from deploy.bench.parts import write_parts
 from deploy.bench.rows import Row
-from deploy.bench.subscriber import Received, subscriber
+from deploy.bench.subscriber import subscriber
 from deploy.bench.timing import WARM_UP
 from edge.core.errors import EdgeError
 
 CAMERAS = 1, 2
-PATIENCE_S = 3600.0
 
 
 def throughput(bench: Bench) -> list[Row]:
@@ -38,16 +37,14 @@ def throughput(bench: Bench) -> list[Row]:
 
 def _run(bench: Bench, folder: Path, cameras: int, name: str) -> float:
     """Parts a second of all cameras together."""
-    source = f"folder:{folder / 'parts'}"
     with ExitStack() as stack:
-        consumers: list[Received] = []
-        for camera in range(cameras):
-            one = folder / f"{name}-{camera}"
-            running = daemon(bench, one, "--source", source, "--wait-for-subscriber-s", "60", "--control", "none")
-            consumers.append(stack.enter_context(subscriber(stack.enter_context(running).endpoint)))
-        for consumer in consumers:
-            if not consumer.ended.wait(PATIENCE_S):
-                raise EdgeError(f"throughput: a daemon was not done after {PATIENCE_S:.0f} s")
+        daemons = [
+            stack.enter_context(daemon(bench, folder / f"{name}-{camera}", folder / "parts"))
+            for camera in range(cameras)
+        ]
+        consumers = [stack.enter_context(subscriber(running.endpoint)) for running in daemons]  # now they begin
+        for running, consumer in zip(daemons, consumers, strict=True):
+            running.finish(consumer)
     return rate([sorted(consumer.at_ns.values()) for consumer in consumers])
 
 
