@@ -14,6 +14,7 @@ SHELL := /bin/bash
 
 PIP_ARGS ?=
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 DEVICE_VERSIONS := 3.10 3.12
 DEVICE_TESTS = $(wildcard tests/edge tests/deploy tests/test_imports.py)
 
@@ -76,9 +77,10 @@ help: ## list the targets
 demo: .venv/.complete ## inspect a synthetic line with a ready bundle; needs no camera, no torch
 	@.venv/bin/python -m edge.demo.run
 
+# In the environment for development where there is one: comparing with the paper's networks needs torch.
 .PHONY: bench
-bench: .venv/.complete ## what an inspection costs beyond its graphs, as ratios
-	@.venv/bin/python -m deploy.bench
+bench: $(if $(wildcard .venv-test/.complete),.venv-test,.venv)/.complete ## what an inspection costs here, against budgets; BENCH_ARGS=--quick
+	@$(<D)/bin/python -m deploy.cli bench $(BENCH_ARGS)
 
 .PHONY: setup
 setup: .venv/.complete .venv-test/.complete ## make the environments for the device and for development

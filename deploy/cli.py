@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from deploy.bench import main as bench
+from deploy.bench.command import bench
 from deploy.engines import engines
 from deploy.selftest import selftest
 from deploy.verify import verify
@@ -21,10 +21,11 @@ def cli() -> None:
       edge-deploy engines part.bundle                         build TensorRT's engines, once
       edge-deploy verify part.bundle --images parts/good      prove that no verdict changes
       edge-deploy selftest > report.json                      what cannot be known without the device
+      edge-deploy bench part.bundle                           what an inspection costs here, against budgets
     """
 
 
-cli.add_command(bench, "bench")
+cli.add_command(bench)
 cli.add_command(engines)
 cli.add_command(selftest)
 cli.add_command(verify)

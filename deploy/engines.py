@@ -11,7 +11,7 @@ import click
 
 from edge.core.bundle import VARIANTS, Bundle, load_bundle
 from edge.engines import EngineOptions, engine_cache, tensorrt_variant
-from edge.engines.tensorrt_cache import BuildProgress, EngineCache
+from edge.engines.tensorrt_cache import EngineCache
 from edge.engines.tensorrt_file import read_engine
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -20,14 +20,14 @@ QUIET_S = 20.0  # where nobody watches a terminal, a line so often
 
 
 class ProgressLine:
-    """Shows a build's progress: one line that is rewritten on a terminal, a line every QUIET_S elsewhere."""
+    """Shows how far something is: one line that is rewritten on a terminal, a line every QUIET_S elsewhere."""
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
         self._said_s = float("-inf")
 
-    def __call__(self, progress: BuildProgress) -> None:
-        """As `EngineCache.report`."""
+    def __call__(self, progress: object) -> None:
+        """Show the text of it; takes what `EngineCache.report` gets."""
         if self._terminal:
             click.echo(f"\r\x1b[K{progress}", nl=False, err=True)
         elif time.monotonic() - self._said_s >= QUIET_S:

@@ -7,6 +7,8 @@ no use to a person at the line.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,17 @@ from edge.core.scoring import driver, peak
 from edge.core.types import AnomalyMap, Defect, Map
 
 MAX_POLYGON_POINTS = 64
+
+
+class Region(NamedTuple):
+    """Which input pixels belong together: (h, w) bool, whose top left corner is input pixel (left, top).
+
+    Cut out, so that measuring many regions costs their own area and not each time that of the image.
+    """
+
+    left: int
+    top: int
+    inside: NDArray[np.bool_]
 
 
 def find_defects(
@@ -31,9 +44,10 @@ def find_defects(
     mask = geometry.grid_mask(geometry.input_size, 1)
     if mask is not None:
         above[~mask] = 0
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
-    regions = [label for label in range(1, count) if boxes[label, cv2.CC_STAT_AREA] * sx * sy >= min_area_px]
-    defects = [_defect(labels == label, scores, anomaly_map, geometry) for label in regions]
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
+    large = np.flatnonzero(boxes[1:, cv2.CC_STAT_AREA] * sx * sy >= min_area_px) + 1  # 0 is what lies around
+    regions = [_cut_out(np.asarray(labels), boxes[label], int(label)) for label in large]
+    defects = [_defect(region, scores, anomaly_map, geometry) for region in regions]
     highest = _peak_defect(anomaly_map, geometry, scores)
     if highest.score_max > max((defect.score_max for defect in defects), default=-np.inf):
         defects.append(highest)  # what tipped the verdict is too small to be drawn as a region
@@ -43,16 +57,21 @@ def find_defects(
 def _peak_defect(anomaly_map: AnomalyMap, geometry: Geometry, scores: Map) -> Defect:
     mask = geometry.grid_mask(anomaly_map.scores.shape, anomaly_map.stride)
     row, column = peak(anomaly_map.scores, mask)
-    region = np.zeros(scores.shape, np.bool_)
-    region[
-        min(row * anomaly_map.stride, scores.shape[0] - 1), min(column * anomaly_map.stride, scores.shape[1] - 1)
-    ] = 1
-    return _defect(region, scores, anomaly_map, geometry)
+    top = min(row * anomaly_map.stride, scores.shape[0] - 1)
+    left = min(column * anomaly_map.stride, scores.shape[1] - 1)
+    return _defect(Region(left, top, np.ones((1, 1), np.bool_)), scores, anomaly_map, geometry)
 
 
-def _defect(region: NDArray[np.bool_], scores: Map, anomaly_map: AnomalyMap, geometry: Geometry) -> Defect:
-    """Measure one region (bool at input resolution) and move it into frame pixels."""
-    rows, columns = np.nonzero(region)
+def _cut_out(labels: NDArray[Any], box: NDArray[Any], label: int) -> Region:
+    """The region of one of `labels` (h, w); `box` begins with x, y, width, height; integers, as OpenCV gives them."""
+    left, top, width, height = (int(side) for side in box[:4])
+    return Region(left, top, labels[top : top + height, left : left + width] == label)
+
+
+def _defect(region: Region, scores: Map, anomaly_map: AnomalyMap, geometry: Geometry) -> Defect:
+    """Measure one region and move it into frame pixels."""
+    rows, columns = np.nonzero(region.inside)
+    rows, columns = rows + region.top, columns + region.left
     values = scores[rows, columns]
     worst = int(np.argmax(values))
     grid = anomaly_map.scores.shape
@@ -85,9 +104,11 @@ def _defect(region: NDArray[np.bool_], scores: Map, anomaly_map: AnomalyMap, geo
     )
 
 
-def _outline(region: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _outline(region: Region) -> NDArray[np.float64]:
     """(k, 2) x, y of the region's outer contour, simplified to at most MAX_POLYGON_POINTS."""
-    contours, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    contours, _ = cv2.findContours(
+        region.inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(region.left, region.top)
+    )
     outline = max(contours, key=len)
     tolerance = 0.5
     while len(outline) > MAX_POLYGON_POINTS:

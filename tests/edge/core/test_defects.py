@@ -64,3 +64,25 @@ def test_the_peak_comes_first_even_where_a_weaker_region_is_large_enough_and_it_
     first, second = find_defects(anomaly_map(scores), Geometry((64, 64), (64, 64)), 5.0, 16)
     assert (first.score_max, second.score_max) == (30.0, 7.0)
     assert first.centroid_px == pytest.approx((50, 30))
+
+
+def test_regions_in_corners_and_inside_one_another_keep_their_own_place_and_pixels() -> None:
+    """Each region is measured in its own box, in which pixels of another may lie."""
+    scores = np.zeros((64, 48), np.float32)
+    scores[:4, :5] = scores[60:, 44:] = scores[60:, :3] = 3.0  # at the very edges
+    scores[20:40, 10:30] = 6.0
+    scores[22:38, 12:28] = 0.0  # a frame …
+    scores[28:32, 18:22] = 9.0  # … around another region
+    found = find_defects(anomaly_map(scores), Geometry((64, 48), (64, 48)), 1.0, 4)
+    boxes = {defect.box_px: (defect.area_px, defect.score_max) for defect in found}
+    assert boxes == {
+        (18, 28, 4, 4): (16, 9.0),
+        (10, 20, 20, 20): (400 - 256, 6.0),
+        (0, 0, 5, 4): (20, 3.0),
+        (44, 60, 4, 4): (16, 3.0),
+        (0, 60, 3, 4): (12, 3.0),
+    }
+    for defect in found:
+        x, y, width, height = defect.box_px
+        corners = {(x, y), (x + width - 1, y), (x, y + height - 1), (x + width - 1, y + height - 1)}
+        assert corners <= set(defect.polygon_px)

@@ -1,0 +1,43 @@
+"""On what it was measured: without that no figure means anything. Names neither host nor user."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+import edge
+from deploy.selftest import machine
+from edge.core.opencv import cv2
+
+
+def facts() -> dict[str, Any]:
+    """Processor, cores, memory and versions; on a Jetson its model and temperature too."""
+    return {
+        **machine(),
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
+        "software": edge.__version__,
+        "python": platform.python_version(),
+        "onnxruntime": ort.__version__,
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+    }
+
+
+def load() -> float:
+    """Processes that ran or wanted to, on average over the last minute; 0 on an idle machine."""
+    return os.getloadavg()[0]
+
+
+def _cpu() -> str:
+    """The processor's name; ARM's kernels do not tell one, and say the model of the whole machine instead."""
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
