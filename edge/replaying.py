@@ -161,8 +161,11 @@ class ReplayLink:
             yield answer, frames[2:]
 
     def _received(self, end_s: float) -> list[bytes] | None:
-        left_ms = max(0, round(1000 * (end_s - time.monotonic())))
-        return self._socket.recv_multipart() if self._socket.poll(left_ms) else None
+        try:
+            return self._socket.recv_multipart(zmq.NOBLOCK)  # in a long answer the next record is mostly there
+        except zmq.Again:
+            left_ms = max(0, round(1000 * (end_s - time.monotonic())))
+            return self._socket.recv_multipart() if self._socket.poll(left_ms) else None
 
     def _reconnect(self) -> None:
         """A new connection: answers to what was asked through the old one will not come."""
