@@ -17,9 +17,10 @@ from functools import lru_cache
 from typing import Any, NoReturn
 
 from edge.core.errors import EdgeError, SettingsError
+from edge.core.validation import Invalid, require_valid
+from edge.core.vocabulary import SCHEMA_MAJOR
 
 WIRE_MAJOR = "ei1"
-SCHEMA_MAJOR, SCHEMA_MINOR = 1, 0
 CONTENT_TYPE = "application/json"
 EPOCH_BYTES = 16
 MAX_TOPIC_BYTES = 256
@@ -80,11 +81,6 @@ def topic_of(site: str, line: str, station: str, kind: str) -> str:
     return f"{WIRE_MAJOR}/{site}/{line}/{station}/{kind}/"
 
 
-def schema_name(kind: str) -> str:
-    """`edge-inspect.<kind>/<major>.<minor>`."""
-    return f"edge-inspect.{kind}/{SCHEMA_MAJOR}.{SCHEMA_MINOR}"
-
-
 def encode(
     topic: str, seq: int, epoch: bytes, properties: Mapping[str, object], body: Mapping[str, object]
 ) -> list[bytes]:
@@ -100,7 +96,7 @@ def encode(
 
 
 def decode(frames: Sequence[bytes]) -> Message:
-    """Check and read the five frames; WireError on anything malformed or of an unknown major version."""
+    """Check and read the five frames; WireError on what is malformed, not by the schema, or of an unknown version."""
     if len(frames) != 5:
         raise WireError(f"a message has 5 frames; got {len(frames)}")
     topic_frame, seq_frame, epoch, properties_frame, body_frame = frames
@@ -115,6 +111,10 @@ def decode(frames: Sequence[bytes]) -> Message:
         # `True == 1` in Python: the type is compared too.
         if body.get(name) != value or type(body.get(name)) is not type(value):
             raise WireError(f"body says {name} {body.get(name)!r}, the frames say {value!r}")
+    try:
+        require_valid(kind, body)
+    except Invalid as problem:
+        raise WireError(f"body is no {kind} record: {problem}") from problem
     return Message(topic, kind, seq, bytes(epoch), properties, body)
 
 
