@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from deploy.bench.command import bench
+from deploy.bench_wire import main as bench_wire
 from deploy.engines import engines
 from deploy.selftest import selftest
 from deploy.verify import verify
@@ -26,6 +27,7 @@ def cli() -> None:
 
 
 cli.add_command(bench)
+cli.add_command(bench_wire, "bench-wire")
 cli.add_command(engines)
 cli.add_command(selftest)
 cli.add_command(verify)

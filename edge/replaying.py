@@ -161,8 +161,11 @@ class ReplayLink:
             yield answer, frames[2:]
 
     def _received(self, end_s: float) -> list[bytes] | None:
-        left_ms = max(0, round(1000 * (end_s - time.monotonic())))
-        return self._socket.recv_multipart() if self._socket.poll(left_ms) else None
+        try:
+            return self._socket.recv_multipart(zmq.NOBLOCK)  # in a long answer the next record is mostly there
+        except zmq.Again:
+            left_ms = max(0, round(1000 * (end_s - time.monotonic())))
+            return self._socket.recv_multipart() if self._socket.poll(left_ms) else None
 
     def _reconnect(self) -> None:
         """A new connection: answers to what was asked through the old one will not come."""
@@ -195,18 +198,23 @@ def _understanding(endpoint: str) -> Iterator[None]:
 
 def _welcome(facts: dict[str, Any], endpoint: str) -> Welcome:
     with _understanding(endpoint):
-        gap, cursor = facts.get("gap"), facts["cursor"]
+        cursor = facts["cursor"]
         return Welcome(
-            Cursor(_epoch(cursor["epoch"]), int(cursor["seq"])),
-            Cursor(_epoch(facts["epoch"]), int(facts["head_seq"])),
-            None if gap is None else Lost(_epoch(gap["epoch"]), int(gap["first_seq"]), gap.get("last_seq")),
+            Cursor(_epoch(cursor["epoch"]), _seq(cursor["seq"])),
+            Cursor(_epoch(facts["epoch"]), _seq(facts["head_seq"])),
+            _lost(facts["gap"]) if "gap" in facts else None,
         )
+
+
+def _lost(gap: dict[str, Any]) -> Lost:
+    last_seq = _seq(gap["last_seq"]) if "last_seq" in gap else None
+    return Lost(_epoch(gap["epoch"]), _seq(gap["first_seq"]), last_seq)
 
 
 def _fetched(messages: tuple[Message, ...], facts: dict[str, Any], endpoint: str) -> Fetched:
     with _understanding(endpoint):
-        following = Cursor(_epoch(facts["epoch"]), int(facts["next"]))
-        return Fetched(messages, following, Cursor(_epoch(facts["head_epoch"]), int(facts["head_seq"])))
+        following = Cursor(_epoch(facts["epoch"]), _seq(facts["next"]))
+        return Fetched(messages, following, Cursor(_epoch(facts["head_epoch"]), _seq(facts["head_seq"])))
 
 
 def _epoch(text: str) -> bytes:
@@ -214,6 +222,12 @@ def _epoch(text: str) -> bytes:
     if len(epoch) != EPOCH_BYTES:
         raise ValueError(f"an epoch has {EPOCH_BYTES} bytes")
     return epoch
+
+
+def _seq(number: object) -> int:
+    if type(number) is not int or number < 0:
+        raise ValueError(f"a seq is a whole number from 0, not {number!r}")
+    return number
 
 
 def _object(frames: list[bytes], endpoint: str) -> dict[str, Any]:

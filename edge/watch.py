@@ -134,7 +134,7 @@ def main(
                 watcher.shown, watcher.records_missed = follow(reliable, watcher.show_chosen, _notice, seconds, count)
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
-    except ReplayError as error:
+    except (ReplayError, WireError) as error:
         _notice(str(error), "red")
         sys.exit(REFUSED)
     except KeyboardInterrupt:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from edge.core.records import Record
-from edge.core.wire import CONTENT_TYPE, encode, schema_name, topic_of
+from edge.core.vocabulary import schema_name
+from edge.core.wire import CONTENT_TYPE, encode, topic_of
 
 
 def to_body(record: Record) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from edge.core.records import RECORDS, Record
-from edge.core.wire import schema_name
+from edge.core.vocabulary import schema_name
 
 SCHEMA_FILE = Path(__file__).with_name("record.schema.json")
 _SCALARS = {str: "string", int: "integer", float: "number", bool: "boolean"}

@@ -13,6 +13,13 @@ from typing import Annotated
 
 from edge.core.types import GapCause, Term
 
+SCHEMA_MAJOR, SCHEMA_MINOR = 1, 0
+
+
+def schema_name(kind: str) -> str:
+    """`edge-inspect.<kind>/<major>.<minor>`."""
+    return f"edge-inspect.{kind}/{SCHEMA_MAJOR}.{SCHEMA_MINOR}"
+
 
 class Kind(str, Enum):
     """The kinds of record there are today; a consumer ignores those it does not know."""

@@ -13,18 +13,21 @@ import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from edge.core.errors import EdgeError, SettingsError
+from edge.core.validation import Invalid, require_valid
+from edge.core.vocabulary import SCHEMA_MAJOR
 
 WIRE_MAJOR = "ei1"
-SCHEMA_MAJOR, SCHEMA_MINOR = 1, 0
 CONTENT_TYPE = "application/json"
 EPOCH_BYTES = 16
 MAX_TOPIC_BYTES = 256
 MAX_PROPERTIES_BYTES = 4 * 1024
 MAX_BODY_BYTES = 32 * 1024
 
+_KEPT = 256  # topics and properties that were read: a station has a dozen of each, and they come with every record
 _PART = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _KIND = re.compile(r"[a-z]{1,32}")
 _SCHEMA = re.compile(r"edge-inspect\.([a-z]{1,32})/([0-9]{1,4})\.([0-9]{1,4})")
@@ -78,11 +81,6 @@ def topic_of(site: str, line: str, station: str, kind: str) -> str:
     return f"{WIRE_MAJOR}/{site}/{line}/{station}/{kind}/"
 
 
-def schema_name(kind: str) -> str:
-    """`edge-inspect.<kind>/<major>.<minor>`."""
-    return f"edge-inspect.{kind}/{SCHEMA_MAJOR}.{SCHEMA_MINOR}"
-
-
 def encode(
     topic: str, seq: int, epoch: bytes, properties: Mapping[str, object], body: Mapping[str, object]
 ) -> list[bytes]:
@@ -98,15 +96,14 @@ def encode(
 
 
 def decode(frames: Sequence[bytes]) -> Message:
-    """Check and read the five frames; WireError on anything malformed or of an unknown major version."""
+    """Check and read the five frames; WireError on what is malformed, not by the schema, or of an unknown version."""
     if len(frames) != 5:
         raise WireError(f"a message has 5 frames; got {len(frames)}")
     topic_frame, seq_frame, epoch, properties_frame, body_frame = frames
     if len(seq_frame) != 8 or len(epoch) != EPOCH_BYTES:
         raise WireError(f"seq has 8 bytes and epoch {EPOCH_BYTES}; got {len(seq_frame)} and {len(epoch)}")
-    topic, kind = _read_topic(topic_frame)
-    properties = load_object("properties", properties_frame, MAX_PROPERTIES_BYTES)
-    _check_properties(properties, kind)
+    topic, kind = _read_topic(bytes(topic_frame))
+    properties = dict(_read_properties(bytes(properties_frame), kind))
     body = load_object("body", body_frame, MAX_BODY_BYTES)
     seq: int = struct.unpack(">Q", seq_frame)[0]
     stated = {"schema": properties["schema"], "kind": kind, "seq": seq, "epoch": bytes(epoch).hex()}
@@ -114,6 +111,10 @@ def decode(frames: Sequence[bytes]) -> Message:
         # `True == 1` in Python: the type is compared too.
         if body.get(name) != value or type(body.get(name)) is not type(value):
             raise WireError(f"body says {name} {body.get(name)!r}, the frames say {value!r}")
+    try:
+        require_valid(kind, body)
+    except Invalid as problem:
+        raise WireError(f"body is no {kind} record: {problem}") from problem
     return Message(topic, kind, seq, bytes(epoch), properties, body)
 
 
@@ -123,10 +124,11 @@ def as_historical(frames: Sequence[bytes]) -> list[bytes]:
     return [*frames[:3], dump_object({**properties, "is_historical": True}), frames[4]]
 
 
+@lru_cache(_KEPT)
 def _read_topic(frame: bytes) -> tuple[str, str]:
     if len(frame) > MAX_TOPIC_BYTES:
         raise WireError(f"topic has {len(frame)} bytes; at most {MAX_TOPIC_BYTES} are allowed")
-    topic = bytes(frame).decode("ascii", errors="replace")
+    topic = frame.decode("ascii", errors="replace")
     parts = topic.split("/")
     if parts[0] != WIRE_MAJOR:
         raise WireError(f"topic {topic!r}: this reader knows wire version {WIRE_MAJOR} only; update it")
@@ -135,7 +137,10 @@ def _read_topic(frame: bytes) -> tuple[str, str]:
     return topic, parts[4]
 
 
-def _check_properties(properties: dict[str, Any], kind: str) -> None:
+@lru_cache(_KEPT)
+def _read_properties(frame: bytes, kind: str) -> dict[str, Any]:
+    """What the cache holds: copy it before handing it out."""
+    properties = load_object("properties", frame, MAX_PROPERTIES_BYTES)
     if properties.get("content_type") != CONTENT_TYPE:
         raise WireError(f"content_type {properties.get('content_type')!r}: this reader knows {CONTENT_TYPE} only")
     schema = properties.get("schema")
@@ -144,6 +149,7 @@ def _check_properties(properties: dict[str, Any], kind: str) -> None:
         raise WireError(f"schema {schema!r} is not edge-inspect.{kind}/<major>.<minor>")
     if int(match[2]) != SCHEMA_MAJOR:
         raise WireError(f"schema {schema!r}: this reader knows major version {SCHEMA_MAJOR} only; update it")
+    return properties
 
 
 def dump_object(content: Mapping[str, object]) -> bytes:
@@ -156,7 +162,7 @@ def load_object(name: str, frame: bytes, limit: int) -> dict[str, Any]:
     if len(frame) > limit:
         raise WireError(f"{name} has {len(frame)} bytes; at most {limit} are allowed")
     try:
-        content = json.loads(bytes(frame).decode("utf-8"), parse_constant=_refuse, parse_float=_finite)
+        content = _DECODER.decode(bytes(frame).decode("utf-8"))
     except (ValueError, RecursionError) as error:  # RecursionError: ten thousand nested brackets
         raise WireError(f"{name} is not JSON: {error}") from error
     if not isinstance(content, dict):
@@ -173,3 +179,6 @@ def _finite(literal: str) -> float:
     if not math.isfinite(number):  # 1e999 is proper JSON, but reads as infinity
         raise ValueError(f"{literal} is too large")
     return number
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)  # `json.loads` would make one each time

@@ -61,7 +61,7 @@ class ControlDesk(Desk):
 
     def refuse(self, answer: list[bytes]) -> None:
         """Send at once."""
-        self.socket.send_multipart(answer, zmq.NOBLOCK)
+        self.send_frames(answer)
 
     def turn(self) -> bool:
         """Answer commands that have been carried out."""
@@ -126,7 +126,7 @@ class ControlDesk(Desk):
 
     def _reply(self, request: Request, verb: str, facts: Mapping[str, Any]) -> None:
         try:
-            self.socket.send_multipart(answer_to(request, verb, facts), zmq.NOBLOCK)
+            self.send_frames(answer_to(request, verb, facts))
         except zmq.Again:
             self.malformed += 1  # it asks and never reads
 

@@ -8,7 +8,7 @@ subscriber stop all others.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import zmq
 
@@ -64,9 +64,9 @@ class Publisher(BoundSocket):
         if prefixes:
             self.subscribed.set()
 
-    def _send(self, frames: tuple[bytes, ...] | list[bytes]) -> None:
+    def _send(self, frames: Sequence[bytes]) -> None:
         try:
-            self.socket.send_multipart(frames, zmq.NOBLOCK)
+            self.send_frames(frames)
         except zmq.Again:
             self.drops += 1
 

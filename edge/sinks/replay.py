@@ -223,7 +223,7 @@ class ReplayServer(Desk):
     def _send(self, frames: Sequence[bytes]) -> bool | None:
         """True: on its way. False: this peer's pipe is full. None: the peer is gone, and its session with it."""
         try:
-            self.socket.send_multipart(frames, zmq.NOBLOCK)
+            self.send_frames(frames)
         except zmq.Again:
             return False
         except zmq.ZMQError as error:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import zmq
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.core.records import ResultRecord
@@ -445,49 +445,6 @@ REQUESTS = st.tuples(
 def test_any_frames_are_read_or_refused(frames: list[bytes]) -> None:
     request = read_request([b"peer", *frames])
     assert isinstance(request, Request) or request == [b"peer", *frames]
-
-
-CURSORS = st.fixed_dictionaries(
-    {},
-    optional={
-        "epoch": st.sampled_from(["00" * 16, "zz" * 16, "EPOCH"]) | JSON,
-        "seq": st.integers(-2, 2**70) | JSON,
-        "result_id": st.text(max_size=40) | JSON,
-    },
-)
-
-
-@given(
-    verb=st.sampled_from(["HELLO", "FETCH", "ACK", "STATUS", "BYE", "X"]),
-    facts=FACTS,
-    resume=st.none() | st.sampled_from(["earliest", "latest"]) | CURSORS,
-    name=st.sampled_from(["a", "b", "c"]) | JSON,
-)
-@settings(max_examples=FUZZ, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_facts_are_answered_or_refused_and_the_journal_stays_as_it_is(
-    fuzzed: ReplayServer, verb: str, facts: dict[str, Any], resume: Any, name: Any
-) -> None:
-    """Structure-aware: what makes sense in parts goes deepest."""
-    epoch = fuzzed._journal.epoch.hex()
-    if isinstance(resume, dict) and resume.get("epoch") == "EPOCH":
-        resume = {**resume, "epoch": epoch}
-    facts = {**facts, "consumer": name, "resume": resume, "epoch": facts.get("epoch", epoch)}
-    fuzzed._answers.clear()
-    fuzzed._answer(Request(b"peer", verb, b"1", facts))
-    fuzzed._journal.commit()
-    fuzzed.turn()
-    verbs = [answer[1] for answer in fuzzed._answers]
-    assert len(verbs) == (0 if b"peer" in fuzzed._open else 1) or verb == "FETCH"
-    assert [row.seq for row in fuzzed._journal.read(0, 100)] == list(range(1, 21))
-
-
-@pytest.fixture(scope="module")
-def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplayServer]:
-    with closing(Journal(tmp_path_factory.mktemp("fuzz") / "journal.db")) as journal:
-        write(journal, 20, group=20)
-        server = ReplayServer("tcp://127.0.0.1:*", journal)
-        yield server
-        server.close()
 
 
 def test_nonsense_of_one_peer_costs_the_others_nothing(station: Station, link: Connect) -> None:
