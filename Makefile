@@ -80,7 +80,7 @@ demo: .venv/.complete ## inspect a synthetic line with a ready bundle; needs no 
 # In the environment for development where there is one: comparing with the paper's networks needs torch.
 .PHONY: bench
 bench: $(if $(wildcard .venv-test/.complete),.venv-test,.venv)/.complete ## what an inspection costs here, against budgets; BENCH_ARGS=--quick
-	@$(<D)/bin/python -m deploy.cli bench $(BENCH_ARGS)
+	@$(<D)/bin/python -m deploy.cli bench --report bench.json $(BENCH_ARGS)
 
 .PHONY: setup
 setup: .venv/.complete .venv-test/.complete ## make the environments for the device and for development

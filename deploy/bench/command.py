@@ -1,23 +1,21 @@
-"""The command `edge-deploy bench`: run the plan, print tables or JSON, compare with the budgets."""
+"""The command `edge-deploy bench`: run the plan, print each table as it comes, compare with the budgets."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, replace
-from datetime import datetime, timezone
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 
-from deploy.bench.budgets import DEFAULT, Checked, check, load_budgets
-from deploy.bench.machine import facts, load
+from deploy.bench.budgets import DEFAULT, check, load_budgets
+from deploy.bench.machine import load
 from deploy.bench.measurement import Bench, Measurement
 from deploy.bench.plan import MEASUREMENTS
 from deploy.bench.progress import Progress
+from deploy.bench.report import FAILED, as_json, ending, has_failed, heading
 from deploy.bench.rows import Row, table
 from deploy.engines import FILE, FOLDER, ProgressLine
 from edge.core.bundle import VARIANTS, load_bundle
@@ -25,7 +23,6 @@ from edge.core.errors import EdgeError
 from edge.demo.run import BUNDLE
 from edge.engines import ENGINE_NAMES, EngineOptions, open_engine
 
-SCHEMA = "edge-inspect.bench/1"
 NAMES = [measurement.name for measurement in MEASUREMENTS]
 
 
@@ -38,7 +35,7 @@ NAMES = [measurement.name for measurement in MEASUREMENTS]
 @click.option("--engines", "folder", type=FOLDER, help="Where TensorRT's engines are.  [default: as edge-inspect]")
 @click.option("--threads", default=0, show_default=True, help="Threads of a CPU engine; 0 means one a core.")
 @click.option("--budgets", type=FILE, default=DEFAULT, help="Other limits than those that come with the program.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+@click.option("--report", type=FILE, help="Write everything as JSON to this file too.")
 def bench(
     bundle: Path,
     only: tuple[str, ...],
@@ -48,73 +45,46 @@ def bench(
     folder: Path | None,
     threads: int,
     budgets: Path,
-    as_json: bool,
+    report: Path | None,
 ) -> None:
     """Measure what an inspection with BUNDLE costs on this machine; exit 1 where a budget is exceeded.
 
     BUNDLE is the demo's if none is given. Everything is compared within this one run, in turn, as medians: machines
     differ and are noisy, so trust the ratios. Stop the daemon first. Takes about twenty minutes on two cores.
     """
-    limits, line = load_budgets(budgets), ProgressLine()
+    limits, line, loaded = load_budgets(budgets), ProgressLine(), load_bundle(bundle)
     chosen = [measurement for measurement in MEASUREMENTS if not only or measurement.name in only]
     progress = Progress({one.name: one.seconds[quick] for one in chosen}, line)
-    loaded = load_bundle(bundle)
     options = EngineOptions(threads, variant, folder, report=line, say=lambda text: click.echo(text, err=True))
     with closing(open_engine(engine, loaded, options)) as opened:  # says now why it cannot be, and what `auto` means
         title = f"{opened.name} {opened.version}, {opened.variant}"
         options = replace(options, variant=opened.variant)
     setting = Bench(bundle, loaded, opened.name, options, quick, progress.tell)
+    click.echo(heading(setting, title))
     load_before = load()
-    measured = {one.name: _measure(one, setting, progress) for one in chosen}
-    line.end()
-    checked = check([limit for limit in limits if limit.measurement in measured], measured)
-    report = _report(setting, title, measured, checked, [load_before, load()])
-    click.echo(json.dumps(report, indent=1, allow_nan=False) if as_json else _text(report, chosen, measured, checked))
-    if checked.over or report["failed"]:
+    measured = _measure(chosen, setting, progress, line)
+    checked, loads = (
+        check([limit for limit in limits if limit.measurement in measured], measured),
+        [load_before, load()],
+    )
+    click.echo(f"\n{ending(checked, loads)}")
+    if report is not None:
+        report.write_text(as_json(setting, title, measured, checked, loads), encoding="utf-8")
+    if checked.over or any(map(has_failed, measured.values())):
         sys.exit(1)
 
 
-def _measure(measurement: Measurement, setting: Bench, progress: Progress) -> list[Row]:
-    """Its rows; where it fails a row says why, and the others are measured all the same."""
-    progress.start(measurement.name)
-    try:
-        return measurement.run(setting)
-    except EdgeError as error:
-        return [Row(FAILED, note=str(error))]
-
-
-FAILED = "failed"
-
-
-def _report(
-    setting: Bench, engine: str, measured: dict[str, list[Row]], checked: Checked, loads: Sequence[float]
-) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA,
-        "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": facts(),
-        "load": [round(one, 2) for one in loads],
-        "product": setting.bundle.manifest.product,
-        "bundle": setting.bundle.digest,
-        "engine": engine,
-        "quick": setting.is_quick,
-        "measured": {name: [asdict(row) for row in rows] for name, rows in measured.items()},
-        "failed": [name for name, rows in measured.items() if any(row.name == FAILED for row in rows)],
-        "budgets": asdict(checked),
-    }
-
-
-def _text(
-    report: dict[str, Any], chosen: Sequence[Measurement], measured: dict[str, list[Row]], checked: Checked
-) -> str:
-    machine, (before, after) = report["machine"], report["load"]
-    where = f"{report['product']}, {report['engine']}, on {machine['cpu']}, {machine['cores']} cores"
-    lines = [
-        f"{where}; load {before} before, {after} after{'; a quick look, not a result' if report['quick'] else ''}",
-        *[f"\n{table(f'{one.name}: {one.title}', measured[one.name])}" for one in chosen],
-        "\nbudgets",
-        *[f"  kept  {text}" for text in checked.kept],
-        *[f"  OVER  {text}" for text in checked.over],
-        *[f"  not measured: {text}" for text in checked.not_measured],
-    ]
-    return "\n".join(lines)
+def _measure(
+    chosen: Sequence[Measurement], setting: Bench, progress: Progress, line: ProgressLine
+) -> dict[str, list[Row]]:
+    """Rows by measurement, each printed as it comes; where one fails a row says why, and the others go on."""
+    measured: dict[str, list[Row]] = {}
+    for one in chosen:
+        progress.start(one.name)
+        try:
+            measured[one.name] = one.run(setting)
+        except EdgeError as error:  # seconds, not microseconds
+            measured[one.name] = [Row(FAILED, note=str(error))]
+        line.end()
+        click.echo(f"\n{table(f'{one.name}: {one.title}', measured[one.name])}")
+    return measured

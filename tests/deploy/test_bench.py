@@ -242,15 +242,16 @@ def test_the_command_prints_ratios_to_the_bare_graphs_and_ends_with_1_where_a_bu
     edge_deploy: Run, bundle_file: Path, tmp_path: Path
 ) -> None:
     limit = {"measurement": "overhead", "row": "inspect, good part", "figure": "median_ms", "at_most": 1e-6}
-    file = tmp_path / "strict.json"
+    file, told = tmp_path / "strict.json", tmp_path / "report.json"
     file.write_text(json.dumps({"schema": "edge-inspect.budgets/1", "budgets": [limit]}))
-    run = edge_deploy("bench", bundle_file, "--quick", "--only", "overhead", "--budgets", file, "--json")
-    report = json.loads(run.stdout)
+    run = edge_deploy("bench", bundle_file, "--quick", "--only", "overhead", "--budgets", file, "--report", told)
+    report = json.loads(told.read_text("utf-8"))
     figures = {row["name"]: row["figures"] for row in report["measured"]["overhead"]}
     assert set(figures) == {"bare graphs", "inspect, good part", "inspect, defects measured"}
     assert figures["bare graphs"]["ratio"] == 1.0 and all(one["median_ms"] > 0 for one in figures.values())
     assert report["machine"]["cores"] >= 1 and report["engine"].startswith("onnxruntime") and not report["failed"]
     assert run.exit_code == 1 and len(report["budgets"]["over"]) == 1
+    assert "OVER  overhead, inspect, good part: median_ms is" in run.stdout
 
 
 def test_a_measurement_that_fails_says_why_and_costs_only_itself(
