@@ -63,10 +63,8 @@ def bench(
     click.echo(heading(setting, title))
     load_before = load()
     measured = _measure(chosen, setting, progress, line)
-    checked, loads = (
-        check([limit for limit in limits if limit.measurement in measured], measured),
-        [load_before, load()],
-    )
+    loads = [load_before, load()]
+    checked = check([limit for limit in limits if limit.measurement in measured], measured)
     click.echo(f"\n{ending(checked, loads)}")
     if report is not None:
         report.write_text(as_json(setting, title, measured, checked, loads), encoding="utf-8")
