@@ -95,6 +95,10 @@ test-all: .venv-test/.complete ## run all tests once, trainer included
 .PHONY: test-device
 test-device: $(DEVICE_VERSIONS:%=test-device-%) ## run the device's tests without torch, on each Python present
 
+.PHONY: faults
+faults: .venv-test/.complete ## the fault matrix in full figures (hours); goes on where it was ended, see tests/faults
+	@.venv-test/bin/python -m tests.faults
+
 .PHONY: lint
 lint: .venv-test/.complete ## ruff, mypy, import rules
 	@.venv-test/bin/ruff check .

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import click
@@ -39,11 +39,19 @@ def station(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str, st
         process.stdin.close()
 
 
-def delivery_ms(folder: Path, parts: int, rate: float) -> list[float]:
-    """From the verdict in the loop's hand to the same record, committed, in another process' hand; milliseconds."""
+def delivery_ms(
+    folder: Path,
+    parts: int,
+    rate: float,
+    beside: Callable[[str, str], AbstractContextManager[object]] = lambda live, replay: nullcontext(),
+) -> list[float]:
+    """From the verdict in the loop's hand to the same record, committed, in another process' hand; milliseconds.
+
+    beside: who else is connected meanwhile, to the live and the replay endpoint.
+    """
     taken: list[float] = []
-    path = folder / "live.db"
-    with station("serve", path, parts + WARM_UP, 1 / rate) as (process, live, _), Subscription(live) as feed:
+    arguments = "serve", folder / "live.db", parts + WARM_UP, 1 / rate
+    with station(*arguments) as (process, live, replay), beside(live, replay), Subscription(live) as feed:
         feed.receive(WAIT_S)  # BIRTH or a heartbeat: we are connected
         assert process.stdin is not None
         process.stdin.write("go\n")
@@ -70,7 +78,7 @@ def sync_ms(folder: Path, count: int) -> list[float]:
     return taken[WARM_UP:]
 
 
-def replay(folder: Path, records: int) -> dict[str, float]:
+def replay_rates(folder: Path, records: int) -> dict[str, float]:
     """First record (ms), and records a second: a raw DEALER, the library's link and its Consumer, a bare socket."""
     path = folder / "history.db"
     subprocess.run([sys.executable, "-m", "deploy.wire_station", "fill", str(path), str(records)], check=True)
@@ -141,7 +149,7 @@ def measure(folder: Path, parts: int, rate: float, records: int) -> dict[str, fl
     """All figures by name; `folder` is where the journals and the reference's file are written."""
     times = {"verdict to consumer": delivery_ms(folder, parts, rate), "bare sync": sync_ms(folder, parts)}
     found = {f"{name}, p{p}, ms": float(np.percentile(ms, p)) for name, ms in times.items() for p in (50, 99)}
-    return found | replay(folder, records)
+    return found | replay_rates(folder, records)
 
 
 @click.command()

@@ -165,7 +165,7 @@ def command(only_check: bool, log_level: str, **flags: Any) -> None:
     Exit codes: 0 stopped or source ended, 2 bad flag, 70 failure while running (restart),
     75 camera lost (restart), 78 bad bundle, source or configuration, address in use (do not restart).
     """
-    configure_logging(log_level)
+    configure_logging(log_level, is_limited=True)
     try:
         settings = _settings(flags)
     except EdgeError as error:

@@ -1,24 +1,33 @@
-"""structlog: JSON lines when stderr is not a terminal, colours when it is; passwords in URLs are hidden."""
+"""structlog: JSON lines when stderr is not a terminal, colours when it is; passwords in URLs are hidden.
+
+The daemon logs no event more often than thirty times a minute: what goes wrong with every part would fill the disk that
+the journal is on. How many lines were left out is said with the next one. Rejected: a limit for each place that logs,
+of which the next one written would have none.
+"""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import MutableMapping
+import threading
+import time
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import structlog
 
+LINES, PERIOD_S = 30, 60.0  # of one event
 _CREDENTIALS = re.compile(r"(\w+://)[^/@\s]+@")
 
 
-def configure_logging(level: str = "info") -> None:
-    """Log to stderr from now on; `level` is debug, info, warning or error."""
+def configure_logging(level: str = "info", *, is_limited: bool = False) -> None:
+    """Log to stderr from now on; `level` is debug, info, warning or error. is_limited: for what runs for ever."""
     terminal = sys.stderr.isatty()
     renderer: Any = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            *([Throttle()] if is_limited else []),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -36,3 +45,27 @@ def _hide_credentials(_: Any, __: str, event: MutableMapping[str, Any]) -> Mutab
         if isinstance(value, str):
             event[key] = _CREDENTIALS.sub(r"\1***@", value)
     return event
+
+
+class Throttle:
+    """A processor that lets LINES of each event pass in PERIOD_S, and says `suppressed` with the first one after that.
+
+    Events are told apart by their text, which is constant in this project; facts are fields. Thread-safe.
+    """
+
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._clock_s = clock_s
+        self._seen: dict[str, tuple[float, int]] = {}  # when the event's period began, and its lines since
+        self._lock = threading.Lock()
+
+    def __call__(self, _: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        name, now_s = str(event.get("event")), self._clock_s()
+        with self._lock:
+            began_s, lines = self._seen.get(name, (now_s, 0))
+            suppressed = 0
+            if now_s - began_s >= PERIOD_S:
+                began_s, lines, suppressed = now_s, 0, max(0, lines - LINES)
+            self._seen[name] = began_s, lines + 1
+        if lines >= LINES:
+            raise structlog.DropEvent
+        return {**event, "suppressed": suppressed} if suppressed else event

@@ -1,33 +1,50 @@
 """Files that a power cut leaves whole or not at all, and that are there once this returns.
 
 A rename alone only promises that readers see the whole file or none; after a power cut the name may be there with
-nothing in it. Rejected: one `sync()` for all files of a part, which waits for whatever else the machine writes.
+nothing in it. Contents are synced before they get their names, all at once: syncs that wait together share a commit of
+the file system, and three files take half as long as one after the other. Rejected: `syncfs`, which waits for whatever
+else is written to that disk.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """`path` holds `content`, on disk, its folder (made if need be) too; OSError when that cannot be."""
-    made = not path.parent.exists()
-    path.parent.mkdir(exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    sync_folder(path.parent)
-    if made:
-        sync_folder(path.parent.parent)
+class DurableFiles:
+    """Writes files, and returns when they are on disk; three at a time."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(3, thread_name_prefix="sync")
+
+    def write(self, contents: Mapping[Path, bytes]) -> None:
+        """Each path holds its bytes, and its folder (made if need be) its name; OSError when that cannot be."""
+        folders = {path.parent for path in contents}
+        for path, content in contents.items():
+            path.parent.mkdir(exist_ok=True)
+            _beside(path).write_bytes(content)
+        self._sync(map(_beside, contents))
+        for path in contents:
+            _beside(path).replace(path)
+        self._sync({*folders, *(folder.parent for folder in folders)})
+
+    def close(self) -> None:
+        """Nothing is written afterwards."""
+        self._pool.shutdown()
+
+    def _sync(self, paths: Iterable[Path]) -> None:
+        list(self._pool.map(_sync, paths))  # a list, so that errors are raised here
 
 
-def sync_folder(folder: Path) -> None:
-    """The names in `folder` are on disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

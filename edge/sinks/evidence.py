@@ -13,7 +13,7 @@ import io
 import itertools
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from edge.core.types import AnomalyMap, Frame, Image, Inspection, Map, Verdict
 from edge.core.vocabulary import EvidenceFileRecord
 from edge.sinks import Delivered
 from edge.sinks.announcer import Announcer
-from edge.sinks.durable import sync_folder, write_durably
+from edge.sinks.durable import DurableFiles
 from edge.sinks.journal import Journal
 
 PERIOD_S = 10.0
@@ -81,6 +81,7 @@ class EvidenceWriter:
         self._to_frame, self._map_threshold = to_frame, map_threshold
         self._now_s, self._clock_s, self._free_bytes = now_s, clock_s, free_bytes
         self._due_s = clock_s()
+        self._files = DurableFiles()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / ".writable").touch()
@@ -98,7 +99,7 @@ class EvidenceWriter:
         result_id = delivered.record.result_id
         if inspection is None or frame is None or not self._is_kept(inspection, result_id):
             return
-        files = tuple(self._write(*one) for one in self._contents(inspection, frame, delivered.anomaly_map))
+        files = self._write(self._contents(inspection, frame, delivered.anomaly_map))
         is_good = inspection.verdict is Verdict.GOOD
         for file in files:
             self._journal.stage(_INSERT, file.uri, result_id, round(1000 * self._now_s()), file.bytes, int(is_good))
@@ -114,7 +115,8 @@ class EvidenceWriter:
         )
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Nothing is written afterwards."""
+        self._files.close()
 
     def pin(self, about: str, pinned: bool) -> str:
         """Keep (or no longer keep) the evidence of this record for ever; SinkError when there is none."""
@@ -181,14 +183,14 @@ class EvidenceWriter:
         picture = draw_overlay(frame.image, scores, self._map_threshold, inspection.defects)
         return [*contents, ("overlay", "jpg", _encoded(".jpg", picture))]
 
-    def _write(self, role: str, suffix: str, content: bytes) -> EvidenceFileRecord:
-        digest = hashlib.sha256(content).hexdigest()
-        path = self._folder / digest[:2] / f"{digest}.{suffix}"
-        if path.exists():
-            sync_folder(path.parent)  # whoever wrote it may have been killed before that
-        else:
-            write_durably(path, content)
-        return _file(str(path.relative_to(self._folder)), len(content), role)
+    def _write(self, contents: Sequence[tuple[str, str, bytes]]) -> tuple[EvidenceFileRecord, ...]:
+        """Files named by their content; one that is there already is written again, since it may be cut short."""
+        named = {}
+        for role, suffix, content in contents:
+            digest = hashlib.sha256(content).hexdigest()
+            named[f"{digest[:2]}/{digest}.{suffix}"] = role, content
+        self._files.write({self._folder / uri: content for uri, (_, content) in named.items()})
+        return tuple(_file(uri, len(content), role) for uri, (role, content) in named.items())
 
 
 _MEDIA_TYPES = {"png": "image/png", "jpg": "image/jpeg", "npz": "application/x-npz"}

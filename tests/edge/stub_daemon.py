@@ -1,9 +1,9 @@
 """The real daemon around an engine that costs nothing and a source that never ends: `python -m tests.edge.stub_daemon`.
 
 Everything between the verdict and the consumer is what ships; starting takes no model and no camera. Arguments: JSON
-of `edge.settings.Settings`' endpoints and journal; `pause_s` between parts (0: as fast as they are inspected); `disk`:
-what the journal's disk does ("fails" or "hangs") once the file `disk` beside the journal exists; `deadline_s` of
-the watchdog.
+of `edge.settings.Settings`' endpoints and journal; `pause_s` between parts (0: as fast as they are inspected) and
+`inference_s` for each; `disk`: what the journal's disk does ("fails" or "hangs") once the file `disk` beside the
+journal exists; `deadline_s` of the watchdog.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import edge.startup
 import edge.watchdog
 from edge.core.bundle import Bundle
 from edge.core.errors import BundleError
-from edge.core.types import Acquisition, Frame
+from edge.core.types import Acquisition, Frame, Image, PatchMaps
 from edge.daemon import serve
 from edge.inspector import Inspector
 from edge.log import configure_logging
@@ -52,8 +52,18 @@ class EndlessSource:
         """Nothing is held."""
 
 
+class SlowEngine(BrightnessEngine):
+    """One that takes its time."""
+
+    pause_s = 0.0
+
+    def infer(self, image: Image) -> dict[int, PatchMaps]:
+        time.sleep(self.pause_s)
+        return super().infer(image)
+
+
 def open_inspector(settings: Settings, stack: ExitStack, should_stop: object = None) -> tuple[Inspector, float]:
-    return Inspector(a_bundle(), BrightnessEngine()), 0.0
+    return Inspector(a_bundle(), SlowEngine()), 0.0
 
 
 def load_bundle(path: Path) -> Bundle:
@@ -80,9 +90,10 @@ class SwitchedDisk(Disk):
 def main() -> int:
     arguments = json.loads(sys.argv[1])
     pause_s = arguments.pop("pause_s", 0.0)
+    SlowEngine.pause_s = arguments.pop("inference_s", 0.0)
     edge.watchdog.DEADLINES_S.update(dict.fromkeys(Part, arguments.pop("deadline_s", 60.0)))  # type: ignore[attr-defined]
     edge.startup.open_inspector = open_inspector
-    edge.startup.open_bundle = lambda settings, bundle: Inspector(bundle, BrightnessEngine())
+    edge.startup.open_bundle = lambda settings, bundle: Inspector(bundle, SlowEngine())
     edge.recipes.load_bundle = load_bundle
     edge.startup.open_source = lambda uri, lost_after_s: EndlessSource(pause_s)  # type: ignore[misc, assignment]
     configure_logging("info")

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,8 @@ class Stub:
             "pause_s": pause_s,
         }
 
-    def start(self, **environment: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "tests.edge.stub_daemon", json.dumps(self.settings)]
+    def start(self, prefix: Sequence[str] = (), **environment: str) -> subprocess.Popen[str]:
+        command = [*prefix, sys.executable, "-m", "tests.edge.stub_daemon", json.dumps(self.settings)]
         return subprocess.Popen(
             command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
         )
@@ -281,6 +282,20 @@ def until_state(feed: Subscription, state: str) -> Message:
         if message is not None and message.kind == "heartbeat" and message.body["state"] == state:
             return message
     raise AssertionError(f"the station never said {state}")
+
+
+def test_an_ok_that_comes_too_late_is_none(tmp_path: Path) -> None:
+    """Row 21: a slow engine and a deadline."""
+    stub = Stub(tmp_path)
+    stub.settings |= {"inference_s": 0.03, "deadline_ms": 10.0}
+    with Subscription(stub.live) as feed:
+        process = stub.start()
+        hear(feed, {}, 12)
+        bodies = [message.body for message in stub.history() if message.kind == "result"]
+        assert end(process, signal.SIGTERM)[0] == 0
+    good = [body for body in bodies if int(body["part_id"][1:]) % 5]
+    assert good and all(body["late"] and body["latency_ms"] > 10 for body in bodies)
+    assert {(body["result_evaluation"], body["reason"]) for body in good} == {(3, "late")}
 
 
 def test_parts_come_when_they_are_asked_for_under_the_ids_they_were_given(tmp_path: Path) -> None:

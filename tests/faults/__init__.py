@@ -1,0 +1,1 @@
+"""The fault matrix in full figures: `make faults`, whose results are committed as RESULTS.md."""

@@ -1,0 +1,153 @@
+"""The rows: each measures one promise of the fault matrix on as many samples as it names.
+
+Most are tests of the suite with their samples multiplied; the others need figures that a test has no business to judge.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zmq
+
+from deploy.bench_wire import delivery_ms, replay_rates, sync_ms
+from edge.sinks.journal import Journal
+from tests.edge.sinks.disks import after_power_cut
+from tests.edge.sinks.test_journal import ids_of, recorded_run
+from tests.faults.soak import soak
+
+Figures = dict[str, Any]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Row:
+    """`measure(folder)`: whether the promise held, and the figures."""
+
+    name: str
+    promise: str
+    measure: Callable[[Path], tuple[bool, Figures]]
+
+
+def multiplied(tests: str, only: str, multiplier: int, figures: Figures, folder: Path) -> tuple[bool, Figures]:
+    """Tests of the suite, their samples multiplied."""
+    command = [sys.executable, "-m", "pytest", tests, "-k", only, "-x", "-q", f"--basetemp={folder / 'tests'}"]
+    environment = {**os.environ, "EDGE_FAULTS": str(multiplier)}
+    done = subprocess.run(
+        [*command, "-p", "no:cacheprovider", "-o", "faulthandler_timeout=14400"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    said = done.stdout.strip().splitlines()
+    return done.returncode == 0, {**figures, "pytest": said[-1] if said else "said nothing"}
+
+
+def power_cuts(folder: Path, cuts: int = 400) -> tuple[bool, Figures]:
+    """Cuts at random places of a recorded run, with what ships and with the control."""
+    rng = np.random.default_rng(2)
+    lost: dict[str, int] = {}
+    for synchronous in ("FULL", "NORMAL"):
+        own = folder / synchronous
+        own.mkdir()
+        disk, acknowledged = recorded_run(own, synchronous)
+        lost[synchronous] = 0
+        for number in range(cuts):
+            cut = int(rng.integers(acknowledged[0][0], len(disk.operations)))
+            image = own / f"cut{number}"
+            after_power_cut(disk.operations[:cut], image, seed=number)
+            promised = max((ids for count, ids in acknowledged if count <= cut), key=len)
+            with closing(Journal(image / "journal.db")) as journal:
+                kept = set(ids_of(journal))
+            lost[synchronous] += any(one not in kept for one in promised)
+    figures = {"cuts": cuts, "lost with FULL": lost["FULL"], "lost with NORMAL, the control": lost["NORMAL"]}
+    return lost["FULL"] == 0 and lost["NORMAL"] > 0, figures
+
+
+@contextmanager
+def stuck(live: str, replay: str) -> Iterator[None]:
+    """A subscriber that never reads, and a consumer that asks for history and never takes it."""
+    with zmq.Context() as context, context.socket(zmq.SUB) as deaf, context.socket(zmq.DEALER) as greedy:
+        for socket in (deaf, greedy):
+            socket.set(zmq.RCVHWM, 1)
+            socket.set(zmq.LINGER, 0)
+        deaf.subscribe(b"")
+        deaf.connect(live)
+        greedy.connect(replay)
+        greedy.send_multipart([b"HELLO", b"1", b'{"consumer": "stuck"}'])
+        for _ in range(900):
+            greedy.send_multipart([b"FETCH", b"2", b'{"after": 0, "max_messages": 1000}'])
+        yield
+
+
+def stuck_consumer(folder: Path, rounds: int = 3, parts: int = 500) -> tuple[bool, Figures]:
+    """In turn without and with it; the others' latency as medians over the rounds."""
+    times: dict[str, list[list[float]]] = {"without": [], "with": []}
+    for number in range(rounds):
+        for name, beside in (("without", {}), ("with", {"beside": stuck})):
+            own = folder / f"{name}{number}"
+            own.mkdir()
+            times[name].append(delivery_ms(own, parts, 50.0, **beside))  # type: ignore[arg-type]
+    p50, p99 = (
+        {name: float(np.median([np.percentile(one, p) for one in several])) for name, several in times.items()}
+        for p in (50, 99)
+    )
+    figures = {f"p{p} {name}, ms": round(by[name], 1) for p, by in ((50, p50), (99, p99)) for name in by}
+    ratio = p99["with"] / p99["without"]
+    return ratio < 2, {**figures, "p99 ratio": round(ratio, 2)}
+
+
+def journal_latency(folder: Path, parts: int = 2000) -> tuple[bool, Figures]:
+    """Verdict in hand to committed and received, beside the bare sync of the same disk."""
+    times = {"verdict to consumer": delivery_ms(folder, parts, 50.0), "bare sync": sync_ms(folder, parts)}
+    found = {f"{name} p{p}, ms": float(np.percentile(ms, p)) for name, ms in times.items() for p in (50, 99)}
+    return found["verdict to consumer p99, ms"] <= 10, {name: round(value, 2) for name, value in found.items()}
+
+
+def million(folder: Path, records: int = 1_000_000) -> tuple[bool, Figures]:
+    """A journal of a million records, read again."""
+    found = replay_rates(folder, records)
+    held = found["first record, ms"] <= 50 and found["raw reader, records/s"] >= 20_000
+    return held, {"records": records, **{name: round(value) for name, value in found.items()}}
+
+
+FAULTS, OUTAGES = "tests/edge/test_faults.py", "tests/edge/test_outages.py"
+ROWS = (
+    Row(
+        "latency",
+        "committed and received within 10 ms (p99) of the verdict",
+        journal_latency,
+    ),
+    Row("million", "1,000,000 records: the first within 50 ms, 20,000 a second", million),
+    Row("stuck", "a stuck consumer does not double the others' p99", stuck_consumer),
+    Row("power", "no acknowledged record is lost in a power cut; the control does lose", power_cuts),
+    Row(
+        "disk",
+        "whatever operation of the disk fails, nothing acknowledged is lost",
+        partial(
+            multiplied, "tests/edge/sinks/test_journal.py", "whatever_operation", 1000, {"failing operation": "each"}
+        ),
+    ),
+    Row(
+        "cut",
+        "three consumers notice a cut of 30 s within 4 s, and get every record",
+        partial(multiplied, OUTAGES, "cut_network", 2, {"cut, s": 30, "consumers": 3}),
+    ),
+    Row("soak", "200,000 frames with faults: memory and descriptors flat, counts balance", soak),
+    Row(
+        "fuzz",
+        "whatever comes in is answered or refused, and nothing invalid accepted",
+        partial(multiplied, "tests/edge/test_fuzz.py", "", 50, {"inputs": 1_000_000}),
+    ),
+    Row(
+        "kills",
+        "killed at any moment, nothing announced or acknowledged is lost",
+        partial(multiplied, FAULTS, "killed_at_any_moment", 67, {"kills": 201}),
+    ),
+)
