@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.errors import BundleError
+from edge.core.errors import BundleError, EngineError
 from edge.core.opencv import cv2
 from edge.core.preprocess import Geometry, refine
 from edge.core.types import AnomalyMap, DrivenBy, Map, PatchMaps, ScaleScore, Term
@@ -180,6 +180,20 @@ def peak(scores: Map, mask: NDArray[np.bool_] | None) -> tuple[int, int]:
     inside = scores if mask is None else np.where(mask, scores, -np.inf)
     row, column = np.unravel_index(int(np.argmax(inside)), scores.shape)
     return int(row), int(column)
+
+
+def scores_of(
+    maps: Mapping[int, PatchMaps], stats: ScoreStats, fusion: Fusion, geometry: Geometry
+) -> tuple[float, float]:
+    """An image's score, and the highest of its map, inside the ROI; EngineError where the map is not finite."""
+    anomaly_map = fuse(maps, stats, fusion)
+    mask = geometry.grid_mask(anomaly_map.scores.shape, anomaly_map.stride)
+    if not np.isfinite(anomaly_map.scores).all():
+        raise EngineError(
+            "an anomaly map of a good image holds NaN or infinity; use --variant fp32, or train again with a lower "
+            "--learning-rate"
+        )
+    return image_score(anomaly_map.scores, fusion, mask)[0], float(anomaly_map.scores[peak(anomaly_map.scores, mask)])
 
 
 def driver(anomaly_map: AnomalyMap, row: int, column: int) -> DrivenBy:
