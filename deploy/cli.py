@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from deploy.bench import main as bench
+from deploy.commission import commission_command
 from deploy.engines import engines
 from deploy.selftest import selftest
 from deploy.verify import verify
@@ -20,11 +21,13 @@ def cli() -> None:
     A Jetson's first start:
       edge-deploy engines part.bundle                         build TensorRT's engines, once
       edge-deploy verify part.bundle --images parts/good      prove that no verdict changes
+      edge-deploy commission part.bundle --source v4l2:0      thresholds from good parts that this camera sees
       edge-deploy selftest > report.json                      what cannot be known without the device
     """
 
 
 cli.add_command(bench, "bench")
+cli.add_command(commission_command)
 cli.add_command(engines)
 cli.add_command(selftest)
 cli.add_command(verify)

@@ -23,6 +23,7 @@ from edge.core.preprocess import Geometry, refine
 from edge.core.types import AnomalyMap, DrivenBy, Map, PatchMaps, ScaleScore, Term
 
 TERMS = (Term.REGRESSION_ERROR, Term.PREDICTIVE_UNCERTAINTY)
+LOCAL_IMAGES = 16  # below it the statistics of each place are noise
 LOCAL_FLOOR = 0.3  # of the places' median deviation: no place is trusted to be steadier than that
 
 
@@ -127,6 +128,13 @@ def _local(key: DrivenBy, stats: TermStats, images: Sequence[Mapping[int, PatchM
     deviation = np.asarray(cv2.dilate(values.std(axis=0), around), np.float32)
     floor = max(LOCAL_FLOOR * float(np.median(deviation)), 1e-3 * stats.deviation)
     return LocalStats(mean, np.maximum(deviation, np.float32(floor)))
+
+
+def robust_deviations(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) deviations from the median, in units of 1.4826 times the median absolute one; 0 where nothing varies."""
+    away = values - np.median(values)
+    unit = 1.4826 * float(np.median(np.abs(away)))
+    return np.asarray(away / unit if unit > 0 else np.zeros_like(away), np.float64)
 
 
 def normalise(values: Map, stats: TermStats) -> Map:
