@@ -6,6 +6,7 @@ import click
 
 from deploy.bench.command import bench
 from deploy.bench_wire import main as bench_wire
+from deploy.commission import commission_command
 from deploy.engines import engines
 from deploy.selftest import selftest
 from deploy.verify import verify
@@ -21,6 +22,7 @@ def cli() -> None:
     A Jetson's first start:
       edge-deploy engines part.bundle                         build TensorRT's engines, once
       edge-deploy verify part.bundle --images parts/good      prove that no verdict changes
+      edge-deploy commission part.bundle --source v4l2:0      thresholds from good parts that this camera sees
       edge-deploy selftest > report.json                      what cannot be known without the device
       edge-deploy bench part.bundle                           what an inspection costs here, against budgets
     """
@@ -28,6 +30,7 @@ def cli() -> None:
 
 cli.add_command(bench)
 cli.add_command(bench_wire, "bench-wire")
+cli.add_command(commission_command)
 cli.add_command(engines)
 cli.add_command(selftest)
 cli.add_command(verify)

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from edge.core.bundle import VARIANTS, Bundle, load_bundle
-from edge.engines import EngineOptions, engine_cache, tensorrt_variant
+from edge.engines import EngineOptions, engine_cache, engine_input_size, tensorrt_variant
 from edge.engines.tensorrt_cache import EngineCache
 from edge.engines.tensorrt_file import read_engine
 
@@ -42,7 +42,7 @@ class ProgressLine:
 
 def build_engines(bundle: Bundle, variant: str, cache: EngineCache, again: bool) -> list[str]:
     """Build what is missing, or everything with `again`; returns one line of text for each engine."""
-    graphs, input_size = bundle.graph_set(variant), bundle.manifest.geometry.input_size
+    graphs, input_size = bundle.graph_set(variant), engine_input_size(bundle)
     missing = list(graphs.graphs) if again else cache.missing(graphs, input_size)
     if again:
         cache.build(graphs, input_size, again=True)

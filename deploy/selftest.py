@@ -28,7 +28,7 @@ from edge.core.errors import EdgeError
 from edge.core.scoring import fuse
 from edge.core.types import PatchMaps
 from edge.demo.run import BUNDLE
-from edge.engines import Engine, EngineOptions, engine_cache, open_engine
+from edge.engines import Engine, EngineOptions, engine_cache, engine_input_size, open_engine
 from edge.engines.cuda import Cuda
 from edge.engines.tensorrt_file import read_engine
 from edge.golden import check_golden
@@ -93,7 +93,7 @@ def gpu_facts() -> Facts:
 def built(bundle: Bundle, options: EngineOptions) -> Facts:
     """Build the engines of a variant anew; MiB and seconds of each."""
     cache = engine_cache(options)
-    graphs, input_size = bundle.graph_set(options.variant or "fp32"), bundle.manifest.geometry.input_size
+    graphs, input_size = bundle.graph_set(options.variant or "fp32"), engine_input_size(bundle)
     cache.plans(graphs, input_size)
     facts: Facts = {}
     for size in graphs.graphs:

@@ -49,6 +49,12 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 )
 @click.option("--bundle", type=FILE, required=True, help="What to inspect for: the bundle that edge-train wrote.")
 @click.option(
+    "--commissioning",
+    metavar="PATH",
+    help="Statistics and thresholds that edge-deploy commission fitted on this camera's good parts; none: those of "
+    "the bundle.  [default: BUNDLE.commissioning.json, where it exists]",
+)
+@click.option(
     "--publish",
     default=DEFAULT_PUBLISH,
     show_default=True,
@@ -185,6 +191,7 @@ def _settings(flags: dict[str, Any]) -> Settings:
     return Settings(
         source=flags["source"] or f"v4l2:{flags['camera']}",
         bundle=flags["bundle"],
+        commissioning=flags["commissioning"],
         publish=flags["publish"],
         acquisition=Acquisition(flags["acquisition"]) if flags["acquisition"] else None,
         gate=parse_gate(flags["gate"]) if flags["gate"] else None,

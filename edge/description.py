@@ -19,8 +19,8 @@ from edge.sources import Source
 
 def describe(settings: Settings, inspector: Inspector, drift: float) -> dict[str, Any]:
     """What an operator wants to see at start and in `--check`."""
-    manifest = inspector.bundle.manifest
-    calibration = manifest.calibration(inspector.engine.variant)
+    manifest, calibration = inspector.bundle.manifest, inspector.calibration
+    commissioning = inspector.bundle.commissioning
     return {
         "bundle": str(settings.bundle),
         "product": manifest.product,
@@ -32,16 +32,22 @@ def describe(settings: Settings, inspector: Inspector, drift: float) -> dict[str
         **({} if calibration.review is None else {"review": str(calibration.review)}),
         "statistics": "of each place" if calibration.is_local else "of the whole map",
         "promise": str(calibration.bound),
+        "commissioning": "none" if commissioning is None else str(commissioning),
     }
 
 
 def origin_of(settings: Settings, inspector: Inspector, source: Source, acquisition: Acquisition) -> Origin:
     """What stays the same in all records while this bundle runs."""
-    manifest, engine = inspector.bundle.manifest, inspector.engine
+    manifest, engine, commissioning = inspector.bundle.manifest, inspector.engine, inspector.bundle.commissioning
     return Origin(
         station=settings.station,
         software=SoftwareRecord(version=edge.__version__, engine=engine.name, engine_version=engine.version),
-        recipe=RecipeRecord(id=manifest.product, version=str(manifest.version), hash=inspector.bundle.digest),
+        recipe=RecipeRecord(
+            id=manifest.product,
+            version=str(manifest.version),
+            hash=inspector.bundle.digest,
+            commissioning_hash=None if commissioning is None else commissioning.digest,
+        ),
         camera_uri=source.uri,
         acquisition=acquisition,
         image_threshold=inspector.image_threshold,

@@ -42,6 +42,8 @@ def _steps(settings: Settings, stack: ExitStack) -> Iterator[str]:
     yield f"bundle {about['bundle']}: {about['product']}, patch sizes {sizes}, sha256 {about['sha256'][:12]}"
     yield f"engine {about['engine']}: golden sample within {drift:.1e} deviations"
     yield f"threshold {about['image_threshold']}: {about['promise']}"
+    if inspector.bundle.commissioning is not None:
+        yield f"commissioned: {about['commissioning']}"
     if inspector.review_threshold is not None:
         yield f"review from {inspector.review_threshold:.3f}: {about['review']}"
     publisher = Publisher(settings.publish)

@@ -22,7 +22,8 @@ GOLDEN_DRIFT, GOLDEN_DRIFT_REDUCED = 0.05, 0.5
 def check_golden(bundle: Bundle, engine: Engine) -> float:
     """Run the golden sample; the largest difference of the fused map in deviations; EngineError if too large.
 
-    It is the engine's warm-up as well.
+    Both are scored as the bundle was made: what was re-fitted at the line says nothing about the engine. It is the
+    engine's warm-up as well.
     """
     reference = bundle.manifest.calibration(bundle.manifest.reference_variant)
     own = bundle.manifest.calibration(engine.variant)  # each variant's deviations are its own

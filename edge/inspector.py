@@ -23,12 +23,15 @@ from edge.engines import Engine
 
 
 class Inspector:
-    """Turns frames into verdicts with one bundle and one engine; used from one thread."""
+    """Turns frames into verdicts with one bundle, commissioned or not, and one engine; used from one thread.
+
+    BundleError where the engine's variant is not calibrated, or is not the one that was commissioned.
+    """
 
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
         self.bundle, self.engine = bundle, engine
         self.geometry: Geometry = bundle.manifest.geometry
-        calibration = bundle.manifest.calibration(engine.variant)
+        self.calibration = calibration = bundle.calibration(engine.variant)
         self.stats, self.fusion = calibration.stats, calibration.fusion
         self.image_threshold = calibration.image_threshold
         self.map_threshold = calibration.map_threshold

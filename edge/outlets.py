@@ -107,5 +107,7 @@ def _status(delivery: Delivery) -> dict[str, Any]:
     counts = {name: getattr(health, name) for name in ("captured", "inspected", "skipped", "undecided", "in_flight")}
     status = {"state": StationState(health.state).value, "uptime_s": round(health.uptime_s, 3), **counts}
     status |= {"bundle": origin.recipe.id, "version": origin.recipe.version, "hash": origin.recipe.hash}
+    if origin.recipe.commissioning_hash is not None:
+        status |= {"commissioning_hash": origin.recipe.commissioning_hash}
     status |= {"epoch": sequence.epoch.hex(), "head_seq": sequence.head, "sink_failures": delivery.sink_failures}
     return status | (Cursors(sequence).status() if isinstance(sequence, Journal) else {})

@@ -32,11 +32,19 @@ class Recipes:
     """Changes the bundle of a running station.
 
     open_bundle: an inspector that has passed its golden sample; called in a thread of its own. current: what runs.
-    Frames of another size than the current bundle's are refused when `is_live`: that camera was set up for it.
+    commission: gives a bundle its commissioning; one that is gone back to keeps what it had. Frames of another size
+    than the current bundle's are refused when `is_live`: that camera was set up for it.
     """
 
-    def __init__(self, current: Inspector, open_bundle: OpenBundle, *, is_live: bool) -> None:
-        self._open_bundle, self._is_live = open_bundle, is_live
+    def __init__(
+        self,
+        current: Inspector,
+        open_bundle: OpenBundle,
+        *,
+        is_live: bool,
+        commission: Callable[[Bundle], Bundle] = lambda bundle: bundle,
+    ) -> None:
+        self._open_bundle, self._is_live, self._commission = open_bundle, is_live, commission
         self._current = current
         self._previous: Bundle | None = None
         self._ready: Change | None = None
@@ -46,7 +54,7 @@ class Recipes:
 
     def change(self, path: Path) -> Future[str]:
         """Load this bundle; done once a frame boundary has taken it. BundleError or EngineError: nothing changed."""
-        return self._prepare(lambda: load_bundle(path))
+        return self._prepare(lambda: self._commission(load_bundle(path)))
 
     def roll_back(self) -> Future[str]:
         """Take the bundle from before the last change, as it was then, whatever became of its file."""

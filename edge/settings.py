@@ -42,6 +42,7 @@ class Settings:
     variant: str | None = None
     engines: Path | None = None
     cuda_graph: bool = False
+    commissioning: str | None = None  # a path, `none`, or None: the file beside the bundle, if there is one
     deadline_ms: float | None = None
     source_lost_s: float = 30.0
     overlays: Path | None = None

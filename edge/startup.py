@@ -16,7 +16,8 @@ import structlog
 
 from edge.building import BuildReporter
 from edge.core.bundle import Bundle, load_bundle
-from edge.core.errors import EdgeError, EngineError
+from edge.core.commissioning import commissioned
+from edge.core.errors import BundleError, EdgeError, EngineError
 from edge.core.types import Acquisition
 from edge.description import describe, origin_of
 from edge.engines import EngineOptions, open_engine
@@ -71,6 +72,7 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
     with ExitStack() as stack:
         inspector, drift = open_inspector(settings, stack, should_stop)
         source = open_checked_source(settings, inspector, stack)
+        _warn_of_another_source(inspector, source)
         acquisition = settings.acquisition_for(source.acquisition)
         rule = settings.gate_for(acquisition)
         health = Health(lambda: source.camera_fps)
@@ -88,7 +90,13 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         stack.callback(delivery.close)
         replay = open_replay(settings, delivery)
         evidence = open_evidence(settings, delivery, inspector)
-        recipes = Recipes(inspector, partial(open_bundle, settings), is_live=source.is_live)
+        recipes = Recipes(
+            inspector,
+            partial(open_bundle, settings),
+            is_live=source.is_live,
+            # A path names the commissioning of the first bundle; another bundle has its own beside it.
+            commission=partial(commissioned, file="none" if settings.commissioning == "none" else None),
+        )
         stack.callback(recipes.close)
         control = open_control(settings, delivery, recipes, source, evidence)
         description = describe(settings, inspector, drift) | {
@@ -131,14 +139,14 @@ def _adopt(
 
 
 def open_bundle(settings: Settings, bundle: Bundle) -> Inspector:
-    """An inspector on another bundle, proved by its golden sample; EngineError if that fails."""
+    """An inspector on another bundle, proved by its golden sample; BundleError or EngineError if that fails."""
     engine = open_engine(settings.engine, bundle, _engine_options(settings))
     try:
         check_golden(bundle, engine)
-    except EngineError:
+        return Inspector(bundle, engine)
+    except (BundleError, EngineError):
         engine.close()
         raise
-    return Inspector(bundle, engine)
 
 
 def _engine_options(settings: Settings) -> EngineOptions:
@@ -155,7 +163,7 @@ def open_inspector(
     settings: Settings, stack: ExitStack, should_stop: Callable[[], bool] = lambda: False
 ) -> tuple[Inspector, float]:
     """The inspector on the bundle and engine of `settings`, and the golden sample's drift in deviations."""
-    bundle = load_bundle(settings.bundle)
+    bundle = commissioned(load_bundle(settings.bundle), settings.commissioning)
     reporter = BuildReporter()
     stack.callback(reporter.close)
     engine = open_engine(
@@ -171,6 +179,13 @@ def open_checked_source(settings: Settings, inspector: Inspector, stack: ExitSta
     stack.callback(source.close)
     checked = CommissionedSource(source, inspector.geometry.frame_size) if source.is_live else source
     return TriggeredSource(checked) if settings.trigger == "control" else checked
+
+
+def _warn_of_another_source(inspector: Inspector, source: Source) -> None:
+    commissioning = inspector.bundle.commissioning
+    if commissioning is not None and commissioning.source != source.uri:
+        why = "its promise is for parts as that source shows them"
+        log.warning("commissioned on another source", commissioned=commissioning.source, source=source.uri, why=why)
 
 
 def open_sinks(settings: Settings, inspector: Inspector) -> list[Sink]:

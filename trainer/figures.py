@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.errors import TrainingError
+from edge.core.promise import binomial_upper_bound
 from edge.core.types import Map, Reason, Term, Verdict
 from trainer.dataset import GOOD
 from trainer.inspected import Inspects, Record, Scored
-from trainer.metrics import Mask, PixelScores, binomial_upper_bound, roc_auc
+from trainer.metrics import Mask, PixelScores, roc_auc
 from trainer.report import CONFIDENCE, FalseRejects, ImageReport, MapReport, Report, Subject, TypeReport
 
 MAX_FPR = 0.3

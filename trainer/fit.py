@@ -18,9 +18,10 @@ import edge
 from edge.core.bundle import GraphSet, graph_name, save_bundle
 from edge.core.errors import TrainingError
 from edge.core.manifest import REFERENCE_VARIANT, Manifest
+from edge.core.promise import require_images, require_review_images
 from edge.engines import EngineOptions, engine_cache
 from edge.engines.tensorrt_cache import BuildProgress
-from trainer.calibrate import calibrate, calibrate_variant, require_images, require_review_images
+from trainer.calibrate import calibrate, calibrate_variant
 from trainer.data import list_images
 from trainer.export import VARIANTS, export_graphs
 from trainer.fusion import FittedFusion, FusionKind
@@ -48,7 +49,7 @@ class CalibrationConfig:
 
 
 def check_promise(run: Path, config: CalibrationConfig) -> None:
-    """TrainingError now, and not after hours of training, where the images cannot support the promises."""
+    """PromiseError now, and not after hours of training, where the images cannot support the promises."""
     n = len(read_run(run)["splits"]["threshold"]) + sum(len(list_images(folder)) for folder in config.more_good)
     if config.false_reject_rate is not None:
         require_images(n, config.false_reject_rate)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from edge.core.preprocess import Geometry
 from edge.core.scoring import (
+    LOCAL_IMAGES,
     PAPER_FUSION,
     Fusion,
     ScoreStats,
@@ -36,7 +37,6 @@ from edge.engines import Engine
 from trainer.synthetic import SyntheticDefect, synthetic_defects
 
 DEFECTS = 400
-LOCAL_IMAGES = 16  # below it the statistics of each place are noise
 REACHES = (0, 1)  # grid points by which a part may lie off its place, from one image to the next
 LOCAL_COST = 0.01  # quality that the statistics of each place must gain, for they bind the part to its place
 BANDS_PX = (3.0, 6.0, 12.0, 30.0, math.inf)

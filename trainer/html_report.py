@@ -11,12 +11,12 @@ from html import escape
 
 import numpy as np
 
+from edge.core.promise import binomial_upper_bound
 from trainer.charts import Line, Point, line_chart, score_histogram
 from trainer.dataset import GOOD
 from trainer.html_parts import chosen_parts, part_html, term_units
 from trainer.html_style import STYLE
 from trainer.inspected import Inspects, Record
-from trainer.metrics import binomial_upper_bound
 from trainer.report import CONFIDENCE, Report, TypeReport
 
 OPERATING_POINTS = (0, 1, 2, 5, 10, 20)  # good test parts rejected

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edge.core.images import read_image
 from edge.core.preprocess import Geometry
+from edge.core.scoring import robust_deviations
 from edge.core.types import Image
 from trainer.teacher import PRETRAINED
 from trainer.unlike import Unlikeness, unlike_others
@@ -88,13 +89,6 @@ def look_at(
         if deviations[i] > UNLIKE_DEVIATIONS
     ]
     return Look(tuple(paths), tuple(findings), deviations, far.maps, geometry)
-
-
-def robust_deviations(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) deviations from the median, in units of 1.4826 times the median absolute one; 0 where nothing varies."""
-    away = values - np.median(values)
-    unit = 1.4826 * float(np.median(np.abs(away)))
-    return np.asarray(away / unit if unit > 0 else np.zeros_like(away), np.float64)
 
 
 def _unlike(inputs: Sequence[Image], geometry: Geometry, teachers: Path) -> Unlikeness:

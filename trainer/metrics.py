@@ -1,4 +1,4 @@
-"""PRO, ROC and binomial arithmetic, exact: no thresholds are sampled and ties are honoured.
+"""PRO and ROC arithmetic, exact: no thresholds are sampled and ties are honoured.
 
 The part of a region found changes only at scores of defect pixels, which are few: the curve is computed at
 those corners, and defect-free pixels are merely sorted and counted. Rejected: a fixed grid of thresholds (the
@@ -7,7 +7,6 @@ area then depends on the grid), and one joint sort of all pixels with their weig
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -136,34 +135,6 @@ def roc_auc(scores: ArrayLike, labels: ArrayLike) -> float:
     if positive.all() or not positive.any():
         raise ValueError("ROC needs both classes, but all labels are the same")
     return _chance_above(np.sort(values[~positive]), values[positive])
-
-
-def binomial_upper_bound(errors: int, n: int, confidence: float = 0.95) -> float:
-    """One-sided Clopper-Pearson bound: the highest rate under which `errors` or fewer in `n` still happen
-    with probability 1 - confidence. In [0, 1]; nothing observed (n = 0) bounds nothing: 1.
-
-    ValueError: `errors` outside 0..n, or `confidence` outside (0, 1).
-    """
-    if not 0 <= errors <= n or not 0.0 < confidence < 1.0:
-        raise ValueError(f"{errors} in {n}, confidence {confidence}: need 0 <= errors <= n and 0 < confidence < 1")
-    if errors == n:
-        return 1.0
-    low, high = errors / n, 1.0
-    for _ in range(64):  # halves the interval below the spacing of float64
-        middle = (low + high) / 2.0
-        if _binomial_cdf(errors, n, middle) > 1.0 - confidence:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
-def _binomial_cdf(k: int, n: int, rate: float) -> float:
-    """P(X <= k), X binomial, by logarithms: factorials of thousands of parts overflow otherwise."""
-    if rate <= 0.0 or rate >= 1.0:
-        return 1.0 if rate <= 0.0 else 0.0
-    ways = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in range(k + 1)]
-    return math.fsum(math.exp(w + i * math.log(rate) + (n - i) * math.log1p(-rate)) for i, w in enumerate(ways))
 
 
 def _check(scores: Map, mask: Mask, index: int) -> None:

@@ -21,6 +21,7 @@ from edge.core.scoring import TERMS, LocalStats, ScoreStats
 from edge.core.types import Image, PatchMaps
 
 MAX_MEMBER_BYTES = 256 << 20
+ADVICE = "re-export it"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,17 +69,22 @@ def write_local_stats(stats: ScoreStats) -> bytes:
     return _write_arrays(arrays)
 
 
-def read_local_stats(raw: bytes, stats: ScoreStats, golden: GoldenSample, what: str) -> ScoreStats:
-    """Each term's statistics with those of each place, which must fit the golden sample's maps."""
+def read_local_stats(
+    raw: bytes, stats: ScoreStats, golden: GoldenSample, what: str, advice: str = ADVICE
+) -> ScoreStats:
+    """Each term's statistics with those of each place, which must fit the golden sample's maps.
+
+    BundleError about `what` ends in `advice`.
+    """
     completed = {}
-    with _arrays(raw, what) as arrays:
+    with _arrays(raw, what, advice) as arrays:
         for key, term_stats in stats.items():
             prefix = f"p{key.patch_size}.{key.term.value}"
             local = LocalStats(
                 np.asarray(arrays[f"{prefix}.mean"], np.float32), np.asarray(arrays[f"{prefix}.deviation"], np.float32)
             )
             if local.mean.shape != golden.maps[key.patch_size].term(key.term).shape:
-                raise BundleError(f"{what}: {prefix} is {local.mean.shape}, not the size of its map; re-export it")
+                raise BundleError(f"{what}: {prefix} is {local.mean.shape}, not the size of its map; {advice}")
             completed[key] = replace(term_stats, local=local)
     return completed
 
@@ -90,7 +96,7 @@ def _write_arrays(arrays: dict[str, Any]) -> bytes:
 
 
 @contextmanager
-def _arrays(raw: bytes, what: str) -> Iterator[Mapping[str, Any]]:
+def _arrays(raw: bytes, what: str, advice: str = ADVICE) -> Iterator[Mapping[str, Any]]:
     """The arrays of an npz member; whatever goes wrong while they are read is a BundleError about `what`."""
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as inside:
@@ -108,4 +114,4 @@ def _arrays(raw: bytes, what: str) -> Iterator[Mapping[str, Any]]:
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
-        raise BundleError(f"{what} is damaged ({error}); re-export it") from error
+        raise BundleError(f"{what} is damaged ({error}); {advice}") from error

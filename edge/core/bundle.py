@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge.core.arrays import (
     MAX_MEMBER_BYTES,
@@ -25,7 +26,10 @@ from edge.core.arrays import (
     write_local_stats,
 )
 from edge.core.errors import BundleError
-from edge.core.manifest import Manifest, manifest_from_json, manifest_to_json
+from edge.core.manifest import Calibration, Manifest, manifest_from_json, manifest_to_json
+
+if TYPE_CHECKING:  # it reads bundles itself
+    from edge.core.commissioning import Commissioning
 
 MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
@@ -57,13 +61,26 @@ class GraphSet:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bundle:
-    """A verified bundle in memory. `digest` is the SHA-256 of the whole file."""
+    """A verified bundle in memory. `digest` is the SHA-256 of the whole file.
+
+    commissioning: what was re-fitted at the line, see `edge.core.commissioning`; None for the bundle as it was made.
+    """
 
     manifest: Manifest
     graphs: Mapping[str, bytes]
     golden: GoldenSample
     digest: str
     where: str
+    commissioning: Commissioning | None = None
+
+    def calibration(self, variant: str) -> Calibration:
+        """What decides on this device: the commissioning's calibration where there is one, else the manifest's.
+
+        BundleError where `variant` is not calibrated, or was not the one that was commissioned.
+        """
+        if self.commissioning is None:
+            return self.manifest.calibration(variant)
+        return self.commissioning.calibration_of(variant)
 
     def graph_set(self, variant: str) -> GraphSet:
         """The graphs of one variant; BundleError says what the bundle holds."""

@@ -40,5 +40,9 @@ class SinkError(EdgeError):
     """A record could not be delivered."""
 
 
+class PromiseError(EdgeError):
+    """Good images are too few, or too much alike, for what was to be promised of them; says how many are enough."""
+
+
 class TrainingError(EdgeError):
     """Training cannot start, or cannot go on; the message names images or settings."""

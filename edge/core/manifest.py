@@ -114,14 +114,15 @@ def manifest_to_json(manifest: Manifest, digests: Mapping[str, str]) -> bytes:
         "geometry": asdict(manifest.geometry),
         "min_area_px": manifest.min_area_px,
         "reference_variant": manifest.reference_variant,
-        "calibrations": {name: _calibration_json(c) for name, c in manifest.calibrations.items()},
+        "calibrations": {name: calibration_json(c) for name, c in manifest.calibrations.items()},
         "provenance": manifest.provenance,
         "digests": dict(digests),
     }
     return json.dumps(body, indent=1, allow_nan=False).encode()
 
 
-def _calibration_json(calibration: Calibration) -> dict[str, Any]:
+def calibration_json(calibration: Calibration) -> dict[str, Any]:
+    """As JSON's types, without the statistics of each place; `parse_calibration` reads it back."""
     review = {} if calibration.review is None else {"review": asdict(calibration.review)}
     return {
         "stats": [
@@ -175,13 +176,14 @@ def _parse(body: dict[str, Any]) -> Manifest:
         ),
         min_area_px=float(body["min_area_px"]),
         reference_variant=str(body["reference_variant"]),
-        calibrations={name: _parse_calibration(c) for name, c in body["calibrations"].items()},
+        calibrations={name: parse_calibration(c) for name, c in body["calibrations"].items()},
         provenance=body["provenance"],
         digests={str(name): str(digest) for name, digest in body["digests"].items()},
     )
 
 
-def _parse_calibration(body: dict[str, Any]) -> Calibration:
+def parse_calibration(body: dict[str, Any]) -> Calibration:
+    """What `calibration_json` gave; KeyError, TypeError, ValueError or BundleError where it is something else."""
     return Calibration(
         stats={
             DrivenBy(int(s["patch_size"]), Term(s["term"])): TermStats(
@@ -216,24 +218,30 @@ def _pair(values: Any) -> tuple[int, int]:
 
 def _check(manifest: Manifest, where: str) -> None:
     """What a well-formed manifest may still get wrong."""
-    calibrations, mm = manifest.calibrations, manifest.geometry.mm_per_px
-    reviewed = [(c.review, c.image_threshold) for c in calibrations.values() if c.review is not None]
-    terms = {DrivenBy(size, term) for size in manifest.patch_sizes for term in Term}
-    thresholds = [t for c in calibrations.values() for t in (c.image_threshold, c.map_threshold, c.bound.rate)]
-    finest = min(manifest.strides.values(), default=0)
+    mm, finest = manifest.geometry.mm_per_px, min(manifest.strides.values(), default=0)
     wrong = {
         "patch sizes and strides do not match": set(manifest.strides) != set(manifest.patch_sizes) or finest < 1,
         "strides are not multiples of the finest": any(stride % max(finest, 1) for stride in manifest.strides.values()),
         f"the reference variant {manifest.reference_variant!r} is not calibrated": manifest.reference_variant
-        not in calibrations,
-        "score statistics and patch sizes do not match": any(set(c.stats) != terms for c in calibrations.values()),
-        "a threshold is not finite": not all(map(math.isfinite, thresholds)),
-        "a review threshold is not below its image threshold": not all(
-            -math.inf < review.threshold < limit and math.isfinite(review.bound.rate) for review, limit in reviewed
-        ),
+        not in manifest.calibrations,
         "millimetres per pixel must be above 0": mm is not None and not 0 < mm < math.inf,
         "the minimum area must not be negative": not 0 <= manifest.min_area_px < math.inf,
     }
     for what, is_wrong in wrong.items():
         if is_wrong:
             raise BundleError(f"bundle {where}: {what}; re-export it")
+    for calibration in manifest.calibrations.values():
+        if what := problem_with(calibration, manifest.patch_sizes):
+            raise BundleError(f"bundle {where}: {what}; re-export it")
+
+
+def problem_with(calibration: Calibration, patch_sizes: tuple[int, ...]) -> str:
+    """What a well-formed calibration of a bundle of these patch sizes still gets wrong; empty where it is sound."""
+    review, limit = calibration.review, calibration.image_threshold
+    if set(calibration.stats) != {DrivenBy(size, term) for size in patch_sizes for term in Term}:
+        return "score statistics and patch sizes do not match"
+    if not all(map(math.isfinite, (limit, calibration.map_threshold, calibration.bound.rate))):
+        return "a threshold is not finite"
+    if review and not (-math.inf < review.threshold < limit and math.isfinite(review.bound.rate)):
+        return "a review threshold is not below its image threshold"
+    return ""

@@ -138,15 +138,12 @@ def _scaled(geometry: Geometry, frame_size: Size) -> Geometry:
 
 @lru_cache(maxsize=8)
 def _grid_mask(geometry: Geometry, shape: Size, stride: int) -> NDArray[np.bool_]:
-    to_frame = geometry.input_to_frame()
-    ys, xs = np.mgrid[0 : shape[0], 0 : shape[1]] * stride
-    points = np.stack([xs.ravel(), ys.ravel(), np.ones(xs.size)])
-    fx, fy = to_frame @ points
-    inside = _counted(geometry)
-    columns = np.clip(np.rint(fx).astype(int), 0, geometry.frame_size[1] - 1)
-    rows = np.clip(np.rint(fy).astype(int), 0, geometry.frame_size[0] - 1)
-    kept: NDArray[np.bool_] = inside[rows, columns].reshape(shape) > 0
-    return kept
+    (sx, _, left), (_, sy, top) = geometry.input_to_frame()  # crop and resize alone: x and y do not mix
+    columns = np.rint(sx * stride * np.arange(shape[1]) + left).astype(int)
+    rows = np.rint(sy * stride * np.arange(shape[0]) + top).astype(int)
+    height, width = geometry.frame_size
+    nearest = np.ix_(np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1))
+    return np.asarray(_counted(geometry)[nearest] > 0, np.bool_)
 
 
 @lru_cache(maxsize=8)

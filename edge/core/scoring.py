@@ -17,12 +17,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.errors import BundleError
+from edge.core.errors import BundleError, EngineError
 from edge.core.opencv import cv2
 from edge.core.preprocess import Geometry, refine
 from edge.core.types import AnomalyMap, DrivenBy, Map, PatchMaps, ScaleScore, Term
 
 TERMS = (Term.REGRESSION_ERROR, Term.PREDICTIVE_UNCERTAINTY)
+LOCAL_IMAGES = 16  # below it the statistics of each place are noise
 LOCAL_FLOOR = 0.3  # of the places' median deviation: no place is trusted to be steadier than that
 
 
@@ -129,6 +130,13 @@ def _local(key: DrivenBy, stats: TermStats, images: Sequence[Mapping[int, PatchM
     return LocalStats(mean, np.maximum(deviation, np.float32(floor)))
 
 
+def robust_deviations(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) deviations from the median, in units of 1.4826 times the median absolute one; 0 where nothing varies."""
+    away = values - np.median(values)
+    unit = 1.4826 * float(np.median(np.abs(away)))
+    return np.asarray(away / unit if unit > 0 else np.zeros_like(away), np.float64)
+
+
 def normalise(values: Map, stats: TermStats) -> Map:
     """Standard deviations above normal (§3.3): over the whole map, or at each place."""
     if stats.local is not None:
@@ -180,6 +188,20 @@ def peak(scores: Map, mask: NDArray[np.bool_] | None) -> tuple[int, int]:
     inside = scores if mask is None else np.where(mask, scores, -np.inf)
     row, column = np.unravel_index(int(np.argmax(inside)), scores.shape)
     return int(row), int(column)
+
+
+def scores_of(
+    maps: Mapping[int, PatchMaps], stats: ScoreStats, fusion: Fusion, geometry: Geometry
+) -> tuple[float, float]:
+    """An image's score, and the highest of its map, inside the ROI; EngineError where the map is not finite."""
+    anomaly_map = fuse(maps, stats, fusion)
+    mask = geometry.grid_mask(anomaly_map.scores.shape, anomaly_map.stride)
+    if not np.isfinite(anomaly_map.scores).all():
+        raise EngineError(
+            "an anomaly map of a good image holds NaN or infinity; use --variant fp32, or train again with a lower "
+            "--learning-rate"
+        )
+    return image_score(anomaly_map.scores, fusion, mask)[0], float(anomaly_map.scores[peak(anomaly_map.scores, mask)])
 
 
 def driver(anomaly_map: AnomalyMap, row: int, column: int) -> DrivenBy:

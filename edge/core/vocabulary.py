@@ -117,12 +117,16 @@ class SoftwareRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipeRecord:
-    """The bundle that was used (OPC UA InternalRecipe); `hash` in lower-case hexadecimal digits."""
+    """The bundle that was used (OPC UA InternalRecipe); hashes in lower-case hexadecimal digits.
+
+    commissioning_hash: of the file whose thresholds took the place of the bundle's; left out where they are its own.
+    """
 
     id: str
     version: str
     hash: str
     hash_algorithm: str = "sha256"
+    commissioning_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from edge.core.bundle import Bundle, graph_name
 from edge.core.errors import EngineError
+from edge.core.preprocess import Size
+from edge.core.tiles import Tiling, tiling_for
 from edge.core.types import Image, PatchMaps
+from edge.engines.tiled import in_tiles
 
 if TYPE_CHECKING:  # opening a CPU engine loads nothing of TensorRT's
     from edge.engines.tensorrt_cache import EngineCache, Report
@@ -64,10 +67,7 @@ def _tensorrt(bundle: Bundle, options: EngineOptions) -> Engine:
     from edge.engines.tensorrt import TensorRtEngine, load_tensorrt
 
     trt, cuda = load_tensorrt(), Cuda()
-    graphs, input_size = (
-        bundle.graph_set(tensorrt_variant(bundle, options.variant)),
-        bundle.manifest.geometry.input_size,
-    )
+    graphs, input_size = bundle.graph_set(tensorrt_variant(bundle, options.variant)), engine_input_size(bundle)
     plans = engine_cache(options).plans(graphs, input_size)
     return TensorRtEngine(plans, graphs.variant, graphs.strides, input_size, trt, cuda, options.cuda_graph)
 
@@ -95,13 +95,23 @@ def tensorrt_variant(bundle: Bundle, variant: str | None) -> str:
     return variant or ("fp16" if has_half else bundle.manifest.reference_variant)
 
 
+def tiling_of(bundle: Bundle) -> Tiling:
+    """The tiles of the bundle's input; one, as large as the input, unless that is large."""
+    return tiling_for(bundle.manifest.geometry.input_size, bundle.manifest.strides)
+
+
+def engine_input_size(bundle: Bundle) -> Size:
+    """(height, width) that one run of an engine takes: the bundle's input, or a tile of it."""
+    return tiling_of(bundle).tile_size
+
+
 def _choose(bundle: Bundle, options: EngineOptions) -> tuple[str, str]:
     """The engine `auto` stands for, and why. Engines of another TensorRT count: they are rebuilt after an upgrade."""
     try:
         cache = engine_cache(options)
     except EngineError as error:
         return "onnxruntime", str(error)
-    if cache.has_any(bundle.graph_set(tensorrt_variant(bundle, options.variant)), bundle.manifest.geometry.input_size):
+    if cache.has_any(bundle.graph_set(tensorrt_variant(bundle, options.variant)), engine_input_size(bundle)):
         return "tensorrt", f"engines of this bundle are in {cache.folder}"
     return "onnxruntime", (
         f"TensorRT {cache.version} is here, but no engines of this bundle in {cache.folder}: "
@@ -117,12 +127,12 @@ DEFAULTS = EngineOptions()
 def open_engine(name: str, bundle: Bundle, options: EngineOptions = DEFAULTS) -> Engine:
     """Open the named engine on the bundle's graphs of the variant it prefers.
 
-    TensorRT's engines are built first where they are missing, which takes minutes. EngineError names the engines
-    there are, or says why the runtime refused a graph.
+    TensorRT's engines are built first where they are missing, which takes minutes. Large inputs run in tiles.
+    EngineError names the engines there are, or says why the runtime refused a graph.
     """
     if name == "auto":
         name, reason = _choose(bundle, options)
         options.say(f"{name}: {reason}")
     if name not in _ENGINES:
         raise EngineError(f"--engine {name}: no such engine; choose one of {', '.join(ENGINE_NAMES)}")
-    return _ENGINES[name](bundle, options)
+    return in_tiles(_ENGINES[name](bundle, options), tiling_of(bundle))

@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 from edge.core.errors import TrainingError
+from edge.core.promise import binomial_upper_bound
 from edge.core.types import AnomalyMap, Defect, DrivenBy, Inspection, Reason, Term, Timings, Verdict
 from trainer.dataset import list_samples
 from trainer.evaluate import evaluate_command, evaluate_with
-from trainer.metrics import binomial_upper_bound
 from trainer.report import Subject, format_table
 from trainer.sheet import COLUMNS, SIDE_PX, Cell, draw_sheet, worst_median_best
 

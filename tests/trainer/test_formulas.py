@@ -1,15 +1,11 @@
 """The paper's losses and scores against numbers worked out by hand."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from edge.core.errors import TrainingError
 from trainer.backbones import interpolation_matrix
-from trainer.calibrate import choose_threshold
 from trainer.ensemble import error_and_uncertainty, normalised_teacher
 from trainer.networks import DescriptorNetwork
 from trainer.splits import split_images
@@ -86,39 +82,6 @@ def test_splits_are_disjoint_complete_and_the_same_for_the_same_seed() -> None:
         assert sorted(everything) == list(range(count))
         assert splits == split_images(count, 3) != split_images(count, 4)
         assert len(splits.stats) >= 2 and len(splits.threshold) >= 4
-
-
-def test_without_a_target_the_threshold_is_the_highest_score_and_the_bound_the_tightest() -> None:
-    threshold, bound = choose_threshold(np.arange(140.0), None)
-    assert threshold == 139 and bound.rejected == 0
-    assert bound.rate == pytest.approx(1 - 0.05 ** (1 / 140))
-    assert str(bound) == "at most 2.1 % of good parts rejected at 95 % confidence, from 0 of 140"
-
-
-def test_a_target_the_images_support_lowers_the_threshold_as_far_as_the_bound_holds() -> None:
-    scores = np.arange(1000.0)
-    threshold, bound = choose_threshold(scores, 0.02)
-    assert bound.rejected == int((scores > threshold).sum()) == 12
-    assert bound.rate <= 0.02
-
-
-def test_a_target_the_images_cannot_support_is_refused_with_the_number_that_can() -> None:
-    with pytest.raises(TrainingError, match="598"):
-        choose_threshold(np.arange(140.0), 0.005)
-    with pytest.raises(TrainingError, match="299"):
-        choose_threshold(np.arange(298.0), 0.01)
-    choose_threshold(np.arange(299.0), 0.01)
-
-
-@pytest.mark.parametrize(("n", "target"), [(64, None), (320, 0.01), (500, 0.02)])
-def test_the_promise_holds_in_nineteen_of_twenty_factories(n: int, target: float | None) -> None:
-    """1,000 calibrations on parts whose true scores are known: the bound must hold 95 % of the time, and not always."""
-    rng = np.random.default_rng(5)
-    held = 0
-    for _ in range(1000):
-        threshold, bound = choose_threshold(rng.standard_normal(n), target)
-        held += 0.5 * math.erfc(threshold / 2**0.5) <= bound.rate
-    assert 930 <= held <= 970
 
 
 def test_a_networks_start_is_its_own() -> None:

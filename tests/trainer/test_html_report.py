@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.core.promise import binomial_upper_bound
 from tests.trainer.test_evaluate import PARTS, PixelInspector, run
 from trainer.charts import BOTTOM, HEIGHT, TOP, Line, line_chart, score_histogram
 from trainer.html_parts import chosen_parts
 from trainer.html_report import operating_points
-from trainer.metrics import binomial_upper_bound
 
 VOID = {"meta", "img", "br"}
 

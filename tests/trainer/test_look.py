@@ -13,11 +13,12 @@ from click.testing import CliRunner
 from edge.core.errors import TrainingError
 from edge.core.images import list_images, read_image
 from edge.core.preprocess import Geometry
+from edge.core.scoring import robust_deviations
 from edge.core.types import Image
 from trainer.cli import cli
 from trainer.first_look import look_first
 from trainer.good_images import check_good_images
-from trainer.look import Look, look_at, robust_deviations
+from trainer.look import Look, look_at
 from trainer.look_sheet import look_sheet
 
 SIDE = 96

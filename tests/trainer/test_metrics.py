@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.metrics import PixelScores, au_pro, binomial_upper_bound, pixel_auroc, pro_curve, roc_auc
+from trainer.metrics import PixelScores, au_pro, pixel_auroc, pro_curve, roc_auc
 
 
 def brute_force_points(maps, masks):
@@ -188,36 +188,3 @@ def test_roc_auc_equals_counting_pairs(pairs):
 def test_roc_auc_refuses_nan_rather_than_ranking_it():
     with pytest.raises(ValueError, match="NaN"):
         roc_auc([0.1, float("nan")], [False, True])
-
-
-@pytest.mark.parametrize(("n", "below"), [(299, 0.01), (598, 0.005)])
-def test_zero_errors_in_just_enough_parts_prove_a_rate_and_one_part_fewer_does_not(n, below):
-    assert binomial_upper_bound(0, n) < below
-    assert binomial_upper_bound(0, n - 1) >= below
-
-
-def test_zero_errors_have_the_closed_form():
-    assert binomial_upper_bound(0, 140) == pytest.approx(1 - 0.05 ** (1 / 140), abs=1e-12)
-    assert round(100 * binomial_upper_bound(0, 140), 1) == 2.1
-    assert binomial_upper_bound(0, 20, 0.99) == pytest.approx(1 - 0.01 ** (1 / 20), abs=1e-12)
-
-
-def test_some_errors_have_the_bounds_of_the_tables():
-    assert binomial_upper_bound(1, 10) == pytest.approx(0.3942, abs=1e-4)  # exact one-sided 95 % tables
-    assert binomial_upper_bound(5, 10) == pytest.approx(0.7776, abs=1e-4)
-    assert binomial_upper_bound(9, 10) == pytest.approx(0.95 ** (1 / 10), abs=1e-12)  # all but one: closed form
-
-
-def test_all_errors_or_no_parts_bound_nothing():
-    assert binomial_upper_bound(4, 4) == 1.0
-    assert binomial_upper_bound(0, 0) == 1.0
-
-
-def test_many_parts_do_not_overflow():
-    assert 0.0100 < binomial_upper_bound(1000, 100_000) < 0.0106
-
-
-@pytest.mark.parametrize("case", [(-1, 5, 0.95), (6, 5, 0.95), (0, 5, 1.0)])
-def test_impossible_counts_are_refused(case):
-    with pytest.raises(ValueError, match="need 0 <= errors"):
-        binomial_upper_bound(*case)

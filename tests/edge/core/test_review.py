@@ -7,9 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from edge.core.errors import TrainingError
-from trainer.calibrate import choose_review, choose_threshold, require_review_images
-from trainer.metrics import binomial_upper_bound
+from edge.core.errors import PromiseError
+from edge.core.promise import binomial_upper_bound, choose_review, choose_threshold, require_review_images
 
 
 def test_the_review_threshold_is_the_lowest_whose_bound_keeps_the_rate() -> None:
@@ -39,22 +38,22 @@ def test_the_review_threshold_lies_below_the_image_threshold_on_the_same_scores(
 
 @pytest.mark.parametrize(("n", "rejects", "reviews"), [(64, None, 0.05), (20, None, 0.1), (299, 0.01, 0.012)])
 def test_too_few_images_are_refused_with_the_number_that_does(n: int, rejects: float | None, reviews: float) -> None:
-    with pytest.raises(TrainingError, match=r"(\d+) unused good images leave no room .*; (\d+) do") as refused:
+    with pytest.raises(PromiseError, match=r"(\d+) unused good images leave no room .*; (\d+) do") as refused:
         choose_review(np.arange(float(n)), rejects, reviews)
     needed = int(str(refused.value).split("; ")[1].split(" do")[0])
-    with pytest.raises(TrainingError):
+    with pytest.raises(PromiseError):
         require_review_images(needed - 1, rejects, reviews)
     choose_review(np.arange(float(needed)), rejects, reviews)
 
 
 @pytest.mark.parametrize("reviews", [0.01, 0.02])
 def test_a_review_rate_not_above_the_false_reject_rate_is_refused(reviews: float) -> None:
-    with pytest.raises(TrainingError, match="--review-rate .* not above --false-reject-rate 0.02"):
+    with pytest.raises(PromiseError, match="--review-rate .* not above --false-reject-rate 0.02"):
         require_review_images(1000, 0.02, reviews)
 
 
 def test_scores_that_are_all_equal_leave_nothing_to_review() -> None:
-    with pytest.raises(TrainingError, match="are all 3"):
+    with pytest.raises(PromiseError, match="are all 3"):
         choose_review(np.full(200, 3.0), None, 0.1)
 
 

@@ -1,0 +1,121 @@
+"""Score statistics and thresholds from good parts of the line: arithmetic only, with the trainer's promise.
+
+Every third part is for statistics, the others for the thresholds, so that both sets saw the same minutes. Rejected:
+the first third (a lamp that warms up would be in one set only).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploy.good_parts import Part
+from edge.core.bundle import Bundle
+from edge.core.errors import BundleError, SettingsError
+from edge.core.manifest import Calibration
+from edge.core.promise import calibration_for, images_for, require_review_images
+from edge.core.scoring import (
+    LOCAL_IMAGES,
+    Fusion,
+    ScoreStats,
+    fit_stats,
+    robust_deviations,
+    scores_of,
+    with_local_stats,
+)
+from edge.core.types import DrivenBy
+
+LEAST_PARTS = 20
+STATISTICS_EVERY = 3
+# Robust ones: 3 of 401 good screws and machined parts lie above it, and 9 of 20 defective screws. Half as many
+# again do at 4, beside eight times as many good ones.
+UNLIKE_DEVIATIONS = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What is to be promised, as shares of good parts; None for the tightest promise, and for no review zone."""
+
+    false_reject: float | None = None
+    review: float | None = None
+
+
+def parts_for(threshold_parts: int) -> int:
+    """The fewest parts of which so many are left for the threshold."""
+    return math.ceil(threshold_parts * STATISTICS_EVERY / (STATISTICS_EVERY - 1))
+
+
+def check_count(count: int, is_local: bool, rates: Rates) -> None:
+    """SettingsError or PromiseError where `count` good parts are too few, before anybody shows any; says how many do.
+
+    is_local: the bundle's scores are normalised by the statistics of each place.
+    """
+    least, why = LEAST_PARTS, "fewer promise nothing"
+    if is_local:
+        least = (LOCAL_IMAGES - 1) * STATISTICS_EVERY + 1
+        why = f"this bundle compares each place with itself, which takes {LOCAL_IMAGES} parts for statistics"
+    if rates.false_reject is not None and parts_for(images_for(rates.false_reject)) > least:
+        least, why = parts_for(images_for(rates.false_reject)), f"for --false-reject-rate {rates.false_reject:g}"
+    if count < least:
+        raise SettingsError(f"--good {count}: {least} are the least ({why})")
+    if rates.review is not None:
+        require_review_images(count - len(range(0, count, STATISTICS_EVERY)), rates.false_reject, rates.review)
+
+
+def recalibrated(bundle: Bundle, variant: str, parts: Sequence[Part], rates: Rates) -> Calibration:
+    """A calibration of `variant` on good `parts`, with the bundle's own weights and fusion."""
+    made = bundle.manifest.calibration(variant)
+    stats = _stats(bundle, made, parts[::STATISTICS_EVERY])
+    others = [part for index, part in enumerate(parts) if index % STATISTICS_EVERY]
+    scores = part_scores(others, stats, made.fusion)
+    return calibration_for(scores, stats, made.fusion, rates.false_reject, rates.review)
+
+
+def part_scores(parts: Sequence[Part], stats: ScoreStats, fusion: Fusion) -> NDArray[np.float64]:
+    """(n, 2): each part's score and the highest of its map, see `scores_of`."""
+    return np.array([scores_of(part.maps, stats, fusion, part.geometry) for part in parts])
+
+
+def suspects_among(bundle: Bundle, variant: str, parts: Sequence[Part]) -> dict[str, float]:
+    """Parts that score unlike the others, by name, with how many robust deviations; worst first.
+
+    Each half is scored with the statistics of the other, so that no part vouches for itself, and compared with its
+    own kind rather than with the old threshold, which another light may have made meaningless.
+    """
+    made = bundle.manifest.calibration(variant)
+    scores = np.empty(len(parts))
+    for half in (0, 1):
+        others = _stats(bundle, made, parts[1 - half :: 2])
+        scores[half::2] = part_scores(parts[half::2], others, made.fusion)[:, 0]
+    deviations = robust_deviations(scores)
+    worst = [index for index in np.argsort(-deviations) if deviations[index] > UNLIKE_DEVIATIONS]
+    return {parts[index].name: float(deviations[index]) for index in worst}
+
+
+def farthest_shift(made: Calibration, now: Calibration) -> tuple[DrivenBy, float]:
+    """The term whose mean over good parts differs most from the bundle's, and the factor."""
+    factors = {key: now.stats[key].mean / max(made.stats[key].mean, 1e-9) for key in made.stats}
+    key = max(factors, key=lambda key: abs(math.log(max(factors[key], 1e-9))))
+    return key, factors[key]
+
+
+def _stats(bundle: Bundle, made: Calibration, parts: Sequence[Part]) -> ScoreStats:
+    maps = [part.maps for part in parts]
+    stats = fit_stats(maps, parts[0].geometry, {key: term.weight for key, term in made.stats.items()})
+    return with_local_stats(stats, maps, _reach(bundle)) if made.is_local else stats
+
+
+def _reach(bundle: Bundle) -> int:
+    """By how many grid points a part may lie off its place, as the trainer found."""
+    fusion = bundle.manifest.provenance.get("fusion")
+    reach = fusion.get("local_reach") if isinstance(fusion, Mapping) else None
+    if not isinstance(reach, int):
+        raise BundleError(
+            f"bundle {bundle.where}: its provenance does not say how far a part may lie off its place (local_reach), "
+            "which statistics of each place are fitted with; calibrate it again with this version of edge-train"
+        )
+    return reach

@@ -1,0 +1,66 @@
+"""An engine for inputs too large for one pass: any other engine, run tile by tile.
+
+Its maps are those of one pass (`edge.core.tiles` says why), so nothing behind an engine knows of tiles; its memory is
+that of a tile. Rejected: tiles in one batch (as much memory as one pass, and no faster on two cores).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge.core.errors import EngineError
+from edge.core.tiles import Tile, Tiling
+from edge.core.types import Image, Map, PatchMaps
+
+if TYPE_CHECKING:
+    from edge.engines import Engine
+
+
+def in_tiles(engine: Engine, tiling: Tiling) -> Engine:
+    """`engine` for the whole of the tiling's input; itself where that is one tile."""
+    return engine if len(tiling.tiles) == 1 else TiledEngine(engine, tiling)
+
+
+class TiledEngine:
+    """Runs `engine`, made for inputs of `tiling.tile_size`, on inputs of `tiling.size`. See `edge.engines.Engine`."""
+
+    def __init__(self, engine: Engine, tiling: Tiling) -> None:
+        self._engine, self._tiling = engine, tiling
+        self.name, self.version, self.variant = engine.name, engine.version, engine.variant
+
+    def infer(self, image: Image) -> dict[int, PatchMaps]:
+        """(h, w, 3) uint8 BGR of `tiling.size` -> maps by patch size; EngineError on failure."""
+        if image.shape != (*self._tiling.size, 3):
+            raise EngineError(f"an image of {image.shape} for an engine that takes {self._tiling.size}, three channels")
+        whole: dict[int, PatchMaps] = {}
+        for tile in self._tiling.tiles:
+            rows, columns = (slice(span.start, span.stop) for span in tile.read)
+            for size, part in self._engine.infer(np.ascontiguousarray(image[rows, columns])).items():
+                if size not in whole:
+                    whole[size] = self._empty(size, part.stride)
+                for values, into in _pairs(part, whole[size]):
+                    _put(values, tile, part.stride, into)
+        return whole
+
+    def close(self) -> None:
+        """Close the engine that runs the tiles."""
+        self._engine.close()
+
+    def _empty(self, size: int, stride: int) -> PatchMaps:
+        height, width = (-(-side // stride) for side in self._tiling.size)
+        return PatchMaps(size, stride, *(np.empty((height, width), np.float32) for _ in range(2)))
+
+
+def _pairs(part: PatchMaps, whole: PatchMaps) -> tuple[tuple[Map, Map], ...]:
+    return (
+        (part.regression_error, whole.regression_error),
+        (part.predictive_uncertainty, whole.predictive_uncertainty),
+    )
+
+
+def _put(values: Map, tile: Tile, stride: int, into: Map) -> None:
+    """Copy the places that the tile keeps from its map into the whole one."""
+    (top, left), (rows, columns) = ([span.at_stride(stride) for span in spans] for spans in (tile.read, tile.keep))
+    into[rows.start : rows.stop, columns.start : columns.stop] = values[rows.of(top), columns.of(left)]
