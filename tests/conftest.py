@@ -1,4 +1,4 @@
-"""What every test shares: where the real images are, and native libraries that leave the cores to the test run."""
+"""What every test shares: where the real images are, and logs that go to the test's own stderr."""
 
 from __future__ import annotations
 
@@ -8,14 +8,6 @@ from pathlib import Path
 
 import pytest
 import structlog
-
-from edge.core.opencv import cv2
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_opencv_thread() -> None:
-    """OpenCV's thread pool makes timings and float sums depend on the machine; one thread does not."""
-    cv2.setNumThreads(1)
 
 
 @pytest.fixture(autouse=True)

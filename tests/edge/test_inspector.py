@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from edge.core.opencv import cv2
 from edge.core.types import Reason, Verdict
 from edge.inspector import Inspector
 from tests.edge.fakes import BrightnessEngine, a_bundle, a_frame
@@ -87,3 +88,7 @@ def test_a_part_in_review_keeps_what_a_person_needs_to_see() -> None:
     assert defect.score_max == 80 and inspection.scales[0].regression_error == 80
     assert inspection.detail is not None and "review threshold 60" in inspection.detail
     assert inspection.threshold == 100
+
+
+def test_an_inspection_never_waits_for_a_second_thread_of_opencv() -> None:
+    assert cv2.getNumThreads() == 1
