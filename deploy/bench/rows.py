@@ -1,6 +1,6 @@
 """What a measurement gives: rows of named figures, and the one renderer that makes a table of any of them.
 
-A figure's name ends in its unit (`median_ms`, `peak_mib`), or says a ratio in words (`times_faster`, `ratio`).
+A figure's name ends in its unit (`median_ms`, `more_mib`), or says a ratio in words (`times_faster`, `ratio`).
 Rejected: a row type for each measurement, which would want a table, a JSON and a budget check each.
 """
 

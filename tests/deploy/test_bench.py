@@ -11,6 +11,7 @@ import onnxruntime as ort
 import pytest
 
 from deploy.bench import workstation
+from deploy.bench.area import forget_peak, memory_mib
 from deploy.bench.budgets import DEFAULT, Budget, check, load_budgets
 from deploy.bench.efficientad import VARIANTS, efficientad_bundle, efficientad_graph
 from deploy.bench.latency import latency
@@ -177,6 +178,16 @@ def test_memory_that_grows_is_seen_and_growth_while_warming_up_is_not() -> None:
     assert memory_rows(leaking, 1000)[-1].figures["ratio"] == pytest.approx(1045 / 245)
     with pytest.raises(EdgeError, match="too few samples"):
         memory_rows([(1, 1.0)], 1000)
+
+
+def test_the_peak_of_memory_is_that_since_it_was_forgotten() -> None:
+    forget_peak()
+    before = memory_mib("VmHWM")
+    block = np.ones(20 << 20, np.uint8)
+    with_block = memory_mib("VmHWM")
+    del block
+    forget_peak()
+    assert with_block - before > 15 and memory_mib("VmHWM") < with_block - 15
 
 
 def test_the_smallest_patch_size_alone_is_a_bundle_that_loads(tmp_path: Path) -> None:
