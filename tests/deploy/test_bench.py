@@ -11,7 +11,7 @@ import onnxruntime as ort
 import pytest
 
 from deploy.bench import workstation
-from deploy.bench.area import forget_peak, memory_mib
+from deploy.bench.area import area, forget_peak, memory_mib
 from deploy.bench.budgets import DEFAULT, Budget, check, load_budgets
 from deploy.bench.efficientad import VARIANTS, efficientad_bundle, efficientad_graph
 from deploy.bench.latency import latency
@@ -178,6 +178,19 @@ def test_memory_that_grows_is_seen_and_growth_while_warming_up_is_not() -> None:
     assert memory_rows(leaking, 1000)[-1].figures["ratio"] == pytest.approx(1045 / 245)
     with pytest.raises(EdgeError, match="too few samples"):
         memory_rows([(1, 1.0)], 1000)
+
+
+def test_cost_is_set_against_area_and_what_memory_does_not_allow_is_left_out(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.bench.area.SIZES", [(64, 64), (96, 128)])
+    monkeypatch.setattr("deploy.bench.area.REFERENCE", (64, 64))
+    first, second = area(bench)
+    assert second.name == "128×96" and second.figures["median_ms"] > 0
+    assert second.figures["ratio"] == pytest.approx(3 * second.figures["per_area_ratio"])
+    monkeypatch.setattr("deploy.bench.area.available_bytes", lambda: 6 << 20)
+    first, second = area(bench)
+    assert first.figures and not second.figures and "left out: it may take 17 MiB" in second.note
 
 
 def test_the_peak_of_memory_is_that_since_it_was_forgotten() -> None:
