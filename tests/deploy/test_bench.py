@@ -196,11 +196,11 @@ def test_cost_is_set_against_area_and_what_memory_does_not_allow_is_left_out(
 def test_the_peak_of_memory_is_that_since_it_was_forgotten() -> None:
     forget_peak()
     before = memory_mib("VmHWM")
-    block = np.ones(20 << 20, np.uint8)
+    block = np.ones(64 << 20, np.uint8)  # above 32 MiB the C library always takes fresh memory, and gives it back
     with_block = memory_mib("VmHWM")
     del block
     forget_peak()
-    assert with_block - before > 15 and memory_mib("VmHWM") < with_block - 15
+    assert with_block - before > 50 and memory_mib("VmHWM") < with_block - 50
 
 
 def test_the_smallest_patch_size_alone_is_a_bundle_that_loads(tmp_path: Path) -> None:
