@@ -15,7 +15,7 @@ from trainer.reference import cli
 
 def test_a_frame_goes_through_the_papers_three_patch_sizes_each_time_it_is_asked_for() -> None:
     assert has_trainer()
-    with paper_networks((33, 33), students=1, threads=1) as networks:
+    with paper_networks((36, 36), students=1, threads=1) as networks:
         for milliseconds in (networks.run(), networks.run()):
             assert set(milliseconds) == {17, 33, 65} and min(milliseconds.values()) > 0
 
