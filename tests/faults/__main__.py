@@ -49,6 +49,11 @@ def run(row: Row) -> dict[str, Any]:
     }
 
 
+def known() -> dict[str, Any]:
+    """The results so far, by row."""
+    return json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
+
+
 def write(results: dict[str, Any]) -> None:
     """The JSON, and the table people read."""
     RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
@@ -77,13 +82,14 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", metavar="ROW", choices=[[], *(row.name for row in ROWS)])
     parser.add_argument("--list", action="store_true", help="say which rows there are, and run none")
     asked = parser.parse_args()
-    results: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
+    results = known()
     for row in ROWS:
         if asked.list:
             print(f"{row.name:10} {'done' if row.name in results else 'open'}  {row.promise}")
         elif row.name in asked.rows or (not asked.rows and row.name not in results):
             print(f"{row.name}: {row.promise} …", flush=True)
-            results[row.name] = run(row)
+            result = run(row)
+            results = {**known(), row.name: result}  # another run may have written meanwhile
             write(results)
             print(f"  {results[row.name]}", flush=True)
     sys.exit(not all(result["passed"] for result in results.values()))

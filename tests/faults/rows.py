@@ -25,6 +25,7 @@ from tests.edge.sinks.test_journal import ids_of, recorded_run
 from tests.faults.soak import soak
 
 Figures = dict[str, Any]
+HOURS_S = 4 * 3600
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -40,11 +41,9 @@ class Row:
 def multiplied(tests: str, only: str, multiplier: int, figures: Figures, folder: Path) -> tuple[bool, Figures]:
     """Tests of the suite, their samples multiplied."""
     command = [sys.executable, "-m", "pytest", tests, "-k", only, "-x", "-q", f"--basetemp={folder / 'tests'}"]
+    command += ["-p", "no:cacheprovider", "-o", f"faulthandler_timeout={HOURS_S}"]
     environment = {**os.environ, "EDGE_FAULTS": str(multiplier)}
-    done = subprocess.run(
-        [*command, "-p", "no:cacheprovider", "-o", "faulthandler_timeout=14400"],
-        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     said = done.stdout.strip().splitlines()
     return done.returncode == 0, {**figures, "pytest": said[-1] if said else "said nothing"}
 
@@ -119,11 +118,7 @@ def million(folder: Path, records: int = 1_000_000) -> tuple[bool, Figures]:
 
 FAULTS, OUTAGES = "tests/edge/test_faults.py", "tests/edge/test_outages.py"
 ROWS = (
-    Row(
-        "latency",
-        "committed and received within 10 ms (p99) of the verdict",
-        journal_latency,
-    ),
+    Row("latency", "committed and received within 10 ms (p99) of the verdict", journal_latency),
     Row("million", "1,000,000 records: the first within 50 ms, 20,000 a second", million),
     Row("stuck", "a stuck consumer does not double the others' p99", stuck_consumer),
     Row("power", "no acknowledged record is lost in a power cut; the control does lose", power_cuts),
