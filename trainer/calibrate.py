@@ -17,8 +17,11 @@ from edge.core.manifest import Calibration
 from edge.core.preprocess import Geometry
 from edge.core.promise import calibration_for
 from edge.core.scoring import PAPER_FUSION, fit_stats, scores_of
+from edge.core.tiles import tiling_for
 from edge.core.types import Image, PatchMaps
+from edge.engines import Engine
 from edge.engines.onnxruntime import OnnxRuntimeEngine
+from edge.engines.tiled import in_tiles
 from trainer.fusion import FittedFusion, FusionKind, fit_fusion
 
 
@@ -39,9 +42,10 @@ def calibrate(
     The golden sample is the statistics image of median score. Rates: see `edge.core.promise`.
     """
     engine = OnnxRuntimeEngine(graphs)
-    stats_maps = [engine.infer(image) for image in stats_images]
+    whole = in_tiles(engine, tiling_for(geometry.input_size, graphs.strides))
+    stats_maps = [whole.infer(image) for image in stats_images]
     fitted = None if kind is FusionKind.MEAN else fit_fusion(engine, geometry, stats_images, stats_maps, seed, kind)
-    calibration = _calibrate(engine, geometry, stats_maps, threshold_images, fitted, false_reject_rate, review_rate)
+    calibration = _calibrate(whole, geometry, stats_maps, threshold_images, fitted, false_reject_rate, review_rate)
     engine.close()
     own = [scores_of(maps, calibration.stats, calibration.fusion, geometry)[0] for maps in stats_maps]
     middle = int(np.argsort(own)[len(own) // 2])
@@ -59,7 +63,7 @@ def calibrate_variant(
     review_rate: float | None = None,
 ) -> Calibration:
     """Statistics and thresholds of another variant, through itself, on the same images and with the same fusion."""
-    engine = OnnxRuntimeEngine(graphs)
+    engine = in_tiles(OnnxRuntimeEngine(graphs), tiling_for(geometry.input_size, graphs.strides))
     stats_maps = [engine.infer(image) for image in stats_images]
     calibration = _calibrate(engine, geometry, stats_maps, threshold_images, fitted, false_reject_rate, review_rate)
     engine.close()
@@ -67,7 +71,7 @@ def calibrate_variant(
 
 
 def _calibrate(
-    engine: OnnxRuntimeEngine,
+    engine: Engine,
     geometry: Geometry,
     stats_maps: Sequence[Mapping[int, PatchMaps]],
     threshold_images: Sequence[Image],

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import structlog
 import torch
 
@@ -19,13 +20,14 @@ from edge.core.bundle import GraphSet, graph_name, save_bundle
 from edge.core.errors import TrainingError
 from edge.core.manifest import REFERENCE_VARIANT, Manifest
 from edge.core.promise import require_images, require_review_images
+from edge.core.tiles import TILE_PX, tiling_for
 from edge.engines import EngineOptions, engine_cache
 from edge.engines.tensorrt_cache import BuildProgress
 from trainer.calibrate import calibrate, calibrate_variant
 from trainer.data import list_images
 from trainer.export import VARIANTS, export_graphs
 from trainer.fusion import FittedFusion, FusionKind
-from trainer.good_images import check_good_images, image_digest, read_at_input_size
+from trainer.good_images import InputImages, check_good_images, image_digest
 from trainer.networks import edge_layers, total_stride
 from trainer.runs import geometry_of, paths_of, read_run
 from trainer.students import StudentConfig, load_ensembles, train_students
@@ -62,14 +64,15 @@ def students_step(run: Path, teachers: Path = PRETRAINED) -> None:
     described = read_run(run)
     settings = described["students"]
     config = StudentConfig(**{**settings, "patch_sizes": tuple(settings["patch_sizes"])})
-    images = read_at_input_size(paths_of(described, "train"), geometry_of(described))
+    images = InputImages(paths_of(described, "train"), geometry_of(described))
     train_students(images, config, run, teachers)
 
 
 def export_step(run: Path, variants: Sequence[str] = VARIANTS) -> list[GraphSet]:
     """Export the run's ensembles to `run/p*.onnx`, checked against torch on an unused good image."""
     described = read_run(run)
-    (sample,) = read_at_input_size(paths_of(described, "stats")[:1], geometry_of(described))
+    sample = InputImages(paths_of(described, "stats"), geometry_of(described))[0]
+    sample = np.ascontiguousarray(sample[:TILE_PX, :TILE_PX])  # graphs take any size, and torch all the memory of it
     ensembles = load_ensembles(run / "students.safetensors")
     exported = [export_graphs(ensembles, sample, variant) for variant in variants]
     for graphs in exported:
@@ -84,9 +87,9 @@ def engines_step(run: Path, report: Callable[[BuildProgress], None]) -> dict[int
     The very builder of the device; EngineError where there is no TensorRT or no GPU.
     """
     described = read_run(run)
-    height, width = described["product"]["input_size"]
+    (height, width), graphs = described["product"]["input_size"], _read_graphs(run, described, "fp16")
     cache = engine_cache(EngineOptions(folder=run / "engines", report=report))
-    return cache.plans(_read_graphs(run, described, "fp16"), (height, width))
+    return cache.plans(graphs, tiling_for((height, width), graphs.strides).tile_size)
 
 
 def calibrate_step(run: Path, bundle: Path, config: CalibrationConfig) -> Manifest:
@@ -99,8 +102,8 @@ def calibrate_step(run: Path, bundle: Path, config: CalibrationConfig) -> Manife
     graphs = _read_graphs(run, described, REFERENCE_VARIANT)
     others = [_read_graphs(run, described, v) for v in VARIANTS[1:] if any(run.glob(f"p*.{v}.onnx"))]
     extra = _further_images(config.more_good, described)
-    threshold_images = read_at_input_size([*paths_of(described, "threshold"), *extra], geometry)
-    stats_images = read_at_input_size(paths_of(described, "stats"), geometry)
+    threshold_images = InputImages([*paths_of(described, "threshold"), *extra], geometry)
+    stats_images = InputImages(paths_of(described, "stats"), geometry)
     seed = described["students"]["seed"]
     calibration, golden, fitted = calibrate(
         graphs,

@@ -34,6 +34,7 @@ from edge.core.scoring import (
 )
 from edge.core.types import DrivenBy, Image, PatchMaps, Term
 from edge.engines import Engine
+from trainer.excerpts import Excerpt, choose_excerpts
 from trainer.synthetic import SyntheticDefect, synthetic_defects
 
 DEFECTS = 400
@@ -83,10 +84,10 @@ class FittedFusion:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rehearsal:
-    """Good and defective images as fusion sees them: (images, terms, h, w) in deviations above normal.
+    """Good and defective images, or pieces of them, as fusion sees them: (n, terms, h, w) in deviations above normal.
 
-    regions: of each defective image, (h, w) bool, the grid points its defect covers. inside: (h, w) bool, the ROI.
-    bands: of each defective image, the size band of its defect.
+    Defect i is on good image i mod n. regions: of each defective image, (h, w) bool, the grid points its defect covers.
+    inside: of each good image, (h, w) bool, the ROI. bands: of each defective image, the size band of its defect.
     """
 
     good: NDArray[np.float32]
@@ -111,14 +112,16 @@ class Rehearsal:
         return np.asarray((self._peaks(bad, fusion)[:, None] > hardest).mean(axis=1))
 
     def _peaks(self, maps: NDArray[np.float32], fusion: Fusion) -> NDArray[np.float32]:
-        return np.array([smoothed(scores, fusion)[self.inside].max() for scores in maps], np.float32)
+        inside = self.inside[np.arange(len(maps)) % len(self.inside)]
+        peaks = [smoothed(scores, fusion)[mask].max() for scores, mask in zip(maps, inside, strict=True)]
+        return np.array(peaks, np.float32)
 
     def _coverage(self, good: NDArray[np.float32], bad: NDArray[np.float32]) -> NDArray[np.float64]:
         """Of each defect, the area under its overlap curve up to MAX_FPR, as in PRO (paper §4).
 
         A pixel found from the false positive rate f on adds (MAX_FPR - f) / MAX_FPR to it.
         """
-        normal = np.sort(good[:, self.inside].ravel()[::_PIXEL_STEP])
+        normal = np.sort(good[self.inside][::_PIXEL_STEP])
         rates = 1 - np.searchsorted(normal, bad[self.regions]) / len(normal)
         gains = np.maximum(0.0, 1 - rates / MAX_FPR)
         sizes = self.regions.sum(axis=(1, 2))
@@ -151,18 +154,25 @@ def fit_fusion(
 ) -> FittedFusion:
     """Choose the fusion on `good` images (of the input size, not trained on) and their `maps`.
 
-    kind: WEIGHTED or ADAPTIVE. Draws DEFECTS synthetic defects. Each half of the images is scored with the
-    statistics of the other, so that statistics of few images are not judged by these very images.
+    engine: takes images of any size. kind: WEIGHTED or ADAPTIVE. Draws DEFECTS synthetic defects, on pieces where
+    images are large. Each half of the images is scored with the statistics of the other, so that statistics of few
+    images are not judged by these very images.
     """
-    defects = synthetic_defects(good, DEFECTS, seed, geometry.grid_mask(geometry.input_size, 1))
+    strides = {size: m.stride for size, m in maps[0].items()}
+    excerpts = choose_excerpts(len(good), geometry, strides, seed)
+    mask = geometry.grid_mask(geometry.input_size, 1)
+    pieces = [excerpt.image(good[excerpt.index]) for excerpt in excerpts]
+    defects = synthetic_defects(pieces, DEFECTS, seed, [excerpt.counted(mask) for excerpt in excerpts])
     with click.progressbar(defects, label="drawing defects", show_eta=True) as bar:
-        defect_maps = [engine.infer(defect.image) for defect in bar]
+        defect_maps = [
+            excerpts[number % len(excerpts)].of_own(engine.infer(defect.image)) for number, defect in enumerate(bar)
+        ]
     keys = list(fit_stats(maps[:1], geometry))
     equal = np.full(len(keys), 2 / len(keys), np.float32)
     reaches = (None, *REACHES) if len(good) >= LOCAL_IMAGES else (None,)
     errors_only = np.array([key.term is Term.REGRESSION_ERROR for key in keys], np.float32)
     starts = (equal, 2 * errors_only / errors_only.sum())
-    rehearsals = {reach: _rehearse(maps, defects, defect_maps, geometry, reach) for reach in reaches}
+    rehearsals = {reach: _rehearse(maps, excerpts, defects, defect_maps, geometry, reach) for reach in reaches}
     of_mean = rehearsals[None].by_band(equal, PAPER_FUSION)
     tried = list(product(reaches, (Fusion(exponent, SMOOTHING) for exponent in _EXPONENTS[kind]), starts))
     with click.progressbar(tried, label="fitting fusion", show_eta=True) as trials:
@@ -201,27 +211,31 @@ def _best_weights(start: Weights, equal: Weights, yardstick: Yardstick, fusion: 
 
 
 def _rehearse(
-    good: Sequence[Maps], defects: Sequence[SyntheticDefect], bad: Sequence[Maps], geometry: Geometry, reach: int | None
+    good: Sequence[Maps],
+    excerpts: Sequence[Excerpt],
+    defects: Sequence[SyntheticDefect],
+    bad: Sequence[Maps],
+    geometry: Geometry,
+    reach: int | None,
 ) -> Rehearsal:
-    """Normalised terms of all images; the even ones by statistics of the odd ones, and the other way round.
+    """Normalised terms of all excerpts; of the even images by statistics of the odd ones, and the other way round.
 
-    Defect i was drawn on good image i mod len(good), and goes with it.
+    Defect i was drawn on excerpt i mod n, and goes with it; `bad` are the maps of the excerpts with their defects.
     """
+    strides = {size: m.stride for size, m in good[0].items()}
     halves = []
     for half in (0, 1):
         others = [maps for index, maps in enumerate(good) if index % 2 != half]
         stats = fit_stats(others, geometry)
         halves.append(stats if reach is None else with_local_stats(stats, others, reach))
-    scored = [_deviations(maps, halves[index % 2]) for index, maps in enumerate(good)]
-    defective = [_deviations(maps, halves[index % len(good) % 2]) for index, maps in enumerate(bad)]
-    shape = scored[0].shape[1:]
-    stride = min(patch_maps.stride for patch_maps in good[0].values())
-    mask = geometry.grid_mask(shape, stride)
+    own = [excerpt.stats(halves[excerpt.index % 2], strides) for excerpt in excerpts]
+    scored = [_deviations(e.of_whole(good[e.index]), stats) for e, stats in zip(excerpts, own, strict=True)]
+    defective = [_deviations(maps, own[number % len(excerpts)]) for number, maps in enumerate(bad)]
     return Rehearsal(
         np.stack(scored),
         np.stack(defective),
-        np.stack([_at_grid(defect.mask, shape) for defect in defects]),
-        np.ones(shape, np.bool_) if mask is None else mask,
+        np.stack([_region(d, excerpts[i % len(excerpts)], scored[0].shape[1:]) for i, d in enumerate(defects)]),
+        np.stack([_inside(excerpt, geometry, good[0]) for excerpt in excerpts]),
         np.digitize([defect.size_px for defect in defects], BANDS_PX),
     )
 
@@ -230,7 +244,16 @@ def _deviations(maps: Maps, stats: ScoreStats) -> NDArray[np.float32]:
     return np.stack(list(fuse(maps, stats, PAPER_FUSION).deviations.values()))
 
 
-def _at_grid(mask: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """The grid points that lie mostly on `mask`, or those nearest to it where it is smaller than a step."""
+def _inside(excerpt: Excerpt, geometry: Geometry, maps: Maps) -> NDArray[np.bool_]:
+    """(h, w), the excerpt's places on the finest grid that count."""
+    finest = min(maps.values(), key=lambda m: m.stride)
+    mask = geometry.grid_mask(finest.regression_error.shape, finest.stride)
+    everywhere = np.ones(finest.regression_error.shape, np.bool_)
+    return np.asarray((everywhere if mask is None else mask)[excerpt.tile.places(finest.stride)])
+
+
+def _region(defect: SyntheticDefect, excerpt: Excerpt, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """The grid points that lie mostly on the defect, or those nearest to it where it is smaller than a step."""
+    mask = defect.mask[excerpt.tile.own_places(1)]
     share = cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA)
     return np.asarray(share >= min(0.5, float(share.max())))

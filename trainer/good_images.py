@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import click
-import numpy as np
 import structlog
 
 from edge.core.errors import TrainingError
@@ -25,6 +25,7 @@ from trainer.data import list_images
 
 log = structlog.get_logger()
 
+KEPT_BYTES = 256 << 20
 MINIMUM = 20
 WANTED = 100
 STRUCTURE = {"test", "ground_truth", "train", "val", "validation", "masks"}
@@ -82,9 +83,10 @@ def _digest(image: Image) -> str:
     return hashlib.sha256(image.tobytes()).hexdigest()
 
 
-def _progress(paths: Sequence[Path]) -> list[tuple[Path, Image]]:
+def _progress(paths: Sequence[Path]) -> Iterator[tuple[Path, Image]]:
     with click.progressbar(paths, label="reading good images", show_eta=True) as bar:
-        return [(path, read_image(path)) for path in bar]
+        for path in bar:
+            yield path, read_image(path)
 
 
 def _refuse_structure(folder: Path, paths: Sequence[Path]) -> None:
@@ -119,10 +121,34 @@ def _refuse_minority(folder: Path, paths: Sequence[Path], kinds: Sequence[str], 
         raise TrainingError(f"{folder}: most images are {common} {what}, but not {shown}; sort them out")
 
 
-def read_at_input_size(paths: Sequence[Path], geometry: Geometry) -> list[Image]:
-    """Images cropped to the ROI and resized as the daemon does: (h, w, 3) uint8 BGR each."""
-    images = []
-    for path in paths:
-        image = read_image(path)
-        images.append(np.ascontiguousarray(geometry.for_frame((image.shape[0], image.shape[1])).to_input(image)))
-    return images
+class InputImages(Sequence[Image]):
+    """Images cropped to the ROI and resized as the daemon does: (h, w, 3) uint8 BGR each, read when asked for.
+
+    The first KEPT_BYTES of them stay in memory, which are all unless they are large. Rejected: the newest instead of
+    the first (training goes through all of them in turn, so none would still be there).
+    """
+
+    def __init__(self, paths: Sequence[Path], geometry: Geometry) -> None:
+        self._paths, self._geometry = paths, geometry
+        self._kept: dict[int, Image] = {}
+        self._room = KEPT_BYTES
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, index: int) -> Image: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Image]: ...
+    def __getitem__(self, index: int | slice) -> Image | list[Image]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        place = range(len(self))[index]  # IndexError beyond the end, as of any sequence
+        if place in self._kept:
+            return self._kept[place]
+        frame = read_image(self._paths[place])
+        image = self._geometry.for_frame((frame.shape[0], frame.shape[1])).to_input(frame)
+        if image.nbytes <= self._room:
+            self._room -= image.nbytes
+            self._kept[place] = image
+        return image

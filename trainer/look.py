@@ -8,7 +8,7 @@ drop an image unasked. Thresholds were set on *screw* and two rendered products:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.images import read_image
-from edge.core.preprocess import Geometry
+from edge.core.preprocess import Geometry, Size
 from edge.core.scoring import robust_deviations
 from edge.core.types import Image
 from trainer.teacher import PRETRAINED
 from trainer.unlike import Unlikeness, unlike_others
 
 NEAR_COPY = 0.97  # correlation; distinct parts reach .93 (screw) and .94 (rendered), JPEG and resized copies .98
+LOOK_PX = 512
 _SIDE, _FINE_PX = 128, 3.0
 EXPOSURE_DEVIATIONS, EXPOSURE_LEVELS = 6.0, 12.0  # robust deviations and grey levels, both
 GROUP_SHARE, GROUP_LEVELS, GROUP_GAP = 0.1, 8.0, 3.0  # two exposures: each a tenth, a gap of levels and of spreads
@@ -67,7 +68,11 @@ class _Measured:
 def look_at(
     paths: Sequence[Path], copies: Sequence[tuple[Path, Path]], geometry: Geometry, teachers: Path = PRETRAINED
 ) -> Look:
-    """Look at distinct images `paths` of `geometry`'s frame size; `copies`: (copy, original) already left out."""
+    """Look at distinct images `paths` of `geometry`'s frame size; `copies`: (copy, original) already left out.
+
+    At LOOK_PX a side at most: a look says which images to open, and costs minutes otherwise.
+    """
+    geometry = replace(geometry, input_size=_at_most(geometry.input_size, LOOK_PX))
     inputs, small, level, sharpness = [], [], [], []
     for path in paths:
         image = read_image(path)
@@ -89,6 +94,12 @@ def look_at(
         if deviations[i] > UNLIKE_DEVIATIONS
     ]
     return Look(tuple(paths), tuple(findings), deviations, far.maps, geometry)
+
+
+def _at_most(size: Size, longest: int) -> Size:
+    """`size`, or the largest of the same proportions with no side above `longest`."""
+    scale = min(1.0, longest / max(size))
+    return max(1, round(scale * size[0])), max(1, round(scale * size[1]))
 
 
 def _unlike(inputs: Sequence[Image], geometry: Geometry, teachers: Path) -> Unlikeness:

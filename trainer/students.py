@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 
 from edge.core.errors import TrainingError
 from edge.core.types import Image
+from trainer.crops import Crops
 from trainer.ensemble import Ensemble, new_students, normalised_teacher
-from trainer.networks import DescriptorNetwork, pad_for, pixels_to_network
+from trainer.networks import DescriptorNetwork, pixels_to_network
 from trainer.processes import device, rank, share, wait_for_all
 from trainer.teacher import PRETRAINED, load_teacher, teacher_digests
 from trainer.training import optimisers, run_training
@@ -34,17 +36,22 @@ class StudentConfig:
 
 
 class StudentLoss:
-    """The students' loss (§3.2): 1/(wh) Σ ‖student − (teacher − μ)/σ‖², summed over students and patch sizes."""
+    """The students' loss (§3.2): 1/(wh) Σ ‖student − (teacher − μ)/σ‖², summed over students and patch sizes.
+
+    Of large images a step sees crops, each with the surroundings that the largest patch needs.
+    """
 
     def __init__(self, ensembles: Mapping[int, Ensemble], images: Sequence[Image], config: StudentConfig) -> None:
-        self.ensembles, self.images, self.config = ensembles, images, config
+        self.ensembles, self.config = ensembles, config
+        self.crops = Crops(images, max(ensembles) // 2)
 
     def __call__(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """The loss of one step's images, and each patch size's mean over its students."""
         pixels = self._batch(step)
         total, figures = torch.zeros((), device=pixels.device), {}
         for p, ensemble in self.ensembles.items():
-            padded = pad_for(p, pixels)
+            inner = self.crops.margin - p // 2
+            padded = pixels[..., inner : pixels.shape[-2] - inner, inner : pixels.shape[-1] - inner]
             target = ensemble.teacher(padded)
             losses = [(student(padded) - target).square().mean() for student in ensemble.students]
             figures[f"p{p}"] = sum(loss.item() for loss in losses) / len(losses)
@@ -53,23 +60,26 @@ class StudentLoss:
 
     def _batch(self, step: int) -> Tensor:
         """Images in an order shuffled anew each epoch, the same for the same seed; this process' share of them."""
-        count, batch = len(self.images), self.config.batch
+        count, batch = len(self.crops.images), self.config.batch
         places = range(step * batch, (step + 1) * batch)[share(batch)]
         orders = {
             e: np.random.default_rng((self.config.seed, e)).permutation(count) for e in {at // count for at in places}
         }
-        chosen = [self.images[orders[at // count][at % count]] for at in places]
+        chosen = [
+            self.crops.draw(orders[at // count][at % count], np.random.default_rng((self.config.seed, 11, at)))
+            for at in places
+        ]
         return pixels_to_network(torch.from_numpy(np.stack(chosen)).to(device()))
 
 
 def train_students(
     images: Sequence[Image], config: StudentConfig, run: Path, teachers: Path = PRETRAINED
 ) -> dict[int, Ensemble]:
-    """Train on (h, w, 3) uint8 images of the input size; returns one Ensemble per patch size.
+    """Train on (h, w, 3) uint8 images of the input size, read as they are needed; returns one Ensemble per patch size.
 
     Writes `run/students.checkpoint` while it works (and resumes from it) and `run/students.safetensors`.
     """
-    targets = {p: _normalised(load_teacher(p, teachers).to(device()), images) for p in config.patch_sizes}
+    targets = {p: _normalised(load_teacher(p, teachers).to(device()), images, config.seed) for p in config.patch_sizes}
     torch.manual_seed(config.seed)
     ensembles = {p: Ensemble(targets[p], new_students(p, config.students)).to(device()) for p in config.patch_sizes}
     students = nn.ModuleDict({str(p): ensemble.students for p, ensemble in ensembles.items()})
@@ -102,12 +112,13 @@ def _fingerprint(images: Sequence[Image]) -> str:
 
 
 @torch.no_grad()
-def _normalised(teacher: DescriptorNetwork, images: Sequence[Image]) -> DescriptorNetwork:
+def _normalised(teacher: DescriptorNetwork, images: Sequence[Image], seed: int) -> DescriptorNetwork:
     """The teacher with its descriptors' mean and deviation over the training images folded in (§3.2)."""
     count, total, squares = 0, *torch.zeros(2, 128, dtype=torch.float64, device=device())
-    for start in range(0, len(images), 8):
-        pixels = pixels_to_network(torch.from_numpy(np.stack(images[start : start + 8])).to(device()))
-        flat = teacher(pad_for(teacher.patch_size, pixels)).transpose(0, 1).flatten(1).double()
+    crops = Crops(images, teacher.patch_size // 2).spread(seed)
+    while batch := list(islice(crops, 8)):
+        flat = teacher(pixels_to_network(torch.from_numpy(np.stack(batch)).to(device())))
+        flat = flat.transpose(0, 1).flatten(1).double()
         count += flat.shape[1]
         total += flat.sum(1)
         squares += flat.square().sum(1)

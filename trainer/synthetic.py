@@ -38,15 +38,18 @@ class SyntheticDefect:
 
 
 def synthetic_defects(
-    good: Sequence[Image], count: int, seed: int, where: NDArray[np.bool_] | None = None
+    good: Sequence[Image], count: int, seed: int, where: Sequence[NDArray[np.bool_] | None] | None = None
 ) -> list[SyntheticDefect]:
-    """`count` defects on `good` images (all of one size) in turn, sizes log-uniform in SIZES_PX; by seed.
+    """`count` defects on `good` images in turn, sizes log-uniform in SIZES_PX; by seed.
 
-    where: (h, w), pixels a defect may change; None for all. TrainingError where nothing would show.
+    where: of each image, (h, w), pixels a defect may change; None for all. TrainingError where nothing would show.
     """
-    if where is not None and not where.any():
+    where = where or [None] * len(good)
+    if any(mask is not None and not mask.any() for mask in where):
         raise TrainingError("no pixel of the image lies inside the ROI; correct --roi")
-    return [_draw(good, index, np.random.default_rng((seed, index)), where) for index in range(count)]
+    return [
+        _draw(good, index, np.random.default_rng((seed, index)), where[index % len(good)]) for index in range(count)
+    ]
 
 
 def _draw(

@@ -21,12 +21,19 @@ from edge.core.preprocess import Size
 TILE_PX = 640
 
 
+Cut = tuple[slice, slice]  # of an image or a map: its rows and columns
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """Pixels of one side of an image, or places of one side of a map: from `start` up to `stop`, which is not in it."""
 
     start: int
     stop: int
+
+    @property
+    def all(self) -> slice:
+        return slice(self.start, self.stop)
 
     def at_stride(self, stride: int) -> Span:
         """The places of a map whose centres these pixels hold."""
@@ -43,6 +50,23 @@ class Tile:
 
     read: tuple[Span, Span]
     keep: tuple[Span, Span]
+
+    @property
+    def pixels(self) -> Cut:
+        """What is read, of the whole image."""
+        return self.read[0].all, self.read[1].all
+
+    def places(self, stride: int) -> Cut:
+        """The places kept, in the map of the whole image."""
+        rows, columns = (keep.at_stride(stride) for keep in self.keep)
+        return rows.all, columns.all
+
+    def own_places(self, stride: int) -> Cut:
+        """The places kept, in the map of what is read."""
+        (rows, top), (columns, left) = (
+            (keep.at_stride(stride), read.at_stride(stride)) for keep, read in zip(self.keep, self.read, strict=True)
+        )
+        return rows.of(top), columns.of(left)
 
 
 @dataclass(frozen=True, slots=True)

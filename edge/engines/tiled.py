@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge.core.errors import EngineError
-from edge.core.tiles import Tile, Tiling
-from edge.core.types import Image, Map, PatchMaps
+from edge.core.tiles import Tiling
+from edge.core.types import Image, PatchMaps
 
 if TYPE_CHECKING:
     from edge.engines import Engine
@@ -36,12 +36,12 @@ class TiledEngine:
             raise EngineError(f"an image of {image.shape} for an engine that takes {self._tiling.size}, three channels")
         whole: dict[int, PatchMaps] = {}
         for tile in self._tiling.tiles:
-            rows, columns = (slice(span.start, span.stop) for span in tile.read)
-            for size, part in self._engine.infer(np.ascontiguousarray(image[rows, columns])).items():
+            for size, part in self._engine.infer(np.ascontiguousarray(image[tile.pixels])).items():
                 if size not in whole:
                     whole[size] = self._empty(size, part.stride)
-                for values, into in _pairs(part, whole[size]):
-                    _put(values, tile, part.stride, into)
+                here, there = tile.own_places(part.stride), tile.places(part.stride)
+                whole[size].regression_error[there] = part.regression_error[here]
+                whole[size].predictive_uncertainty[there] = part.predictive_uncertainty[here]
         return whole
 
     def close(self) -> None:
@@ -51,16 +51,3 @@ class TiledEngine:
     def _empty(self, size: int, stride: int) -> PatchMaps:
         height, width = (-(-side // stride) for side in self._tiling.size)
         return PatchMaps(size, stride, *(np.empty((height, width), np.float32) for _ in range(2)))
-
-
-def _pairs(part: PatchMaps, whole: PatchMaps) -> tuple[tuple[Map, Map], ...]:
-    return (
-        (part.regression_error, whole.regression_error),
-        (part.predictive_uncertainty, whole.predictive_uncertainty),
-    )
-
-
-def _put(values: Map, tile: Tile, stride: int, into: Map) -> None:
-    """Copy the places that the tile keeps from its map into the whole one."""
-    (top, left), (rows, columns) = ([span.at_stride(stride) for span in spans] for spans in (tile.read, tile.keep))
-    into[rows.start : rows.stop, columns.start : columns.stop] = values[rows.of(top), columns.of(left)]

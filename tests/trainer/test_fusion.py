@@ -87,7 +87,7 @@ def test_a_weighted_sum_is_all_that_is_tried_where_only_weights_are_asked_for() 
 def test_separation_looks_at_the_hardest_good_images_and_coverage_at_all_their_pixels() -> None:
     good = np.array([0] * 32 + [5] * 8 + [9] * 8, np.float32).reshape(48, 1, 1, 1)  # the hardest third: 5 and 9
     bad = np.array([10, 10, 10, 7, -1], np.float32).reshape(5, 1, 1, 1)
-    everywhere = np.ones((1, 1), np.bool_)
+    everywhere = np.ones((48, 1, 1), np.bool_)
     rehearsal = Rehearsal(good, bad, np.ones((5, 1, 1), np.bool_), everywhere, np.array([1, 1, 1, 1, 0]))
     rate = (good.ravel()[::7] >= 7).mean()
     assert 0 < rate < 0.3
@@ -99,7 +99,7 @@ def test_separation_looks_at_the_hardest_good_images_and_coverage_at_all_their_p
 def test_a_band_that_loses_cannot_be_paid_for_by_another() -> None:
     good = np.zeros((20, 2, 1, 1), np.float32)
     bad = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32).reshape(2, 2, 1, 1)  # one term sees each band
-    one = np.ones((1, 1), np.bool_)
+    one = np.ones((20, 1, 1), np.bool_)
     rehearsal = Rehearsal(good, bad, np.ones((2, 1, 1), np.bool_), one, np.array([0, 1]))
     both, first = np.array([1, 1], np.float32), np.array([1, 0], np.float32)
     yardstick = Yardstick(rehearsal, rehearsal.by_band(both, PAPER_FUSION))
@@ -111,5 +111,5 @@ def test_a_place_outside_the_roi_neither_finds_nor_alarms() -> None:
     inside = np.array([[True, False]])
     good = np.array([[1.0, 9.0]] * 20, np.float32).reshape(20, 1, 1, 2)
     bad = np.array([[2.0, 99.0], [0.5, 99.0]], np.float32).reshape(2, 1, 1, 2)
-    rehearsal = Rehearsal(good, bad, np.array([inside, inside]), inside, np.array([0, 1]))
+    rehearsal = Rehearsal(good, bad, np.array([inside] * 2), np.array([inside] * 20), np.array([0, 1]))
     assert rehearsal.by_band(np.ones(1, np.float32), PAPER_FUSION) == pytest.approx(np.array([[1, 1], [0, 0]]))

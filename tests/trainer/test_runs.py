@@ -54,7 +54,7 @@ def test_synthetic_defects_change_nothing_where_nothing_counts() -> None:
     images = [rng.integers(60, 200, (32, 32, 3), np.uint8) for _ in range(3)]
     counts = PRODUCT.geometry((32, 32)).grid_mask((32, 32), 1)
     assert counts is not None
-    for index, defect in enumerate(synthetic_defects(images, 20, 0, counts)):
+    for index, defect in enumerate(synthetic_defects(images, 20, 0, [counts] * 3)):
         changed = (defect.image != images[index % 3]).any(axis=2)
         assert changed.any() and not (changed & ~counts).any()
 

@@ -35,7 +35,7 @@ def test_every_kind_occurs_in_small_and_large_and_changes_its_mask_only(good: li
 def test_defects_stay_where_they_are_wanted(good: list[Image]) -> None:
     where = np.zeros(good[0].shape[:2], bool)
     where[64:192, 64:192] = True
-    for defect in synthetic_defects(good, 30, 0, where):
+    for defect in synthetic_defects(good, 30, 0, [where] * len(good)):
         if defect.size_px < 12:
             rows, columns = np.nonzero(defect.mask)
             assert where[int(np.median(rows)), int(np.median(columns))] or defect.kind in ("warped", "line")
@@ -43,4 +43,4 @@ def test_defects_stay_where_they_are_wanted(good: list[Image]) -> None:
 
 def test_an_empty_region_is_refused(good: list[Image]) -> None:
     with pytest.raises(TrainingError, match="--roi"):
-        synthetic_defects(good, 1, 0, np.zeros(good[0].shape[:2], bool))
+        synthetic_defects(good, 1, 0, [np.zeros(good[0].shape[:2], bool)] * len(good))
