@@ -1,7 +1,8 @@
-"""Runs the rows that have no result yet, or those that are named, and writes results.json and RESULTS.md after each.
+"""Runs the rows that have no result (on as many samples) yet, or those that are named, and writes results.json and RESULTS.md after each.
 
     python -m tests.faults             go on
     python -m tests.faults kills soak  these again
+    python -m tests.faults --share 0.1 fuzz
     python -m tests.faults --list
 
 Rejected: a test session with a higher multiplier only: it shows neither figures nor what has been run, and begins anew
@@ -34,13 +35,14 @@ def machine() -> str:
     return f"{names[0] if names else platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
 
 
-def run(row: Row) -> dict[str, Any]:
-    """The row's result; a failure is one, too."""
+def run(row: Row, share: float) -> dict[str, Any]:
+    """The row's result on this share of its samples; a failure is one, too."""
     load, started = os.getloadavg()[0], time.monotonic()
     with tempfile.TemporaryDirectory(prefix=f"faults-{row.name}-") as folder:
-        passed, figures = row.measure(Path(folder))
+        passed, figures = row.measure(Path(folder), share)
     return {
         "passed": passed,
+        "share": share,
         "figures": figures,
         "when": datetime.now(timezone.utc).isoformat(timespec="minutes"),
         "seconds": round(time.monotonic() - started),
@@ -71,6 +73,7 @@ def write(results: dict[str, Any]) -> None:
             figures = "; ".join(f"{name} {value}" for name, value in result["figures"].items())
             when = f"{result['when']}, {result['seconds']} s, {result['load'][0]} to {result['load'][1]}"
             held = "held" if result["passed"] else "**not held**"
+            held += "" if result["share"] == 1 else f", on {result['share']:.0%} of the samples"
             lines.append(f"| {row.name} | {row.promise} | {held} | {figures} | {when} |")
     machines = sorted({result["machine"] for result in results.values()})
     TABLE.write_text("\n".join([*lines, "", f"Machine: {'; '.join(machines)}.", ""]), encoding="utf-8")
@@ -80,15 +83,16 @@ def main() -> None:
     """Run rows; exit code 1 when a promise did not hold."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__.splitlines()[0])
     parser.add_argument("rows", nargs="*", metavar="ROW", choices=[[], *(row.name for row in ROWS)])
+    parser.add_argument("--share", type=float, default=1.0, help="of the samples: less than 1 for a first look")
     parser.add_argument("--list", action="store_true", help="say which rows there are, and run none")
     asked = parser.parse_args()
     results = known()
     for row in ROWS:
         if asked.list:
             print(f"{row.name:10} {'done' if row.name in results else 'open'}  {row.promise}")
-        elif row.name in asked.rows or (not asked.rows and row.name not in results):
+        elif row.name in asked.rows or (not asked.rows and results.get(row.name, {}).get("share", 0) < asked.share):
             print(f"{row.name}: {row.promise} …", flush=True)
-            result = run(row)
+            result = run(row, asked.share)
             results = {**known(), row.name: result}  # another run may have written meanwhile
             write(results)
             print(f"  {results[row.name]}", flush=True)

@@ -31,25 +31,29 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Row:
-    """`measure(folder)`: whether the promise held, and the figures."""
+    """`measure(folder, share)`: whether the promise held on this share of the samples, and the figures."""
 
     name: str
     promise: str
-    measure: Callable[[Path], tuple[bool, Figures]]
+    measure: Callable[[Path, float], tuple[bool, Figures]]
 
 
-def multiplied(tests: str, only: str, multiplier: int, figures: Figures, folder: Path) -> tuple[bool, Figures]:
-    """Tests of the suite, their samples multiplied."""
+def multiplied(
+    tests: str, only: str, multiplier: int, what: str, each: int, folder: Path, share: float
+) -> tuple[bool, Figures]:
+    """Tests of the suite, their samples multiplied; `each` of `what` for each multiple."""
+    multiplier = max(1, round(multiplier * share))
     command = [sys.executable, "-m", "pytest", tests, "-k", only, "-x", "-q", f"--basetemp={folder / 'tests'}"]
     command += ["-p", "no:cacheprovider", "-o", f"faulthandler_timeout={HOURS_S}"]
     environment = {**os.environ, "EDGE_FAULTS": str(multiplier)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     said = done.stdout.strip().splitlines()
-    return done.returncode == 0, {**figures, "pytest": said[-1] if said else "said nothing"}
+    return done.returncode == 0, {what: each * multiplier, "pytest": said[-1] if said else "said nothing"}
 
 
-def power_cuts(folder: Path, cuts: int = 400) -> tuple[bool, Figures]:
-    """Cuts at random places of a recorded run, with what ships and with the control."""
+def power_cuts(folder: Path, share: float) -> tuple[bool, Figures]:
+    """400 cuts at random places of a recorded run, with what ships and with the control."""
+    cuts = round(400 * share)
     rng = np.random.default_rng(2)
     lost: dict[str, int] = {}
     for synchronous in ("FULL", "NORMAL"):
@@ -85,14 +89,14 @@ def stuck(live: str, replay: str) -> Iterator[None]:
         yield
 
 
-def stuck_consumer(folder: Path, rounds: int = 3, parts: int = 500) -> tuple[bool, Figures]:
-    """In turn without and with it; the others' latency as medians over the rounds."""
+def stuck_consumer(folder: Path, share: float) -> tuple[bool, Figures]:
+    """In turn without and with it, 500 parts each; the others' latency as medians over three rounds."""
     times: dict[str, list[list[float]]] = {"without": [], "with": []}
-    for number in range(rounds):
+    for number in range(3):
         for name, beside in (("without", {}), ("with", {"beside": stuck})):
             own = folder / f"{name}{number}"
             own.mkdir()
-            times[name].append(delivery_ms(own, parts, 50.0, **beside))  # type: ignore[arg-type]
+            times[name].append(delivery_ms(own, round(500 * share), 50.0, **beside))  # type: ignore[arg-type]
     p50, p99 = (
         {name: float(np.median([np.percentile(one, p) for one in several])) for name, several in times.items()}
         for p in (50, 99)
@@ -102,21 +106,24 @@ def stuck_consumer(folder: Path, rounds: int = 3, parts: int = 500) -> tuple[boo
     return ratio < 2, {**figures, "p99 ratio": round(ratio, 2)}
 
 
-def journal_latency(folder: Path, parts: int = 2000) -> tuple[bool, Figures]:
-    """Verdict in hand to committed and received, beside the bare sync of the same disk."""
+def journal_latency(folder: Path, share: float) -> tuple[bool, Figures]:
+    """2,000 verdicts from in hand to committed and received, beside the bare sync of the same disk."""
+    parts = round(2000 * share)
     times = {"verdict to consumer": delivery_ms(folder, parts, 50.0), "bare sync": sync_ms(folder, parts)}
     found = {f"{name} p{p}, ms": float(np.percentile(ms, p)) for name, ms in times.items() for p in (50, 99)}
     return found["verdict to consumer p99, ms"] <= 10, {name: round(value, 2) for name, value in found.items()}
 
 
-def million(folder: Path, records: int = 1_000_000) -> tuple[bool, Figures]:
+def million(folder: Path, share: float) -> tuple[bool, Figures]:
     """A journal of a million records, read again."""
+    records = round(1_000_000 * share)
     found = replay_rates(folder, records)
     held = found["first record, ms"] <= 50 and found["raw reader, records/s"] >= 20_000
     return held, {"records": records, **{name: round(value) for name, value in found.items()}}
 
 
 FAULTS, OUTAGES = "tests/edge/test_faults.py", "tests/edge/test_outages.py"
+JOURNAL = "tests/edge/sinks/test_journal.py"
 ROWS = (
     Row("latency", "committed and received within 10 ms (p99) of the verdict", journal_latency),
     Row("million", "1,000,000 records: the first within 50 ms, 20,000 a second", million),
@@ -125,24 +132,22 @@ ROWS = (
     Row(
         "disk",
         "whatever operation of the disk fails, nothing acknowledged is lost",
-        partial(
-            multiplied, "tests/edge/sinks/test_journal.py", "whatever_operation", 1000, {"failing operation": "each"}
-        ),
+        partial(multiplied, JOURNAL, "whatever_operation", 40, "operations of a run, at most", 25),
     ),
     Row(
         "cut",
         "three consumers notice a cut of 30 s within 4 s, and get every record",
-        partial(multiplied, OUTAGES, "cut_network", 2, {"cut, s": 30, "consumers": 3}),
+        partial(multiplied, OUTAGES, "cut_network", 3, "consumers", 1),
     ),
     Row("soak", "200,000 frames with faults: memory and descriptors flat, counts balance", soak),
     Row(
         "fuzz",
         "whatever comes in is answered or refused, and nothing invalid accepted",
-        partial(multiplied, "tests/edge/test_fuzz.py", "", 50, {"inputs": 1_000_000}),
+        partial(multiplied, "tests/edge/test_fuzz.py", "", 50, "inputs", 20_000),
     ),
     Row(
         "kills",
         "killed at any moment, nothing announced or acknowledged is lost",
-        partial(multiplied, FAULTS, "killed_at_any_moment", 67, {"kills": 201}),
+        partial(multiplied, FAULTS, "killed_at_any_moment", 67, "kills", 3),
     ),
 )

@@ -26,8 +26,9 @@ FRAMES = 200_000
 TOLERANCE = 1.05
 
 
-def soak(folder: Path, frames: int = FRAMES) -> tuple[bool, dict[str, Any]]:
+def soak(folder: Path, share: float) -> tuple[bool, dict[str, Any]]:
     """Whether everything is flat and every frame accounted for; the figures."""
+    frames = round(FRAMES * share)
     stub, rng = Stub(folder, pause_s=0.0005), random.Random(28)
     stub.settings |= {"disk": "fails"}
     switch, faults = folder / "disk", {"disk failures": 0, "consumers that vanished": 0, "malformed requests": 0}
