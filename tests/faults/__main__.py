@@ -1,4 +1,4 @@
-"""Runs the rows that have no result (on as many samples) yet, or those that are named, and writes results.json and RESULTS.md after each.
+"""Runs the rows that have no result on as many samples, or those that are named; writes results.json and RESULTS.md.
 
     python -m tests.faults             go on
     python -m tests.faults kills soak  these again
