@@ -47,6 +47,7 @@ class GapCause(str, Enum):
     UNREADABLE = "unreadable"
     NOT_JOURNALED = "not_journaled"
     NO_FRAME = "no_frame"
+    LOST_IN_TRANSFER = "lost_in_transfer"  # the camera counted them, they never arrived
 
 
 class Term(str, Enum):

@@ -28,7 +28,7 @@ class Source(Protocol):
 
     @property
     def state(self) -> str:
-        """ "running"; or why a live source gives nothing: "lost", "stalled"."""
+        """ "starting", then "streaming"; or why a live source gives nothing: "lost", "stalled"."""
         ...
 
     @property

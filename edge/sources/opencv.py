@@ -34,7 +34,7 @@ class VideoFileSource:
 
     acquisition = Acquisition.FREE
     is_live = False
-    state, camera_fps = "running", None
+    state, camera_fps = "streaming", None
 
     def __init__(self, rest: str) -> None:
         self.uri = f"file:{rest}"
