@@ -32,7 +32,7 @@ from edge.sinks.delivery import Delivery
 from edge.sinks.evidence import EvidenceWriter
 from edge.sinks.overlays import OverlayWriter
 from edge.sinks.publisher import Publisher
-from edge.sources import Source, open_source
+from edge.sources import CameraOptions, Source, open_source
 from edge.sources.checked import CheckedSource
 from edge.sources.triggered import TriggeredSource
 
@@ -167,7 +167,7 @@ def open_inspector(
 
 def open_checked_source(settings: Settings, inspector: Inspector, stack: ExitStack) -> Source:
     """The source; frames of a live one are checked: frozen, or of another size."""
-    source = open_source(settings.source, lost_after_s=settings.source_lost_s)
+    source = open_source(settings.source, CameraOptions(settings.source_lost_s, settings.camera_settings))
     stack.callback(source.close)
     checked = CheckedSource(source, inspector.geometry.frame_size) if source.is_live else source
     return TriggeredSource(checked) if settings.trigger == "control" else checked

@@ -25,13 +25,12 @@ NS = 1_000_000_000
 class Shot(NamedTuple):
     """One captured image: (H, W, 3) uint8 BGR contiguous, monotonic ns, UTC.
 
-    flaw: why it must not be inspected. skipped: frames that the camera's own counter says came before it and got lost.
+    skipped: frames that the camera's own counter says came before it and got lost.
     """
 
     image: Image
     captured_ns: int
     captured_at: datetime
-    flaw: str | None = None
     skipped: int = 0
 
 
