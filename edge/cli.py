@@ -28,6 +28,7 @@ from edge.settings import (
 )
 from edge.sinks.evidence import EvidenceLimits
 from edge.sinks.retention import Limits
+from edge.sources.camera_settings import NAMES, parse_settings
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -45,7 +46,8 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option(
     "--source",
     metavar="URI",
-    help="Where frames come from: v4l2:0, v4l2:/dev/v4l/by-id/…, file:clip.mp4, folder:/parts, demo:machined.",
+    help="Where frames come from: v4l2:0, v4l2:/dev/v4l/by-id/…, aravis:NAME, "
+    "rtsp://…, gst:PIPELINE, file:clip.mp4, folder:/parts, demo:machined.",
 )
 @click.option("--bundle", type=FILE, required=True, help="What to inspect for: the bundle that edge-train wrote.")
 @click.option(
@@ -96,6 +98,12 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--cuda-graph", is_flag=True, help="TensorRT: replay one recorded sequence instead of many calls.")
 @click.option(
     "--source-lost-s", default=30.0, show_default=True, help="Give up on a silent camera after so long (exit 75)."
+)
+@click.option(
+    "--camera-set",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help=f"Force this on the camera and read it back whenever it is opened: {', '.join(NAMES)}. Repeatable.",
 )
 @click.option("--overlays", type=FOLDER, help="Write a picture of each rejected part here; the newest 200 are kept.")
 @click.option(
@@ -204,6 +212,7 @@ def _settings(flags: dict[str, Any]) -> Settings:
         cuda_graph=flags["cuda_graph"],
         deadline_ms=flags["deadline_ms"],
         source_lost_s=flags["source_lost_s"],
+        camera_settings=parse_settings(flags["camera_set"]),
         overlays=flags["overlays"],
         wait_for_subscriber_s=flags["wait_for_subscriber_s"],
         journal=journal,

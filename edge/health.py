@@ -15,8 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from edge.core.facts import HealthSnapshot
-from edge.core.types import Frame, Gap, Inspection
-from edge.core.vocabulary import StationState
+from edge.core.types import Frame, Gap, Inspection, Reason
+from edge.core.vocabulary import CameraState, StationState
 from edge.watchdog import Part, Watchdog
 
 
@@ -48,10 +48,15 @@ class Health:
     The loop's, but `delivers`, `snapshot` and `close`.
     """
 
-    def __init__(self, camera_fps: Callable[[], float | None] = lambda: None) -> None:
+    def __init__(
+        self,
+        camera_fps: Callable[[], float | None] = lambda: None,
+        camera_state: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self.state = StationState.STARTING
         self.counts = Counts()
-        self._camera_fps = camera_fps
+        self._camera_fps, self._camera_state = camera_fps, camera_state
+        self._is_degraded = False  # the newest frame could not be inspected
         self._started_ns = time.monotonic_ns()
         self._last_frame_ns: int | None = None
         self._systemd = SystemdNotifier()
@@ -65,7 +70,7 @@ class Health:
 
     def took(self, frame: Frame) -> None:
         """A frame was handed to the loop; it is in flight until its verdict is counted."""
-        self.state = StationState.RUNNING
+        self.state = StationState.DEGRADED if self._is_degraded else StationState.RUNNING
         self.counts = replace(self.counts.seen(frame.id, frame.id), taken=self.counts.taken + 1)
         self._last_frame_ns = frame.captured_ns
         self._watchdog.rests(Part.CAPTURE)
@@ -77,15 +82,19 @@ class Health:
         self._captures()
 
     def alive(self, inspection: Inspection) -> None:
-        """One more verdict."""
+        """One more verdict; degraded while frames come that cannot be inspected."""
+        self._is_degraded = inspection.reason is Reason.HEALTH_GATE
+        self.state = StationState.DEGRADED if self._is_degraded else StationState.RUNNING
         field = inspection.verdict.value
         self.counts = replace(self.counts, **{field: getattr(self.counts, field) + 1})
         self._watchdog.rests(Part.INFERENCE)
         self._captures()
 
-    def idle(self, source_state: str = "running") -> None:
+    def idle(self, source_state: str = "streaming") -> None:
         """The source gave nothing new in time: a state, not a hang; critical while a camera is lost or stalled."""
-        self.state = StationState.RUNNING if source_state == "running" else StationState.CRITICAL
+        is_lost = source_state in (CameraState.STALLED.value, CameraState.LOST.value)
+        calm = StationState.DEGRADED if self._is_degraded else StationState.RUNNING
+        self.state = StationState.CRITICAL if is_lost else calm
         self._captures()
 
     def _captures(self) -> None:
@@ -122,7 +131,14 @@ class Health:
             in_flight=counts.taken - inspected - counts.undecided,
             fps=self._camera_fps(),
             frame_age_s=None if last_ns is None else (now_ns - last_ns) / 1e9,
+            camera=self._camera(),
         )
+
+    def _camera(self) -> str | None:
+        """The camera's state: what its source says, unless frames come that cannot be inspected."""
+        state = self._camera_state()
+        is_degraded = self._is_degraded and state == CameraState.STREAMING.value
+        return CameraState.DEGRADED.value if is_degraded else state
 
 
 class SystemdNotifier:

@@ -31,6 +31,7 @@ class Inspector:
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
         self.bundle, self.engine = bundle, engine
         self.geometry: Geometry = bundle.manifest.geometry
+        self.health = bundle.manifest.health
         self.calibration = calibration = bundle.calibration(engine.variant)
         self.stats, self.fusion = calibration.stats, calibration.fusion
         self.image_threshold = calibration.image_threshold
@@ -41,8 +42,8 @@ class Inspector:
         """The verdict on one frame, and its anomaly map where there is one.
 
         DEFECTIVE exactly when the image score exceeds the image threshold. UNDECIDED when it exceeds only the
-        review threshold, where there is one (REVIEW, with score and defects), the engine fails (ENGINE_ERROR) or a
-        map is not finite (NON_FINITE); a broken frame never raises.
+        review threshold, where there is one (REVIEW, with score and defects), the picture is not fit for inspection
+        (HEALTH_GATE), the engine fails (ENGINE_ERROR) or a map is not finite (NON_FINITE); a broken frame never raises.
         """
         clock = [time.perf_counter_ns()]
         try:
@@ -50,7 +51,10 @@ class Inspector:
         except BundleError as error:  # a frame of a few pixels, of which the ROI leaves nothing
             return self._undecided(frame, Reason.HEALTH_GATE, str(error), clock), None
         image = geometry.to_input(frame.image)
+        problem = frame.flaw or (self.health and self.health.problem_with(image, geometry.input_mask()))
         clock.append(time.perf_counter_ns())
+        if problem:
+            return self._undecided(frame, Reason.HEALTH_GATE, problem, clock), None
         try:
             maps = self.engine.infer(image)
         except EngineError as error:

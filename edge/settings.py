@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge.core.errors import SettingsError
@@ -45,6 +46,7 @@ class Settings:
     commissioning: str | None = None  # a path, `none`, or None: the file beside the bundle, if there is one
     deadline_ms: float | None = None
     source_lost_s: float = 30.0
+    camera_settings: Mapping[str, str] = field(default_factory=dict)
     overlays: Path | None = None
     wait_for_subscriber_s: float = 0.0
     journal: Path | None = None

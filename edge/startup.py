@@ -33,8 +33,8 @@ from edge.sinks.delivery import Delivery
 from edge.sinks.evidence import EvidenceWriter
 from edge.sinks.overlays import OverlayWriter
 from edge.sinks.publisher import Publisher
-from edge.sources import Source, open_source
-from edge.sources.commissioned import CommissionedSource
+from edge.sources import CameraOptions, Source, open_source
+from edge.sources.checked import CheckedSource
 from edge.sources.triggered import TriggeredSource
 
 log = structlog.get_logger()
@@ -75,7 +75,7 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         _warn_of_another_source(inspector, source)
         acquisition = settings.acquisition_for(source.acquisition)
         rule = settings.gate_for(acquisition)
-        health = Health(lambda: source.camera_fps)
+        health = Health(lambda: source.camera_fps, (lambda: source.state) if source.is_live else lambda: None)
         stack.callback(health.close)
         origin, sinks = origin_of(settings, inspector, source, acquisition), open_sinks(settings, inspector)
         publisher = Publisher(settings.publish)
@@ -174,10 +174,10 @@ def open_inspector(
 
 
 def open_checked_source(settings: Settings, inspector: Inspector, stack: ExitStack) -> Source:
-    """The source; a live one is wrapped so that a camera of another size is refused."""
-    source = open_source(settings.source, lost_after_s=settings.source_lost_s)
+    """The source; frames of a live one are checked: frozen, or of another size."""
+    source = open_source(settings.source, CameraOptions(settings.source_lost_s, settings.camera_settings))
     stack.callback(source.close)
-    checked = CommissionedSource(source, inspector.geometry.frame_size) if source.is_live else source
+    checked = CheckedSource(source, inspector.geometry.frame_size) if source.is_live else source
     return TriggeredSource(checked) if settings.trigger == "control" else checked
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from edge.core.types import Acquisition
-from edge.core.vocabulary import RecipeRecord, SoftwareRecord, StationState
+from edge.core.vocabulary import CameraState, RecipeRecord, SoftwareRecord, StationState
 from edge.core.wire import Station
 
 
@@ -53,8 +53,8 @@ class HealthSnapshot:
     """The station's health at one moment, counted in frames since the start; `state` is a StationState or its value.
 
     captured = inspected + skipped + undecided + in_flight must hold when it was taken. fps: camera frames a
-    second; frame_age_s: since the newest frame was captured; both None while unknown. ValueError
-    for a number that is not finite or an unknown state.
+    second; frame_age_s: since the newest frame was captured; both None while unknown. camera: a CameraState or its
+    value, None for files. ValueError for a number that is not finite or an unknown state.
     """
 
     state: str
@@ -66,10 +66,13 @@ class HealthSnapshot:
     in_flight: int
     fps: float | None = None
     frame_age_s: float | None = None
+    camera: str | None = None
 
     def __post_init__(self) -> None:
         _require_finite(self, "uptime_s", "fps", "frame_age_s")
         StationState(self.state)
+        if self.camera is not None:
+            CameraState(self.camera)
 
 
 def _require_finite(facts: Any, *names: str) -> None:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edge.core.errors import BundleError
+from edge.core.image_health import HealthBands, bands_from_json, bands_to_json
 from edge.core.preprocess import Geometry
 from edge.core.scoring import PAPER_FUSION, Fusion, TermStats
 from edge.core.types import DrivenBy, Term
@@ -79,7 +80,10 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a bundle says of itself. `strides`: input pixels between grid points, by patch size."""
+    """What a bundle says of itself. `strides`: input pixels between grid points, by patch size.
+
+    health: what pictures worth inspecting look like; None in bundles of earlier versions.
+    """
 
     product: str
     version: int
@@ -93,6 +97,7 @@ class Manifest:
     provenance: Mapping[str, Any]
     reference_variant: str = REFERENCE_VARIANT
     digests: Mapping[str, str] = field(default_factory=dict)
+    health: HealthBands | None = None
 
     def calibration(self, variant: str) -> Calibration:
         """The calibration of one variant; BundleError where it has none."""
@@ -116,6 +121,7 @@ def manifest_to_json(manifest: Manifest, digests: Mapping[str, str]) -> bytes:
         "reference_variant": manifest.reference_variant,
         "calibrations": {name: calibration_json(c) for name, c in manifest.calibrations.items()},
         "provenance": manifest.provenance,
+        **({} if manifest.health is None else {"health": bands_to_json(manifest.health)}),
         "digests": dict(digests),
     }
     return json.dumps(body, indent=1, allow_nan=False).encode()
@@ -179,6 +185,7 @@ def _parse(body: dict[str, Any]) -> Manifest:
         calibrations={name: parse_calibration(c) for name, c in body["calibrations"].items()},
         provenance=body["provenance"],
         digests={str(name): str(digest) for name, digest in body["digests"].items()},
+        health=bands_from_json(body["health"]) if "health" in body else None,
     )
 
 

@@ -92,6 +92,10 @@ class Geometry:
             return image
         return np.where(_seen(self)[..., None], image, np.uint8(BLANK))
 
+    def input_mask(self) -> NDArray[np.uint8] | None:
+        """(h, w) uint8 of the input, 1 where only counted frame pixels have a part; None when all count."""
+        return _seen(self).view(np.uint8) if self.is_masked else None
+
     def scale(self) -> tuple[float, float]:
         """Frame pixels per input pixel: horizontally, vertically."""
         left, top, right, bottom = self.box

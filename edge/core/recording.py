@@ -15,7 +15,7 @@ from edge.core import records, vocabulary
 from edge.core.facts import HealthSnapshot, Origin, Stamp
 from edge.core.soundness import THRESHOLD_SEVERITY, problem_with, severity_of
 from edge.core.types import Alert, Defect, Gap, GapCause, Inspection, Reason, Verdict
-from edge.core.vocabulary import ResultEvaluation, ResultState, StationState
+from edge.core.vocabulary import CameraState, ResultEvaluation, ResultState, StationState
 
 MAX_DEFECTS = 32
 MAX_POLYGON_POINTS = 64
@@ -156,6 +156,7 @@ def heartbeat_record(
         in_flight=health.in_flight,
         sink_failures=sink_failures,
         oldest_seq=oldest_seq,
+        camera_state=None if health.camera is None else CameraState(health.camera),
         camera_fps=health.fps,
         frame_age_s=health.frame_age_s,
     )

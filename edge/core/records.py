@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from edge.core.types import Acquisition, AlertKind, Reason
 from edge.core.vocabulary import (
+    CameraState,
     Count,
     DefectRecord,
     EvidenceFileRecord,
@@ -194,6 +195,7 @@ class HeartbeatRecord(Record):
     in_flight: Count
     sink_failures: Count
     oldest_seq: Count | None = None
+    camera_state: CameraState | None = None
     camera_fps: NotNegative | None = None
     frame_age_s: NotNegative | None = None
 

@@ -47,6 +47,7 @@ class GapCause(str, Enum):
     UNREADABLE = "unreadable"
     NOT_JOURNALED = "not_journaled"
     NO_FRAME = "no_frame"
+    LOST_IN_TRANSFER = "lost_in_transfer"  # the camera counted them, they never arrived
 
 
 class Term(str, Enum):
@@ -68,7 +69,8 @@ class Frame:
     """One captured image.
 
     image: (H, W, 3) uint8 BGR. id: +1 per captured frame (a camera's own counter where it has one),
-    so a missing id is a frame nobody saw. captured_ns: monotonic clock. captured_at: UTC.
+    so a missing id is a frame nobody saw. captured_ns: monotonic clock. captured_at: UTC. flaw: why it must
+    not be inspected (frozen, incomplete, of a wrong size); None for a sound one.
     """
 
     image: Image
@@ -78,6 +80,7 @@ class Frame:
     part_id: str | None = None
     trigger_id: str | None = None
     is_simulated: bool = False
+    flaw: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -68,6 +68,16 @@ class StationState(str, Enum):
     STOPPING = "stopping"
 
 
+class CameraState(str, Enum):
+    """What a live camera does."""
+
+    STARTING = "starting"  # opened, no frame yet
+    STREAMING = "streaming"
+    DEGRADED = "degraded"  # its frames cannot be inspected: frozen, dark, incomplete …
+    STALLED = "stalled"  # no frame and no error
+    LOST = "lost"
+
+
 class ResultState(IntEnum):
     """Whether the inspection ran (OPC UA ResultState)."""
 

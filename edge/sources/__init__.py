@@ -7,11 +7,14 @@ guesses the cause; it cannot know the part's name, nor that the last frames of a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from edge.core.errors import SettingsError
 from edge.core.types import Acquisition, Frame, Gap
+from edge.sources.capture import Camera
 
 
 class Source(Protocol):
@@ -28,7 +31,7 @@ class Source(Protocol):
 
     @property
     def state(self) -> str:
-        """ "running"; or why a live source gives nothing: "lost", "stalled"."""
+        """ "starting", then "streaming"; or why a live source gives nothing: "lost", "stalled"."""
         ...
 
     @property
@@ -49,45 +52,86 @@ class Source(Protocol):
         ...
 
 
-def _folder(rest: str, lost_after_s: float) -> Source:
+@dataclass(frozen=True, slots=True)
+class CameraOptions:
+    """What a live camera is told: seconds without a frame until SourceLost, and settings to force (--camera-set)."""
+
+    lost_after_s: float = 30.0
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def _folder(rest: str, options: CameraOptions) -> Source:
     from edge.sources.folder import FolderSource
 
     return FolderSource(rest)
 
 
-def _demo(rest: str, lost_after_s: float) -> Source:
+def _demo(rest: str, options: CameraOptions) -> Source:
     from edge.sources.demo import DemoSource
 
     return DemoSource(rest)
 
 
-def _file(rest: str, lost_after_s: float) -> Source:
+def _file(rest: str, options: CameraOptions) -> Source:
     from edge.sources.opencv import VideoFileSource
 
     return VideoFileSource(rest)
 
 
-def _v4l2(rest: str, lost_after_s: float) -> Source:
-    from edge.sources.latest import LatestFrameSource
+def _v4l2(rest: str, options: CameraOptions) -> Source:
     from edge.sources.opencv import CameraSource
 
-    return LatestFrameSource(lambda: CameraSource(rest), uri=f"v4l2:{rest}", lost_after_s=lost_after_s)
+    return _live(f"v4l2:{rest}", partial(CameraSource, rest, options.settings), options)
 
 
-_SCHEMES: dict[str, Callable[[str, float], Source]] = {
+def _aravis(rest: str, options: CameraOptions) -> Source:
+    from edge.sources.aravis import AravisCamera
+    from edge.sources.camera_settings import genicam_features
+
+    return _live(f"aravis:{rest}", partial(AravisCamera, rest, genicam_features(options.settings)), options)
+
+
+def _url(scheme: str, rest: str, options: CameraOptions) -> Source:
+    from edge.sources.network import StreamCamera, redacted
+
+    _refuse_settings(scheme, options)
+    url = f"{scheme}:{rest}"
+    return _live(redacted(url), partial(StreamCamera, url), options)
+
+
+def _pipeline(rest: str, options: CameraOptions) -> Source:
+    from edge.sources.network import StreamCamera
+
+    _refuse_settings("gst", options)
+    return _live(f"gst:{rest}", partial(StreamCamera, rest, is_pipeline=True), options)
+
+
+def _live(uri: str, open_camera: Callable[[], Camera], options: CameraOptions) -> Source:
+    from edge.sources.latest import LatestFrameSource
+
+    return LatestFrameSource(open_camera, uri=uri, lost_after_s=options.lost_after_s)
+
+
+def _refuse_settings(scheme: str, options: CameraOptions) -> None:
+    if options.settings:
+        raise SettingsError(f"--camera-set: a {scheme}: source takes none; set the camera up in its own pages")
+
+
+_SCHEMES: dict[str, Callable[[str, CameraOptions], Source]] = {
     "folder": _folder,
     "file": _file,
     "v4l2": _v4l2,
     "demo": _demo,
+    "aravis": _aravis,
+    "rtsp": partial(_url, "rtsp"),
+    "http": partial(_url, "http"),
+    "gst": _pipeline,
 }
 
 
-def open_source(uri: str, *, lost_after_s: float = 30.0) -> Source:
-    """Open `scheme:rest`; SettingsError lists the schemes there are.
-
-    lost_after_s: seconds without a frame after which a live source raises SourceLost.
-    """
+def open_source(uri: str, options: CameraOptions | None = None) -> Source:
+    """Open `scheme:rest`; SettingsError lists the schemes there are."""
     scheme, colon, rest = uri.partition(":")
     if not colon or scheme not in _SCHEMES:
         raise SettingsError(f"--source {uri}: write it as SCHEME:WHERE with one of {', '.join(_SCHEMES)}")
-    return _SCHEMES[scheme](rest, lost_after_s)
+    return _SCHEMES[scheme](rest, options or CameraOptions())

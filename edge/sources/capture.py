@@ -16,18 +16,22 @@ from typing import Literal, NamedTuple, Protocol
 from edge.core.errors import SourceError
 from edge.core.types import Image
 
-CameraState = Literal["running", "stalled", "lost"]
+CameraState = Literal["starting", "streaming", "stalled", "lost"]
 
 GRAB_TIMEOUT_S = 0.5  # how soon a capture thread notices that it should stop
 NS = 1_000_000_000
 
 
 class Shot(NamedTuple):
-    """One captured image: (H, W, 3) uint8 BGR contiguous, monotonic ns, UTC."""
+    """One captured image: (H, W, 3) uint8 BGR contiguous, monotonic ns, UTC.
+
+    skipped: frames that the camera's own counter says came before it and got lost.
+    """
 
     image: Image
     captured_ns: int
     captured_at: datetime
+    skipped: int = 0
 
 
 class Camera(Protocol):
@@ -41,10 +45,11 @@ class Camera(Protocol):
 
 
 class Taken(NamedTuple):
-    """The newest frame, and how many came before it that nobody took."""
+    """The newest frame, how many came before it that nobody took, and how many never arrived."""
 
     shot: Shot
     overwritten: int
+    skipped: int = 0
 
 
 class Failed(NamedTuple):
@@ -61,7 +66,7 @@ class Capture:
         self._open_camera, self._clock = open_camera, clock
         self._changed = threading.Condition()
         self._shot: Shot | None = None
-        self._overwritten = 0
+        self._overwritten = self._skipped = 0
         self._stopped = self._ended = self.is_open = self.has_given = False
         self.failure: Exception | None = None
         self.progress_ns = clock()
@@ -88,6 +93,7 @@ class Capture:
             self.progress_ns = self._clock()
             if shot is not None:
                 self._overwritten += self._shot is not None
+                self._skipped += shot.skipped
                 self._shot, self.has_given = shot, True
             self._changed.notify_all()
 
@@ -95,8 +101,8 @@ class Capture:
         """The newest frame, or why there will be none; silence longer than `patience_ns` is a stall."""
         with self._changed:
             if self._shot is not None:
-                taken = Taken(self._shot, self._overwritten)
-                self._shot, self._overwritten = None, 0
+                taken = Taken(self._shot, self._overwritten, self._skipped)
+                self._shot, self._overwritten, self._skipped = None, 0, 0
                 return taken
             if self._ended:
                 return Failed("lost", str(self.failure or "the capture thread ended unexpectedly"))

@@ -49,7 +49,7 @@ class DemoSource:
 
     acquisition = Acquisition.TRIGGERED
     is_live = False
-    state, camera_fps = "running", None
+    state, camera_fps = "streaming", None
     gap_cause = GapCause.UNREADABLE
 
     def __init__(

@@ -29,7 +29,7 @@ class FolderSource:
 
     acquisition = Acquisition.TRIGGERED
     is_live = False
-    state, camera_fps = "running", None
+    state, camera_fps = "streaming", None
 
     def __init__(self, rest: str) -> None:
         self.uri = f"folder:{rest}"

@@ -8,6 +8,7 @@ watch it (`read` is called every second anyway, and one thread needs no locks).
 
 from __future__ import annotations
 
+import random
 import time
 from collections import deque
 from collections.abc import Callable
@@ -23,7 +24,7 @@ __all__ = ["Camera", "CameraState", "LatestFrameSource", "Shot"]
 
 CLOSE_TIMEOUT_S = 2.0
 SHORTEST_STALL_S = 1.0
-FIRST_BACK_OFF_S, LONGEST_BACK_OFF_S = 0.2, 5.0
+FIRST_BACK_OFF_S, LONGEST_BACK_OFF_S, JITTER = 0.2, 3.0, 0.25  # lost for 5 s at most once it is back
 INTERVALS_TO_KNOW_FPS = 5  # more than the 4 buffers that a driver may hand over at once
 MOST_WEDGED_THREADS = 8
 
@@ -35,7 +36,7 @@ class LatestFrameSource:
 
     open_camera: opens the device anew on every call; SourceError where it cannot. lost_after_s:
     seconds without a frame until SourceLost. open_timeout_s: for opening and for the first frames,
-    until the frame rate is known. clock: monotonic ns. `read` and `close` belong to one thread.
+    until the frame rate is known. clock: monotonic ns. jitter: 0 to 1. `read` and `close` belong to one thread.
     Raises SourceLost when the camera cannot be opened in the first place: it may be plugged in later.
     """
 
@@ -50,10 +51,11 @@ class LatestFrameSource:
         lost_after_s: float = 30.0,
         open_timeout_s: float = 5.0,
         clock: Callable[[], int] = time.monotonic_ns,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
-        self.uri, self._open_camera, self._clock = uri, open_camera, clock
+        self.uri, self._open_camera, self._clock, self._random = uri, open_camera, clock, jitter
         self._lost_after_ns, self._open_timeout_ns = int(lost_after_s * NS), int(open_timeout_s * NS)
-        self.state: CameraState = "running"
+        self.state: CameraState = "starting"
         self.frames_captured = self.frames_overwritten = 0  # both as of the last `read`
         self._next_id = 0
         self._ready: deque[Frame | Gap] = deque()
@@ -135,10 +137,12 @@ class LatestFrameSource:
             self._end_loss()
         if taken.overwritten:
             self._append_gap(taken.overwritten, GapCause.OVERWRITTEN, "newer frames came before these were inspected")
-        shot = taken.shot
+        if taken.skipped:
+            self._append_gap(taken.skipped, GapCause.LOST_IN_TRANSFER, "the camera counted them, they never arrived")
+        shot, self.state = taken.shot, "streaming"
         self._ready.append(Frame(shot.image, self._next_id, shot.captured_ns, shot.captured_at))
         self._next_id += 1
-        self.frames_captured += taken.overwritten + 1
+        self.frames_captured += taken.overwritten + taken.skipped + 1
         self.frames_overwritten += taken.overwritten
         self._measure_period(shot.captured_ns)
 
@@ -158,7 +162,8 @@ class LatestFrameSource:
             self._lost_since_ns = capture.progress_ns
         self._taken_at.clear()
         _log.warning("camera_lost", uri=self.uri, state=self.state, why=failed.why, reopen_in_s=self._back_off_s)
-        self._reopen_at_ns = self._clock() + int(self._back_off_s * NS)
+        # Full jitter would reopen at once; up to a quarter less keeps the cameras of one switch from coming in step.
+        self._reopen_at_ns = self._clock() + int(self._back_off_s * NS * (1 - JITTER * self._random()))
         self._back_off_s = min(2 * self._back_off_s, LONGEST_BACK_OFF_S)
         if len(self._wedged) >= MOST_WEDGED_THREADS:  # only a new process frees what the driver holds
             self._give_up()
@@ -166,7 +171,7 @@ class LatestFrameSource:
     def _end_loss(self) -> None:
         self._append_loss()
         _log.info("camera_back", uri=self.uri)
-        self.state, self._lost_since_ns, self._back_off_s = "running", None, FIRST_BACK_OFF_S
+        self._lost_since_ns, self._back_off_s = None, FIRST_BACK_OFF_S
 
     def _give_up(self) -> None:
         if self._capture is not None:

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
-from edge.core.errors import SourceEnded, SourceError
+from edge.core.errors import EdgeError, SourceEnded, SourceError
 from edge.core.images import IMAGE_SUFFIXES
 from edge.core.opencv import as_bgr, cv2
 from edge.core.types import Acquisition, Frame, Gap, GapCause
+from edge.sources.camera_settings import force_v4l2
 from edge.sources.capture import Shot
 
 # Whole seconds a V4L2 grab waits for a frame (OpenCV's own default is 10). OpenCV reads it once per
@@ -34,7 +36,7 @@ class VideoFileSource:
 
     acquisition = Acquisition.FREE
     is_live = False
-    state, camera_fps = "running", None
+    state, camera_fps = "streaming", None
 
     def __init__(self, rest: str) -> None:
         self.uri = f"file:{rest}"
@@ -77,10 +79,11 @@ class VideoFileSource:
 class CameraSource:
     """A V4L2 camera for `LatestFrameSource`: `0` is /dev/video0; a path, best below /dev/v4l/by-id, is itself.
 
-    SourceError where there is no such device or it cannot be opened.
+    settings: forced and read back, see `edge.sources.camera_settings`. SourceError where there is no such device, it
+    cannot be opened or does not take a setting.
     """
 
-    def __init__(self, rest: str) -> None:
+    def __init__(self, rest: str, settings: Mapping[str, str] | None = None) -> None:
         self._device = f"/dev/video{rest}" if rest.isdecimal() else rest
         self._check_present()
         self._video = cv2.VideoCapture(self._device, cv2.CAP_V4L2)
@@ -89,6 +92,11 @@ class CameraSource:
                 f"{self._device}: cannot be opened as a camera; is another program using it, is this user in the "
                 "group video, is it a capture device? See v4l2-ctl --list-devices"
             )
+        try:
+            force_v4l2(self._video, settings or {}, self._device)
+        except EdgeError:
+            self._video.release()
+            raise
         # Fewer buffers, younger frames after a stall. A driver that needs more keeps more.
         self._video.set(cv2.CAP_PROP_BUFFERSIZE, 1)
 

@@ -71,7 +71,7 @@ class ScriptedSource:
     """Gives what it was told to give, then ends; None stands for 'nothing new'."""
 
     uri, acquisition, is_live = "scripted:", Acquisition.TRIGGERED, False
-    state, camera_fps = "running", None
+    state, camera_fps = "streaming", None
 
     def __init__(self, *script: Frame | Gap | Exception | None, live: bool = False) -> None:
         self.script, self.is_live, self.closed = list(script), live, 0

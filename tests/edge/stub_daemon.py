@@ -37,7 +37,7 @@ class EndlessSource:
     """Parts 1, 2, 3, …, every fifth defective; never drops one."""
 
     uri, acquisition, is_live = "endless:", Acquisition.TRIGGERED, False
-    state, camera_fps = "running", None
+    state, camera_fps = "streaming", None
 
     def __init__(self, pause_s: float) -> None:
         self._pause_s, self._next_id = pause_s, 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.core.types import Gap, GapCause, Inspection, Verdict
+from edge.core.types import Gap, GapCause, Inspection, Reason, Verdict
 from edge.health import Health
 from tests.edge.fakes import a_frame
 
@@ -51,3 +51,21 @@ def test_a_frame_in_flight_is_counted_until_its_verdict() -> None:
     snapshot = health.snapshot()
     assert (snapshot.captured, snapshot.in_flight, snapshot.inspected) == (1, 1, 0)
     assert snapshot.frame_age_s is not None and snapshot.frame_age_s >= 0
+
+
+def test_a_camera_whose_frames_cannot_be_inspected_is_degraded_and_a_silent_one_keeps_its_own_state() -> None:
+    camera = "starting"
+    health = Health(camera_state=lambda: camera)
+    assert health.snapshot().camera == "starting"
+    camera, frame = "streaming", a_frame()
+    health.took(frame)
+    blind = Inspection(1, frame.captured_ns, frame.captured_at, Verdict.UNDECIDED, reason=Reason.HEALTH_GATE)
+    health.alive(blind)
+    assert (health.snapshot().camera, health.snapshot().state) == ("degraded", "degraded")
+    camera = "stalled"
+    health.idle(camera)
+    assert (health.snapshot().camera, health.snapshot().state) == ("stalled", "critical")
+    camera = "streaming"
+    health.took(frame)
+    health.alive(Inspection(2, frame.captured_ns, frame.captured_at, Verdict.GOOD))
+    assert (health.snapshot().camera, health.snapshot().state) == ("streaming", "running")

@@ -10,13 +10,13 @@ from datetime import datetime, timezone
 
 import pytest
 
-from edge.core.errors import EngineError, SettingsError, SourceLost
+from edge.core.errors import EngineError, SourceLost
 from edge.core.types import Acquisition, Alert, AlertKind, AnomalyMap, Frame, Gap, GapCause, Inspection, Reason, Verdict
 from edge.daemon import REPEATED_FAILURES, inspect_loop
 from edge.gate import AlertGate, DropMerger, GateRule, meet_deadline
 from edge.health import Health
 from edge.inspector import Inspector
-from edge.sources.commissioned import CommissionedSource
+from edge.sources.checked import CheckedSource
 from edge.startup import Station
 from tests.edge.fakes import BrightnessEngine, ScriptedSource, a_bundle, a_frame
 
@@ -48,7 +48,7 @@ class CollectingDelivery:
 
 
 def station_of(
-    source: ScriptedSource | CommissionedSource, acquisition: Acquisition = Acquisition.TRIGGERED
+    source: ScriptedSource | CheckedSource, acquisition: Acquisition = Acquisition.TRIGGERED
 ) -> Station:
     """A station with a real inspector, gate and health around a fake engine, source and delivery."""
     rule = GateRule() if acquisition is Acquisition.TRIGGERED else GateRule(2, 3)
@@ -65,7 +65,7 @@ def station_of(
 
 
 def run(
-    source: ScriptedSource | CommissionedSource, deadline_ms: float | None = None
+    source: ScriptedSource | CheckedSource, deadline_ms: float | None = None
 ) -> tuple[str, CollectingDelivery, Health]:
     station = station_of(source)
     reason = inspect_loop(station, threading.Event(), deadline_ms)
@@ -155,7 +155,27 @@ def test_an_ok_that_comes_after_its_deadline_is_not_ok() -> None:
     assert defective.verdict is Verdict.DEFECTIVE and defective.late
 
 
-def test_a_live_camera_of_another_size_than_the_bundles_is_refused() -> None:
-    source = CommissionedSource(ScriptedSource(a_frame(1), a_frame(2, size=(48, 64)), live=True), (32, 32))
-    with pytest.raises(SettingsError, match="64×48 px, the bundle was made for 32×32"):
-        run(source)
+def live(*frames: Frame) -> CheckedSource:
+    return CheckedSource(ScriptedSource(*frames, live=True), (32, 32))
+
+
+def test_a_live_camera_of_another_size_than_the_bundles_decides_nothing() -> None:
+    _, delivery, health = run(live(a_frame(1), a_frame(2, size=(48, 64))))
+    good, wrong = delivery.inspections
+    assert (good.verdict, wrong.verdict, wrong.reason) == (Verdict.GOOD, Verdict.UNDECIDED, Reason.HEALTH_GATE)
+    assert "wrong size: the camera gives 64×48 px, the bundle was made for 32×32" in str(wrong.detail)
+    assert health.snapshot().state == "degraded"
+
+
+def test_a_frozen_camera_is_never_good_and_is_degraded_until_it_moves_again() -> None:
+    script = [a_frame(1, spot=10), a_frame(2, spot=10), a_frame(3, spot=10), a_frame(4, spot=11)]
+    _, delivery, health = run(live(*script))
+    verdicts = [inspection.verdict for inspection in delivery.inspections]
+    assert verdicts == [Verdict.GOOD, Verdict.UNDECIDED, Verdict.UNDECIDED, Verdict.GOOD]
+    assert "frozen: 3 frames in a row" in str(delivery.inspections[2].detail)
+    assert health.snapshot().state == "running"
+
+
+def test_copies_in_a_folder_are_parts_and_not_a_frozen_camera() -> None:
+    _, delivery, _ = run(ScriptedSource(a_frame(1), a_frame(2)))
+    assert [inspection.verdict for inspection in delivery.inspections] == [Verdict.GOOD] * 2

@@ -55,6 +55,11 @@ class ScriptedCamera:
         self._is_waiting = False
         self._stamps = None if period_s is None else _ticks(period_s)
         self.closed = threading.Event()
+        self._skipped = 0
+
+    def skip(self, frames: int) -> None:
+        """The camera counts so many more that never arrive before its next frame."""
+        self._skipped = frames
 
     def give(self, *steps: int | Exception | Wedge) -> None:
         """Add steps and wait until the capture thread has dealt with all of them and asks for more."""
@@ -88,7 +93,9 @@ class ScriptedCamera:
         if isinstance(step, Exception):
             raise step
         captured_ns = time.monotonic_ns() if self._stamps is None else next(self._stamps)
-        return Shot(np.full((4, 6, 3), step, np.uint8), captured_ns, datetime.now(timezone.utc))
+        skipped, self._skipped = self._skipped, 0
+        image = np.full((4, 6, 3), step, np.uint8)
+        return Shot(image, captured_ns, datetime.now(timezone.utc), skipped=skipped)
 
     def close(self) -> None:
         self.closed.set()

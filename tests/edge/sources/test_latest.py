@@ -19,7 +19,7 @@ def clock() -> HandClock:
 
 
 def open_live(clock: HandClock, *openings: ScriptedCamera | Exception) -> LatestFrameSource:
-    return LatestFrameSource(Shelf(*openings), uri="v4l2:0", lost_after_s=30.0, clock=clock)
+    return LatestFrameSource(Shelf(*openings), uri="v4l2:0", lost_after_s=30.0, clock=clock, jitter=lambda: 0.0)
 
 
 def frame_of(source: LatestFrameSource) -> Frame:
@@ -84,7 +84,7 @@ def test_silence_is_a_stall_after_three_periods_but_not_within_a_second(
     know_the_rate(source, camera)
     clock.advance(deadline_s - 0.001)
     assert source.read(timeout_s=0) is None
-    assert source.state == "running"
+    assert source.state == "streaming"
     clock.advance(0.001)
     assert source.read(timeout_s=0) is None
     assert source.state == "stalled"
@@ -98,7 +98,7 @@ def test_a_slow_camera_is_not_taken_for_stalled_before_its_rate_is_known(clock: 
     frame_of(source)
     clock.advance(4.0)
     assert source.read(timeout_s=0) is None
-    assert source.state == "running"
+    assert source.state == "streaming"
     source.close()
 
 
@@ -114,7 +114,7 @@ def test_a_stalled_camera_is_closed_and_opened_anew(clock: HandClock) -> None:
     assert (gap.cause, gap.count) == (GapCause.CAMERA_LOST, 1)
     assert "no frame and no error for 1.0 s" in str(gap.detail)
     assert frame.image.max() == 99
-    assert source.state == "running"
+    assert source.state == "streaming"
     source.close()
 
 
@@ -191,7 +191,7 @@ def test_after_unplugging_and_plugging_in_one_gap_stands_for_the_lost_time(clock
     assert (gap.first_id, gap.last_id, gap.cause) == (1, 1, GapCause.CAMERA_LOST)
     assert "unplugged" in str(gap.detail)
     assert frame.id == 2
-    assert source.state == "running"
+    assert source.state == "streaming"
     source.close()
 
 
@@ -210,12 +210,12 @@ def test_frames_from_before_the_failure_come_before_its_gap(clock: HandClock) ->
     source.close()
 
 
-def test_reopening_backs_off_to_five_seconds(clock: HandClock) -> None:
+def test_reopening_backs_off_to_three_seconds(clock: HandClock) -> None:
     camera = ScriptedCamera()
     shelf = Shelf(camera)
-    source = LatestFrameSource(shelf, uri="v4l2:0", lost_after_s=1e6, clock=clock)
+    source = LatestFrameSource(shelf, uri="v4l2:0", lost_after_s=1e6, clock=clock, jitter=lambda: 0.0)
     camera.fail(UNPLUGGED)
-    for openings, wait_s in enumerate((0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0), start=1):
+    for openings, wait_s in enumerate((0.2, 0.4, 0.8, 1.6, 3.0, 3.0), start=1):
         with capture_logs() as logs:
             read_until(source, lambda: bool(logs))
         clock.advance(wait_s - 0.001)
@@ -277,3 +277,29 @@ def test_closing_releases_the_camera_and_ends_its_thread(clock: HandClock) -> No
     source = open_live(clock, camera)
     source.close()
     assert camera.closed.is_set()
+
+
+def test_frames_that_the_camera_counted_and_that_never_arrived_are_a_gap(clock: HandClock) -> None:
+    camera = ScriptedCamera()
+    source = open_live(clock, camera)
+    camera.give(10)
+    assert frame_of(source).id == 0
+    camera.skip(3)
+    camera.give(20)
+    gap, frame = gap_of(source), frame_of(source)
+    assert (gap.first_id, gap.last_id, gap.cause) == (1, 3, GapCause.LOST_IN_TRANSFER)
+    assert frame.id == 4
+    source.close()
+
+
+def test_reopening_is_spread_in_time(clock: HandClock) -> None:
+    camera = ScriptedCamera()
+    shelf = Shelf(camera)
+    source = LatestFrameSource(shelf, uri="v4l2:0", clock=clock, jitter=lambda: 1.0)
+    camera.fail(UNPLUGGED)
+    with capture_logs() as logs:
+        read_until(source, lambda: bool(logs))
+    clock.advance(0.151)
+    source.read(timeout_s=0)
+    assert shelf.opened == 2
+    source.close()

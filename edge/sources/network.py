@@ -1,0 +1,55 @@
+"""Cameras behind a URL through FFmpeg (`rtsp://…`, `http://…`), and pipelines through GStreamer (`gst:…`).
+
+FFmpeg's own patience is 30 s; ours is shorter than a stall, so that a server that holds the line and sends nothing is
+noticed. GStreamer is in JetPack's OpenCV and not in PyPI's. Rejected: a reader per protocol.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+from urllib.parse import urlsplit
+
+from edge.core.errors import SourceError
+from edge.core.opencv import as_bgr, cv2
+from edge.sources.capture import Shot
+
+OPEN_TIMEOUT_MS, READ_TIMEOUT_MS = 3000, 1500
+
+
+class StreamCamera:
+    """A live stream for `LatestFrameSource`: a URL, or a GStreamer pipeline that ends in appsink."""
+
+    def __init__(self, where: str, *, is_pipeline: bool = False) -> None:
+        self._where = where if is_pipeline else redacted(where)
+        if is_pipeline and "GStreamer:                   YES" not in cv2.getBuildInformation():
+            raise SourceError(
+                f"gst:{where}: this OpenCV ({cv2.__version__}) has no GStreamer; on a Jetson use JetPack's own cv2 "
+                "(venv with --system-site-packages, no opencv-python in it), else rtsp:// or v4l2:"
+            )
+        timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS]
+        self._video = cv2.VideoCapture(where, cv2.CAP_GSTREAMER if is_pipeline else cv2.CAP_FFMPEG, timeouts)
+        if not self._video.isOpened():
+            raise SourceError(f"{self._where}: no stream there; check address, user and password, and try it in ffplay")
+
+    def grab(self, timeout_s: float) -> Shot | None:
+        """Block for the next frame, for READ_TIMEOUT_MS at most; SourceError when none came."""
+        try:
+            there = self._video.grab()
+            captured_ns, captured_at = time.monotonic_ns(), datetime.now(timezone.utc)
+            there, image = self._video.retrieve() if there else (False, None)
+        except cv2.error as error:
+            raise SourceError(f"{self._where}: the stream failed: {error}") from error
+        if not there:
+            raise SourceError(f"{self._where}: the stream gave no frame; check the camera and the network")
+        return Shot(as_bgr(image, self._where), captured_ns, captured_at)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._video.release()
+
+
+def redacted(url: str) -> str:
+    """The URL without user and password: it goes into logs and records."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()

@@ -1,0 +1,123 @@
+"""Dark, clipped, blurred and shifted pictures are named as such; healthy and defective ones pass."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.core.health_bands import FALSE_ALARMS, LIMITS, fit_bands, upper_limit
+from edge.core.image_health import HealthBands, bands_from_json, bands_to_json
+from edge.core.types import Image, Reason, Verdict
+from edge.inspector import Inspector
+from tests.edge.fakes import BrightnessEngine, a_bundle, a_frame
+
+
+def a_part(seed: int, free: bool = False) -> Image:
+    """A textured plate with a bright disc, 1 px of play in its nest; `free`: it may lie anywhere."""
+    rng = np.random.default_rng(seed)
+    texture = cv2.GaussianBlur(rng.normal(0, 40, (96, 96)).astype(np.float32), (0, 0), 1.2)
+    grey = 90 + texture + rng.normal(0, 1.5, (96, 96)) + rng.normal(0, 2)
+    play = 30 if free else 1
+    centre = tuple(int(c) for c in 44 + rng.integers(-play, play + 1, 2))
+    cv2.circle(grey, centre, 22, 170.0, -1)
+    return np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[..., None], 3, 2)
+
+
+@pytest.fixture(scope="module")
+def bands() -> HealthBands:
+    return fit_bands([a_part(seed) for seed in range(60)])
+
+
+def test_healthy_pictures_that_were_not_fitted_on_pass(bands: HealthBands) -> None:
+    assert [problem for seed in range(1000, 1200) if (problem := bands.problem_with(a_part(seed)))] == []
+
+
+@pytest.mark.parametrize(
+    ("cause", "spoil"),
+    [
+        ("dark", lambda image: (image * 0.5).astype(np.uint8)),
+        ("dark", lambda image: image * 0),
+        ("saturated", lambda image: np.clip(image * 1.7, 0, 255).astype(np.uint8)),
+        ("bright", lambda image: np.clip(image.astype(int) + 60, 0, 249).astype(np.uint8)),
+        ("blurred", lambda image: cv2.GaussianBlur(image, (0, 0), 2)),
+        ("shifted", lambda image: np.roll(image, 16, 1)),
+        ("shifted", lambda image: np.roll(image, 45, 0)),
+    ],
+)
+def test_each_cause_is_named_with_what_was_measured(
+    bands: HealthBands, cause: str, spoil: Callable[[Image], Image]
+) -> None:
+    for seed in range(1000, 1020):
+        problem = bands.problem_with(spoil(a_part(seed)))
+        assert problem is not None and problem.startswith(f"{cause}: ") and any(c.isdigit() for c in problem)
+
+
+def test_a_shift_says_how_far_and_where_to(bands: HealthBands) -> None:
+    moved = bands.problem_with(np.roll(a_part(1000), (12, -18), (0, 1)))
+    assert moved is not None and "-18 px across, +12 px down" in moved
+
+
+def test_a_defect_is_no_unhealthy_picture(bands: HealthBands) -> None:
+    for seed in range(1000, 1020):
+        image = a_part(seed)
+        cv2.line(image, (20, 60), (70, 30), (10, 10, 10), 3)
+        assert bands.problem_with(image) is None
+
+
+def test_where_parts_lie_anywhere_no_place_is_demanded() -> None:
+    bands = fit_bands([a_part(seed, free=True) for seed in range(40)])
+    assert bands.least_alike is None
+    assert bands.problem_with(np.roll(a_part(1000, free=True), 16, 1)) is None
+
+
+def test_what_does_not_count_is_not_looked_at() -> None:
+    mask = np.ones((96, 96), np.uint8)
+    mask[:, 70:] = 0
+    masked = fit_bands([a_part(seed) for seed in range(40)], mask)
+    glare = a_part(1000)
+    glare[:, 75:] = 255
+    light = replace(masked, least_alike=None)  # the thumbnail is that of the blanked input; it has no mask of its own
+    assert light.problem_with(glare, mask) is None
+    assert "saturated" in str(light.problem_with(glare))
+
+
+def test_the_tail_promises_what_it_says_and_more() -> None:
+    """On normal and on exponential tails, a limit from 100 values is exceeded at most as rarely as promised."""
+    rng = np.random.default_rng(0)
+    exceeded = {"normal": [], "exponential": []}  # type: dict[str, list[float]]
+    for _ in range(200):
+        exceeded["normal"].append(float(np.exp(-(upper_limit(rng.normal(size=100)) ** 2) / 2)))  # bounds the true tail
+        exceeded["exponential"].append(float(np.exp(-upper_limit(rng.exponential(size=100)))))
+    assert np.mean(exceeded["normal"]) < FALSE_ALARMS / LIMITS
+    assert np.mean(np.array(exceeded["exponential"]) < FALSE_ALARMS / LIMITS) > 0.9
+
+
+def test_bands_survive_the_manifest(bands: HealthBands) -> None:
+    assert bands_from_json(json.loads(json.dumps(bands_to_json(bands)))) == bands
+
+
+@pytest.mark.parametrize("wrong", [{"darkest": float("nan")}, {"reference": "AAAA"}])
+def test_damaged_bands_are_refused(bands: HealthBands, wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="health"):
+        bands_from_json(bands_to_json(bands) | wrong)
+
+
+def test_an_unhealthy_picture_is_undecided_before_inference(bands: HealthBands) -> None:
+    bundle = a_bundle()
+    small = replace(bands, least_alike=None, least_sharp=0.0)
+    inspector = Inspector(replace(bundle, manifest=replace(bundle.manifest, health=small)), BrightnessEngine())
+    frame = a_frame()
+    frame.image[0, 0, 2] = 255  # the engine would fail, were it asked
+    inspection, anomaly_map = inspector.inspect(frame)
+    assert (inspection.verdict, inspection.reason) == (Verdict.UNDECIDED, Reason.HEALTH_GATE)
+    assert anomaly_map is None and str(inspection.detail).startswith("dark: mean grey level ")
+
+
+def test_a_frame_that_its_source_calls_flawed_is_undecided() -> None:
+    inspection, _ = Inspector(a_bundle(), BrightnessEngine()).inspect(replace(a_frame(), flaw="frozen: as before"))
+    assert (inspection.reason, inspection.detail) == (Reason.HEALTH_GATE, "frozen: as before")
