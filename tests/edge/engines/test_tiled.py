@@ -13,7 +13,7 @@ from edge.core.errors import EngineError
 from edge.core.opencv import cv2
 from edge.core.tiles import TILE_PX, Tiling, tiling_for
 from edge.core.types import Image, PatchMaps, Term
-from edge.engines import open_engine
+from edge.engines import engine_input_size, open_engine
 from edge.engines.onnxruntime import OnnxRuntimeEngine
 from edge.engines.tiled import TiledEngine, in_tiles
 
@@ -79,6 +79,8 @@ def test_the_size_of_a_bundles_input_alone_decides(bundle: Bundle) -> None:
     assert isinstance(open_engine("onnxruntime", bundle), OnnxRuntimeEngine)
     wide = replace(bundle.manifest.geometry, input_size=(256, TILE_PX + 8))
     large = replace(bundle, manifest=replace(bundle.manifest, geometry=wide))
+    height, width = engine_input_size(large)  # what TensorRT builds for
+    assert height == 256 and width < TILE_PX and engine_input_size(bundle) == (256, 256)
     with closing(open_engine("onnxruntime", large)) as engine:
         assert isinstance(engine, TiledEngine)
         assert engine.infer(noise(256, TILE_PX + 8))[65].regression_error.shape == (32, TILE_PX // 8 + 1)
