@@ -91,7 +91,7 @@ class AravisCamera:
         return Shot(self._image(content, width, height, pixels), captured_ns, captured_at, skipped=skipped)
 
     def close(self) -> None:
-        """Hang up, so that the child frees the camera; a kill, which would leave it taken for seconds, is the last resort."""
+        """Hang up, so that the child frees the camera; only a kill would leave it taken for seconds."""
         self._selector.close()
         self._pipe.close()
         try:
