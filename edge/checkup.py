@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import zmq
@@ -34,8 +34,12 @@ class Finding(EdgeError):
 
 
 def check_clock(now: datetime, bundle_created: str) -> str:
-    """Finding where the clock is behind the bundle: a device without a battery wakes up in the past."""
-    created = datetime.fromisoformat(bundle_created)
+    """Finding where the UTC clock is behind the bundle: a device without a battery wakes up in the past."""
+    try:
+        created = datetime.fromisoformat(bundle_created)
+    except ValueError:
+        raise Finding(f"bundle: it says it was made {bundle_created!r}, which is no time; re-export it") from None
+    created = created if created.tzinfo else created.replace(tzinfo=timezone.utc)
     if now < created - CLOCK_LEEWAY:
         raise Finding(
             f"clock: {now:%Y-%m-%d %H:%M} UTC is before the bundle was made ({created:%Y-%m-%d}), so records would "
