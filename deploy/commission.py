@@ -24,6 +24,7 @@ from deploy.recalibrate import Rates, check_count, farthest_shift, part_scores, 
 from edge.core.bundle import VARIANTS
 from edge.core.commissioning import Commissioning, commissioned, commissioning_file, write_commissioning
 from edge.core.errors import BundleError, SettingsError, SourceError
+from edge.core.health_bands import fit_bands
 from edge.core.manifest import Calibration
 from edge.core.types import Acquisition
 from edge.engines import ENGINE_NAMES
@@ -67,6 +68,7 @@ def commission(
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             parts=count,
             calibration=calibration,
+            health=fit_bands([part.sketch for part in parts]),
             suspects=tuple(suspects),
             before=f"threshold {before.image_threshold:.6g}, {before.bound}",
         )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from edge.core.errors import SourceEnded, SourceError
+from edge.core.image_health import Sketch, sketch
 from edge.core.preprocess import Geometry
 from edge.core.types import Frame, PatchMaps
 from edge.inspector import Inspector
@@ -26,11 +27,12 @@ MOST_COPIES = 50  # in a row: a camera never gives the same picture twice, unles
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """One good part: its name for people, the engine's maps, and the geometry of its frame."""
+    """One good part: its name for people, the engine's maps, its frame's geometry, and what its picture is like."""
 
     name: str
     maps: Mapping[int, PatchMaps]
     geometry: Geometry
+    sketch: Sketch
 
 
 def collect_parts(
@@ -60,10 +62,13 @@ def collect_parts(
             if copies >= MOST_COPIES:
                 raise SourceError(f"{source.uri}: the same picture {copies} times in a row; is the camera frozen?")
             continue
+        if frame.flaw is not None:
+            raise SourceError(f"{source.uri}: {_name(frame)}: {frame.flaw}")
         known.add(digest)
         due_s = now_s() + interval_s
         geometry = inspector.geometry.for_frame((size[0], size[1]))
-        yield Part(_name(frame), inspector.engine.infer(geometry.to_input(frame.image)), geometry)
+        image = geometry.to_input(frame.image)
+        yield Part(_name(frame), inspector.engine.infer(image), geometry, sketch(image, geometry.input_mask()))
 
 
 def _read(source: Source, have: int, wanted: int) -> Frame | None:

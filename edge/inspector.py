@@ -31,7 +31,7 @@ class Inspector:
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
         self.bundle, self.engine = bundle, engine
         self.geometry: Geometry = bundle.manifest.geometry
-        self.health = bundle.manifest.health
+        self.health = bundle.health
         self.calibration = calibration = bundle.calibration(engine.variant)
         self.stats, self.fusion = calibration.stats, calibration.fusion
         self.image_threshold = calibration.image_threshold

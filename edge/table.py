@@ -79,7 +79,8 @@ def _heartbeat(body: dict[str, Any]) -> str:
         f"{name} {printable(body.get(name))}"
         for name in ("captured", "inspected", "skipped", "undecided", "in_flight")
     )
-    return f"{printable(body.get('state'))}  {_number(body.get('camera_fps'), 1)} fps  {counts}"
+    camera = f"camera {printable(body['camera_state'])}  " if "camera_state" in body else ""
+    return f"{printable(body.get('state'))}  {camera}{_number(body.get('camera_fps'), 1)} fps  {counts}"
 
 
 def _evidence(body: dict[str, Any]) -> str:

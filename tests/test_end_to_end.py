@@ -80,6 +80,7 @@ def test_the_bundle_holds_what_the_engineer_said(bundle: Bundle) -> None:
     manifest = bundle.manifest
     assert manifest.product == "plate" and manifest.patch_sizes == (17, 33)
     assert manifest.geometry.mm_per_px == 0.1 and manifest.geometry.frame_size == (SIDE, SIDE)
+    assert manifest.health is not None and manifest.health.images == 7
     assert manifest.provenance["splits"] == {"train": 17, "stats": 2, "threshold": 5}
 
 

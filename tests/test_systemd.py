@@ -80,7 +80,7 @@ def test_the_service_is_hardened(units: Path) -> None:
 def test_the_program_is_started_without_flags_so_that_the_environment_file_says_everything(
     service: ConfigParser,
 ) -> None:
-    assert service["Service"]["ExecStart"] == "/opt/edge-inspect/bin/edge-inspect"
+    assert service["Service"]["ExecStart"] == "/opt/edge-inspect/current/bin/edge-inspect"
     assert service["Service"]["EnvironmentFile"] == "/etc/edge-inspect/%i.env"
 
 

@@ -19,6 +19,7 @@ import edge
 from edge.core.bundle import GraphSet, graph_name, save_bundle
 from edge.core.errors import TrainingError
 from edge.core.health_bands import fit_bands
+from edge.core.image_health import sketch
 from edge.core.manifest import REFERENCE_VARIANT, Manifest
 from edge.core.promise import require_images, require_review_images
 from edge.core.tiles import TILE_PX, tiling_for
@@ -133,7 +134,7 @@ def calibrate_step(run: Path, bundle: Path, config: CalibrationConfig) -> Manife
         min_area_px=product["min_area_px"],
         calibrations=calibrations,
         provenance=_provenance(described, len(extra), fitted),
-        health=fit_bands([*stats_images, *threshold_images], geometry.input_mask()),
+        health=fit_bands([sketch(image, geometry.input_mask()) for image in (*stats_images, *threshold_images)]),
     )
     named = {graph_name(p, g.variant): graph for g in (graphs, *others) for p, graph in g.graphs.items()}
     digest = save_bundle(bundle, manifest, named, golden)

@@ -26,6 +26,7 @@ from edge.core.arrays import (
     write_local_stats,
 )
 from edge.core.errors import BundleError
+from edge.core.image_health import HealthBands
 from edge.core.manifest import Calibration, Manifest, manifest_from_json, manifest_to_json
 
 if TYPE_CHECKING:  # it reads bundles itself
@@ -81,6 +82,12 @@ class Bundle:
         if self.commissioning is None:
             return self.manifest.calibration(variant)
         return self.commissioning.calibration_of(variant)
+
+    @property
+    def health(self) -> HealthBands | None:
+        """What pictures worth inspecting look like on this device; None where nothing says it."""
+        there = None if self.commissioning is None else self.commissioning.health
+        return there or self.manifest.health
 
     def graph_set(self, variant: str) -> GraphSet:
         """The graphs of one variant; BundleError says what the bundle holds."""

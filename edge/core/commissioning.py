@@ -19,6 +19,7 @@ from typing import Any
 from edge.core.arrays import read_local_stats, write_local_stats
 from edge.core.bundle import Bundle
 from edge.core.errors import BundleError
+from edge.core.image_health import HealthBands, bands_from_json, bands_to_json
 from edge.core.manifest import Calibration, calibration_json, parse_calibration, problem_with
 
 SCHEMA = "edge-inspect.commissioning/1"
@@ -27,7 +28,7 @@ ADVICE = "commission again (edge-deploy commission), go back (--rollback), or st
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Commissioning:
-    """What holds in place of one variant's calibration in the bundle of digest `bundle`.
+    """What holds in place of one variant's calibration, and of the health bands, in the bundle of digest `bundle`.
 
     source: where its good parts came from. engine: name and version. parts: how many good parts, statistics and
     threshold together. suspects: those among them that looked defective, by name. before: thresholds and promise that
@@ -41,6 +42,7 @@ class Commissioning:
     created: str
     parts: int
     calibration: Calibration
+    health: HealthBands | None = None
     suspects: tuple[str, ...] = ()
     before: str = ""
     digest: str = ""
@@ -117,6 +119,7 @@ def write_commissioning(commissioning: Commissioning) -> bytes:
         "suspects": list(commissioning.suspects),
         "before": commissioning.before,
         "calibration": calibration_json(commissioning.calibration),
+        **({} if commissioning.health is None else {"health": bands_to_json(commissioning.health)}),
     }
     if commissioning.calibration.is_local:
         packed = write_local_stats(commissioning.calibration.stats)
@@ -133,6 +136,7 @@ def _parse(body: dict[str, Any], digest: str, where: str) -> Commissioning:
         created=str(body["created"]),
         parts=int(body["parts"]),
         calibration=parse_calibration(body["calibration"]),
+        health=bands_from_json(body["health"]) if "health" in body else None,
         suspects=tuple(map(str, body["suspects"])),
         before=str(body["before"]),
         digest=digest,

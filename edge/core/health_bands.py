@@ -14,8 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.image_health import HealthBands, Mask, measure, thumbnail, to_grey
-from edge.core.types import Image
+from edge.core.image_health import THUMB, HealthBands, Sketch, likeness
 
 FALSE_ALARMS = 1e-4
 LIMITS = 5
@@ -26,14 +25,10 @@ MOVED = 8  # a part that lies an eighth of the image elsewhere must be noticed, 
 LIGHT, SHARPNESS, CLIPPING, LIKENESS = 0.2, 0.2, 0.01, 0.05
 
 
-def fit_bands(images: Sequence[Image], mask: Mask | None = None) -> HealthBands:
-    """The bands of good, unused network inputs: (h, w, 3) uint8 BGR each, of one size; 2 or more.
-
-    mask: (h, w), 0 where nothing counts.
-    """
-    thumbs = [thumbnail(to_grey(image)) for image in images]
-    reference = np.rint(np.mean(thumbs, axis=0)).astype(np.uint8).tobytes()
-    measured = [measure(image, reference, mask) for image in images]
+def fit_bands(sketches: Sequence[Sketch]) -> HealthBands:
+    """The bands of good, unused network inputs, 2 or more, of one size and mask."""
+    reference = np.rint(np.mean([one.thumb for one in sketches], axis=0)).astype(np.uint8).tobytes()
+    measured = [one.measures(reference) for one in sketches]
     light = np.array([m.brightness for m in measured])
     clipped = np.array([m.saturated for m in measured])
     sharpness = np.log([max(m.sharpness, 1e-6) for m in measured])
@@ -44,9 +39,9 @@ def fit_bands(images: Sequence[Image], mask: Mask | None = None) -> HealthBands:
         brightest=min(255.0, max(upper_limit(light), (1 + LIGHT) * float(np.median(light)))),
         most_saturated=min(1.0, max(upper_limit(clipped), float(np.median(clipped)) + CLIPPING)),
         least_sharp=math.exp(min(-upper_limit(-sharpness), float(np.median(sharpness)) + math.log(1 - SHARPNESS))),
-        least_alike=1 - farthest if _notices_a_move(images, reference, 1 - farthest, mask) else None,
+        least_alike=1 - farthest if _notices_a_move(sketches, reference, 1 - farthest) else None,
         reference=reference,
-        images=len(images),
+        images=len(sketches),
     )
 
 
@@ -67,11 +62,10 @@ def _chi_square_05(degrees: int) -> float:
     return degrees * (1 - share - 1.6449 * math.sqrt(share)) ** 3
 
 
-def _notices_a_move(images: Sequence[Image], reference: bytes, limit: float, mask: Mask | None) -> bool:
+def _notices_a_move(sketches: Sequence[Sketch], reference: bytes, limit: float) -> bool:
     """Whether the median image, moved by an eighth, would match less than `limit`, in each direction."""
-    height, width = images[0].shape[:2]
-    for axis, step in ((0, height // MOVED), (1, width // MOVED)):
-        moved = [measure(np.roll(image, step, axis), reference, mask).alike for image in images]
+    for axis in (0, 1):
+        moved = [likeness(np.roll(one.thumb, THUMB // MOVED, axis), reference) for one in sketches]
         if np.median(moved) >= limit:
             return False
     return True

@@ -110,8 +110,27 @@ class HealthBands:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sketch:
+    """What fitting needs of an image: its measures but the likeness, and its thumbnail, 4 KiB. See ImageMeasures."""
+
+    brightness: float
+    saturated: float
+    sharpness: float
+    thumb: Map
+
+    def measures(self, reference: bytes) -> ImageMeasures:
+        """With the likeness to the mean thumbnail `reference`."""
+        return ImageMeasures(self.brightness, self.saturated, self.sharpness, likeness(self.thumb, reference))
+
+
 def measure(image: Image, reference: bytes, mask: Mask | None = None) -> ImageMeasures:
-    """The measures of (h, w, 3) uint8 BGR `image`; half a millisecond for 256×256."""
+    """The measures of (h, w, 3) uint8 BGR `image`; a quarter of a millisecond for 256×256."""
+    return sketch(image, mask).measures(reference)
+
+
+def sketch(image: Image, mask: Mask | None = None) -> Sketch:
+    """The sketch of (h, w, 3) uint8 BGR `image`; mask: (h, w), 0 where nothing counts."""
     grey = to_grey(image)
     counts = cv2.calcHist([grey], [0], mask, [256], [0, 256]).ravel().astype(np.float64)
     shares = counts / max(counts.sum(), 1.0)
@@ -119,12 +138,15 @@ def measure(image: Image, reference: bytes, mask: Mask | None = None) -> ImageMe
     brightness = float(shares @ levels)
     deviation = math.sqrt(float(shares @ (levels - brightness) ** 2))
     edges = _edges(grey, mask)
-    return ImageMeasures(
-        brightness,
-        float(shares[CLIPPED:].sum()),
-        edges / deviation if deviation > _FLAT else 0.0,
-        _correlation(thumbnail(grey), _expected(reference)),
-    )
+    sharpness = edges / deviation if deviation > _FLAT else 0.0
+    return Sketch(brightness, float(shares[CLIPPED:].sum()), sharpness, thumbnail(grey))
+
+
+def likeness(thumb: Map, reference: bytes) -> float:
+    """Pearson's correlation of two thumbnails; 0 where one of them is flat."""
+    a, b = thumb - thumb.mean(), _expected(reference) - _expected(reference).mean()
+    scale = math.sqrt(float((a * a).sum()) * float((b * b).sum()))
+    return float((a * b).sum()) / scale if scale > _FLAT else 0.0
 
 
 def to_grey(image: Image) -> NDArray[np.uint8]:
@@ -185,10 +207,3 @@ def _edges(grey: NDArray[np.uint8], mask: Mask | None) -> float:
 @lru_cache(maxsize=8)
 def _expected(reference: bytes) -> Map:
     return np.frombuffer(reference, np.uint8).reshape(THUMB, THUMB).astype(np.float32)
-
-
-def _correlation(a: Map, b: Map) -> float:
-    """Pearson's; 0 where one of them is flat."""
-    a, b = a - a.mean(), b - b.mean()
-    scale = math.sqrt(float((a * a).sum()) * float((b * b).sum()))
-    return float((a * b).sum()) / scale if scale > _FLAT else 0.0

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
@@ -58,7 +59,8 @@ class AravisCamera:
         )
         assert self._child.stdout is not None
         self._pipe = self._child.stdout
-        fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)  # some dozen wake-ups a megapixel less
+        with suppress(PermissionError):  # where this user's pipes are all used up, the default will do
+            fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)  # some dozen wake-ups a megapixel less
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._pipe, selectors.EVENT_READ)
         self._last_id: int | None = None
@@ -91,7 +93,7 @@ class AravisCamera:
         return Shot(self._image(content, width, height, pixels), captured_ns, captured_at, skipped=skipped)
 
     def close(self) -> None:
-        """Hang up, so that the child frees the camera; a kill, which would leave it taken for seconds, is the last resort."""
+        """Hang up, so that the child frees the camera; only a kill would leave it taken for seconds."""
         self._selector.close()
         self._pipe.close()
         try:

@@ -229,6 +229,12 @@ def test_frames_of_two_sizes_are_no_one_camera(bundle: Bundle) -> None:
         names(bundle, ScriptedSource(a_frame(1, spot=1), a_frame(2, size=(40, 32), part_id="B")), 2)
 
 
+def test_frames_that_must_not_be_inspected_are_no_good_parts(bundle: Bundle) -> None:
+    wrong = replace(a_frame(1), flaw="wrong size: the camera gives 64×48 px")
+    with pytest.raises(SourceError, match="frame 1 .*: wrong size"):
+        names(bundle, ScriptedSource(wrong), 1)
+
+
 def test_an_engine_that_fails_ends_it(bundle: Bundle) -> None:
     red = a_frame()
     red.image[0, 0, 2] = 255

@@ -11,6 +11,7 @@ from deploy.good_parts import Part
 from deploy.recalibrate import Rates, check_count, farthest_shift, part_scores, recalibrated, suspects_among
 from edge.core.bundle import Bundle
 from edge.core.errors import BundleError, PromiseError, SettingsError
+from edge.core.image_health import sketch
 from edge.core.manifest import Calibration, Manifest
 from edge.core.preprocess import Geometry
 from edge.core.promise import binomial_upper_bound
@@ -40,7 +41,8 @@ def a_part(name: str, rng: np.random.Generator, level: float = 40.0, spot: float
     error = rng.normal(level, 2.0, (8, 8)).astype(np.float32)
     error[3:5, 3:5] += spot
     uncertainty = rng.normal(level / 2, 1.0, (8, 8)).astype(np.float32)
-    return Part(name, {17: PatchMaps(17, 4, error, uncertainty)}, GEOMETRY)
+    picture = sketch(np.zeros((32, 32, 3), np.uint8))
+    return Part(name, {17: PatchMaps(17, 4, error, uncertainty)}, GEOMETRY, picture)
 
 
 def parts_of(count: int, seed: int = 0, **what: float) -> list[Part]:

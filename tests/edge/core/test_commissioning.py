@@ -13,8 +13,10 @@ import pytest
 from edge.core.bundle import Bundle, load_bundle, save_bundle
 from edge.core.commissioning import Commissioning, commissioned, commissioning_file, write_commissioning
 from edge.core.errors import BundleError
+from edge.core.image_health import THUMB, HealthBands
 from edge.core.manifest import Bound, Calibration, Review
 from edge.core.scoring import LocalStats
+from edge.core.types import Reason
 from edge.inspector import Inspector
 from tests.edge.fakes import BrightnessEngine, a_bundle, a_frame
 
@@ -29,7 +31,8 @@ def bundle(tmp_path: Path) -> Bundle:
 def a_commissioning(of: Bundle, **changes: object) -> Commissioning:
     made = of.manifest.calibration("fp32")
     calibration = replace(made, image_threshold=150.0, bound=Bound(0.044, 0.95, 0, 66))
-    found = Commissioning(of.digest, "fp32", "onnxruntime 1", "v4l2:0", "2026-01-02", 99, calibration, ("P7",), "100")
+    found = Commissioning(of.digest, "fp32", "onnxruntime 1", "v4l2:0", "2026-01-02", 99, calibration)
+    found = replace(found, suspects=("P7",), before="100")
     return replace(found, **changes)  # type: ignore[arg-type]
 
 
@@ -44,6 +47,18 @@ def with_review_and_places(calibration: Calibration) -> Calibration:
     local = LocalStats(rng.random((8, 8), np.float32), rng.random((8, 8), np.float32) + np.float32(0.1))
     stats = {key: replace(term, local=local) for key, term in calibration.stats.items()}
     return replace(calibration, stats=stats, review=Review(60.0, Bound(0.1, 0.95, 5, 100)))
+
+
+def test_what_healthy_pictures_look_like_here_takes_the_place_of_what_they_looked_like_there(bundle: Bundle) -> None:
+    there = HealthBands(100.0, 200.0, 0.1, 0.0, None, bytes(THUMB * THUMB), 50)
+    here = replace(there, darkest=0.0)
+    made = replace(bundle, manifest=replace(bundle.manifest, health=there))
+    put(bundle, write_commissioning(a_commissioning(bundle, health=here)))
+    after = commissioned(made)
+    reasons = [Inspector(one, BrightnessEngine()).inspect(a_frame())[0].reason for one in (made, after)]
+    assert reasons == [Reason.HEALTH_GATE, None]
+    put(bundle, write_commissioning(a_commissioning(bundle)))  # one of an older version says nothing of pictures
+    assert commissioned(made).health == there
 
 
 def test_it_lies_beside_the_bundle_and_decides_in_its_place(bundle: Bundle) -> None:

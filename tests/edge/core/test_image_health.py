@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge.core.health_bands import FALSE_ALARMS, LIMITS, fit_bands, upper_limit
-from edge.core.image_health import HealthBands, bands_from_json, bands_to_json
+from edge.core.image_health import HealthBands, bands_from_json, bands_to_json, sketch
 from edge.core.types import Image, Reason, Verdict
 from edge.inspector import Inspector
 from tests.edge.fakes import BrightnessEngine, a_bundle, a_frame
@@ -30,7 +30,7 @@ def a_part(seed: int, free: bool = False) -> Image:
 
 @pytest.fixture(scope="module")
 def bands() -> HealthBands:
-    return fit_bands([a_part(seed) for seed in range(60)])
+    return fit_bands([sketch(a_part(seed)) for seed in range(60)])
 
 
 def test_healthy_pictures_that_were_not_fitted_on_pass(bands: HealthBands) -> None:
@@ -70,7 +70,7 @@ def test_a_defect_is_no_unhealthy_picture(bands: HealthBands) -> None:
 
 
 def test_where_parts_lie_anywhere_no_place_is_demanded() -> None:
-    bands = fit_bands([a_part(seed, free=True) for seed in range(40)])
+    bands = fit_bands([sketch(a_part(seed, free=True)) for seed in range(40)])
     assert bands.least_alike is None
     assert bands.problem_with(np.roll(a_part(1000, free=True), 16, 1)) is None
 
@@ -78,7 +78,7 @@ def test_where_parts_lie_anywhere_no_place_is_demanded() -> None:
 def test_what_does_not_count_is_not_looked_at() -> None:
     mask = np.ones((96, 96), np.uint8)
     mask[:, 70:] = 0
-    masked = fit_bands([a_part(seed) for seed in range(40)], mask)
+    masked = fit_bands([sketch(a_part(seed), mask) for seed in range(40)])
     glare = a_part(1000)
     glare[:, 75:] = 255
     light = replace(masked, least_alike=None)  # the thumbnail is that of the blanked input; it has no mask of its own

@@ -1,0 +1,133 @@
+#!/bin/sh
+# Installs edge-inspect on a device, or takes it away again; safe to give twice.
+#
+#   sudo deploy/install.sh                  install this checkout, or upgrade to it
+#   sudo deploy/install.sh --uninstall      remove program and units; settings and journals stay
+#   sudo deploy/install.sh --purge          remove those too
+#
+# Each version is a folder of its own below /opt/edge-inspect/releases, and `current` points to one of them: an upgrade
+# is one rename, and going back is `ln -sfn releases/<version> /opt/edge-inspect/current`. DESTDIR puts everything
+# below another root, where no user is made and systemd is not called. PYTHON and PIP_ARGS as in the Makefile.
+# Rejected: a package for each distribution (JetPack, Debian and Ubuntu differ just where it matters: Python, cv2).
+set -eu
+
+ROOT=${DESTDIR:-}
+HOME_DIR=/opt/edge-inspect
+UNITS=/etc/systemd/system
+SETTINGS=/etc/edge-inspect
+STATE=/var/lib/edge-inspect
+ACCOUNT=edge-inspect
+HERE=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+
+say() { printf '%s\n' "$*"; }
+fail() { say "install.sh: $*" >&2; exit 1; }
+is_live() { [ -z "$ROOT" ]; }
+systemd() { if is_live && [ -d /run/systemd/system ]; then systemctl "$@"; fi; }
+
+# JetPack's OpenCV has GStreamer and its TensorRT is no wheel for pip: there the venv sees the system's packages.
+is_jetson() { [ -e "$ROOT/etc/nv_tegra_release" ]; }
+
+python_of() {
+    for candidate in ${PYTHON:-python3 python3.12 python3.11 python3.10}; do
+        if "$candidate" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+            say "$candidate"
+            return
+        fi
+    done
+    fail "no Python >= 3.10 with the venv module; apt install python3-venv, or name one: PYTHON=/path/to/python3"
+}
+
+# The program: a venv in a folder of its own, complete before `current` points to it.
+install_program() {
+    python=$(python_of)
+    version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$HERE/pyproject.toml")
+    digest=$(cd "$HERE" && find edge deploy trainer pyproject.toml -type f ! -name '*.pyc' -print | LC_ALL=C sort |
+        xargs sha256sum | sha256sum | cut -c1-12)
+    release="releases/$version-$digest"
+    venv="$ROOT$HOME_DIR/$release"
+    if [ ! -e "$venv/.complete" ]; then
+        say "installing $release"
+        rm -rf "$venv"
+        mkdir -p "$ROOT$HOME_DIR/releases"
+        if is_jetson; then "$python" -m venv --system-site-packages "$venv"; else "$python" -m venv "$venv"; fi
+        # shellcheck disable=SC2086 # options, separated by spaces
+        "$venv/bin/python" -m pip --disable-pip-version-check -q install ${PIP_ARGS:-} "$HERE"
+        if is_jetson && [ -d "$venv/lib" ]; then
+            # JetPack's own cv2 must not be shadowed by the wheel that the project declares.
+            if "$python" -c 'import cv2' 2>/dev/null; then "$venv/bin/python" -m pip -q uninstall -y opencv-python; fi
+        fi
+        : >"$venv/.complete"
+    fi
+    ln -sfn "$release" "$ROOT$HOME_DIR/current.new"
+    mv -T "$ROOT$HOME_DIR/current.new" "$ROOT$HOME_DIR/current"
+}
+
+install_account() {
+    is_live || return 0
+    getent group video >/dev/null || groupadd --system video
+    getent passwd "$ACCOUNT" >/dev/null ||
+        useradd --system --user-group --home-dir "$STATE" --shell /usr/sbin/nologin --groups video "$ACCOUNT"
+}
+
+install_units() {
+    mkdir -p "$ROOT$UNITS" "$ROOT$SETTINGS" "$ROOT$STATE"
+    for unit in edge-inspect@.service edge-inspect.target; do
+        install -m 0644 "$HERE/systemd/$unit" "$ROOT$UNITS/$unit"
+    done
+    install -m 0640 "$HERE/systemd/edge-inspect.env.example" "$ROOT$SETTINGS/edge-inspect.env.example"
+    if is_live; then
+        chgrp "$ACCOUNT" "$SETTINGS/edge-inspect.env.example"
+        chown "$ACCOUNT:$ACCOUNT" "$STATE"
+    fi
+    install_gpu_access
+    systemd daemon-reload
+}
+
+# A drop-in with the GPU's device nodes that exist here; DevicePolicy=closed hides those that are not named. Written
+# anew each time: after an upgrade of JetPack they may have other names.
+install_gpu_access() {
+    drop_in="$ROOT$UNITS/edge-inspect@.service.d/gpu.conf"
+    rm -f "$drop_in"
+    nodes=$(cd "$ROOT/" && find dev -maxdepth 2 \( -name 'nvidia*' -o -name 'nvhost*' -o -name 'nvmap' \
+        -o -path 'dev/dri/render*' \) ! -type d 2>/dev/null | LC_ALL=C sort)
+    [ -n "$nodes" ] || return 0
+    mkdir -p "$(dirname "$drop_in")"
+    {
+        say "# Written by install.sh from the nodes of this machine; give it again after a change of driver."
+        say "[Service]"
+        for node in $nodes; do say "DeviceAllow=/$node rw"; done
+        say "SupplementaryGroups=render"
+    } >"$drop_in"
+    getent group render >/dev/null 2>&1 || sed -i '/^SupplementaryGroups=render$/d' "$drop_in"
+    say "GPU: $(say "$nodes" | wc -l) device nodes allowed in $drop_in"
+}
+
+uninstall() {
+    if is_live && [ -d /run/systemd/system ]; then
+        systemctl disable --now edge-inspect.target 'edge-inspect@*.service' 2>/dev/null || :
+    fi
+    rm -rf "$ROOT$HOME_DIR/releases" "$ROOT$HOME_DIR/current" "$ROOT$UNITS/edge-inspect@.service.d"
+    rm -f "$ROOT$UNITS/edge-inspect@.service" "$ROOT$UNITS/edge-inspect.target"
+    systemd daemon-reload
+    if [ "$1" = purge ]; then
+        rm -rf "$ROOT$HOME_DIR" "$ROOT$SETTINGS" "$ROOT$STATE"
+        if is_live && getent passwd "$ACCOUNT" >/dev/null; then userdel "$ACCOUNT"; fi
+        say "removed, with settings and journals"
+    else
+        say "removed; kept: $SETTINGS (settings), $STATE (journals, evidence), bundles in $HOME_DIR. --purge takes them"
+    fi
+}
+
+case "${1:-}" in
+    "") ;;
+    --uninstall) uninstall keep; exit 0 ;;
+    --purge) uninstall purge; exit 0 ;;
+    *) fail "unknown argument $1; give none, --uninstall or --purge" ;;
+esac
+
+is_live && [ "$(id -u)" -ne 0 ] && fail "run it as root (sudo), or with DESTDIR=folder to look at what it does"
+install_account
+install_program
+install_units
+say "installed. For each camera: copy $SETTINGS/edge-inspect.env.example to $SETTINGS/NAME.env, edit it, then"
+say "  systemctl enable --now edge-inspect.target edge-inspect@NAME.service"
