@@ -8,6 +8,7 @@ from deploy.bench.command import bench
 from deploy.bench_wire import main as bench_wire
 from deploy.commission import commission_command
 from deploy.engines import engines
+from deploy.keys import keys, sign
 from deploy.selftest import selftest
 from deploy.verify import verify
 from edge.commands import errors_in_one_line
@@ -25,6 +26,10 @@ def cli() -> None:
       edge-deploy commission part.bundle --source v4l2:0      thresholds from good parts that this camera sees
       edge-deploy selftest > report.json                      what cannot be known without the device
       edge-deploy bench part.bundle                           what an inspection costs here, against budgets
+
+    \b
+    Who may do what: edge-deploy keys --help, and
+      edge-deploy sign part.bundle --key NAME.signing-secret  only signed bundles run where keys are trusted
     """
 
 
@@ -32,7 +37,9 @@ cli.add_command(bench)
 cli.add_command(bench_wire, "bench-wire")
 cli.add_command(commission_command)
 cli.add_command(engines)
+cli.add_command(keys)
 cli.add_command(selftest)
+cli.add_command(sign)
 cli.add_command(verify)
 
 

@@ -17,6 +17,7 @@ from edge.daemon import BAD_CONFIGURATION, BAD_FLAG, STOPPED, serve
 from edge.doctor import check
 from edge.engines import ENGINE_NAMES
 from edge.log import configure_logging
+from edge.security.trust import trusted_folder
 from edge.settings import (
     DEFAULT_PUBLISH,
     DEFAULT_REPLAY,
@@ -139,6 +140,13 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
     show_default=True,
     help="What says that a part is there: every frame of the source, or a command on the control socket.",
 )
+@click.option(
+    "--trusted-keys",
+    type=FOLDER,
+    help="Run only bundles signed by a key in this folder (see edge-deploy sign).  [default: trusted in "
+    "$CONFIGURATION_DIRECTORY or /etc/edge-inspect, if it is there]",
+)
+@click.option("--allow-rollback", is_flag=True, help="Run a signed bundle of an older release than one that ran.")
 @click.option("--journal-max-mb", default=1024, show_default=True, help="Drop the oldest records beyond this size …")
 @click.option("--journal-max-age-h", default=2160.0, show_default=True, help="… or this age …")
 @click.option("--journal-min-age-h", default=1.0, show_default=True, help="… but never younger ones …")
@@ -221,6 +229,8 @@ def _settings(flags: dict[str, Any]) -> Settings:
             max_bytes=flags["evidence_max_mb"] << 20, good_share=flags["evidence_good_share"]
         ),
         control=control_endpoint(flags["control"], journal),
+        trusted_keys=trusted_folder(flags["trusted_keys"]),
+        allow_rollback=flags["allow_rollback"],
         trigger=flags["trigger"],
         replay=flags["replay"],
         limits=Limits(

@@ -25,6 +25,7 @@ def describe(settings: Settings, inspector: Inspector, drift: float) -> dict[str
         "bundle": str(settings.bundle),
         "product": manifest.product,
         "sha256": inspector.bundle.digest,
+        "signature": f"signed by {inspector.bundle.signer}" if inspector.bundle.signer else "signature not asked for",
         "patch_sizes": list(manifest.patch_sizes),
         "engine": f"{inspector.engine.name} {inspector.engine.version} ({inspector.engine.variant})",
         "golden_drift": round(drift, 6),

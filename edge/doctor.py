@@ -61,7 +61,10 @@ def _bundle(settings: Settings, stack: ExitStack, inspectors: list[Inspector]) -
     inspector, drift = open_inspector(settings, stack)
     about = describe(settings, inspector, drift)
     sizes = ", ".join(str(size) for size in about["patch_sizes"])
-    yield f"bundle {about['bundle']}: {about['product']}, patch sizes {sizes}, sha256 {about['sha256'][:12]}"
+    yield (
+        f"bundle {about['bundle']}: {about['product']}, patch sizes {sizes}, sha256 {about['sha256'][:12]}, "
+        f"{about['signature']}"
+    )
     yield f"engine {about['engine']}: golden sample within {drift:.1e} deviations"
     yield f"threshold {about['image_threshold']}: {about['promise']}"
     if inspector.bundle.commissioning is not None:

@@ -13,9 +13,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.core.bundle import Bundle, load_bundle
+from edge.core.bundle import Bundle
 from edge.core.errors import BundleError
 from edge.inspector import Inspector
+from edge.security.trust import Trust
 
 OpenBundle = Callable[[Bundle], Inspector]
 
@@ -32,6 +33,7 @@ class Recipes:
     """Changes the bundle of a running station.
 
     open_bundle: an inspector that has passed its golden sample; called in a thread of its own. current: what runs.
+    trust: the door that every bundle comes through; one that ran comes back through ROLLBACK all the same.
     commission: gives a bundle its commissioning; one that is gone back to keeps what it had. Frames of another size
     than the current bundle's are refused when `is_live`: that camera was set up for it.
     """
@@ -40,11 +42,13 @@ class Recipes:
         self,
         current: Inspector,
         open_bundle: OpenBundle,
+        trust: Trust,
         *,
         is_live: bool,
         commission: Callable[[Bundle], Bundle] = lambda bundle: bundle,
     ) -> None:
-        self._open_bundle, self._is_live, self._commission = open_bundle, is_live, commission
+        self._open_bundle, self._trust, self._is_live = open_bundle, trust, is_live
+        self._commission = commission
         self._current = current
         self._previous: Bundle | None = None
         self._ready: Change | None = None
@@ -54,7 +58,7 @@ class Recipes:
 
     def change(self, path: Path) -> Future[str]:
         """Load this bundle; done once a frame boundary has taken it. BundleError or EngineError: nothing changed."""
-        return self._prepare(lambda: self._commission(load_bundle(path)))
+        return self._prepare(lambda: self._commission(self._trust.load(path)))
 
     def roll_back(self) -> Future[str]:
         """Take the bundle from before the last change, as it was then, whatever became of its file."""
@@ -72,6 +76,7 @@ class Recipes:
         """The loop runs it from the next frame on; gives the old inspector, whose engine the loader closes."""
         old, self._current = self._current, change.inspector
         self._previous = old.bundle
+        self._trust.ran(change.inspector.bundle)
         manifest = change.inspector.bundle.manifest
         change.told.set_result(f"{manifest.product} version {manifest.version} from the next frame on")
         self._loader.submit(old.engine.close)

@@ -55,6 +55,8 @@ class Settings:
     evidence: Path | None = None
     evidence_limits: EvidenceLimits = EvidenceLimits()
     control: str | None = None  # where commands are taken
+    trusted_keys: Path | None = None  # of those whose bundles run here; None: any bundle runs
+    allow_rollback: bool = False
     trigger: str = "source"  # what says that a part is there: the source, or the control socket
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from edge.building import BuildReporter
-from edge.core.bundle import Bundle, load_bundle
+from edge.core.bundle import Bundle
 from edge.core.commissioning import commissioned
 from edge.core.errors import BundleError, EdgeError, EngineError
 from edge.core.types import Acquisition
@@ -27,6 +27,7 @@ from edge.health import Health
 from edge.inspector import Inspector
 from edge.outlets import NO_JOURNAL, open_control, open_evidence, open_replay, open_sequence
 from edge.recipes import Recipes
+from edge.security.trust import Trust
 from edge.settings import Settings
 from edge.sinks import Sink
 from edge.sinks.delivery import Delivery
@@ -70,7 +71,9 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
     should_stop: asked while engines are built, which takes minutes.
     """
     with ExitStack() as stack:
-        inspector, drift = open_inspector(settings, stack, should_stop)
+        trust = open_trust(settings)
+        inspector, drift = open_inspector(settings, stack, trust, should_stop)
+        trust.ran(inspector.bundle, is_start=True)
         source = open_checked_source(settings, inspector, stack)
         _warn_of_another_source(inspector, source)
         acquisition = settings.acquisition_for(source.acquisition)
@@ -93,6 +96,7 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         recipes = Recipes(
             inspector,
             partial(open_bundle, settings),
+            trust,
             is_live=source.is_live,
             # A path names the commissioning of the first bundle; another bundle has its own beside it.
             commission=partial(commissioned, file="none" if settings.commissioning == "none" else None),
@@ -101,6 +105,7 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         control = open_control(settings, delivery, recipes, source, evidence)
         description = describe(settings, inspector, drift) | {
             "source": source.uri,
+            "trust": trust.description,
             "acquisition": acquisition.value,
             "publish": publisher.endpoint,
             "journal": NO_JOURNAL if settings.journal is None else str(settings.journal),
@@ -159,11 +164,17 @@ def _engine_options(settings: Settings) -> EngineOptions:
     )
 
 
+def open_trust(settings: Settings) -> Trust:
+    """The door for bundles; releases are remembered beside the journal."""
+    state = None if settings.journal is None else settings.journal.absolute().parent
+    return Trust(settings.trusted_keys, state, is_rollback_allowed=settings.allow_rollback)
+
+
 def open_inspector(
-    settings: Settings, stack: ExitStack, should_stop: Callable[[], bool] = lambda: False
+    settings: Settings, stack: ExitStack, trust: Trust, should_stop: Callable[[], bool] = lambda: False
 ) -> tuple[Inspector, float]:
     """The inspector on the bundle and engine of `settings`, and the golden sample's drift in deviations."""
-    bundle = commissioned(load_bundle(settings.bundle), settings.commissioning)
+    bundle = commissioned(trust.load(settings.bundle), settings.commissioning)
     reporter = BuildReporter()
     stack.callback(reporter.close)
     engine = open_engine(

@@ -6,6 +6,7 @@ Sizes are bounded before anything is read, and whatever is wrong with an array i
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -15,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from edge.core.archive import MAX_MEMBER_BYTES
 from edge.core.errors import BundleError
 from edge.core.manifest import Manifest
 from edge.core.scoring import TERMS, LocalStats, ScoreStats
 from edge.core.types import Image, PatchMaps
 
-MAX_MEMBER_BYTES = 256 << 20
 ADVICE = "re-export it"
 
 
@@ -111,6 +112,10 @@ def _arrays(raw: bytes, what: str, advice: str = ADVICE) -> Iterator[Mapping[str
         AttributeError,
         OSError,
         EOFError,
+        MemoryError,  # a shape that no machine has room for
+        NotImplementedError,
+        RuntimeError,
+        struct.error,
         zipfile.BadZipFile,
         zlib.error,
     ) as error:

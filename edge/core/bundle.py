@@ -1,43 +1,32 @@
 """One bundle, one zip: graphs, statistics, thresholds, ROI, golden sample; loaded from bytes, never extracted.
 
-The zip's names come from an allow-list, its members' sizes are bounded before they are read, and each
-digest in the manifest is checked, so a damaged or foreign file is refused before any of it is used.
-Rejected: tar (paths, links), pickle (code), a folder (half-copied folders look whole).
+The manifest comes first: its signature is checked before it is parsed, and it names the digest of every other member,
+so nothing is used that it does not vouch for. What the zip may look like is in `edge.core.archive`. Rejected: signing
+the whole file, for which all of it would have to be read before anything is known of it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-import re
-import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.core.arrays import (
-    MAX_MEMBER_BYTES,
-    GoldenSample,
-    read_golden,
-    read_local_stats,
-    write_golden,
-    write_local_stats,
-)
+from edge.core.archive import GOLDEN, MANIFEST, SIGNATURE, VARIANTS, Archive, pack_archive, read_file, write_file
+from edge.core.arrays import GoldenSample, read_golden, read_local_stats, write_golden, write_local_stats
 from edge.core.errors import BundleError
+from edge.core.graph_file import require_self_contained
 from edge.core.image_health import HealthBands
 from edge.core.manifest import Calibration, Manifest, manifest_from_json, manifest_to_json
 
 if TYPE_CHECKING:  # it reads bundles itself
     from edge.core.commissioning import Commissioning
 
-MANIFEST = "manifest.json"
-GOLDEN = "golden.npz"
-VARIANTS = "fp32|fp16|int8-cpu|int8-trt"
-ALLOWED = re.compile(rf"manifest\.json|golden\.npz|p\d{{1,4}}\.({VARIANTS})\.onnx|local-stats\.({VARIANTS})\.npz")
-MAX_BUNDLE_BYTES = 1 << 30
-FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # equal contents give an equal digest
+__all__ = ["VARIANTS", "Bundle", "GraphSet", "graph_name", "load_bundle", "parse_bundle", "save_bundle"]
+
+# (the manifest's bytes, the signature member or None, where) -> who signed; BundleError refuses
+CheckSignature = Callable[[bytes, bytes | None, str], str]
 
 
 def graph_name(patch_size: int, variant: str) -> str:
@@ -62,7 +51,7 @@ class GraphSet:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bundle:
-    """A verified bundle in memory. `digest` is the SHA-256 of the whole file.
+    """A verified bundle in memory. `digest`: SHA-256 of the whole file; `signer`: the trusted key's name, if any.
 
     commissioning: what was re-fitted at the line, see `edge.core.commissioning`; None for the bundle as it was made.
     """
@@ -72,6 +61,7 @@ class Bundle:
     golden: GoldenSample
     digest: str
     where: str
+    signer: str | None = None
     commissioning: Commissioning | None = None
 
     def calibration(self, variant: str) -> Calibration:
@@ -99,37 +89,28 @@ class Bundle:
         return GraphSet(variant, graphs, self.manifest.strides, self.where)
 
 
-def load_bundle(path: Path) -> Bundle:
+def load_bundle(path: Path, check_signature: CheckSignature | None = None) -> Bundle:
     """Read and verify a bundle; BundleError says what is wrong, where, and what to do."""
-    try:
-        if path.stat().st_size > MAX_BUNDLE_BYTES:
-            raise BundleError(f"bundle {path}: larger than {MAX_BUNDLE_BYTES >> 20} MiB; this is not one of ours")
-        raw = path.read_bytes()
-    except OSError as error:
-        raise BundleError(f"bundle {path}: cannot be read ({error.strerror}); check --bundle") from error
-    return parse_bundle(raw, str(path))
+    return parse_bundle(read_file(path), str(path), check_signature)
 
 
-def parse_bundle(raw: bytes, where: str) -> Bundle:
-    """Verify a bundle from its bytes; `where` names it in messages."""
-    members = _read_members(raw, where)
-    for required in (MANIFEST, GOLDEN):
-        if required not in members:
-            raise BundleError(f"bundle {where}: {required} is missing; export it again with edge-train")
-    manifest = manifest_from_json(members.pop(MANIFEST), where)
-    for name, digest in manifest.digests.items():
-        if name not in members:
-            raise BundleError(f"bundle {where}: {name} is missing; copy it again or re-export")
-        if hashlib.sha256(members[name]).hexdigest() != digest:
-            raise BundleError(f"bundle {where}: {name} digest differs from manifest; copy it again or re-export")
-    if extra := sorted(set(members) - set(manifest.digests)):
-        raise BundleError(f"bundle {where}: {', '.join(extra)} not named in the manifest; re-export it")
+def parse_bundle(raw: bytes, where: str, check_signature: CheckSignature | None = None) -> Bundle:
+    """Verify a bundle from its bytes; `where` names it in messages. Without `check_signature` none is asked for."""
+    archive = Archive(raw, where)
+    text = archive.read(MANIFEST)
+    signer = None
+    if check_signature is not None:
+        signer = check_signature(text, archive.read(SIGNATURE) if SIGNATURE in archive.names else None, where)
+    manifest = manifest_from_json(text, where)
+    members = _vouched_for(manifest, archive, where)
     for size in manifest.patch_sizes:
         if graph_name(size, manifest.reference_variant) not in members:
             raise BundleError(f"bundle {where}: no graph for patch size {size}; re-export it")
     golden = read_golden(members.pop(GOLDEN), manifest, where)
     manifest = _with_local_stats(manifest, members, golden, where)
-    return Bundle(manifest, members, golden, hashlib.sha256(raw).hexdigest(), where)
+    for name, graph in members.items():
+        require_self_contained(graph, f"bundle {where}: {name}")
+    return Bundle(manifest, members, golden, hashlib.sha256(raw).hexdigest(), where, signer)
 
 
 def save_bundle(path: Path, manifest: Manifest, graphs: Mapping[str, bytes], golden: GoldenSample) -> str:
@@ -139,35 +120,27 @@ def save_bundle(path: Path, manifest: Manifest, graphs: Mapping[str, bytes], gol
         if calibration.is_local:
             members[local_stats_name(variant)] = write_local_stats(calibration.stats)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(members.items())}
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in {MANIFEST: manifest_to_json(manifest, digests), **members}.items():
-            archive.writestr(zipfile.ZipInfo(name, FIXED_DATE), content, zipfile.ZIP_DEFLATED)
-    parse_bundle(buffer.getvalue(), str(path))  # never leave a bundle behind that would be refused
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".partial")
-    beside.write_bytes(buffer.getvalue())
-    beside.replace(path)
-    return hashlib.sha256(buffer.getvalue()).hexdigest()
+    raw = pack_archive({MANIFEST: manifest_to_json(manifest, digests), **members})
+    parse_bundle(raw, str(path))  # never leave a bundle behind that would be refused
+    write_file(path, raw)
+    return hashlib.sha256(raw).hexdigest()
 
 
-def _read_members(raw: bytes, where: str) -> dict[str, bytes]:
-    """All members by name, each checked against the allow-list and the size bound before it is read."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            infos = archive.infolist()
-            for info in infos:
-                if not ALLOWED.fullmatch(info.filename):
-                    raise BundleError(f"bundle {where}: foreign member {info.filename!r}; this is not one of ours")
-                if info.file_size > MAX_MEMBER_BYTES:
-                    raise BundleError(f"bundle {where}: {info.filename} claims {info.file_size} bytes; refused")
-            if len({info.filename for info in infos}) != len(infos):
-                raise BundleError(f"bundle {where}: a name occurs twice; re-export it")
-            if sum(info.file_size for info in infos) > MAX_BUNDLE_BYTES:
-                raise BundleError(f"bundle {where}: its members claim more than {MAX_BUNDLE_BYTES >> 20} MiB; refused")
-            return {info.filename: archive.read(info) for info in infos}
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
-        raise BundleError(f"bundle {where}: not a whole zip file ({error}); copy it again or re-export") from error
+def _vouched_for(manifest: Manifest, archive: Archive, where: str) -> dict[str, bytes]:
+    """All members but the manifest and its signature, each with the digest that the manifest names."""
+    others = archive.names - {MANIFEST, SIGNATURE}
+    members = {}
+    for name, digest in manifest.digests.items():
+        if name not in others:
+            raise BundleError(f"bundle {where}: {name} is missing; copy it again or re-export")
+        members[name] = archive.read(name)
+        if hashlib.sha256(members[name]).hexdigest() != digest:
+            raise BundleError(f"bundle {where}: {name} digest differs from manifest; copy it again or re-export")
+    if extra := sorted(others - set(members)):
+        raise BundleError(f"bundle {where}: {', '.join(extra)} not named in the manifest; re-export it")
+    if GOLDEN not in members:
+        raise BundleError(f"bundle {where}: {GOLDEN} is missing; export it again with edge-train")
+    return members
 
 
 def _with_local_stats(manifest: Manifest, members: dict[str, bytes], golden: GoldenSample, where: str) -> Manifest:

@@ -17,7 +17,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import edge.outlets
-import edge.recipes
 import edge.startup
 import edge.watchdog
 from edge.core.bundle import Bundle
@@ -26,6 +25,7 @@ from edge.core.types import Acquisition, Frame, Image, PatchMaps
 from edge.daemon import serve
 from edge.inspector import Inspector
 from edge.log import configure_logging
+from edge.security.trust import Trust
 from edge.settings import Settings
 from edge.sinks.journal import Journal
 from edge.watchdog import Part
@@ -62,11 +62,11 @@ class SlowEngine(BrightnessEngine):
         return super().infer(image)
 
 
-def open_inspector(settings: Settings, stack: ExitStack, should_stop: object = None) -> tuple[Inspector, float]:
+def open_inspector(settings: Settings, stack: ExitStack, trust: Trust, should_stop: object) -> tuple[Inspector, float]:
     return Inspector(a_bundle(), SlowEngine()), 0.0
 
 
-def load_bundle(path: Path) -> Bundle:
+def load_bundle(trust: Trust, path: Path) -> Bundle:
     """Any path but `missing` is a bundle, told from the others by its digest."""
     if path.name == "missing":
         raise BundleError("bundle missing: cannot be read; check its path")
@@ -94,7 +94,7 @@ def main() -> int:
     edge.watchdog.DEADLINES_S.update(dict.fromkeys(Part, arguments.pop("deadline_s", 60.0)))  # type: ignore[attr-defined]
     edge.startup.open_inspector = open_inspector
     edge.startup.open_bundle = lambda settings, bundle: Inspector(bundle, SlowEngine())
-    edge.recipes.load_bundle = load_bundle
+    Trust.load = load_bundle  # type: ignore[method-assign]
     edge.startup.open_source = lambda uri, lost_after_s: EndlessSource(pause_s)  # type: ignore[misc, assignment]
     configure_logging("info")
     journal = Path(arguments.pop("journal"))

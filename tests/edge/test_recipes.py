@@ -17,6 +17,7 @@ from edge.core.errors import BundleError, EngineError
 from edge.daemon import inspect_loop
 from edge.inspector import Inspector
 from edge.recipes import Recipes
+from edge.security.trust import Trust
 from tests.edge.fakes import BrightnessEngine, ScriptedSource, a_bundle, a_frame
 from tests.edge.sinks.test_delivery import WAIT_S
 from tests.edge.test_faults import Stub, end, hear
@@ -48,8 +49,9 @@ def recipes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recipes]:
             raise EngineError("golden sample: the engine differs")
         return inspector(bundle)
 
-    monkeypatch.setattr("edge.recipes.load_bundle", load)
-    opened = Recipes(inspector(named("a")), open_bundle, is_live=True)
+    trust = Trust()
+    monkeypatch.setattr(trust, "load", load)
+    opened = Recipes(inspector(named("a")), open_bundle, trust, is_live=True)
     yield opened
     opened.close()
 

@@ -20,6 +20,8 @@ from edge.core.preprocess import Geometry
 from edge.core.scoring import Fusion, LocalStats, TermStats
 from edge.core.types import DrivenBy, PatchMaps, Term
 
+GRAPH = b"\x12\x0bgraph bytes" * 50  # an ONNX file that only says, often, who made it
+
 
 def a_manifest() -> Manifest:
     stats = {DrivenBy(17, term): TermStats(1.0, 2.0, 1.0) for term in Term}
@@ -45,7 +47,7 @@ def a_golden() -> GoldenSample:
 @pytest.fixture
 def bundle_file(tmp_path: Path) -> Path:
     path = tmp_path / "bolt.bundle"
-    save_bundle(path, a_manifest(), {"p17.fp32.onnx": b"graph bytes" * 50}, a_golden())
+    save_bundle(path, a_manifest(), {"p17.fp32.onnx": GRAPH}, a_golden())
     return path
 
 
@@ -82,13 +84,13 @@ def test_a_bundle_comes_back_as_it_was_saved(bundle_file: Path) -> None:
     saved = a_manifest()
     assert bundle.manifest.geometry == saved.geometry
     assert bundle.manifest.calibrations == saved.calibrations
-    assert bundle.graph_set("fp32").graphs == {17: b"graph bytes" * 50}
+    assert bundle.graph_set("fp32").graphs == {17: GRAPH}
     assert bundle.golden.score == 1.25 and bundle.golden.image[0, 0, 0] == 7
 
 
 def test_statistics_of_each_place_come_back_as_they_were_saved(tmp_path: Path) -> None:
     path = tmp_path / "bolt.bundle"
-    save_bundle(path, a_local_manifest(), {"p17.fp32.onnx": b"graph"}, a_golden())
+    save_bundle(path, a_local_manifest(), {"p17.fp32.onnx": b"\x12\x05graph"}, a_golden())
     saved, loaded = (m.calibration("fp32") for m in (a_local_manifest(), load_bundle(path).manifest))
     assert loaded.is_local
     for key, stats in saved.stats.items():
@@ -108,7 +110,7 @@ def test_a_review_zone_comes_back_as_it_was_saved_and_without_one_there_is_none(
     bundle_file: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "reviewed.bundle"
-    save_bundle(path, with_review(4.0), {"p17.fp32.onnx": b"graph"}, a_golden())
+    save_bundle(path, with_review(4.0), {"p17.fp32.onnx": b"\x12\x05graph"}, a_golden())
     assert load_bundle(path).manifest.calibrations == with_review(4.0).calibrations
     assert load_bundle(bundle_file).manifest.calibration("fp32").review is None
     assert b"review" not in zipfile.ZipFile(bundle_file).read("manifest.json")  # so bundles of before load too
@@ -117,14 +119,14 @@ def test_a_review_zone_comes_back_as_it_was_saved_and_without_one_there_is_none(
 @pytest.mark.parametrize("threshold", [5.0, 6.0, -float("inf")])
 def test_a_review_threshold_that_is_not_below_the_image_threshold_is_refused(tmp_path: Path, threshold: float) -> None:
     with pytest.raises((BundleError, ValueError), match=r"review threshold is not below|not JSON compliant"):
-        save_bundle(tmp_path / "b", with_review(threshold), {"p17.fp32.onnx": b"graph"}, a_golden())
+        save_bundle(tmp_path / "b", with_review(threshold), {"p17.fp32.onnx": b"\x12\x05graph"}, a_golden())
 
 
 def test_statistics_of_each_place_must_be_there_and_fit_their_map(tmp_path: Path) -> None:
     path = tmp_path / "bolt.bundle"
     with pytest.raises(BundleError, match=r"p17\.regression_error is \(4, 4\), not the size of its map"):
-        save_bundle(path, a_local_manifest((4, 4)), {"p17.fp32.onnx": b"graph"}, a_golden())
-    save_bundle(path, a_local_manifest(), {"p17.fp32.onnx": b"graph"}, a_golden())
+        save_bundle(path, a_local_manifest((4, 4)), {"p17.fp32.onnx": b"\x12\x05graph"}, a_golden())
+    save_bundle(path, a_local_manifest(), {"p17.fp32.onnx": b"\x12\x05graph"}, a_golden())
     with pytest.raises(BundleError, match=r"local-stats\.fp32\.npz is missing"):
         parse_bundle(rewritten(path, **{"local-stats__fp32__npz": None}), "here")
     with zipfile.ZipFile(path) as archive:
@@ -138,7 +140,7 @@ def test_statistics_of_each_place_must_be_there_and_fit_their_map(tmp_path: Path
 
 def test_saving_twice_gives_the_same_digest(bundle_file: Path, tmp_path: Path) -> None:
     again = tmp_path / "again.bundle"
-    digest = save_bundle(again, a_manifest(), {"p17.fp32.onnx": b"graph bytes" * 50}, a_golden())
+    digest = save_bundle(again, a_manifest(), {"p17.fp32.onnx": GRAPH}, a_golden())
     assert load_bundle(bundle_file).digest == digest
 
 
@@ -217,7 +219,7 @@ def test_truncated_or_flipped_bytes_never_load_and_never_crash(cut: float, flip:
     except BundleError:
         return
     # A flip in the zip's own bookkeeping (a date, an attribute) may load, but then nothing that counts changed.
-    assert bundle.graph_set("fp32").graphs == {17: b"graph bytes" * 50}
+    assert bundle.graph_set("fp32").graphs == {17: GRAPH}
     assert bundle.manifest.calibrations == a_manifest().calibrations
 
 
@@ -227,6 +229,6 @@ def good_bytes(cache: dict[str, bytes] = {}) -> bytes:  # noqa: B006 - a cache o
 
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "b"
-            save_bundle(path, a_manifest(), {"p17.fp32.onnx": b"graph bytes" * 50}, a_golden())
+            save_bundle(path, a_manifest(), {"p17.fp32.onnx": GRAPH}, a_golden())
             cache["raw"] = path.read_bytes()
     return cache["raw"]
