@@ -22,6 +22,7 @@ from edge.core.types import Acquisition, Inspection, ScaleScore, Timings, Verdic
 from edge.core.uuid7 import uuid7
 from edge.core.vocabulary import RecipeRecord, SoftwareRecord
 from edge.core.wire import EPOCH_BYTES, Station
+from edge.security.station_keys import Role
 from edge.sinks.delivery import Delivery
 from edge.sinks.endpoints import BoundSocket
 from edge.sinks.journal import Journal
@@ -100,7 +101,7 @@ def echo(messages: int) -> None:
     """The reference for replay: the same frames from a bare ROUTER, so many for each request."""
     stamp = Stamp(bytes(EPOCH_BYTES), 1, str(uuid7()), datetime.now(timezone.utc))
     frames = [b"EVENT", b"1", *to_frames(result_record(ORIGIN, stamp, verdict(1)))]
-    with closing(BoundSocket(zmq.ROUTER, "bench", LOCAL, LINGER=0, SNDHWM=0)) as router:
+    with closing(BoundSocket(zmq.ROUTER, "bench", LOCAL, Role.REPLAY, LINGER=0, SNDHWM=0)) as router:
         sys.stdout.write(f"{router.endpoint} {router.endpoint}\n")
         sys.stdout.flush()
         peer = router.socket.recv_multipart()[0]

@@ -19,6 +19,8 @@ from pathlib import Path
 import zmq
 
 from edge.core.errors import EdgeError, SettingsError
+from edge.outlets import open_access
+from edge.security.station_keys import Role
 from edge.settings import Settings
 from edge.sinks.database import open_database
 from edge.sinks.endpoints import BoundSocket
@@ -49,7 +51,8 @@ def check_clock(now: datetime, bundle_created: str) -> str:
 
 
 def check_addresses(settings: Settings) -> str:
-    """SettingsError where an address is taken, open to the network, or given twice."""
+    """SettingsError where an address is taken, open to the network, or given twice, or a key is wrong."""
+    access = open_access(settings)
     wanted = {"--publish": settings.publish}
     if settings.journal is not None:
         wanted["--replay"] = settings.replay
@@ -60,7 +63,7 @@ def check_addresses(settings: Settings) -> str:
             raise SettingsError(f"--control {settings.control}: there is no folder {folder}; make it")
     with ExitStack() as stack:
         for flag, endpoint in wanted.items():
-            stack.callback(BoundSocket(zmq.ROUTER, flag, endpoint, LINGER=0).close)
+            stack.callback(BoundSocket(zmq.ROUTER, flag, endpoint, Role.READ, access, LINGER=0).close)
     return f"addresses are free: {', '.join(wanted.values())}"
 
 

@@ -11,6 +11,7 @@ import click
 import edge
 from edge.core.bundle import VARIANTS
 from edge.core.errors import EdgeError
+from edge.core.redaction import hide_credentials
 from edge.core.types import Acquisition
 from edge.core.wire import Station
 from edge.daemon import BAD_CONFIGURATION, BAD_FLAG, STOPPED, serve
@@ -62,7 +63,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
     default=DEFAULT_PUBLISH,
     show_default=True,
     metavar="ENDPOINT",
-    help="Live ZeroMQ socket; loopback only.",
+    help="Live ZeroMQ socket; loopback only, unless --keys is given.",
 )
 @click.option(
     "--acquisition",
@@ -118,7 +119,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
     default=DEFAULT_REPLAY,
     show_default=True,
     metavar="ENDPOINT",
-    help="Serve the journal to consumers here; loopback only.",
+    help="Serve the journal to consumers here; loopback only, unless --keys is given.",
 )
 @click.option(
     "--evidence",
@@ -146,6 +147,13 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
     help="Run only bundles signed by a key in this folder (see edge-deploy sign).  [default: trusted in "
     "$CONFIGURATION_DIRECTORY or /etc/edge-inspect, if it is there]",
 )
+@click.option(
+    "--keys",
+    type=FOLDER,
+    help="Serve only who has a key in consumers/ of this folder, encrypted, on all sockets (see edge-deploy keys); "
+    "needed beyond loopback.",
+)
+@click.option("--insecure-plaintext", is_flag=True, help="Let anyone on the network read and command this station.")
 @click.option("--allow-rollback", is_flag=True, help="Run a signed bundle of an older release than one that ran.")
 @click.option("--journal-max-mb", default=1024, show_default=True, help="Drop the oldest records beyond this size …")
 @click.option("--journal-max-age-h", default=2160.0, show_default=True, help="… or this age …")
@@ -191,7 +199,7 @@ def command(only_check: bool, log_level: str, **flags: Any) -> None:
     try:
         settings = _settings(flags)
     except EdgeError as error:
-        click.echo(f"edge-inspect: {error}", err=True)
+        click.echo(f"edge-inspect: {hide_credentials(str(error))}", err=True)
         sys.exit(BAD_FLAG)
     if only_check:
         sys.exit(STOPPED if check(settings) else BAD_CONFIGURATION)
@@ -231,6 +239,8 @@ def _settings(flags: dict[str, Any]) -> Settings:
         control=control_endpoint(flags["control"], journal),
         trusted_keys=trusted_folder(flags["trusted_keys"]),
         allow_rollback=flags["allow_rollback"],
+        keys=flags["keys"],
+        insecure_plaintext=flags["insecure_plaintext"],
         trigger=flags["trigger"],
         replay=flags["replay"],
         limits=Limits(

@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 
 from edge.core.errors import EdgeError
@@ -55,7 +56,8 @@ class Consumer:
     name: who we are to the station, which remembers what we acknowledged. replay, live: its endpoints; without `live`
     records come from the journal alone. resume: a Cursor that we kept ourselves, "earliest", "latest", or None for
     what the station remembers. max_lag_s: `is_lagging` is true once it is so long that we last knew to have
-    everything; then nothing is OK. clock_s: monotonic. Used from one thread.
+    everything; then nothing is OK. keys: a folder as in `edge.security.client_keys`; the consumer is then called as its
+    key is in the station's folder. clock_s: monotonic. Used from one thread.
 
     A record that came live is not historical; one that was fetched is, and must not move a gate. Delivery is at least
     once over restarts of the consumer: store `result_id` with the effect, then `ack`.
@@ -71,13 +73,14 @@ class Consumer:
         max_lag_s: float = 3.0,
         clock_s: Callable[[], float] = time.monotonic,
         answer_timeout_s: float = 2.0,
+        keys: Path | None = None,
     ) -> None:
         self.max_lag_s = max_lag_s
         self.repaired = 0  # records that the live feed lost, and the journal had
         self._resume: Resume = resume
         self._clock_s = clock_s
-        self._link = ReplayLink(replay, name, answer_timeout_s)
-        self._live = None if live is None else Subscription(live)
+        self._link = ReplayLink(replay, name, answer_timeout_s, keys)
+        self._live = None if live is None else Subscription(live, keys)
         self._position: Cursor | None = None  # the last record in `_ready`, or given out; None before the welcome
         self._given: Cursor | None = None
         self._is_welcome = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,7 +17,9 @@ import zmq
 
 from edge.core.errors import EdgeError, SettingsError
 from edge.core.wire import WireError, dump_object, load_object
+from edge.security.client_keys import apply_keys
 
+FOLDER = click.Path(path_type=Path, file_okay=False)
 REFUSED, SILENT = 1, 3
 _MAX_ANSWER_BYTES = 64 * 1024
 
@@ -25,18 +28,24 @@ class NoAnswer(EdgeError):
     """The station did not answer in time; it may have done what was asked all the same: look at its audit records."""
 
 
-def ask(endpoint: str, verb: str, facts: dict[str, Any] | None = None, timeout_s: float = 60.0) -> tuple[str, Any]:
+def ask(
+    endpoint: str, verb: str, facts: dict[str, Any] | None = None, timeout_s: float = 60.0, keys: Path | None = None
+) -> tuple[str, Any]:
     """(DONE, REFUSED, DENIED or STATUS; its facts); NoAnswer, or SettingsError for a bad endpoint."""
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.set(zmq.LINGER, 0)
         socket.set(zmq.MAXMSGSIZE, _MAX_ANSWER_BYTES)
+        socket.set(zmq.IPV6, "[" in endpoint)
+        apply_keys(socket, keys)
         try:
             socket.connect(endpoint)
         except zmq.ZMQError as error:
             raise SettingsError(f"{endpoint}: cannot be connected to: {error}; see `control` in its log") from error
         socket.send_multipart([verb.encode(), b"1", dump_object(facts or {})])
         if not socket.poll(round(1000 * timeout_s)):
-            raise NoAnswer(f"{endpoint}: no answer to {verb} within {timeout_s:g} s; is the station running?")
+            raise NoAnswer(
+                f"{endpoint}: no answer to {verb} within {timeout_s:g} s; is the station running, and our key allowed?"
+            )
         answer, _, content = (*socket.recv_multipart(), b"", b"", b"")[:3]
         try:
             return answer.decode("ascii", "replace"), load_object("answer", content, _MAX_ANSWER_BYTES)
@@ -49,7 +58,8 @@ def ask(endpoint: str, verb: str, facts: dict[str, Any] | None = None, timeout_s
 @click.argument("verb")
 @click.argument("facts", nargs=-1, metavar="[NAME=VALUE]…")
 @click.option("--timeout-s", default=60.0, show_default=True, help="Loading a bundle takes some seconds.")
-def main(endpoint: str, verb: str, facts: tuple[str, ...], timeout_s: float) -> None:
+@click.option("--keys", type=FOLDER, help="Our key and the station's, for a station that asks for keys.")
+def main(endpoint: str, verb: str, facts: tuple[str, ...], timeout_s: float, keys: Path | None) -> None:
     """Send one command to the station at ENDPOINT.
 
     \b
@@ -67,7 +77,7 @@ def main(endpoint: str, verb: str, facts: tuple[str, ...], timeout_s: float) -> 
     if wrong:
         raise click.UsageError(f"{wrong[0]}: write it as NAME=VALUE")
     try:
-        answer, content = ask(endpoint, verb.upper(), dict(fact.split("=", 1) for fact in facts), timeout_s)
+        answer, content = ask(endpoint, verb.upper(), dict(fact.split("=", 1) for fact in facts), timeout_s, keys)
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
     except NoAnswer as error:

@@ -16,6 +16,7 @@ import click
 
 from edge.checkup import Finding, check_addresses, check_clock, check_folders, check_journal, check_room
 from edge.core.errors import EdgeError, SourceError
+from edge.core.redaction import hide_credentials
 from edge.core.types import Frame, Gap, Inspection, Reason, Verdict
 from edge.description import describe
 from edge.inspector import Inspector
@@ -48,11 +49,11 @@ def check(settings: Settings, now: Callable[[], datetime] = lambda: datetime.now
 def _told(look: Callable[[], Iterator[str]]) -> bool:
     """Print what one look finds; whether nothing was wrong."""
     try:
-        for line in look():
+        for line in map(hide_credentials, look()):
             is_note = line.startswith("note ")
             click.echo(line if is_note else f"{click.style('ok', fg='green')}    {line}")
     except EdgeError as error:
-        click.echo(f"{click.style('WRONG', fg='red')} {error}")
+        click.echo(f"{click.style('WRONG', fg='red')} {hide_credentials(str(error))}")
         return False
     return True
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 
 import zmq
 
 from edge.core.errors import SettingsError
 from edge.core.wire import MAX_BODY_BYTES, WIRE_MAJOR, Message, decode
+from edge.security.client_keys import apply_keys
 
 HEARTBEAT_S = 1.0
 MISSED_HEARTBEATS = 3
@@ -75,9 +77,12 @@ class Liveness:
 
 
 class Subscription:
-    """One subscriber to a whole station; connects at once and again by itself. SettingsError for a bad endpoint."""
+    """One subscriber to a whole station; connects at once and again by itself. SettingsError for a bad endpoint.
 
-    def __init__(self, endpoint: str) -> None:
+    keys: a folder as in `edge.security.client_keys`, for a station that asks for keys.
+    """
+
+    def __init__(self, endpoint: str, keys: Path | None = None) -> None:
         self._context = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.SUB)
         self._socket.set(zmq.LINGER, 0)
@@ -86,7 +91,11 @@ class Subscription:
         self._socket.set(zmq.MAXMSGSIZE, MAX_BODY_BYTES)  # a larger frame ends that connection
         self._socket.subscribe(f"{WIRE_MAJOR}/")
         try:
+            apply_keys(self._socket, keys)
             self._socket.connect(endpoint)
+        except SettingsError:
+            self.close()
+            raise
         except zmq.ZMQError as error:
             self.close()
             raise SettingsError(f"{endpoint}: cannot be connected to: {error}; try tcp://127.0.0.1:5556") from error

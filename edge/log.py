@@ -7,7 +7,6 @@ of which the next one written would have none.
 
 from __future__ import annotations
 
-import re
 import sys
 import threading
 import time
@@ -16,8 +15,9 @@ from typing import Any
 
 import structlog
 
+from edge.core.redaction import hide_credentials
+
 LINES, PERIOD_S = 30, 60.0  # of one event
-_CREDENTIALS = re.compile(r"(\w+://)[^/@\s]+@")
 
 
 def configure_logging(level: str = "info", *, is_limited: bool = False) -> None:
@@ -42,9 +42,16 @@ def configure_logging(level: str = "info", *, is_limited: bool = False) -> None:
 
 def _hide_credentials(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in event.items():
-        if isinstance(value, str):
-            event[key] = _CREDENTIALS.sub(r"\1***@", value)
+        event[key] = _hidden(value)
     return event
+
+
+def _hidden(value: Any) -> Any:
+    if isinstance(value, str):
+        return hide_credentials(value)
+    if isinstance(value, dict):
+        return {name: _hidden(one) for name, one in value.items()}
+    return [_hidden(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 class Throttle:

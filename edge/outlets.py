@@ -15,10 +15,12 @@ from edge.core.facts import Origin
 from edge.core.vocabulary import StationState
 from edge.inspector import Inspector
 from edge.recipes import Recipes
+from edge.security.station_keys import StationKeys
 from edge.settings import Settings
 from edge.sinks.control import UUID, Action, ControlDesk
 from edge.sinks.cursors import Cursors
 from edge.sinks.delivery import Delivery
+from edge.sinks.endpoints import Access
 from edge.sinks.evidence import EvidenceWriter
 from edge.sinks.journal import Journal
 from edge.sinks.replay import ReplayServer
@@ -42,11 +44,17 @@ def open_sequence(settings: Settings, origin: Origin) -> Numbers:
     return journal
 
 
-def open_replay(settings: Settings, delivery: Delivery) -> str:
+def open_access(settings: Settings) -> Access:
+    """Who may reach the sockets; all of them ask for the same keys. SettingsError."""
+    keys = None if settings.keys is None else StationKeys(settings.keys)
+    return Access(keys, settings.insecure_plaintext)
+
+
+def open_replay(settings: Settings, delivery: Delivery, access: Access) -> str:
     """Serve the delivery's journal, if it has one; returns where, or "none"."""
     if not isinstance(delivery.sequence, Journal):
         return "none"
-    server = ReplayServer(settings.replay, delivery.sequence)
+    server = ReplayServer(settings.replay, delivery.sequence, access=access)
     delivery.attach(desk=server)
     return server.endpoint
 
@@ -70,7 +78,12 @@ def open_evidence(settings: Settings, delivery: Delivery, inspector: Inspector) 
 
 
 def open_control(
-    settings: Settings, delivery: Delivery, recipes: Recipes, source: Source, evidence: EvidenceWriter | None
+    settings: Settings,
+    delivery: Delivery,
+    recipes: Recipes,
+    source: Source,
+    evidence: EvidenceWriter | None,
+    access: Access,
 ) -> str:
     """Listen for commands, if that is wanted; returns where, or "none"."""
     if settings.control is None:
@@ -81,7 +94,7 @@ def open_control(
         "TRIGGER": partial(_trigger, source),
         "PIN": partial(_pin, evidence),
     }
-    desk = ControlDesk(settings.control, delivery.announcer, actions, partial(_status, delivery))
+    desk = ControlDesk(settings.control, delivery.announcer, actions, partial(_status, delivery), access)
     delivery.attach(desk=desk)
     return desk.endpoint
 

@@ -11,12 +11,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import zmq
 
 from edge.core.errors import EdgeError, SettingsError
 from edge.core.wire import EPOCH_BYTES, MAX_BODY_BYTES, Message, WireError, decode, dump_object, load_object
+from edge.security.client_keys import ClientKeys
 
 ANSWER_TIMEOUT_S = 2.0
 _MAX_ANSWER_BYTES = 64 * 1024
@@ -83,10 +85,13 @@ Resume = Cursor | Literal["earliest", "latest"] | None
 
 
 class ReplayLink:
-    """One consumer's connection to a station's replay socket; connects by itself. SettingsError: a bad endpoint."""
+    """One consumer's connection to a station's replay socket; connects by itself. SettingsError: bad endpoint, keys."""
 
-    def __init__(self, endpoint: str, consumer: str, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
+    def __init__(
+        self, endpoint: str, consumer: str, timeout_s: float = ANSWER_TIMEOUT_S, keys: Path | None = None
+    ) -> None:
         self.endpoint, self.consumer, self._timeout_s = endpoint, consumer, timeout_s
+        self._keys = None if keys is None else ClientKeys(keys)
         self._ids = itertools.count(1)
         self._context = zmq.Context()
         self._socket = self._connected()
@@ -177,6 +182,8 @@ class ReplayLink:
         socket.set(zmq.LINGER, 0)
         socket.set(zmq.IPV6, "[" in self.endpoint)
         socket.set(zmq.MAXMSGSIZE, max(MAX_BODY_BYTES, _MAX_ANSWER_BYTES))
+        if self._keys is not None:
+            self._keys.apply(socket)
         try:
             socket.connect(self.endpoint)
         except zmq.ZMQError as error:

@@ -57,6 +57,8 @@ class Settings:
     control: str | None = None  # where commands are taken
     trusted_keys: Path | None = None  # of those whose bundles run here; None: any bundle runs
     allow_rollback: bool = False
+    keys: Path | None = None  # this station's key and its consumers'; None: whoever is on this machine is served
+    insecure_plaintext: bool = False
     trigger: str = "source"  # what says that a part is there: the source, or the control socket
 
     def __post_init__(self) -> None:
@@ -69,9 +71,6 @@ class Settings:
             raise SettingsError(f"--deadline-ms {self.deadline_ms}: give milliseconds above 0, or leave it out")
         if not 0 < self.source_lost_s < math.inf:
             raise SettingsError(f"--source-lost-s {self.source_lost_s}: give seconds above 0")
-        if not 0 <= self.wait_for_subscriber_s <= 3600:
-            raise SettingsError(f"--wait-for-subscriber-s {self.wait_for_subscriber_s}: give seconds from 0 to 3600")
-
         if self.trigger not in TRIGGERS:
             raise SettingsError(f"--trigger {self.trigger}: choose one of {', '.join(TRIGGERS)}")
         if self.trigger == "control" and self.control is None:
@@ -83,6 +82,10 @@ class Settings:
         self._check_limits()
 
     def _check_limits(self) -> None:
+        if not 0 <= self.wait_for_subscriber_s <= 3600:
+            raise SettingsError(f"--wait-for-subscriber-s {self.wait_for_subscriber_s}: give seconds from 0 to 3600")
+        if self.keys is not None and self.insecure_plaintext:
+            raise SettingsError("--insecure-plaintext: with --keys nothing is in plain text; give one of the two")
         limits = self.limits
         if limits.max_bytes < 1 << 20:
             raise SettingsError("--journal-max-mb: give 1 or more")

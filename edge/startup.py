@@ -25,7 +25,7 @@ from edge.gate import AlertGate, DropMerger
 from edge.golden import check_golden
 from edge.health import Health
 from edge.inspector import Inspector
-from edge.outlets import NO_JOURNAL, open_control, open_evidence, open_replay, open_sequence
+from edge.outlets import NO_JOURNAL, open_access, open_control, open_evidence, open_replay, open_sequence
 from edge.recipes import Recipes
 from edge.security.trust import Trust
 from edge.settings import Settings
@@ -81,7 +81,8 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         health = Health(lambda: source.camera_fps, (lambda: source.state) if source.is_live else lambda: None)
         stack.callback(health.close)
         origin, sinks = origin_of(settings, inspector, source, acquisition), open_sinks(settings, inspector)
-        publisher = Publisher(settings.publish)
+        access = open_access(settings)
+        publisher = Publisher(settings.publish, access)
         try:
             sequence = open_sequence(settings, origin)
         except EdgeError:
@@ -91,7 +92,7 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
             origin, publisher, sinks, health_snapshot=health.snapshot, alive=health.delivers, sequence=sequence
         )
         stack.callback(delivery.close)
-        replay = open_replay(settings, delivery)
+        replay = open_replay(settings, delivery, access)
         evidence = open_evidence(settings, delivery, inspector)
         recipes = Recipes(
             inspector,
@@ -102,10 +103,11 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
             commission=partial(commissioned, file="none" if settings.commissioning == "none" else None),
         )
         stack.callback(recipes.close)
-        control = open_control(settings, delivery, recipes, source, evidence)
+        control = open_control(settings, delivery, recipes, source, evidence, access)
         description = describe(settings, inspector, drift) | {
             "source": source.uri,
             "trust": trust.description,
+            "peers": _who_is_served(settings),
             "acquisition": acquisition.value,
             "publish": publisher.endpoint,
             "journal": NO_JOURNAL if settings.journal is None else str(settings.journal),
@@ -141,6 +143,12 @@ def _adopt(
     for sink in sinks:
         if isinstance(sink, OverlayWriter | EvidenceWriter):
             sink.use(inspector.to_frame, inspector.map_threshold)
+
+
+def _who_is_served(settings: Settings) -> str:
+    if settings.keys is not None:
+        return f"with a key in {settings.keys}/consumers, encrypted"
+    return "ANYONE on the network, in plain text" if settings.insecure_plaintext else "anyone on this machine"
 
 
 def open_bundle(settings: Settings, bundle: Bundle) -> Inspector:

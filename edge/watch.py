@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 
@@ -22,6 +23,7 @@ from edge.core.wire import Message, WireError
 from edge.replaying import ReplayError, ReplayLink
 from edge.table import printable, table_line
 
+FOLDER = click.Path(path_type=Path, file_okay=False)
 MISSED, TOO_FEW, REFUSED = 3, 4, 5
 _TICK_S = 0.25
 _DEFAULT_KINDS = tuple(kind.value for kind in Kind if kind is not Kind.HEARTBEAT)
@@ -101,6 +103,7 @@ def _kinds(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option(
     "--verify", "only_verify", is_flag=True, help="With --consumer: prove that the journal is whole, and end."
 )
+@click.option("--keys", type=FOLDER, help="Our key and the station's, for a station that asks for keys.")
 @click.option("--for", "seconds", type=click.FloatRange(min=0, min_open=True), help="End after so many seconds.")
 def main(
     endpoint: str,
@@ -111,6 +114,7 @@ def main(
     consumer: str | None,
     replay: str,
     only_verify: bool,
+    keys: Path | None,
 ) -> None:
     """Watch a station's live feed at ENDPOINT (default tcp://127.0.0.1:5556) until interrupted.
 
@@ -125,12 +129,12 @@ def main(
         raise click.UsageError("--verify reads as a consumer: give --consumer NAME too")
     try:
         if consumer is None:
-            with Subscription(endpoint) as subscription:
+            with Subscription(endpoint, keys) as subscription:
                 _watch(subscription, watcher, count, seconds)
         elif only_verify:
-            _verify(replay, consumer)
+            _verify(replay, consumer, keys)
         else:
-            with Consumer(consumer, replay=replay, live=endpoint) as reliable:
+            with Consumer(consumer, replay=replay, live=endpoint, keys=keys) as reliable:
                 watcher.shown, watcher.records_missed = follow(reliable, watcher.show_chosen, _notice, seconds, count)
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
@@ -148,9 +152,9 @@ def main(
         sys.exit(TOO_FEW)
 
 
-def _verify(replay: str, consumer: str) -> None:
+def _verify(replay: str, consumer: str, keys: Path | None) -> None:
     """Say what was found, and exit with MISSED when something does not hold."""
-    link = ReplayLink(replay, consumer)
+    link = ReplayLink(replay, consumer, keys=keys)
     try:
         found = verify(link)
     finally:

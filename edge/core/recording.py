@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from edge.core import records, vocabulary
 from edge.core.facts import HealthSnapshot, Origin, Stamp
+from edge.core.redaction import hide_credentials
 from edge.core.soundness import THRESHOLD_SEVERITY, problem_with, severity_of
 from edge.core.types import Alert, Defect, Gap, GapCause, Inspection, Reason, Verdict
 from edge.core.vocabulary import CameraState, ResultEvaluation, ResultState, StationState
@@ -123,16 +124,16 @@ def audit_record(
         **_envelope(origin, stamp),
         command=_text(command, _MAX_ID),
         outcome=outcome,
-        arguments=_text(arguments, 8 * _MAX_DETAIL),
+        arguments=_told(arguments, 8 * _MAX_DETAIL),
         actor=_id(actor),
-        details=None if details is None else _text(details, _MAX_DETAIL),
+        details=None if details is None else _told(details, _MAX_DETAIL),
         about_result_id=about_result_id,
     )
 
 
 def death_record(origin: Origin, stamp: Stamp, reason: str) -> records.DeathRecord:
     """The daemon stops in good order, and why."""
-    return records.DeathRecord(**_envelope(origin, stamp), reason=_text(reason, _MAX_DETAIL))
+    return records.DeathRecord(**_envelope(origin, stamp), reason=_told(reason, _MAX_DETAIL))
 
 
 def state_record(origin: Origin, stamp: Stamp, state: StationState) -> records.StateRecord:
@@ -141,7 +142,12 @@ def state_record(origin: Origin, stamp: Stamp, state: StationState) -> records.S
 
 
 def heartbeat_record(
-    origin: Origin, stamp: Stamp, health: HealthSnapshot, sink_failures: int = 0, oldest_seq: int | None = None
+    origin: Origin,
+    stamp: Stamp,
+    health: HealthSnapshot,
+    sink_failures: int = 0,
+    oldest_seq: int | None = None,
+    refused_peers: int | None = None,
 ) -> records.HeartbeatRecord:
     """The second's heartbeat; `stamp.seq` is the head seq, since a heartbeat has none of its own."""
     return records.HeartbeatRecord(
@@ -159,6 +165,7 @@ def heartbeat_record(
         camera_state=None if health.camera is None else CameraState(health.camera),
         camera_fps=health.fps,
         frame_age_s=health.frame_age_s,
+        refused_peers=refused_peers,
     )
 
 
@@ -235,7 +242,7 @@ def _undecided(reason: Reason | None, detail: str | None) -> dict[str, Any]:
         "result_state": _STATE_OF_REASON.get(reason, ResultState.COMPLETED),
         "result_evaluation": ResultEvaluation.NOT_DECIDABLE,
         "reason": reason,
-        "result_evaluation_details": None if detail is None else _text(detail, _MAX_DETAIL),
+        "result_evaluation_details": None if detail is None else _told(detail, _MAX_DETAIL),
     }
 
 
@@ -293,6 +300,11 @@ def _thinned(polygon: tuple[tuple[int, int], ...], limit: int) -> tuple[tuple[in
 
 def _id(value: str | None) -> str | None:
     return None if value is None else _text(value, _MAX_ID)
+
+
+def _told(value: str, limit: int) -> str:
+    """A sentence, such as an error's, which may quote a camera's address."""
+    return _text(hide_credentials(value), limit)
 
 
 def _text(value: str, limit: int) -> str:

@@ -180,7 +180,10 @@ class StateRecord(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeartbeatRecord(Record):
-    """Each second; transient. captured = inspected + skipped + undecided + in_flight, in frames since start."""
+    """Each second; transient. captured = inspected + skipped + undecided + in_flight, in frames since start.
+
+    `refused_peers`: connections since the start that have proved no key; left out where none is asked for.
+    """
 
     KIND: ClassVar[Kind] = Kind.HEARTBEAT
     IS_TRANSIENT: ClassVar[bool] = True
@@ -198,6 +201,7 @@ class HeartbeatRecord(Record):
     camera_state: CameraState | None = None
     camera_fps: NotNegative | None = None
     frame_age_s: NotNegative | None = None
+    refused_peers: Count | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,9 +18,11 @@ from edge.core.errors import EdgeError
 from edge.core.recording import audit_record
 from edge.core.vocabulary import Outcome
 from edge.core.wire import dump_object
+from edge.security.station_keys import Role
 from edge.sinks.announcer import Announcer
 from edge.sinks.database import JournalError
 from edge.sinks.desk import Desk
+from edge.sinks.endpoints import LOCAL, Access
 from edge.sinks.requests import Request, RequestError, answer_to
 
 MAX_PENDING = 16
@@ -34,7 +36,7 @@ Action = Callable[[Request], "str | Future[str]"]
 
 
 class ControlDesk(Desk):
-    """Takes commands on `endpoint` (ipc, or TCP on loopback), from the delivery thread.
+    """Takes commands on `endpoint`, from the delivery thread. Who proved a key is the actor, whatever he says.
 
     actions: by verb, called in that thread, so they must not block. status: facts for STATUS. Binds in the
     constructor: SettingsError or AddressInUse.
@@ -48,8 +50,9 @@ class ControlDesk(Desk):
         announcer: Announcer,
         actions: Mapping[str, Action],
         status: Callable[[], Mapping[str, Any]],
+        access: Access = LOCAL,
     ) -> None:
-        super().__init__("--control", endpoint, LINGER=200)
+        super().__init__("--control", endpoint, Role.CONTROL, access, LINGER=200)
         self._announcer, self._status = announcer, status
         self._actions: dict[str, Action] = {**actions, "FEEDBACK": feedback}
         self._pending: list[tuple[Request, Future[str]]] = []
@@ -110,7 +113,7 @@ class ControlDesk(Desk):
         self._reply(request, outcome.name, {"details" if error is None else "reason": details})
 
     def _record(self, request: Request, outcome: Outcome, details: str) -> None:
-        actor, about = request.facts.get("actor"), request.facts.get("about")
+        actor, about = request.user or request.facts.get("actor"), request.facts.get("about")
         self._announcer.announce_now(
             partial(
                 audit_record,

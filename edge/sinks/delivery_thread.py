@@ -25,6 +25,7 @@ from edge.sinks import Delivered, Sink
 from edge.sinks.announcer import Announcer, Batch
 from edge.sinks.database import JournalError
 from edge.sinks.desk import Desk
+from edge.sinks.endpoints import BoundSocket
 from edge.sinks.handoff import Handoff
 from edge.sinks.inbox import Item
 from edge.sinks.isolation import Isolation
@@ -69,6 +70,8 @@ class DeliveryThread(threading.Thread):
         self._health_snapshot, self._alive = health_snapshot, alive
         self._heartbeat_s, self._max_batches = heartbeat_s, max_batches
         self._batches: deque[Batch] = deque()
+        self._polled: list[zmq.Socket[bytes]] = []
+        self._last_poller = zmq.Poller()
         self._retry_s = 0.0
         self._commit_failures = 0  # in a row
         self._next_beat_s = 0.0
@@ -79,11 +82,8 @@ class DeliveryThread(threading.Thread):
             self.announcer.later(self.recorder.birth)
             self._next_beat_s = time.monotonic()
             self._beat()
-            poller = zmq.Poller()
-            for socket_ in (self._handoff.ear, self.publisher.socket, *(desk.socket for desk in self.desks)):
-                poller.register(socket_, zmq.POLLIN)
             while not self._is_drained() and not self._sequence.is_corrupt:
-                self._turn(poller)
+                self._turn()
             self.is_complete = self._say_goodbye()
         finally:
             self._end()
@@ -94,13 +94,16 @@ class DeliveryThread(threading.Thread):
         self.isolation.run(self._sequence, self._sequence.commit)
         self._end()
 
-    def _turn(self, poller: zmq.Poller) -> None:
+    def _turn(self) -> None:
         """Wait for something to do, then do some of each: requests, a beat, a group of parts, a batch for the sinks."""
-        ready = dict(poller.poll(self._wait_ms()))
+        ready = dict(self._poller().poll(self._wait_ms()))
         if self._handoff.ear.fileno() in ready:
             self._handoff.hear()
         if self.publisher.socket in ready:
             self.isolation.run(self.publisher, self.publisher.service)
+        for bound in self._bound:
+            if any(one in ready for one in bound.polled[1:]):
+                self.isolation.run(bound, bound.guard_turn)
         if time.monotonic() >= self._next_beat_s:
             self._beat()
         while self._handoff.origins:
@@ -115,6 +118,19 @@ class DeliveryThread(threading.Thread):
         while self._batches and not (has_announced and self.sinks):
             self._serve(self._batches.popleft())
             has_announced = True  # one is enough where sinks are slow
+
+    @property
+    def _bound(self) -> list[BoundSocket]:
+        return [self.publisher, *self.desks]
+
+    def _poller(self) -> zmq.Poller:
+        """The sockets of now: a guard may have replaced one."""
+        polled = [one for bound in self._bound for one in bound.polled]
+        if polled != self._polled:
+            self._polled, self._last_poller = polled, zmq.Poller()
+            for one in (self._handoff.ear, *polled):
+                self._last_poller.register(one, zmq.POLLIN)
+        return self._last_poller
 
     def _wait_ms(self) -> int:
         can_announce = self._can_announce()
@@ -173,6 +189,8 @@ class DeliveryThread(threading.Thread):
     def _beat(self) -> None:
         """A heartbeat; and the state, where it has changed."""
         self._alive()
+        for bound in self._bound:
+            self.isolation.run(bound, bound.look_at_keys)
         now_s = time.monotonic()
         # A late beat moves the later ones, instead of being followed by a burst.
         self._next_beat_s = max(self._next_beat_s + self._heartbeat_s, now_s + 0.5 * self._heartbeat_s)
@@ -183,13 +201,18 @@ class DeliveryThread(threading.Thread):
             self.announcer.later(partial(self.recorder.state, state))
             if self._can_announce():
                 self._announce([])
-        self.announcer.transient(self.recorder.heartbeat(health, self.isolation.failures))
+        self.announcer.transient(self.recorder.heartbeat(health, self.isolation.failures, self._refused()))
+
+    def _refused(self) -> int | None:
+        counts = [bound.refused for bound in self._bound if bound.refused is not None]
+        return sum(counts) if counts else None
 
     def health(self) -> HealthSnapshot:
         """The loop's counts, less the verdicts that did not get out: those parts are undecided."""
         lost = self._inbox.overflowed_decided  # before the counts, which may only grow meanwhile
         health = self._health_snapshot()
         is_failing = self._inbox.is_overflowing or bool(self._commit_failures)
+        is_failing = is_failing or not all(bound.is_well_guarded for bound in self._bound)
         return replace(
             health,
             state=StationState.CRITICAL if is_failing else health.state,

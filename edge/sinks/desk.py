@@ -12,27 +12,32 @@ from typing import ClassVar
 
 import zmq
 
-from edge.sinks.endpoints import BoundSocket
-from edge.sinks.requests import MAX_REQUEST_BYTES, Request, receive_requests, refusal_of
+from edge.security.station_keys import Role
+from edge.sinks.endpoints import Access, BoundSocket
+from edge.sinks.requests import MAX_REQUEST_BYTES, Request, answer_to, receive_requests, refusal_of
 
 
 class Desk(BoundSocket, ABC):
-    """Takes requests on a local `endpoint`. SettingsError or AddressInUse from the constructor.
+    """Takes requests on `endpoint`. SettingsError or AddressInUse from the constructor.
 
     malformed: requests that made no sense. A frame over 4096 bytes ends the connection it came through.
     """
 
     REQUESTS_A_TURN: ClassVar[int]
 
-    def __init__(self, flag: str, endpoint: str, **options: int) -> None:
-        super().__init__(zmq.ROUTER, flag, endpoint, MAXMSGSIZE=MAX_REQUEST_BYTES, **options)
+    def __init__(self, flag: str, endpoint: str, role: Role, access: Access, **options: int) -> None:
+        super().__init__(zmq.ROUTER, flag, endpoint, role, access, MAXMSGSIZE=MAX_REQUEST_BYTES, **options)
         self.malformed = 0
 
     def requests(self) -> Iterator[Request]:
-        """Some of the requests that wait; the malformed ones are counted and refused."""
-        for request in receive_requests(self.socket, self.REQUESTS_A_TURN):
+        """Some of the requests that wait; the malformed ones are counted and refused, and so are those of strangers."""
+        for request in receive_requests(self.socket, self.REQUESTS_A_TURN, is_guarded=self.guard is not None):
             if isinstance(request, Request):
-                yield request
+                # By who proved a key, never by the routing id, which a peer chooses; a key may be revoked by now.
+                if self.guard is None or self.guard.may(request.user):
+                    yield request
+                else:
+                    self.refuse(answer_to(request, "DENIED", {"reason": "this key may not do that any more"}))
             else:
                 self.malformed += 1
                 if (refusal := refusal_of(request)) is not None:

@@ -14,8 +14,9 @@ import zmq
 
 from edge.core.vocabulary import Kind
 from edge.core.wire import as_historical
+from edge.security.station_keys import Role
 from edge.sinks import Delivered
-from edge.sinks.endpoints import AddressInUse, BoundSocket
+from edge.sinks.endpoints import LOCAL, Access, AddressInUse, BoundSocket
 
 __all__ = ["AddressInUse", "Publisher"]
 
@@ -27,7 +28,7 @@ _RETAINED = (Kind.BIRTH, Kind.STATE)
 
 
 class Publisher(BoundSocket):
-    """Publishes records on `endpoint`: `tcp://` on loopback (port `*` takes a free one) or `ipc://`.
+    """Publishes records on `endpoint`: `tcp://` (port `*` takes a free one) or `ipc://`, to whom `access` lets in.
 
     Binds in the constructor: SettingsError for an endpoint that is refused, AddressInUse when it is taken. The
     thread that calls `deliver` or `service` first owns the socket from then on; starting that thread afterwards
@@ -35,11 +36,13 @@ class Publisher(BoundSocket):
     `subscribed` is set, for any thread to wait on, once somebody's subscription was taken by `service`.
     """
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, access: Access = LOCAL) -> None:
         super().__init__(
             zmq.XPUB,
             "--publish",
             endpoint,
+            Role.READ,
+            access,
             XPUB_VERBOSE=1,  # or a second subscriber to the same topic would go unnoticed
             SNDHWM=SEND_HIGH_WATER_MARK,
             LINGER=LINGER_MS,

@@ -59,10 +59,10 @@ class Recorder:
     def losses(self) -> list[Delivered]:
         return self.sequence.tell_losses(lambda lost: lambda stamp: history_gap_record(self.origin, stamp, lost))
 
-    def heartbeat(self, health: HealthSnapshot, sink_failures: int) -> Delivered:
+    def heartbeat(self, health: HealthSnapshot, sink_failures: int, refused: int | None = None) -> Delivered:
         oldest = self.sequence.oldest
         return self.sequence.transient(
-            lambda stamp: heartbeat_record(self.origin, stamp, health, sink_failures, oldest)
+            lambda stamp: heartbeat_record(self.origin, stamp, health, sink_failures, oldest, refused)
         )
 
     def records(self, item: Item) -> Iterator[Delivered]:

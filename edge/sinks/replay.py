@@ -16,8 +16,10 @@ from typing import Any
 
 import zmq
 
+from edge.security.station_keys import Role
 from edge.sinks.cursors import Cursors
 from edge.sinks.desk import Desk
+from edge.sinks.endpoints import LOCAL, Access
 from edge.sinks.journal import Journal
 from edge.sinks.requests import Request, RequestError, answer_to
 from edge.sinks.rows import number_and_seq
@@ -46,24 +48,35 @@ class Fetch:
 
 @dataclass(slots=True)
 class Session:
-    """A peer that has said HELLO as `consumer`."""
+    """A peer that has said HELLO as `consumer`, having proved the key of `user`."""
 
     consumer: str
+    user: str | None
     fetch: Fetch | None = None
 
 
 class ReplayServer(Desk):
-    """Serves `journal` on `endpoint` (loopback or ipc), from the delivery thread; `clock_s` is monotonic.
+    """Serves `journal` on `endpoint`, from the delivery thread; `clock_s` is monotonic.
+
+    Where keys are asked for, a consumer is called as its key is.
 
     Binds in the constructor: SettingsError or AddressInUse.
     """
 
     REQUESTS_A_TURN = 64
 
-    def __init__(self, endpoint: str, journal: Journal, clock_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        journal: Journal,
+        clock_s: Callable[[], float] = time.monotonic,
+        access: Access = LOCAL,
+    ) -> None:
         super().__init__(
             "--replay",
             endpoint,
+            Role.REPLAY,
+            access,
             ROUTER_MANDATORY=1,  # say so when a peer is gone or full, instead of dropping
             SNDHWM=SEND_HIGH_WATER_MARK,
             RCVHWM=self.REQUESTS_A_TURN,
@@ -72,8 +85,14 @@ class ReplayServer(Desk):
         self._journal, self._clock_s = journal, clock_s
         self._cursors = Cursors(journal)
         self._sessions: dict[bytes, Session] = {}
-        self._open: deque[bytes] = deque()  # peers with an open fetch, whose turn it is first
+        self._open_fetches: deque[bytes] = deque()  # peers with an open fetch, whose turn it is first
         self._answers: list[list[bytes]] = []  # to be sent once what they say is committed
+
+    def renew(self) -> None:
+        """As any bound socket; sessions ended with their connections."""
+        super().renew()
+        self._sessions.clear()
+        self._open_fetches.clear()
 
     def service(self) -> None:
         """Take requests; all cursors they move are committed together, and acknowledged only then."""
@@ -90,22 +109,22 @@ class ReplayServer(Desk):
 
     def turn(self) -> bool:
         """Send the next piece of one open fetch; True when there is more to send at once."""
-        for _ in range(len(self._open)):
-            peer = self._open.popleft()
+        for _ in range(len(self._open_fetches)):
+            peer = self._open_fetches.popleft()
             session = self._sessions.get(peer)
             if session is None or session.fetch is None:
                 continue
             if self._serve(session.fetch):
                 session.fetch = None
             else:
-                self._open.append(peer)
+                self._open_fetches.append(peer)
         return self.wait_s() <= 0
 
     def wait_s(self) -> float:
         """Seconds until an open fetch has something to get, or its time is up; infinite when none is open."""
         now_s, head = self._clock_s(), self._journal.head_position
         due = [math.inf]
-        for peer in self._open:
+        for peer in self._open_fetches:
             session = self._sessions.get(peer)
             if session is not None and session.fetch is not None:
                 due.append(
@@ -133,13 +152,15 @@ class ReplayServer(Desk):
             self._later(request, "DENIED", {"reason": str(error)})
 
     def _hello(self, request: Request) -> None:
+        if request.user is not None and request.facts.get("consumer") != request.user:
+            raise RequestError(f"this key is {request.user}'s: say HELLO under that name")
         name, answer = self._cursors.hello(request)
         self._later(request, answer.verb, answer.facts)
         # One session of a consumer: the newest. A session on a forked history would deliver the wrong records.
         for peer in [peer for peer, one in self._sessions.items() if one.consumer == name]:
             self._end_session(peer)
         if answer.position is not None:
-            self._sessions[request.peer] = Session(name)
+            self._sessions[request.peer] = Session(name, request.user)
 
     def _end_session(self, peer: bytes) -> None:
         """Whoever waits for an answer there is told at once."""
@@ -157,8 +178,8 @@ class ReplayServer(Desk):
             nbytes=request.whole("max_bytes", 1, MAX_BYTES, DEFAULT_BYTES),
             until_s=self._clock_s() + wait_s,
         )
-        if request.peer not in self._open:
-            self._open.append(request.peer)
+        if request.peer not in self._open_fetches:
+            self._open_fetches.append(request.peer)
 
     def _ack(self, request: Request) -> None:
         answer = self._cursors.ack(self._session(request).consumer, request)
@@ -168,12 +189,14 @@ class ReplayServer(Desk):
         self._later(request, "STATUS", self._cursors.status())
 
     def _bye(self, request: Request) -> None:
-        self._sessions.pop(request.peer, None)
+        session = self._sessions.get(request.peer)
+        if session is not None and session.user == request.user:
+            del self._sessions[request.peer]
         self._later(request, "BYE", {})
 
     def _session(self, request: Request) -> Session:
         session = self._sessions.get(request.peer)
-        if session is None:
+        if session is None or session.user != request.user:  # routing ids are chosen by peers
             raise RequestError(_NO_SESSION)
         return session
 

@@ -26,12 +26,16 @@ class RequestError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request: who sent it (routing id), what is wanted, the id to answer with, and its facts."""
+    """One request: where it came from (routing id), what is wanted, the id to answer with, and its facts.
+
+    user: whose key the peer has proved; None where no key is asked for.
+    """
 
     peer: bytes
     verb: str
     id: bytes
     facts: dict[str, Any]
+    user: str | None = None
 
     def text(self, name: str, pattern: str, default: str | None = None) -> str:
         """The fact as text that matches `pattern` wholly; RequestError if it does not, or is missing."""
@@ -48,18 +52,21 @@ class Request:
         return value
 
 
-def receive_requests(router: zmq.Socket[bytes], at_most: int) -> Iterator[Request | Sequence[bytes]]:
+def receive_requests(
+    router: zmq.Socket[bytes], at_most: int, *, is_guarded: bool = False
+) -> Iterator[Request | Sequence[bytes]]:
     """Requests that wait, without waiting; one that is malformed comes as its frames."""
     for _ in range(at_most):
         try:
-            frames = router.recv_multipart(zmq.NOBLOCK)
+            frames = router.recv_multipart(zmq.NOBLOCK, copy=False)
         except zmq.Again:
             return
-        yield read_request(frames)
+        user = frames[0].get("User-Id") if is_guarded else None
+        yield read_request([frame.bytes for frame in frames], user if isinstance(user, str) else None)
 
 
-def read_request(frames: Sequence[bytes]) -> Request | Sequence[bytes]:
-    """The request in a ROUTER's four frames; the frames themselves when it is none."""
+def read_request(frames: Sequence[bytes], user: str | None = None) -> Request | Sequence[bytes]:
+    """The request of `user` in a ROUTER's four frames; the frames themselves when it is none."""
     if len(frames) != 4 or len(frames[1]) > MAX_VERB_BYTES or len(frames[2]) > MAX_ID_BYTES:
         return frames
     peer, verb, request_id, content = frames
@@ -69,7 +76,7 @@ def read_request(frames: Sequence[bytes]) -> Request | Sequence[bytes]:
         facts = load_object("request", content, MAX_REQUEST_BYTES)
     except WireError:
         return frames
-    return Request(bytes(peer), verb.decode("ascii"), bytes(request_id), facts)
+    return Request(bytes(peer), verb.decode("ascii"), bytes(request_id), facts, user)
 
 
 def answer_to(request: Request, verb: str, facts: Mapping[str, object]) -> list[bytes]:

@@ -68,7 +68,7 @@ def publish_result(publisher: Publisher, sequence: SequenceCounter) -> None:
     ],
 )
 def test_an_endpoint_open_to_the_network_is_refused_and_says_what_to_use(endpoint: str) -> None:
-    with pytest.raises(SettingsError, match=r"CURVE.*come later.*127\.0\.0\.1"):
+    with pytest.raises(SettingsError, match=r"--keys FOLDER.*127\.0\.0\.1.*--insecure-plaintext"):
         Publisher(endpoint)
 
 

@@ -1,0 +1,108 @@
+"""The station's own key, and who may come in: a folder with one public key file for each consumer.
+
+    FOLDER/device.key_secret      this station's; systemd's $CREDENTIALS_DIRECTORY/device.key_secret is taken before it
+    FOLDER/consumers/mes.key      a consumer called mes, and its roles
+
+The folder of consumers is looked at every second: a file that is gone, damaged or has lost a role is a key revoked,
+and a folder that cannot be read revokes all. Rejected: reading it on SIGHUP only, which somebody would forget to send.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+
+import structlog
+
+from edge.core.errors import SettingsError
+from edge.security.certificates import PUBLIC_SUFFIX, SECRET_SUFFIX, Certificate, read_certificate
+from edge.security.files import credentials_folder
+
+DEVICE, CONSUMERS = "device", "consumers"
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+log = structlog.get_logger(__name__)
+
+
+class Role(str, Enum):
+    """What a consumer may do: listen to the live feed, fetch from the journal, give commands."""
+
+    READ = "read"
+    REPLAY = "replay"
+    CONTROL = "control"
+
+
+class StationKeys:
+    """Used from one thread at a time. SettingsError from the constructor; `refresh` raises nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / CONSUMERS
+        self.own = read_certificate(_secret_file(folder), is_secret=True)
+        self._seen: tuple[object, ...] | None = None
+        self._consumers: Mapping[bytes, tuple[str, Certificate]] = {}
+        if not self._folder.is_dir():
+            raise SettingsError(f"--keys {folder}: no folder {CONSUMERS} in it; see edge-deploy keys device --help")
+        self.refresh()
+
+    def name_of(self, public: bytes, role: Role) -> str | None:
+        """Whose key these 32 bytes are, if it is known now and has the role."""
+        name, certificate = self._consumers.get(public, ("", None))
+        return name if certificate is not None and role.value in certificate.roles else None
+
+    def has(self, name: str | None, role: Role) -> bool:
+        """Whether a consumer of this name has the role now."""
+        return any(known == name and role.value in one.roles for known, one in self._consumers.values())
+
+    def refresh(self) -> None:
+        """Look at the folder again; what is wrong with a file is logged, and its key is no longer known."""
+        try:
+            files = sorted(path for path in self._folder.iterdir() if path.suffix == PUBLIC_SUFFIX)
+            statuses = [(path, path.stat()) for path in files]
+            seen: tuple[object, ...] = tuple((path.name, one.st_mtime_ns, one.st_size) for path, one in statuses)
+        except OSError as error:
+            files, seen = [], (str(error),)
+        if seen == self._seen:
+            return
+        self._seen = seen
+        self._consumers = _read_consumers(files)
+        log.info("consumers", known=sorted(name for name, _ in self._consumers.values()), folder=str(self._folder))
+
+
+def _read_consumers(files: Sequence[Path]) -> dict[bytes, tuple[str, Certificate]]:
+    consumers: dict[bytes, tuple[str, Certificate]] = {}
+    for path in files:
+        with _told():
+            public, certificate = _read_consumer(path)
+            if public in consumers:
+                raise SettingsError(f"{path}: has the same key as {consumers[public][0]}; give each its own")
+            consumers[public] = path.stem, certificate
+    return consumers
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """A file that is wrong is somebody who does not get in, and nobody else's trouble."""
+    try:
+        yield
+    except SettingsError as error:
+        log.error("a consumer's key is not taken", error=str(error))
+
+
+def _read_consumer(path: Path) -> tuple[bytes, Certificate]:
+    if not _NAME.fullmatch(path.stem):
+        raise SettingsError(f"{path}: name it with 1 to 32 of the characters A-Z a-z 0-9 _ -")
+    certificate = read_certificate(path, is_secret=False)
+    if unknown := certificate.roles - {role.value for role in Role}:
+        raise SettingsError(f"{path}: there is no role {', '.join(sorted(unknown))}")
+    return certificate.public_bytes, certificate
+
+
+def _secret_file(folder: Path) -> Path:
+    credentials = credentials_folder()
+    name = f"{DEVICE}{SECRET_SUFFIX}"
+    if credentials is not None and (credentials / name).exists():
+        return credentials / name
+    return folder / name

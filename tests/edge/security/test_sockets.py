@@ -1,0 +1,333 @@
+"""Rows 24 to 26: who has no key with the role gets nothing from any socket, and is counted; whoever has one, does."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+import zmq
+from click.testing import CliRunner
+from zmq.utils import z85
+
+from deploy.cli import cli
+from edge.control import NoAnswer, ask
+from edge.core.errors import SettingsError
+from edge.core.records import AuditRecord, HeartbeatRecord, Record, StateRecord
+from edge.core.vocabulary import StationState
+from edge.listening import Subscription
+from edge.replaying import ReplayDenied, ReplayLink, ReplaySilent
+from edge.security.certificates import PUBLISHED, Certificate, make_certificate, read_certificate, write_public
+from edge.security.client_keys import ClientKeys
+from edge.security.station_keys import Role, StationKeys
+from edge.sinks.control import ControlDesk
+from edge.sinks.delivery import Delivery
+from edge.sinks.endpoints import Access
+from edge.sinks.journal import Journal
+from edge.sinks.publisher import Publisher
+from edge.sinks.replay import ReplayServer
+from tests.edge import samples
+from tests.edge.sinks.test_delivery import WAIT_S, Collecting
+
+SOON_S = 0.3  # a handshake takes milliseconds here; who has nothing by then is not served
+ANYWHERE = "tcp://127.0.0.1:*"
+ROLES = [role.value for role in Role]
+
+
+def make(*arguments: object) -> None:
+    result = CliRunner().invoke(cli, ["keys", *map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+
+
+class Seen(Collecting):
+    """Also waits for anything, and counts without waiting."""
+
+    def wait_until(self, holds: Callable[[list[Record]], bool]) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: holds([one.record for one in self.all]), WAIT_S)
+
+    def beats_later(self) -> HeartbeatRecord:
+        """The third heartbeat from now: one may have been on its way, the next has looked at the keys."""
+        done = len(self._of(HeartbeatRecord))
+        return self.wait_for(HeartbeatRecord, done + 3)[-1]
+
+
+class Guarded:
+    """A station whose three sockets ask for keys, and its folder of keys."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "station"
+        self.home = folder
+        make("device", self.folder)
+        self.keys = StationKeys(self.folder)
+        access = Access(self.keys)
+        self.journal = Journal(folder / "journal.db")
+        self.publisher = Publisher(ANYWHERE, access)
+        self.seen = Seen()
+        self.delivery = Delivery(
+            samples.origin(),
+            self.publisher,
+            [self.seen],
+            health_snapshot=samples.health,
+            heartbeat_s=0.05,
+            sequence=self.journal,
+        )
+        self.replay = ReplayServer(ANYWHERE, self.journal, access=access)
+        self.control = ControlDesk(
+            ANYWHERE, self.delivery.announcer, {"JUMP": lambda _: "jumped"}, lambda: {"state": "x"}, access
+        )
+        for desk in (self.replay, self.control):
+            self.delivery.attach(desk=desk)
+        self.endpoints = {
+            "read": self.publisher.endpoint,
+            "replay": self.replay.endpoint,
+            "control": self.control.endpoint,
+        }
+
+    def consumer(self, name: str, *roles: str) -> Path:
+        """A consumer that may come in; its folder."""
+        out = self.home / name
+        make("consumer", name, "--station", self.folder, "--out", out, *(f"--role={role}" for role in roles or ROLES))
+        self.keys_seen()
+        return out
+
+    def keys_seen(self) -> None:
+        """The folder has been looked at since."""
+        if self.delivery.state != "starting":
+            self.seen.beats_later()
+
+    def refused(self) -> int:
+        return self.seen.beats_later().refused_peers or 0
+
+    def wait_refused(self, count: int) -> None:
+        """A heartbeat has told of so many."""
+        self.seen.wait_until(
+            lambda records: any(isinstance(one, HeartbeatRecord) and (one.refused_peers or 0) >= count for one in records)
+        )
+
+
+@pytest.fixture
+def station(tmp_path: Path) -> Iterator[Guarded]:
+    opened = Guarded(tmp_path)
+    opened.delivery.start()
+    yield opened
+    opened.delivery.close()
+
+
+def is_served(station: Guarded, role: str, keys: Path | None, within_s: float = WAIT_S, name: str = "mes") -> bool:
+    """Whether a peer with these keys gets anything from the socket of this role."""
+    endpoint = station.endpoints[role]
+    if role == "read":
+        with Subscription(endpoint, keys) as feed:
+            return feed.receive(within_s) is not None
+    try:
+        if role == "control":
+            return ask(endpoint, "STATUS", {}, within_s, keys)[0] == "STATUS"
+        with closing(ReplayLink(endpoint, name, within_s, keys)) as link:
+            return link.hello("earliest").head.seq > 0
+    except (NoAnswer, ReplaySilent):
+        return False
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_key_with_the_role_is_served_and_one_without_is_not(station: Guarded, role: str) -> None:
+    keys, others = station.consumer("mes", role), station.consumer("other", *[one for one in ROLES if one != role])
+    assert is_served(station, role, keys)
+    before = station.refused()
+    assert not is_served(station, role, others, SOON_S)
+    station.wait_refused(before + 1)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_an_unknown_key_a_plaintext_peer_and_one_that_knows_another_station_get_nothing(
+    station: Guarded, role: str, tmp_path: Path
+) -> None:
+    keys = station.consumer("mes")
+    unknown, elsewhere = tmp_path / "unknown", tmp_path / "elsewhere"
+    shutil.copytree(keys, unknown)
+    (unknown / "consumer.key_secret").unlink()
+    (unknown / "consumer.key").unlink()
+    make_certificate(unknown, "consumer")
+    make("device", tmp_path / "station2")
+    shutil.copytree(keys, elsewhere)
+    shutil.copy(tmp_path / "station2" / "device.key", elsewhere / "station.key")
+    for stranger in (unknown, None, elsewhere):
+        before = station.refused()
+        assert not is_served(station, role, stranger, SOON_S)
+        station.wait_refused(before + 1)
+    assert is_served(station, role, keys)
+
+
+@pytest.mark.parametrize(
+    ("role", "how"),
+    [*((role, "removed") for role in ROLES), ("read", "role taken"), ("replay", "damaged"), ("control", "folder gone")],
+)
+def test_a_revoked_key_is_cut_off_within_seconds_and_others_come_back(station: Guarded, role: str, how: str) -> None:
+    keys, others = station.consumer("mes"), station.consumer("other")
+    file = station.folder / "consumers" / "mes.key"
+    with ExitStack() as stack:
+        peer = open_peer(stack, station, role, keys)
+        assert hears(peer, role)
+        if how == "removed":
+            file.unlink()
+        elif how == "role taken":
+            own = read_certificate(file, is_secret=False)
+            file.unlink()
+            write_public(file, Certificate(own.public, roles=own.roles - {role}))
+        elif how == "damaged":
+            file.write_text("curve")
+        else:
+            (station.folder / "consumers").rename(station.folder / "away")
+        station.keys_seen()
+        drain(peer)
+        assert not hears(peer, role, SOON_S)
+        assert not is_served(station, role, keys, SOON_S)
+        if how != "folder gone":
+            assert is_served(station, role, others, name="other")
+
+
+def open_peer(stack: ExitStack, station: Guarded, role: str, keys: Path) -> zmq.Socket[bytes]:
+    context = stack.enter_context(zmq.Context())
+    peer: zmq.Socket[bytes] = stack.enter_context(context.socket(zmq.SUB if role == "read" else zmq.DEALER))
+    peer.set(zmq.LINGER, 0)
+    ClientKeys(keys).apply(peer)
+    if role == "read":
+        peer.subscribe(b"ei1/")
+    peer.connect(station.endpoints[role])
+    return peer
+
+
+def hears(peer: zmq.Socket[bytes], role: str, within_s: float = WAIT_S) -> bool:
+    if role != "read" and peer.poll(round(1000 * within_s), zmq.POLLOUT):
+        peer.send_multipart([b"STATUS", b"1", b"{}"])
+    is_heard = bool(peer.poll(round(1000 * within_s)))
+    drain(peer)
+    return is_heard
+
+
+def drain(peer: zmq.Socket[bytes]) -> None:
+    while peer.poll(0):
+        peer.recv_multipart()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_dead_authenticator_is_critical_and_nobody_is_served(
+    station: Guarded, role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = station.consumer("mes")
+    with ExitStack() as stack:
+        peer = open_peer(stack, station, role, keys)
+        assert hears(peer, role)
+
+        def broken(*_: object) -> str:
+            raise RuntimeError("the authenticator has a bug")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(station.keys, "name_of", broken)
+            assert not is_served(station, role, keys, SOON_S)
+            station.seen.wait_until(lambda records: any(is_critical(record) for record in records))
+            drain(peer)
+            assert not hears(peer, role, SOON_S)  # links from before are cut too
+    assert station.delivery.sink_failures > 0
+
+
+def is_critical(record: object) -> bool:
+    return isinstance(record, StateRecord) and record.state is StationState.CRITICAL
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_raw_bytes_get_nothing_are_counted_and_leave_others_served(station: Guarded, role: str) -> None:
+    keys, rng = station.consumer("mes"), random.Random(5)
+    host, port = station.endpoints[role].removeprefix("tcp://").split(":")
+    greeting = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"CURVE".ljust(20, b"\0") + bytes(32)
+    before = station.refused()
+    for number in range(60):
+        with socket.create_connection((host, int(port)), timeout=WAIT_S) as raw:
+            start = [b"", b"GET / HTTP/1.0\r\n\r\n", greeting, greeting.replace(b"CURVE", b"NULL\0")][number % 4]
+            raw.sendall(start + rng.randbytes(rng.randrange(300)))
+            raw.settimeout(0.01)
+            assert not _beyond_the_greeting(raw)
+    assert is_served(station, role, keys)
+    station.wait_refused(before + 60)
+
+
+def _beyond_the_greeting(raw: socket.socket) -> bytes:
+    """What came after ZMTP's 64 bytes of greeting, but for commands of the handshake (errors)."""
+    got = b""
+    try:
+        while chunk := raw.recv(4096):
+            got += chunk
+    except (TimeoutError, ConnectionError):
+        pass
+    rest = got[64:]
+    return b"" if rest[2:].startswith(b"\x05ERROR") else rest
+
+
+def test_a_consumer_is_called_as_its_key_and_signs_its_commands(station: Guarded) -> None:
+    keys = station.consumer("mes")
+    link = ReplayLink(station.endpoints["replay"], "audit", WAIT_S, keys)
+    with closing(link), pytest.raises(ReplayDenied, match="this key is mes's"):
+        link.hello("earliest")
+    assert ask(station.endpoints["control"], "JUMP", {"actor": "boss"}, WAIT_S, keys)[0] == "DONE"
+    assert station.seen.wait_for(AuditRecord, 1)[0].actor == "mes"
+
+
+def test_another_consumer_gets_no_session_by_taking_a_routing_id(station: Guarded) -> None:
+    mes, other = station.consumer("mes"), station.consumer("other")
+
+    def exchange(keys: Path, *requests: list[bytes]) -> list[bytes]:
+        """Say these under one routing id; the first answer to each."""
+        with zmq.Context() as context, context.socket(zmq.DEALER) as peer:
+            peer.set(zmq.LINGER, 0)
+            peer.set(zmq.ROUTING_ID, b"chosen")
+            ClientKeys(keys).apply(peer)
+            peer.connect(station.endpoints["replay"])
+            verbs = []
+            for request in requests:
+                peer.send_multipart(request)
+                if not peer.poll(500):  # the one before is not gone yet: its routing id is still taken
+                    return exchange(keys, *requests)
+                verbs.append(peer.recv_multipart()[0])
+            return verbs
+
+    hello, fetch = [b"HELLO", b"1", b'{"consumer":"mes"}'], [b"FETCH", b"2", b'{"after":0}']
+    assert exchange(mes, hello, fetch) == [b"WELCOME", b"EVENT"]
+    assert exchange(other, fetch) == [b"DENIED"]
+
+
+def test_published_keys_shared_keys_and_readable_secrets_are_refused(tmp_path: Path) -> None:
+    make("device", tmp_path)
+    published = min(PUBLISHED)
+    write_public(tmp_path / "consumers" / "test.key", Certificate(published, roles=frozenset(ROLES)))
+    own = read_certificate(tmp_path / "device.key", is_secret=False)
+    for name in ("first", "second"):
+        write_public(tmp_path / "consumers" / f"{name}.key", Certificate(own.public, roles=frozenset(["read"])))
+    (tmp_path / "consumers" / "odd.key").write_text('curve\n    public-key = "' + "~" * 40 + '"\n')
+    keys = StationKeys(tmp_path)
+    assert keys.name_of(z85.decode(published), Role.READ) is None
+    assert keys.name_of(own.public_bytes, Role.READ) == "first"
+    (tmp_path / "device.key_secret").chmod(0o644)
+    with pytest.raises(SettingsError, match="others than its owner"):
+        StationKeys(tmp_path)
+
+
+def test_the_secret_may_come_from_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make("device", tmp_path / "etc")
+    (tmp_path / "credentials").mkdir()
+    shutil.move(tmp_path / "etc" / "device.key_secret", tmp_path / "credentials")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        StationKeys(tmp_path / "etc")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
+    assert StationKeys(tmp_path / "etc").own.secret
+
+
+def test_beyond_loopback_only_with_keys_or_when_insecurity_is_asked_for(tmp_path: Path) -> None:
+    make("device", tmp_path)
+    for access in (Access(StationKeys(tmp_path)), Access(is_insecure=True)):
+        Publisher("tcp://0.0.0.0:*", access).close()
+    with pytest.raises(SettingsError, match="--insecure-plaintext"):
+        Publisher("tcp://0.0.0.0:*")
