@@ -98,6 +98,8 @@ def main() -> int:
     edge.startup.open_source = lambda uri, lost_after_s: EndlessSource(pause_s)  # type: ignore[misc, assignment]
     configure_logging("info")
     journal = Path(arguments.pop("journal"))
+    if "keys" in arguments:
+        arguments["keys"] = Path(arguments["keys"])
     with ExitStack() as stack:
         if (how := arguments.pop("disk", None)) is not None:
             vfs = stack.enter_context(mounted(SwitchedDisk(journal.with_name("disk"), how)))

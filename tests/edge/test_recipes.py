@@ -12,6 +12,7 @@ import pytest
 
 from edge.client import Subscription
 from edge.control import ask
+from edge.core.archive import pack_archive
 from edge.core.bundle import Bundle
 from edge.core.errors import BundleError, EngineError
 from edge.daemon import inspect_loop
@@ -19,6 +20,7 @@ from edge.inspector import Inspector
 from edge.recipes import Recipes
 from edge.security.trust import Trust
 from tests.edge.fakes import BrightnessEngine, ScriptedSource, a_bundle, a_frame
+from tests.edge.security.bundles import sound_members, trust_of
 from tests.edge.sinks.test_delivery import WAIT_S
 from tests.edge.test_faults import Stub, end, hear
 from tests.edge.test_loop import CollectingDelivery, station_of
@@ -89,6 +91,15 @@ def test_what_cannot_run_is_refused_and_nothing_changes(recipes: Recipes, name: 
     with pytest.raises((BundleError, EngineError), match=why):
         recipes.change(Path(name)).result(WAIT_S)
     assert recipes.due() is None
+
+
+def test_a_recipe_comes_through_the_same_door_as_the_bundle_of_the_start(tmp_path: Path) -> None:
+    unsigned = tmp_path / "b.bundle"
+    unsigned.write_bytes(pack_archive(sound_members(tmp_path)))
+    guarded = Recipes(inspector(named("a")), inspector, trust_of(tmp_path / "trusted"), is_live=False)
+    with pytest.raises(BundleError, match="not signed"):
+        guarded.change(unsigned).result(WAIT_S)
+    guarded.close()
 
 
 def test_the_old_engine_is_closed_and_the_new_one_is_not(recipes: Recipes) -> None:

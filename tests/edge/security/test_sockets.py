@@ -105,9 +105,11 @@ class Guarded:
 
     def wait_refused(self, count: int) -> None:
         """A heartbeat has told of so many."""
-        self.seen.wait_until(
-            lambda records: any(isinstance(one, HeartbeatRecord) and (one.refused_peers or 0) >= count for one in records)
-        )
+        self.seen.wait_until(lambda records: any(_refused(record) >= count for record in records))
+
+
+def _refused(record: Record) -> int:
+    return (record.refused_peers or 0) if isinstance(record, HeartbeatRecord) else 0
 
 
 @pytest.fixture
