@@ -179,10 +179,16 @@ def open_trust(settings: Settings) -> Trust:
 
 
 def open_inspector(
-    settings: Settings, stack: ExitStack, trust: Trust, should_stop: Callable[[], bool] = lambda: False
+    settings: Settings,
+    stack: ExitStack,
+    trust: Trust | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[Inspector, float]:
-    """The inspector on the bundle and engine of `settings`, and the golden sample's drift in deviations."""
-    bundle = commissioned(trust.load(settings.bundle), settings.commissioning)
+    """The inspector on the bundle and engine of `settings`, and the golden sample's drift in deviations.
+
+    trust: the door that the bundle comes through; None for the one of `settings`.
+    """
+    bundle = commissioned((trust or open_trust(settings)).load(settings.bundle), settings.commissioning)
     reporter = BuildReporter()
     stack.callback(reporter.close)
     engine = open_engine(

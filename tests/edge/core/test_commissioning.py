@@ -24,7 +24,7 @@ from tests.edge.fakes import BrightnessEngine, a_bundle, a_frame
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
     path = tmp_path / "bolt.bundle"
-    save_bundle(path, a_bundle().manifest, {"p17.fp32.onnx": b"graph"}, a_bundle().golden)
+    save_bundle(path, a_bundle().manifest, {"p17.fp32.onnx": b"\x12\x05graph"}, a_bundle().golden)
     return load_bundle(path)
 
 
