@@ -19,11 +19,10 @@ from pathlib import Path
 import zmq
 
 from edge.core.errors import EdgeError, SettingsError
-from edge.outlets import open_access
 from edge.security.station_keys import Role
 from edge.settings import Settings
 from edge.sinks.database import open_database
-from edge.sinks.endpoints import BoundSocket
+from edge.sinks.endpoints import LOCAL, Access, BoundSocket
 
 SYNCS = 9
 SLOW_SYNC_MS = 250.0  # each verdict waits for one: a line of 4 parts a second is the most behind that
@@ -50,9 +49,8 @@ def check_clock(now: datetime, bundle_created: str) -> str:
     return f"clock {now:%Y-%m-%d %H:%M} UTC"
 
 
-def check_addresses(settings: Settings) -> str:
-    """SettingsError where an address is taken, open to the network, or given twice, or a key is wrong."""
-    access = open_access(settings)
+def check_addresses(settings: Settings, access: Access = LOCAL) -> str:
+    """SettingsError where an address is taken, given twice, or open to the network and not by `access`."""
     wanted = {"--publish": settings.publish}
     if settings.journal is not None:
         wanted["--replay"] = settings.replay

@@ -20,6 +20,7 @@ from edge.core.redaction import hide_credentials
 from edge.core.types import Frame, Gap, Inspection, Reason, Verdict
 from edge.description import describe
 from edge.inspector import Inspector
+from edge.outlets import open_access
 from edge.settings import Settings
 from edge.sources import Source
 from edge.startup import open_checked_source, open_inspector
@@ -36,7 +37,7 @@ def check(settings: Settings, now: Callable[[], datetime] = lambda: datetime.now
             lambda: _bundle(settings, stack, inspectors),
             lambda: _machine(settings),
             lambda: _journal(settings),
-            lambda: iter([check_addresses(settings)]),
+            lambda: iter([check_addresses(settings, open_access(settings))]),
             lambda: (check_clock(now(), one.bundle.manifest.created) for one in inspectors),
             lambda: (line for one in inspectors for line in _camera(settings, one, stack)),
         ):
