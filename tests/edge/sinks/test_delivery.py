@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -120,9 +121,10 @@ def next_message(subscription: Subscription) -> Message:
 
 
 def next_record(subscription: Subscription) -> Message:
-    """The next one that is live and numbered."""
+    """The next one that is live and numbered; heartbeats alone do not keep a test waiting for ever."""
+    end = time.monotonic() + WAIT_S
     while (message := next_message(subscription)).is_transient or message.is_historical:
-        pass
+        assert time.monotonic() < end, "nothing but heartbeats came"
     return message
 
 
@@ -304,10 +306,11 @@ def test_too_many_bytes_cost_the_pictures_and_never_the_verdict() -> None:
 
 def test_a_stalled_station_says_critical_on_its_heartbeat(start: Start) -> None:
     blocking, seen = Blocking(), Collecting()
-    delivery, subscription = start(blocking, seen, max_items=2, heartbeat_s=0.001)
+    delivery, subscription = start(blocking, seen, max_items=2, heartbeat_s=0.02)  # few enough to be read in time
     stall(delivery, blocking)
     for number in range(1, 6):
         delivery.put_inspection(samples.good(number), ())
+    time.sleep(0.1)  # a heartbeat is due when the stall ends
     blocking.go_on.set()
 
     while (message := next_record(subscription)).kind != "state":
