@@ -42,8 +42,8 @@ def test_five_scales_are_trained_exported_fused_and_reported(tmp_path: Path, mon
 
     bundle = load_bundle(tmp_path / "cloth.bundle")
     inspector = Inspector(bundle, OnnxRuntimeEngine(bundle.graph_set("fp32")))
-    image = np.full((SIDE, SIDE, 3), 120, np.uint8)
-    cv2.circle(image, (70, 70), 20, (255.0, 255.0, 255.0), 3)
+    image = cv2.imread(str(tmp_path / "good" / "0.png"))  # a flat or clipped one would not pass the health gate
+    cv2.circle(image, (70, 70), 20, (220.0, 220.0, 220.0), 3)
     inspection, anomaly_map = inspector.inspect(Frame(image, 0, 0, datetime.now(timezone.utc)))
     assert [scale.patch_size for scale in inspection.scales] == list(SIZES)
     assert anomaly_map is not None and set(anomaly_map.deviations) == {DrivenBy(p, t) for p in SIZES for t in Term}
