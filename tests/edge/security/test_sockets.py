@@ -96,9 +96,8 @@ class Guarded:
         return out
 
     def keys_seen(self) -> None:
-        """The folder has been looked at since."""
-        if self.delivery.state != "starting":
-            self.seen.beats_later()
+        """The folder has been looked at since: a peer that comes sooner is refused, and libzmq does not try again."""
+        self.seen.beats_later()
 
     def refused(self) -> int:
         return self.seen.beats_later().refused_peers or 0
