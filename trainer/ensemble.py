@@ -11,6 +11,7 @@ import copy
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from trainer.networks import DescriptorNetwork, pad_for, pixels_to_network
 
@@ -25,8 +26,12 @@ class Ensemble(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """(N, H, W, 3) uint8 BGR -> two (N, h, w) float32 maps: regression error, predictive uncertainty."""
-        padded = pad_for(self.patch_size, pixels_to_network(image))
+        padded = self.pad(pixels_to_network(image))
         return error_and_uncertainty(self.teacher(padded), [student(padded) for student in self.students])
+
+    def pad(self, pixels: Tensor) -> Tensor:
+        """(N, 3, H, W) -> the same with a margin, so that a map covers the whole image."""
+        return pad_for(self.patch_size, pixels)
 
 
 class HalfEnsemble(nn.Module):
@@ -40,11 +45,11 @@ class HalfEnsemble(nn.Module):
         super().__init__()
         self.teacher = copy.deepcopy(ensemble.teacher).half()
         self.students = copy.deepcopy(ensemble.students).half()
-        self.patch_size, self.stride = ensemble.patch_size, ensemble.stride
+        self.patch_size, self.stride, self._pad = ensemble.patch_size, ensemble.stride, ensemble.pad
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """As `Ensemble.forward`."""
-        padded = pad_for(self.patch_size, pixels_to_network(image).half())
+        padded = self._pad(pixels_to_network(image).half())
         return error_and_uncertainty(self.teacher(padded).float(), [s(padded).float() for s in self.students])
 
 
@@ -56,9 +61,18 @@ def error_and_uncertainty(target: Tensor, predictions: list[Tensor]) -> tuple[Te
     which in half precision would be off by 60 % where students agree.
     """
     mean = sum(predictions[1:], predictions[0]) / len(predictions)
-    error = (mean - target).square().sum(1)
-    spread = [(prediction - mean).square().sum(1) for prediction in predictions]
-    return error, sum(spread[1:], spread[0]) / len(spread)
+    spread = [(prediction - mean).square() for prediction in predictions]
+    return channel_sum((mean - target).square()), channel_sum(sum(spread[1:], spread[0]) / len(spread))
+
+
+def channel_sum(values: Tensor) -> Tensor:
+    """(N, d, h, w) -> (N, h, w), as a 1×1 convolution with ones.
+
+    ONNX Runtime adds up channels slowly: with ReduceSum the head took .39 to .45 more than its whole time now, 9 % of a
+    float32 frame at stride 4 (one thread, AVX2).
+    """
+    channels = int(values.shape[1])  # a number, or the exporter does not know the kernel
+    return F.conv2d(values, values.new_ones(1, channels, 1, 1))[:, 0]
 
 
 def normalised_teacher(teacher: DescriptorNetwork, mean: Tensor, deviation: Tensor) -> DescriptorNetwork:
