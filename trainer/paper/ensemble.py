@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from trainer.ensemble import Ensemble, error_and_uncertainty
-from trainer.networks import pixels_to_network
+from trainer.ensemble import Ensemble
 from trainer.paper.networks import PaperNetwork, pad_for_paper
 
 
@@ -15,13 +14,10 @@ class PaperEnsemble(Ensemble):
     def __init__(self, teacher: PaperNetwork, students: nn.ModuleList) -> None:
         super().__init__(teacher, students)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, H, W, 3) uint8 BGR -> two (N, h, w) float32 maps: regression error, predictive uncertainty.
-
-        Map point (i, j) is centred on pixel (i·stride, j·stride), plus `centre_offset_px` for p = 33 and 65.
-        """
-        padded = pad_for_paper(self.patch_size, pixels_to_network(image))
-        return error_and_uncertainty(self.teacher(padded), [student(padded) for student in self.students])
+    def pad(self, pixels: Tensor) -> Tensor:
+        """As `Ensemble.pad`; map point (i, j) is centred on pixel (i·stride, j·stride), plus `centre_offset_px` for
+        p = 33 and 65."""
+        return pad_for_paper(self.patch_size, pixels)
 
 
 def paper_students(patch_size: int, count: int, stride: int = 1) -> nn.ModuleList:

@@ -123,7 +123,7 @@ class PaperNetwork(DescriptorNetwork):
             if spec.pooled and step < stride:
                 x, step = F.max_pool2d(x, 2), step * 2
             elif spec.pooled:
-                x = F.max_pool2d(x, 2, stride=1, dilation=dilation)
+                x = _highest_of_four(x, dilation)
                 dilation *= 2
         return x, step
 
@@ -139,6 +139,15 @@ class PaperNetwork(DescriptorNetwork):
         for _ in range(split):
             x = _interleave(x)
         return x, step
+
+
+def _highest_of_four(x: Tensor, step: int) -> Tensor:
+    """(B, C, h, w) -> (B, C, h - step, w - step): a 2×2 pooling at stride 1 of values `step` apart.
+
+    As maxima of shifted maps, because TensorRT takes no poolings with gaps.
+    """
+    x = torch.maximum(x[:, :, :-step], x[:, :, step:])
+    return torch.maximum(x[:, :, :, :-step], x[:, :, :, step:])
 
 
 def _pool_at_all_shifts(x: Tensor) -> Tensor:
