@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import click
 
 from edge.commands import errors_in_one_line
 from edge.log import configure_logging
-from trainer.export import VARIANTS
+from trainer.export import USUAL_VARIANTS
 from trainer.first_look import look_first
 from trainer.fit import (
     CalibrationConfig,
@@ -29,13 +31,28 @@ from trainer.teacher import TeacherConfig, train_teachers
 TEACHER_DEFAULTS = TeacherConfig()
 
 
-float_only = click.option(
-    "--float-only", is_flag=True, help="Leave out the half-precision graphs, which TensorRT takes: a third smaller."
-)
+def variant_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The flags that `fit` and `export` share, given to the command as `variants: tuple[str, ...]`."""
 
+    @wraps(command)
+    def collected(float_only: bool, int8_trt: bool, **others: Any) -> Any:
+        variants = ("fp32",) if float_only else USUAL_VARIANTS
+        return command(variants=(*variants, "int8-trt") if int8_trt else variants, **others)
 
-def _variants(float_only: bool) -> tuple[str, ...]:
-    return VARIANTS[:1] if float_only else VARIANTS
+    for option in (
+        click.option(
+            "--int8-trt",
+            is_flag=True,
+            help="Also write signed INT8 graphs, for TensorRT; often no faster there than half precision.",
+        ),
+        click.option(
+            "--float-only",
+            is_flag=True,
+            help="Leave out half precision, which TensorRT takes, and INT8 for CPUs: half the size.",
+        ),
+    ):
+        collected = option(collected)
+    return collected
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -54,9 +71,11 @@ def cli() -> None:
 @cli.command()
 @training_options
 @calibration_options
-@float_only
+@variant_options
 @click.option("--run", type=FOLDER, help="Folder for checkpoints.  [default: BUNDLE.run]")
-def fit(bundle: Path, run: Path | None, float_only: bool, training: Training, config: CalibrationConfig) -> None:
+def fit(
+    bundle: Path, run: Path | None, variants: tuple[str, ...], training: Training, config: CalibrationConfig
+) -> None:
     """Train, export, calibrate: images of good parts in, a bundle out.
 
     GOOD_DIR holds 20 images or more of good parts only, all of one size; 100 or more are better.
@@ -73,7 +92,7 @@ def fit(bundle: Path, run: Path | None, float_only: bool, training: Training, co
     students_step(run, training.teachers)
     if rank() > 0:  # the rest is the first process' work
         return
-    export_step(run, _variants(float_only))
+    export_step(run, variants)
     _calibrate(run, bundle, config)
 
 
@@ -117,16 +136,16 @@ def students(run: Path, training: Training) -> None:
 
 @cli.command()
 @click.option("--run", type=FOLDER, required=True, help="The run whose students to export.")
-@float_only
+@variant_options
 @click.option(
     "--engines",
     is_flag=True,
     help="Also build TensorRT's engines for this machine's GPU, into RUN/engines. They serve machines with the same "
     "GPU and TensorRT only; a device builds its own.",
 )
-def export(run: Path, float_only: bool, engines: bool) -> None:
+def export(run: Path, variants: tuple[str, ...], engines: bool) -> None:
     """Step 2 of fit: write one ONNX graph per patch size and variant, checked against torch."""
-    export_step(run, _variants(float_only))
+    export_step(run, variants)
     if engines:
         built = engines_step(run, lambda progress: click.echo(f"\r{progress}   ", nl=False, err=True))
         for size, plan in built.items():

@@ -27,10 +27,11 @@ from edge.engines import EngineOptions, engine_cache
 from edge.engines.tensorrt_cache import BuildProgress
 from trainer.calibrate import calibrate, calibrate_variant
 from trainer.data import list_images
-from trainer.export import VARIANTS, export_graphs
+from trainer.export import USUAL_VARIANTS, VARIANTS, export_graphs, quantise_graphs
 from trainer.fusion import FittedFusion, FusionKind
 from trainer.good_images import InputImages, check_good_images, image_digest
 from trainer.networks import edge_layers, total_stride
+from trainer.quantise import RECIPES
 from trainer.runs import geometry_of, paths_of, read_run
 from trainer.students import StudentConfig, load_ensembles, train_students
 from trainer.teacher import PRETRAINED
@@ -70,13 +71,23 @@ def students_step(run: Path, teachers: Path = PRETRAINED) -> None:
     train_students(images, config, run, teachers)
 
 
-def export_step(run: Path, variants: Sequence[str] = VARIANTS) -> list[GraphSet]:
-    """Export the run's ensembles to `run/p*.onnx`, checked against torch on an unused good image."""
+def export_step(run: Path, variants: Sequence[str] = USUAL_VARIANTS) -> list[GraphSet]:
+    """Export the run's ensembles to `run/p*.onnx`, checked against torch on an unused good image.
+
+    INT8 is quantised on the images of the statistics.
+    """
     described = read_run(run)
-    sample = InputImages(paths_of(described, "stats"), geometry_of(described))[0]
-    sample = np.ascontiguousarray(sample[:TILE_PX, :TILE_PX])  # graphs take any size, and torch all the memory of it
+    # Tiles of them: graphs take any size, and torch all the memory of it.
+    stats = InputImages(paths_of(described, "stats"), geometry_of(described))
+    images = [np.ascontiguousarray(image[:TILE_PX, :TILE_PX]) for image in stats]
     ensembles = load_ensembles(run / "students.safetensors")
-    exported = [export_graphs(ensembles, sample, variant) for variant in variants]
+    reference = export_graphs(ensembles, images[0])
+    exported = [reference]
+    for variant in (v for v in variants if v != reference.variant):
+        if variant in RECIPES:
+            exported.append(quantise_graphs(ensembles, reference, images, variant))
+        else:
+            exported.append(export_graphs(ensembles, images[0], variant))
     for graphs in exported:
         for p, graph in graphs.graphs.items():
             (run / graph_name(p, graphs.variant)).write_bytes(graph)

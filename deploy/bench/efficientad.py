@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.bench.onnx_file import GraphWriter
-from edge.core.bundle import Bundle, graph_name
-from edge.engines.onnxruntime import OUTPUTS
+from edge.core.bundle import OUTPUTS, Bundle, graph_name
 
 PATCH_SIZE, STRIDE = 33, 4  # its receptive field and the step of its map
 TEACHER, STUDENT = 384, 768

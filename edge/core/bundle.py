@@ -23,7 +23,20 @@ from edge.core.manifest import Calibration, Manifest, manifest_from_json, manife
 if TYPE_CHECKING:  # it reads bundles itself
     from edge.core.commissioning import Commissioning
 
-__all__ = ["VARIANTS", "Bundle", "GraphSet", "graph_name", "load_bundle", "parse_bundle", "save_bundle"]
+__all__ = [
+    "INPUT",
+    "OUTPUTS",
+    "VARIANTS",
+    "Bundle",
+    "GraphSet",
+    "graph_name",
+    "load_bundle",
+    "parse_bundle",
+    "save_bundle",
+]
+
+# Of every graph: one uint8 image (N, H, W, 3) BGR, two float32 maps (N, h, w).
+INPUT, OUTPUTS = "image", ("regression_error", "predictive_uncertainty")
 
 # (the manifest's bytes, the signature member or None, where) -> who signed; BundleError refuses
 CheckSignature = Callable[[bytes, bytes | None, str], str]

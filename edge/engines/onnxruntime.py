@@ -9,11 +9,13 @@ from __future__ import annotations
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as _state
 
-from edge.core.bundle import GraphSet
+from edge.core.bundle import INPUT, OUTPUTS, GraphSet
 from edge.core.errors import EngineError
 from edge.core.types import Image, PatchMaps
 
-OUTPUTS = ["regression_error", "predictive_uncertainty"]
+# In float32, each value rounded as it will be on the GPU: this runtime would shift signed values to unsigned ones, for
+# which 8-bit weights overflow on CPUs without VNNI (see `trainer.quantise`).
+SIMULATED = ("int8-trt",)
 # ONNX Runtime's exceptions share no base class of their own, so name each of them.
 ORT_ERRORS = tuple(t for t in vars(_state).values() if isinstance(t, type) and issubclass(t, Exception))
 
@@ -31,7 +33,7 @@ class OnnxRuntimeEngine:
 
     def infer(self, image: Image) -> dict[int, PatchMaps]:
         """(h, w, 3) uint8 BGR of the input size -> maps by patch size; EngineError on failure."""
-        batch = {"image": image[None]}
+        batch = {INPUT: image[None]}
         maps = {}
         for size, session in self._sessions.items():
             try:
@@ -48,7 +50,10 @@ class OnnxRuntimeEngine:
 
 def _open(graphs: GraphSet, size: int, threads: int) -> ort.InferenceSession:
     try:
-        return ort.InferenceSession(graphs.graphs[size], session_options(threads), providers=["CPUExecutionProvider"])
+        options = session_options(threads)
+        if graphs.variant in SIMULATED:
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
+        return ort.InferenceSession(graphs.graphs[size], options, providers=["CPUExecutionProvider"])
     except ORT_ERRORS as error:
         raise EngineError(
             f"bundle {graphs.where}: ONNX Runtime {ort.__version__} refused p{size}.{graphs.variant} ({error}); "

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.core.bundle import INPUT, OUTPUTS
 from edge.core.errors import EngineError
 from edge.core.types import Image, PatchMaps
 from edge.engines.cuda import CudaRuntime
 
-INPUT, OUTPUTS = "image", ("regression_error", "predictive_uncertainty")
 OLDEST = 10, 3
 KEPT_MESSAGES = 20
 

@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from edge.core.bundle import INPUT, OUTPUTS
 from edge.core.errors import EngineError
-from edge.engines.tensorrt import INPUT, OUTPUTS, collecting_logger, load_tensorrt
+from edge.engines.tensorrt import collecting_logger, load_tensorrt
 
 WORKSPACE_BYTES = 1 << 30  # TensorRT's own default is all memory, which a Jetson shares with everything else
 LEVEL = 3  # TensorRT's own default optimisation level, 0..5: build time against speed
