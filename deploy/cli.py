@@ -7,6 +7,7 @@ import click
 from deploy.bench.command import bench
 from deploy.bench_wire import main as bench_wire
 from deploy.commission import commission_command
+from deploy.contest import choose
 from deploy.engines import engines
 from deploy.keys import keys, sign
 from deploy.selftest import selftest
@@ -34,6 +35,7 @@ def cli() -> None:
 
 
 cli.add_command(bench)
+cli.add_command(choose)
 cli.add_command(bench_wire, "bench-wire")
 cli.add_command(commission_command)
 cli.add_command(engines)

@@ -24,11 +24,11 @@ from edge.core.errors import SettingsError
 from edge.core.images import IMAGE_SUFFIXES, list_images, read_image
 from edge.core.types import Frame, Image
 from edge.engines import ENGINE_NAMES, Engine, EngineOptions, open_engine
+from edge.engines.choice import VERIFICATION_SCHEMA, verification_file
 from edge.engines.tensorrt_file import default_folder, private_folder
 from edge.golden import check_golden
 from edge.inspector import Inspector
 
-SCHEMA = "edge-inspect.verification/1"
 GOLDEN = "golden sample"
 
 
@@ -69,7 +69,7 @@ def find_images(folders: Sequence[Path]) -> list[tuple[str, Path]]:
 def report_of(bundle: Bundle, reference: Engine, engine: Engine, golden: float, summary: Summary) -> dict[str, Any]:
     """What was compared with what, and what came out."""
     return {
-        "schema": SCHEMA,
+        "schema": VERIFICATION_SCHEMA,
         "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "software": edge.__version__,
         "bundle": bundle.digest,
@@ -116,7 +116,7 @@ def verify(
         golden = check_golden(loaded, other)
         summary = summarise(compare(loaded, reference, other, found), other.variant)
         report = report_of(loaded, reference, other, golden, summary)
-    file = kept / f"verify-{loaded.digest[:16]}-{other.name}-{other.variant}.json"
+    file = verification_file(kept, loaded.digest, other.name, other.variant)
     file.write_text(json.dumps(report, indent=1, allow_nan=False), encoding="utf-8")
     click.echo(json.dumps(report, indent=1) if as_json else _text(report, summary))
     click.echo(f"report: {file}", err=True)

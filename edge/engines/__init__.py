@@ -1,13 +1,13 @@
 """Engines run a bundle's graphs. A new one is a file here and a line in `_ENGINES`.
 
-`auto` takes what is present; it never times anything (a benchmark does that, and records the winner), and it never
-starts a build of minutes that nobody asked for: TensorRT is taken where its engines were built once.
+`auto` takes what is present; it never times anything (`edge-deploy choose` does that, and records the winner), and it
+never starts a build of minutes that nobody asked for: TensorRT is taken where its engines were built once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +16,7 @@ from edge.core.errors import EngineError
 from edge.core.preprocess import Size
 from edge.core.tiles import Tiling, tiling_for
 from edge.core.types import Image, PatchMaps
+from edge.engines.choice import read_choice, require_verification
 from edge.engines.tiled import in_tiles
 
 if TYPE_CHECKING:  # opening a CPU engine loads nothing of TensorRT's
@@ -62,6 +63,13 @@ def _onnxruntime(bundle: Bundle, options: EngineOptions) -> Engine:
     return OnnxRuntimeEngine(bundle.graph_set(options.variant or bundle.manifest.reference_variant), options.threads)
 
 
+def _openvino(bundle: Bundle, options: EngineOptions) -> Engine:
+    from edge.engines.openvino import OpenVinoEngine
+
+    graphs = bundle.graph_set(options.variant or bundle.manifest.reference_variant)
+    return OpenVinoEngine(graphs, engine_input_size(bundle), options.threads)
+
+
 def _tensorrt(bundle: Bundle, options: EngineOptions) -> Engine:
     from edge.engines.cuda import Cuda
     from edge.engines.tensorrt import TensorRtEngine, load_tensorrt
@@ -105,21 +113,45 @@ def engine_input_size(bundle: Bundle) -> Size:
     return tiling_of(bundle).tile_size
 
 
-def _choose(bundle: Bundle, options: EngineOptions) -> tuple[str, str]:
-    """The engine `auto` stands for, and why. Engines of another TensorRT count: they are rebuilt after an upgrade."""
+def _choose(bundle: Bundle, options: EngineOptions) -> tuple[str, str | None, str]:
+    """The engine and variant `auto` stands for, and why. Engines of another TensorRT count: they are rebuilt."""
     try:
         cache = engine_cache(options)
     except EngineError as error:
-        return "onnxruntime", str(error)
+        return _choose_for_cpu(bundle, options, str(error))
     if cache.has_any(bundle.graph_set(tensorrt_variant(bundle, options.variant)), engine_input_size(bundle)):
-        return "tensorrt", f"engines of this bundle are in {cache.folder}"
-    return "onnxruntime", (
+        return "tensorrt", options.variant, f"engines of this bundle are in {cache.folder}"
+    return _choose_for_cpu(
+        bundle,
+        options,
         f"TensorRT {cache.version} is here, but no engines of this bundle in {cache.folder}: "
-        "build them with edge-deploy engines, or once with --engine tensorrt"
+        "build them with edge-deploy engines, or once with --engine tensorrt",
     )
 
 
-_ENGINES: dict[str, Callable[[Bundle, EngineOptions], Engine]] = {"onnxruntime": _onnxruntime, "tensorrt": _tensorrt}
+def _choose_for_cpu(bundle: Bundle, options: EngineOptions, no_gpu: str) -> tuple[str, str | None, str]:
+    """What was recorded as the fastest here, where it still holds; else the engine that always works."""
+    from edge.engines.tensorrt_file import default_folder
+
+    try:
+        folder = options.folder or default_folder()
+        choice = read_choice(folder, bundle.digest, options.threads)
+        wanted = options.variant or (bundle.commissioning.variant if bundle.commissioning else choice.variant)
+        if wanted != choice.variant:
+            raise EngineError(f"{wanted} is asked for or commissioned, and {choice.variant} was recorded")
+        if choice.variant != bundle.manifest.reference_variant:
+            require_verification(folder, bundle.digest, choice.engine, choice.version, choice.variant)
+    except EngineError as error:
+        return "onnxruntime", options.variant, f"{no_gpu}; no recorded choice holds: {error}"
+    return choice.engine, choice.variant, f"recorded as the fastest on this machine ({choice.variant})"
+
+
+_ENGINES: dict[str, Callable[[Bundle, EngineOptions], Engine]] = {
+    "onnxruntime": _onnxruntime,
+    "openvino": _openvino,
+    "tensorrt": _tensorrt,
+}
+CPU_ENGINES = ("onnxruntime", "openvino")  # the first is always there
 ENGINE_NAMES = ("auto", *_ENGINES)
 DEFAULTS = EngineOptions()
 
@@ -131,7 +163,8 @@ def open_engine(name: str, bundle: Bundle, options: EngineOptions = DEFAULTS) ->
     EngineError names the engines there are, or says why the runtime refused a graph.
     """
     if name == "auto":
-        name, reason = _choose(bundle, options)
+        name, variant, reason = _choose(bundle, options)
+        options = replace(options, variant=variant)
         options.say(f"{name}: {reason}")
     if name not in _ENGINES:
         raise EngineError(f"--engine {name}: no such engine; choose one of {', '.join(ENGINE_NAMES)}")
