@@ -10,6 +10,14 @@ import pytest
 import structlog
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_engines_of_whoever_runs_this(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What `auto` means depends on engines and records in the user's cache; tests begin with an empty one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _logs_go_nowhere_else() -> Iterator[None]:
     """A command run within a test sends the logs to that test's stderr, which is closed when the next one logs."""

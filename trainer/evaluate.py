@@ -17,10 +17,10 @@ import click
 import cv2
 
 import edge
-from edge.core.bundle import load_bundle
+from edge.core.bundle import VARIANTS, load_bundle
 from edge.core.images import read_image
 from edge.core.types import Image, Verdict
-from edge.engines import open_engine
+from edge.engines import EngineOptions, open_engine
 from edge.inspector import Inspector
 from trainer.dataset import GOOD, Sample, list_samples, parse_dataset
 from trainer.figures import report_on
@@ -65,14 +65,15 @@ def evaluate(
     engine: str,
     out: Path,
     progress: Callable[[Sequence[Sample]], Iterable[Sample]] = iter,
+    variant: str | None = None,
 ) -> Report:
     """Inspect every test image of an MVTec-AD-style category folder; write the report into `out`.
 
-    It is report.html (for people), report.json and sheet.png. progress: wraps the list of images, to show how far
-    it is. Errors: BundleError, EngineError, TrainingError.
+    It is report.html (for people), report.json and sheet.png. variant: None for the engine's own. progress: wraps the
+    list of images, to show how far it is. Errors: BundleError, EngineError, TrainingError.
     """
     samples, bundle = list_samples(dataset), load_bundle(bundle_path)
-    with closing(open_engine(engine, bundle)) as opened:
+    with closing(open_engine(engine, bundle, EngineOptions(variant=variant))) as opened:
         inspector = Inspector(bundle, opened)
         software = {"edge-inspect": edge.__version__, "python": platform.python_version(), "opencv": cv2.__version__}
         subject = Subject(
@@ -114,10 +115,13 @@ def _progress(samples: Sequence[Sample]) -> Iterator[Sample]:
 @click.option("--bundle", "bundle_path", required=True, type=click.Path(path_type=Path), help="Exported bundle.")
 @click.option("--dataset", required=True, callback=parse_dataset, help="mvtec:PATH of one MVTec-AD-style category.")
 @click.option("--engine", default="auto", show_default=True, help="Runtime to run the bundle with.")
+@click.option("--variant", type=click.Choice(VARIANTS.split("|")), help="Precision.  [default: the engine's own]")
 @click.option("--out", default="evaluation", show_default=True, type=click.Path(path_type=Path), help="Results folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print report.json instead of the table.")
-def evaluate_command(bundle_path: Path, dataset: Path, engine: str, out: Path, as_json: bool) -> None:
+def evaluate_command(
+    bundle_path: Path, dataset: Path, engine: str, variant: str | None, out: Path, as_json: bool
+) -> None:
     """Measure a bundle on a labelled test set: PRO, AUROC, detection, false rejects; a page to read, print or send."""
-    report = evaluate(bundle_path, dataset, engine, out, _progress)
+    report = evaluate(bundle_path, dataset, engine, out, _progress, variant)
     click.echo(report.to_json() if as_json else format_table(report))
     click.echo(f"{out / 'report.html'}, report.json and sheet.png written", err=True)

@@ -22,24 +22,26 @@ from trainer.convolutions import Convolution, Numbers, evened, load_graph, watch
 from trainer.rounding import round_weights
 
 PIXEL_STEP, PIXEL_ZERO = 1 / 128, 127  # `networks.pixels_to_network` in whole numbers: no pixel is rounded
-HEADROOM = 1.25  # above what good parts give: defects give more, and with none their scores fell by .1 deviations
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a runtime wants. weight_limit: the largest whole number of a weight.
+    """What a runtime wants. weight_limit: the largest whole number of a weight. headroom: the range of activations, in
+    those that good parts give; defects give more, and without headroom their scores fell by .1 deviations.
 
     int8-cpu: AVX2 without VNNI adds two products in 16 bits, which 255 · 64 · 2 just does not exceed; weights of 8 bits
     overflow there (PRO 0 on screws). So 7 bits it is, and every processor computes the same. int8-trt: NVIDIA's parser
-    takes symmetric signed values and float biases only.
+    takes symmetric signed values and float biases only; half of their range is lost on what a ReLU gives, and headroom
+    would cost more than it saves.
     """
 
     activations: type[np.uint8] | type[np.int8]
     weight_limit: int
+    headroom: float
     has_whole_bias: bool
 
 
-RECIPES = {"int8-cpu": Recipe(np.uint8, 64, True), "int8-trt": Recipe(np.int8, 127, False)}
+RECIPES = {"int8-cpu": Recipe(np.uint8, 64, 1.25, True), "int8-trt": Recipe(np.int8, 127, 1.0, False)}
 
 
 def quantise(graph: bytes, images: Sequence[Image], variant: str, seed: int = 0) -> bytes:
@@ -106,7 +108,8 @@ class _Writer:
         is_signed = self._recipe.activations is np.int8
         if layer.reads_pixels:
             return PIXEL_STEP, 0 if is_signed else PIXEL_ZERO
-        low, high = HEADROOM * min(float(layer.low.min()), 0.0), HEADROOM * max(float(layer.high.max()), 1e-6)
+        limits = float(layer.low.min(initial=0)), float(layer.high.max(initial=1e-6))
+        low, high = (self._recipe.headroom * limit for limit in limits)
         if is_signed:
             return max(high, -low) / 127, 0
         step = (high - low) / 255

@@ -58,7 +58,7 @@ class OpenVinoEngine:
             try:
                 results = request.infer(share_outputs=True)
             except RuntimeError as failure:
-                raise EngineError(f"OpenVINO failed on p{size}.{self.variant}: {failure}") from failure
+                raise EngineError(f"OpenVINO failed on p{size}.{self.variant}: {_line(failure)}") from failure
             # What it gives is its own memory, which the next image overwrites.
             maps[size] = PatchMaps(size, self._strides[size], *(results[name][0].copy() for name in OUTPUTS))
         return maps
@@ -75,10 +75,15 @@ class OpenVinoEngine:
             request.set_tensor(INPUT, self._image)
         except RuntimeError as error:
             raise EngineError(
-                f"bundle {graphs.where}: OpenVINO {self.version} refused p{size}.{graphs.variant} ({error}); "
+                f"bundle {graphs.where}: OpenVINO {self.version} refused p{size}.{graphs.variant} ({_line(error)}); "
                 "use --engine onnxruntime, or re-export it with this version of edge-train"
             ) from error
         return request
+
+
+def _line(error: RuntimeError) -> str:
+    """What OpenVINO says, on one line of a log."""
+    return " ".join(str(error).split())
 
 
 def _options(threads: int) -> dict[str, Any]:

@@ -48,6 +48,13 @@ def test_int8_may_flip_only_inside_the_band_of_its_own_drift() -> None:
     assert not summarise([far, *steady], "int8-trt").passed
 
 
+def test_int8_that_is_far_off_everywhere_does_not_pass_though_its_band_is_wide() -> None:
+    flips = [drift_of(f"{i}", answer(1.0), answer(5.0)) for i in range(60)]
+    summary = summarise([*flips, *[drift_of("good", answer(1.0), answer(1.0))] * 100], "int8-cpu")
+    assert summary.band == pytest.approx(4.0) and not summary.passed
+    assert "60 of 160 verdicts differ, and at most 2 % may" in summary.reasons
+
+
 def test_an_image_that_nobody_decided_does_not_pass() -> None:
     silent = undecided(reason=Reason.NON_FINITE, captured_at=MOMENT)
     summary = summarise([drift_of("a", answer(1.0), (silent, None))], "fp32")

@@ -11,10 +11,20 @@ from types import ModuleType
 import pytest
 
 from edge.core.bundle import Bundle, load_bundle
+from edge.core.errors import EngineError
 from edge.demo.run import BUNDLE
 from edge.engines import tensorrt as engine_module
+from edge.engines.openvino import load_openvino
 
 DOUBLE = Path(__file__).parent / "double"
+
+
+def openvino_or_skip() -> None:
+    """Skip where OpenVINO is not installed: devices run without it."""
+    try:
+        load_openvino()
+    except EngineError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

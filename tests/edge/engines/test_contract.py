@@ -13,9 +13,11 @@ from edge.core.bundle import Bundle, GraphSet
 from edge.core.errors import EngineError
 from edge.engines import Engine, open_engine
 from edge.engines.onnxruntime import OnnxRuntimeEngine
+from edge.engines.openvino import OpenVinoEngine
 from edge.engines.tensorrt import TensorRtEngine
 from edge.engines.tensorrt_build import build_plan
 from edge.golden import check_golden
+from tests.edge.engines.conftest import openvino_or_skip
 from tests.edge.engines.fake_cuda import FakeCuda
 
 
@@ -27,8 +29,14 @@ def on_the_double(graphs: GraphSet, double: ModuleType, cuda_graph: bool) -> Eng
     return TensorRtEngine(plans, graphs.variant, graphs.strides, (256, 256), double, cuda, cuda_graph)
 
 
+def on_openvino(graphs: GraphSet) -> Engine:
+    openvino_or_skip()
+    return OpenVinoEngine(graphs, (256, 256), 1)
+
+
 ENGINES: dict[str, Callable[[GraphSet, ModuleType], Engine]] = {
     "onnxruntime": lambda graphs, _: OnnxRuntimeEngine(graphs, 1),
+    "openvino": lambda graphs, _: on_openvino(graphs),
     "tensorrt": lambda graphs, double: on_the_double(graphs, double, cuda_graph=False),
     "tensorrt, CUDA graph": lambda graphs, double: on_the_double(graphs, double, cuda_graph=True),
 }
