@@ -50,16 +50,17 @@ Install one, or name it: make PYTHON=/path/to/python3"; exit 1; }
 @touch $(1)/.complete
 endef
 
-# $(call nvidia,folder): what tests of the TensorRT path need of NVIDIA's, none of which needs a GPU. TensorRT for RTX
-# parses and compiles every exported graph; the Python bindings of each TensorRT we support, and CUDA's runtime, show
-# that what we call exists. x86-64 only; what cannot be had is said here, and the tests that want it skip.
+# $(call engines,folder): the runtimes besides ONNX Runtime, for their tests; none needs a GPU. OpenVINO runs. TensorRT
+# for RTX parses and compiles every exported graph; the Python bindings of each TensorRT we support, and CUDA's
+# runtime, show that what we call exists. x86-64 only; what cannot be had is said here, and the tests that want it skip.
 TENSORRT_BINDINGS := 10.3.0 10.13.3.9 10.16.1.11 11.4.0.106
 CUDA_RUNTIMES := 12.6:nvidia-cuda-runtime-cu12==12.6.77 12.9:nvidia-cuda-runtime-cu12==12.9.79 \
 	13.0:nvidia-cuda-runtime==13.0.96
-define nvidia
-@test "$$(uname -sm)" = "Linux x86_64" || { echo "Not Linux on x86-64: TensorRT's own checks will skip"; exit 0; }; \
-	echo "Fetching TensorRT for RTX, bindings and CUDA runtimes (260 MB, a minute or two) …"; \
+define engines
+@test "$$(uname -sm)" = "Linux x86_64" || { echo "Not Linux on x86-64: OpenVINO's and TensorRT's own checks will skip"; exit 0; }; \
+	echo "Fetching OpenVINO, TensorRT for RTX, bindings and CUDA runtimes (320 MB, a minute or two) …"; \
 	pip() { $(1)/bin/python -m pip --disable-pip-version-check -qq "$$@"; }; \
+	pip install $(PIP_ARGS) -c .ci/constraints.txt -e '.[openvino]' || echo "no OpenVINO: its tests will skip"; \
 	pip install $(PIP_ARGS) -e '.[rtx]' || echo "no TensorRT for RTX: its tests will skip"; \
 	target() { test -d "$(1)/nvidia/$$1" || pip install $(PIP_ARGS) --no-deps --target "$(1)/nvidia/$$1" "$$2" || \
 		echo "no $$2: its tests will skip"; }; \
@@ -116,7 +117,7 @@ clean: ## remove environments, caches and build products (never runs/)
 
 .venv-test/.complete: $(SETUP_INPUTS)
 	$(call environment,.venv-test,$(TEST_PYTHON),[train$(comma)test$(comma)dev],about 1.4 GB and two minutes with a CPU build of torch)
-	$(call nvidia,.venv-test)
+	$(call engines,.venv-test)
 	@touch $@
 
 comma := ,
