@@ -92,7 +92,7 @@ def fit(
     students_step(run, training.teachers)
     if rank() > 0:  # the rest is the first process' work
         return
-    export_step(run, variants)
+    export_step(run, variants[:1] if training.is_quick else variants)
     _calibrate(run, bundle, config)
 
 

@@ -18,7 +18,7 @@ from trainer.teacher import PRETRAINED
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
-QUICK_STEPS = 350
+QUICK_STEPS = 330
 
 
 class IntegerList(click.ParamType):
@@ -59,6 +59,7 @@ class Training:
     good_dir: Path
     product: Product
     students: StudentConfig
+    is_quick: bool
     strict: bool
     teachers: Path
 
@@ -74,6 +75,7 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         patch_sizes: tuple[int, ...],
         students: int,
         steps: int,
+        quick: bool,
         batch: int,
         seed: int,
         input_size: tuple[int, int],
@@ -88,8 +90,9 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         # A folder's name may hold bytes that are no UTF-8; the product's goes on the wire.
         name = (name or good_dir.resolve().name).encode("utf-8", "replace").decode()[:64]
         product = Product(name, input_size, roi, mm_per_px, min_area_px, ignore)
+        steps = QUICK_STEPS if quick else steps
         config = StudentConfig(patch_sizes=patch_sizes, students=students, steps=steps, batch=batch, seed=seed)
-        return command(training=Training(good_dir, product, config, strict, teachers), **others)
+        return command(training=Training(good_dir, product, config, quick, strict, teachers), **others)
 
     for option in reversed(
         (
@@ -102,9 +105,8 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--steps", default=defaults.steps, show_default=True, help="Training steps."),
             click.option(
                 "--quick",
-                "steps",
-                flag_value=QUICK_STEPS,
-                help=f"A first bundle soon: the same as --steps {QUICK_STEPS}.",
+                is_flag=True,
+                help=f"A first bundle soon: {QUICK_STEPS} steps, and float32 only.",
             ),
             click.option("--batch", default=defaults.batch, show_default=True, help="Images a step."),
             click.option("--seed", default=defaults.seed, show_default=True, help="Of the splits and of the training."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -68,3 +69,22 @@ def test_ignore_is_given_several_times_and_nonsense_is_refused_before_anything_i
     assert "a polygon needs three points" in CliRunner().invoke(cli, [*arguments, "--ignore", "2,2 9,2"]).output
     everything = CliRunner().invoke(cli, [*arguments, "--ignore", "-9,-9 90,-9 90,90 -9,90"])
     assert isinstance(everything.exception, BundleError) and "make them smaller" in str(everything.exception)
+
+
+@pytest.mark.parametrize(
+    ("flags", "steps", "variants"),
+    [((), 1300, ("fp32", "fp16", "int8-cpu")), (("--quick",), 330, ("fp32",)), (("--steps", "7"), 7, None)],
+)
+def test_quick_trains_for_less_and_writes_float32_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], steps: int, variants: tuple[str, ...] | None
+) -> None:
+    told: dict[str, Any] = {}
+    monkeypatch.setattr("trainer.cli._prepare", lambda run, training: told.update(steps=training.students.steps))
+    monkeypatch.setattr("trainer.cli.export_step", lambda run, variants: told.update(variants=tuple(variants)))
+    for step in ("check_promise", "students_step", "_calibrate"):
+        monkeypatch.setattr(f"trainer.cli.{step}", lambda *_: None)
+    command = ["fit", str(tmp_path), "--bundle", str(tmp_path / "b"), *flags]
+    result = CliRunner().invoke(cli, command, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert told["steps"] == steps
+    assert variants is None or told["variants"] == variants
