@@ -55,6 +55,7 @@ def inspect_loop(station: Station, stop: threading.Event, deadline_ms: float | N
         if frame is None:  # nothing new: a state, not a hang
             delivery.require_open()
             health.idle(source.state)
+            delivery.look()
             _deliver_gaps(station, station.drops.due())
         elif isinstance(frame, Gap):  # frames that nobody will inspect are undecided, and counted
             health.missed(frame)

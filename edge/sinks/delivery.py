@@ -157,6 +157,10 @@ class Delivery:
         self._origin = origin
         self._handoff.change_origin(origin)
 
+    def look(self) -> None:
+        """The station's or the camera's state may have changed: a heartbeat tells it at once where it has."""
+        self._handoff.look()
+
     def require_open(self) -> None:
         """SinkError when the delivery thread has ended."""
         self._handoff.inbox.require_open()

@@ -61,7 +61,8 @@ class DeliveryThread(threading.Thread):
         super().__init__(name="delivery", daemon=True)
         self.isolation = Isolation()
         self.is_complete = False  # everything handed over was published, and DEATH said
-        self.state: StationState | None = None  # last told
+        self.state: StationState | None = None  # last told …
+        self._camera: str | None = None  # … and the camera's
         self.recorder = Recorder(origin, sequence)
         self.announcer = Announcer(self.recorder, self._tell)
         self.publisher, self.sinks = publisher, list(sinks)
@@ -104,7 +105,7 @@ class DeliveryThread(threading.Thread):
         for bound in self._bound:
             if any(one in ready for one in bound.polled[1:]):
                 self.isolation.run(bound, bound.guard_turn)
-        if time.monotonic() >= self._next_beat_s:
+        if time.monotonic() >= self._next_beat_s or self._has_news():
             self._beat()
         while self._handoff.origins:
             self.recorder.origin = self._handoff.origins.popleft()
@@ -186,6 +187,14 @@ class DeliveryThread(threading.Thread):
     def _tell(self, delivered: Delivered) -> None:
         self.isolation.run(self.publisher, partial(self.publisher.deliver, delivered))
 
+    def _has_news(self) -> bool:
+        """Whether a state has changed since the last heartbeat, where the loop wants it looked at."""
+        if not self._handoff.has_news:
+            return False
+        self._handoff.has_news = False
+        health = self.health()
+        return (health.state, health.camera) != (self.state and self.state.value, self._camera)
+
     def _beat(self) -> None:
         """A heartbeat; and the state, where it has changed."""
         self._alive()
@@ -195,7 +204,7 @@ class DeliveryThread(threading.Thread):
         # A late beat moves the later ones, instead of being followed by a burst.
         self._next_beat_s = max(self._next_beat_s + self._heartbeat_s, now_s + 0.5 * self._heartbeat_s)
         health = self.health()
-        state = StationState(health.state)
+        state, self._camera = StationState(health.state), health.camera
         if state is not self.state:
             self.state = state
             self.announcer.later(partial(self.recorder.state, state))

@@ -30,6 +30,7 @@ class Handoff:
         self.inbox = Inbox(max_items, max_bytes)
         self.origins: deque[Origin] = deque()  # what the station runs from some part on, not yet told
         self.end: End | None = None
+        self.has_news = False  # the station's state or the camera's may have changed
         self._bell, self.ear = socket.socketpair()
         self._bell.setblocking(False)
         self.ear.setblocking(False)
@@ -42,6 +43,11 @@ class Handoff:
     def change_origin(self, origin: Origin) -> None:
         """The station runs something else from the next part on."""
         self.origins.append(origin)
+        self._ring()
+
+    def look(self) -> None:
+        """See what the station and its camera do."""
+        self.has_news = True
         self._ring()
 
     def stop(self, end: End) -> None:

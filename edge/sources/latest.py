@@ -24,6 +24,7 @@ __all__ = ["Camera", "CameraState", "LatestFrameSource", "Shot"]
 
 CLOSE_TIMEOUT_S = 2.0
 SHORTEST_STALL_S = 1.0
+LOST_AFTER_STALL_S = 0.5  # with the shortest stall: lost is told within 2 s
 FIRST_BACK_OFF_S, LONGEST_BACK_OFF_S, JITTER = 0.2, 3.0, 0.25  # lost for 5 s at most once it is back
 INTERVALS_TO_KNOW_FPS = 5  # more than the 4 buffers that a driver may hand over at once
 MOST_WEDGED_THREADS = 8
@@ -62,6 +63,7 @@ class LatestFrameSource:
         self._taken_at: deque[tuple[int, int]] = deque(maxlen=32)  # captured_ns, frames_captured
         self._period_ns: int | None = None
         self._lost_since_ns: int | None = None
+        self._lost_from_ns = 0  # when what is stalled counts as lost
         self._why_lost = ""
         self._gone = self._closed = False
         self._back_off_s = FIRST_BACK_OFF_S
@@ -86,9 +88,11 @@ class LatestFrameSource:
     def read(self, timeout_s: float) -> Frame | Gap | None:
         """The newest frame, preceded by a Gap for each kind of loss before it; None after `timeout_s`.
 
-        Raises SourceLost, after a Gap that stands for the lost time, and SourceEnded once closed.
+        None comes sooner when `state` has changed: it should be told. Raises SourceLost, after a Gap that stands for
+        the lost time, and SourceEnded once closed.
         """
         patience_ends_s = time.monotonic() + timeout_s  # the caller's patience is real time, whatever the clock
+        state = self.state
         while not self._closed:
             if not self._ready and not self._gone:
                 self._supervise()
@@ -97,7 +101,7 @@ class LatestFrameSource:
             if self._gone:
                 raise SourceLost(self._lost_message())
             left_s = patience_ends_s - time.monotonic()
-            if left_s <= 0:
+            if left_s <= 0 or self.state != state:
                 return None
             self._wait(min(left_s, self._until_due_s()))
         raise SourceEnded(f"{self.uri}: closed")
@@ -121,9 +125,11 @@ class LatestFrameSource:
                 return self._accept(outcome)
             if isinstance(outcome, Failed):
                 self._drop_camera(self._capture, outcome)
-        lost_since_ns = self._lost_since_ns
-        if not self._gone and lost_since_ns is not None and self._clock() - lost_since_ns >= self._lost_after_ns:
-            self._give_up()
+        if self._lost_since_ns is not None and not self._gone:
+            if self._clock() >= self._lost_from_ns:
+                self.state = "lost"
+            if self._clock() - self._lost_since_ns >= self._lost_after_ns:
+                self._give_up()
         return None
 
     def _patience_ns(self, capture: Capture) -> int:
@@ -160,6 +166,7 @@ class LatestFrameSource:
         self._capture, self.state, self._why_lost = None, failed.state, failed.why
         if self._lost_since_ns is None:
             self._lost_since_ns = capture.progress_ns
+            self._lost_from_ns = self._clock() + int(LOST_AFTER_STALL_S * NS)
         self._taken_at.clear()
         _log.warning("camera_lost", uri=self.uri, state=self.state, why=failed.why, reopen_in_s=self._back_off_s)
         # Full jitter would reopen at once; up to a quarter less keeps the cameras of one switch from coming in step.
@@ -204,6 +211,7 @@ class LatestFrameSource:
             due_ns = [self._capture.progress_ns + self._patience_ns(self._capture)]
         if self._lost_since_ns is not None:
             due_ns.append(self._lost_since_ns + self._lost_after_ns)
+            due_ns += [] if self.state == "lost" else [self._lost_from_ns]
         return max(0.001, (min(due_ns) - self._clock()) / NS)
 
     def _wait(self, timeout_s: float) -> None:

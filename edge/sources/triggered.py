@@ -70,8 +70,11 @@ class TriggeredSource:
             self._changed.notify_all()
 
     def read(self, timeout_s: float) -> Frame | Gap | None:
-        """The next triggered part, as a Frame or as the Gap of one that got none; None when there is none in time."""
-        end_s = time.monotonic() + timeout_s
+        """The next triggered part, as a Frame or as the Gap of one that got none.
+
+        None when there is none in time, and when the camera's state has changed.
+        """
+        end_s, state = time.monotonic() + timeout_s, self._source.state
         while True:
             trigger = self._first()
             if trigger is None and not self._source.is_live:
@@ -84,7 +87,7 @@ class TriggeredSource:
             got = self._source.read(max(0.0, min(0.05, end_s - time.monotonic())))
             if (part := self._part_of(got)) is not None:
                 return part
-            if time.monotonic() >= end_s:
+            if time.monotonic() >= end_s or self._source.state != state:
                 return None
 
     def close(self) -> None:

@@ -1,9 +1,9 @@
 """The real daemon around an engine that costs nothing and a source that never ends: `python -m tests.edge.stub_daemon`.
 
 Everything between the verdict and the consumer is what ships; starting takes no model and no camera. Arguments: JSON
-of `edge.settings.Settings`' endpoints and journal; `pause_s` between parts (0: as fast as they are inspected) and
-`inference_s` for each; `disk`: what the journal's disk does ("fails" or "hangs") once the file `disk` beside the
-journal exists; `deadline_s` of the watchdog.
+of `edge.settings.Settings`' endpoints and journal; `source`: a real one, of whose parts the engine finds every one good;
+`pause_s` between parts (0: as fast as they are inspected) and `inference_s` for each; `disk`: what the journal's disk
+does ("fails" or "hangs") once the file `disk` beside the journal exists; `deadline_s` of the watchdog.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
+
+import numpy as np
 
 import edge.outlets
 import edge.startup
@@ -32,11 +34,14 @@ from edge.watchdog import Part
 from tests.edge.fakes import BrightnessEngine, a_bundle, a_frame
 from tests.edge.sinks.disks import Disk, Operation, mounted
 
+ENDLESS = "endless:"
+FAKE_CAMERA_SIZE = (512, 512)  # of Debian's fake GigE Vision camera
+
 
 class EndlessSource:
     """Parts 1, 2, 3, …, every fifth defective; never drops one."""
 
-    uri, acquisition, is_live = "endless:", Acquisition.TRIGGERED, False
+    uri, acquisition, is_live = ENDLESS, Acquisition.TRIGGERED, False
     state, camera_fps = "streaming", None
 
     def __init__(self, pause_s: float) -> None:
@@ -62,8 +67,17 @@ class SlowEngine(BrightnessEngine):
         return super().infer(image)
 
 
+class AllGoodEngine(BrightnessEngine):
+    """Finds every picture of a camera as good as black."""
+
+    def infer(self, image: Image) -> dict[int, PatchMaps]:
+        return super().infer(np.zeros_like(image))
+
+
 def open_inspector(settings: Settings, stack: ExitStack, trust: Trust, should_stop: object) -> tuple[Inspector, float]:
-    return Inspector(a_bundle(), SlowEngine()), 0.0
+    if settings.source == ENDLESS:
+        return Inspector(a_bundle(), SlowEngine()), 0.0
+    return Inspector(a_bundle(frame_size=FAKE_CAMERA_SIZE), AllGoodEngine()), 0.0
 
 
 def load_bundle(trust: Trust, path: Path) -> Bundle:
@@ -95,7 +109,9 @@ def main() -> int:
     edge.startup.open_inspector = open_inspector
     edge.startup.open_bundle = lambda settings, bundle: Inspector(bundle, SlowEngine())
     Trust.load = load_bundle  # type: ignore[method-assign]
-    edge.startup.open_source = lambda uri, lost_after_s: EndlessSource(pause_s)  # type: ignore[misc, assignment]
+    source = arguments.pop("source", ENDLESS)
+    if source == ENDLESS:
+        edge.startup.open_source = lambda uri, options: EndlessSource(pause_s)  # type: ignore[misc, assignment]
     configure_logging("info")
     journal = Path(arguments.pop("journal"))
     if "keys" in arguments:
@@ -109,7 +125,7 @@ def main() -> int:
                     super().__init__(path, boot_id=boot_id, vfs=vfs)
 
             edge.outlets.Journal = OnThatDisk  # type: ignore[misc]
-        return serve(Settings("endless:", Path("stub.bundle"), journal=journal, **arguments))
+        return serve(Settings(source, Path("stub.bundle"), journal=journal, **arguments))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,9 @@ class CollectingDelivery:
     def require_open(self) -> None:
         """It always is."""
 
+    def look(self) -> None:
+        """Nobody tells a state here."""
+
     def put_gap(self, gap: Gap, alerts: Sequence[Alert] = ()) -> None:
         self.gaps.append(gap)
         self.alerts.extend(alerts)

@@ -22,6 +22,8 @@ from deploy.bench_wire import delivery_ms, replay_rates, sync_ms
 from edge.sinks.journal import Journal
 from tests.edge.sinks.disks import after_power_cut
 from tests.edge.sinks.test_journal import ids_of, recorded_run
+from tests.edge.test_camera_outage import pull_and_plug
+from tests.faults.pictures import pictures
 from tests.faults.soak import soak
 
 Figures = dict[str, Any]
@@ -128,6 +130,16 @@ def million(folder: Path, share: float) -> tuple[bool, Figures]:
     return held, {"records": records, **{name: round(value) for name, value in found.items()}}
 
 
+def camera(folder: Path, share: float) -> tuple[bool, Figures]:
+    """The fake GigE Vision camera killed and started again, 50 times; the limits are the test's own."""
+    times = round(50 * share)
+    lost_s, back_s, promised, told = pull_and_plug(folder, times)
+    figures: Figures = {"times": times, "lost told after, s": f"{np.median(lost_s):.1f}, at most {max(lost_s):.1f}"}
+    figures["streaming again after, s"] = f"{np.median(back_s):.1f}, at most {max(back_s):.1f}"
+    figures["parts without a camera that were OK"] = sum(told.get(part) == 1 != promised[part] for part in promised)
+    return told == promised, figures
+
+
 FAULTS, OUTAGES = "tests/edge/test_faults.py", "tests/edge/test_outages.py"
 JOURNAL = "tests/edge/sinks/test_journal.py"
 ROWS = (
@@ -151,5 +163,12 @@ ROWS = (
         "kills",
         "killed at any moment, nothing announced or acknowledged is lost",
         partial(multiplied, FAULTS, "killed_at_any_moment", 67, "kills", 3),
+    ),
+    Row("camera", "a camera that is pulled is told lost within 2 s, is back within 5 s, and no part is OK", camera),
+    Row("pictures", "no faulty picture is OK, and 10,000 healthy ones give one false alarm at most", pictures),
+    Row(
+        "bundles",
+        "no malformed or hostile bundle is accepted, and none crashes the reader",
+        partial(multiplied, "tests/edge/security/test_trust.py", "hostile", 100, "inputs", 2000),
     ),
 )

@@ -76,7 +76,11 @@ def test_ignore_is_given_several_times_and_nonsense_is_refused_before_anything_i
     [((), 1300, ("fp32", "fp16", "int8-cpu")), (("--quick",), 330, ("fp32",)), (("--steps", "7"), 7, None)],
 )
 def test_quick_trains_for_less_and_writes_float32_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], steps: int, variants: tuple[str, ...] | None
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: tuple[str, ...],
+    steps: int,
+    variants: tuple[str, ...] | None,
 ) -> None:
     told: dict[str, Any] = {}
     monkeypatch.setattr("trainer.cli._prepare", lambda run, training: told.update(steps=training.students.steps))

@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,24 @@ def test_a_changed_state_is_told_once(start: Start) -> None:
     beats = [next_message(subscription) for _ in range(3)]
     assert all(beat.is_transient and beat.body["state"] == "degraded" for beat in beats)
     delivery.close()
+
+
+def test_a_state_that_changed_is_told_at_once_and_one_that_did_not_is_not(start: Start) -> None:
+    now = [samples.health()]
+    delivery, subscription = start(health_snapshot=lambda: now[0])  # no heartbeat by itself
+    assert next_heartbeat(subscription) == ("running", None)
+    delivery.look()
+    for state, camera in ((StationState.CRITICAL, "stalled"), (StationState.CRITICAL, "lost")):
+        now[0] = replace(samples.health(state), camera=camera)
+        delivery.look()
+        assert next_heartbeat(subscription) == (state.value, camera)
+
+
+def next_heartbeat(subscription: Subscription) -> tuple[str, str | None]:
+    """The station's and the camera's state in the next one."""
+    while (message := next_message(subscription)).kind != "heartbeat":
+        pass
+    return message.body["state"], message.body.get("camera_state")
 
 
 def test_a_score_that_is_no_number_arrives_as_not_decidable(start: Start) -> None:

@@ -91,6 +91,21 @@ def test_silence_is_a_stall_after_three_periods_but_not_within_a_second(
     source.close()
 
 
+def test_what_stays_silent_is_lost_half_a_second_later_and_both_end_the_wait(clock: HandClock) -> None:
+    source = open_live(clock, camera := ScriptedCamera(), ScriptedCamera())
+    know_the_rate(source, camera)
+    told: list[tuple[int, str]] = []
+    for step in range(40):
+        clock.advance(0.05)
+        before = source.state
+        source.read(timeout_s=PATIENCE_S if step in (19, 29) else 0)
+        if source.state != before:
+            told.append((step, source.state))
+    assert [state for _, state in told] == ["stalled", "lost"]
+    assert [step for step, _ in told] == [19, 29], "in steps of 50 ms, the first at 50 ms"
+    source.close()
+
+
 def test_a_slow_camera_is_not_taken_for_stalled_before_its_rate_is_known(clock: HandClock) -> None:
     camera = ScriptedCamera()
     source = open_live(clock, camera)
