@@ -1,7 +1,7 @@
 """The real daemon around an engine that costs nothing and a source that never ends: `python -m tests.edge.stub_daemon`.
 
 Everything between the verdict and the consumer is what ships; starting takes no model and no camera. Arguments: JSON
-of `edge.settings.Settings`' endpoints and journal; `source`: a real one, of whose parts the engine finds every one good;
+of `edge.settings.Settings`' endpoints and journal; `source`: a real one, whose parts the engine all finds good;
 `pause_s` between parts (0: as fast as they are inspected) and `inference_s` for each; `disk`: what the journal's disk
 does ("fails" or "hangs") once the file `disk` beside the journal exists; `deadline_s` of the watchdog.
 """
