@@ -200,7 +200,8 @@ def open_inspector(
 
 def open_checked_source(settings: Settings, inspector: Inspector, stack: ExitStack) -> Source:
     """The source; frames of a live one are checked: frozen, or of another size."""
-    source = open_source(settings.source, CameraOptions(settings.source_lost_s, settings.camera_settings))
+    options = CameraOptions(settings.source_lost_s, settings.camera_settings, settings.is_camera_triggered)
+    source = open_source(settings.source, options)
     stack.callback(source.close)
     checked = CheckedSource(source, inspector.geometry.frame_size) if source.is_live else source
     return TriggeredSource(checked) if settings.trigger == "control" else checked

@@ -54,10 +54,15 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CameraOptions:
-    """What a live camera is told: seconds without a frame until SourceLost, and settings to force (--camera-set)."""
+    """What a live camera is told.
+
+    lost_after_s: without a frame until SourceLost. settings: to force, see --camera-set. is_triggered: see
+    `LatestFrameSource`.
+    """
 
     lost_after_s: float = 30.0
     settings: Mapping[str, str] = field(default_factory=dict)
+    is_triggered: bool = False
 
 
 def _folder(rest: str, options: CameraOptions) -> Source:
@@ -100,16 +105,19 @@ def _url(scheme: str, rest: str, options: CameraOptions) -> Source:
 
 
 def _pipeline(rest: str, options: CameraOptions) -> Source:
-    from edge.sources.network import StreamCamera
+    from edge.sources.gstreamer import open_pipeline
+    from edge.sources.network import redacted_pipeline
 
     _refuse_settings("gst", options)
-    return _live(f"gst:{rest}", partial(StreamCamera, rest, is_pipeline=True), options)
+    return _live(f"gst:{redacted_pipeline(rest)}", partial(open_pipeline, rest), options)
 
 
 def _live(uri: str, open_camera: Callable[[], Camera], options: CameraOptions) -> Source:
     from edge.sources.latest import LatestFrameSource
 
-    return LatestFrameSource(open_camera, uri=uri, lost_after_s=options.lost_after_s)
+    return LatestFrameSource(
+        open_camera, uri=uri, lost_after_s=options.lost_after_s, is_triggered=options.is_triggered
+    )
 
 
 def _refuse_settings(scheme: str, options: CameraOptions) -> None:

@@ -1,145 +1,22 @@
-"""`aravis:` GenICam cameras (GigE Vision, USB3 Vision), read by a child process through Aravis.
+"""`aravis:` GenICam cameras (GigE Vision, USB3 Vision) through Aravis.
 
-A child, because Aravis lives in the system's Python and not in a venv, and because a driver that hangs or crashes is
-then ended with a kill. Frames come through a pipe, whose cost for a frame is in the README. Rejected: shared memory
-(less copying, but somebody must clean it up after a crash), and Harvesters with a vendor's producer (proprietary).
+Rejected: Harvesters with a vendor's producer (proprietary).
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import selectors
-import subprocess
-import sys
-import time
 from collections.abc import Mapping
-from contextlib import suppress
-from datetime import datetime, timezone
-from importlib.util import find_spec
-from pathlib import Path
 
-import numpy as np
-
-from edge.core.errors import SourceError
-from edge.core.opencv import cv2
-from edge.core.types import Image
-from edge.sources.aravis_child import ALIVE, FAILED, FRAME, HEADER, INCOMPLETE, OPENED
-from edge.sources.capture import Shot
-
-SYSTEM_PYTHON = "/usr/bin/python3"
-PIPE_BYTES = 1 << 20
-OPEN_TIMEOUT_S = 10.0
-STOP_TIMEOUT_S = 1.0
-MOST_INCOMPLETE = 10
-LAST_BLOCK_ID = 65535  # of GigE Vision's 16-bit ids, which skip 0
-MONO8, RGB8, BGR8 = 0x01080001, 0x02180014, 0x02180015
-BAYER = {
-    0x01080008: cv2.COLOR_BayerGRBG2BGR,
-    0x01080009: cv2.COLOR_BayerRGGB2BGR,
-    0x0108000A: cv2.COLOR_BayerGBRG2BGR,
-    0x0108000B: cv2.COLOR_BayerBGGR2BGR,
-}
+from edge.sources.child import ChildCamera
 
 
-class AravisCamera:
-    """A GenICam camera for `LatestFrameSource`: its name, serial number or address; empty for the first found.
+class AravisCamera(ChildCamera):
+    """A GenICam camera: its name, serial number or address; empty for the first found.
 
-    settings: GenICam features to force, and to read back, at every opening. SourceError where it cannot be opened.
+    settings: GenICam features to force, and to read back, at every opening. Errors as `ChildCamera`.
     """
 
     def __init__(self, name: str, settings: Mapping[str, str] | None = None) -> None:
-        self._where = f"aravis:{name}"
-        python = sys.executable if find_spec("gi") else SYSTEM_PYTHON
-        child = Path(__file__).with_name("aravis_child.py")
         features = [f"{feature}={value}" for feature, value in (settings or {}).items()]
-        # -I: the folder of this project must not shadow the system's modules.
-        self._child = subprocess.Popen(
-            [python, "-I", str(child), name, *features], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0
-        )
-        assert self._child.stdout is not None
-        self._pipe = self._child.stdout
-        with suppress(PermissionError):  # where this user's pipes are all used up, the default will do
-            fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)  # some dozen wake-ups a megapixel less
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._pipe, selectors.EVENT_READ)
-        self._last_id: int | None = None
-        self._incomplete = 0  # buffers in a row
-        try:
-            self._await_opened()
-        except SourceError:
-            self.close()
-            raise
-
-    def grab(self, timeout_s: float) -> Shot | None:
-        """The next complete frame; None when none came in time. SourceError when the camera or the child failed."""
-        if not self._selector.select(timeout_s):
-            return None
-        captured_ns, captured_at = time.monotonic_ns(), datetime.now(timezone.utc)
-        kind, frame_id, width, height, pixels, size = HEADER.unpack(self._read(HEADER.size))
-        content = self._read(size)
-        if kind == FAILED:
-            raise SourceError(f"{self._where}: {bytes(content).decode(errors='replace')}")
-        self._incomplete = self._incomplete + 1 if kind == INCOMPLETE else 0 if kind == FRAME else self._incomplete
-        if self._incomplete >= MOST_INCOMPLETE:
-            raise SourceError(
-                f"{self._where}: {self._incomplete} buffers in a row were incomplete; check the cable, jumbo frames "
-                "(MTU 9000) and what else is on this network, or lower --camera-set fps"
-            )
-        if kind != FRAME:
-            return None
-        skipped = 0 if self._last_id is None else missed_between(self._last_id, frame_id)
-        self._last_id = frame_id
-        return Shot(self._image(content, width, height, pixels), captured_ns, captured_at, skipped=skipped)
-
-    def close(self) -> None:
-        """Hang up, so that the child frees the camera; only a kill would leave it taken for seconds."""
-        self._selector.close()
-        self._pipe.close()
-        try:
-            self._child.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
-            self._child.wait()
-
-    def _await_opened(self) -> None:
-        if not self._selector.select(OPEN_TIMEOUT_S):
-            raise SourceError(f"{self._where}: it did not open within {OPEN_TIMEOUT_S:g} s; is the network up?")
-        kind, *_, size = HEADER.unpack(self._read(HEADER.size))
-        if kind == FAILED:
-            why = bytes(self._read(size)).decode(errors="replace")
-            raise SourceError(
-                f"{self._where}: {why}; check cable, power and address; arv-viewer-0.8 shows the cameras there are"
-            )
-        assert kind in (OPENED, ALIVE)
-
-    def _read(self, size: int) -> bytearray:
-        content = bytearray(size)
-        view = memoryview(content)
-        while view:
-            count = os.readv(self._pipe.fileno(), [view])
-            if count == 0:
-                raise SourceError(f"{self._where}: the process that reads the camera ended; see its message above")
-            view = view[count:]
-        return content
-
-    def _image(self, content: bytearray, width: int, height: int, pixels: int) -> Image:
-        channels = 3 if pixels in (RGB8, BGR8) else 1
-        if pixels not in (MONO8, RGB8, BGR8, *BAYER) or len(content) < width * height * channels:
-            raise SourceError(
-                f"{self._where}: pixel format 0x{pixels:08x}, {width}×{height}, {len(content)} bytes; set the camera "
-                "to Mono8, BayerRG8, RGB8 or BGR8 with --camera-set pixel_format=…"
-            )
-        raw = np.frombuffer(content, np.uint8, width * height * channels).reshape(height, width, channels)
-        if pixels == BGR8:
-            return raw
-        code = BAYER.get(pixels, cv2.COLOR_RGB2BGR if pixels == RGB8 else cv2.COLOR_GRAY2BGR)
-        return np.asarray(cv2.cvtColor(raw, code), np.uint8)
-
-
-def missed_between(before: int, now: int) -> int:
-    """Frames the camera counted between two ids and that never arrived; 16-bit ids go from 65535 to 1."""
-    step = now - before
-    if step <= 0 and before <= LAST_BLOCK_ID:
-        step += LAST_BLOCK_ID
-    return max(0, step - 1)
+        advice = "check cable, power and address; arv-viewer-0.8 shows the cameras there are"
+        super().__init__(f"aravis:{name}", "aravis", name, *features, advice=advice)

@@ -60,10 +60,13 @@ class Failed(NamedTuple):
 
 
 class Capture:
-    """One camera opened and grabbed by one thread until it fails or is stopped; never restarted."""
+    """One camera opened and grabbed by one thread until it fails or is stopped; never restarted.
 
-    def __init__(self, open_camera: Callable[[], Camera], clock: Callable[[], int]) -> None:
-        self._open_camera, self._clock = open_camera, clock
+    may_rest: a grab that returns without a frame is progress too, as a camera that waits for its trigger makes it.
+    """
+
+    def __init__(self, open_camera: Callable[[], Camera], clock: Callable[[], int], may_rest: bool = False) -> None:
+        self._open_camera, self._clock, self._may_rest = open_camera, clock, may_rest
         self._changed = threading.Condition()
         self._shot: Shot | None = None
         self._overwritten = self._skipped = 0
@@ -78,7 +81,8 @@ class Capture:
             with closing(self._open_camera()) as camera:
                 self._note_progress(None)
                 while not self._stopped:
-                    if (shot := camera.grab(GRAB_TIMEOUT_S)) is not None:
+                    shot = camera.grab(GRAB_TIMEOUT_S)
+                    if shot is not None or self._may_rest:
                         self._note_progress(shot)
         except (SourceError, OSError) as error:
             self.failure = error

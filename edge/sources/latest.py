@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import partial
 
 import structlog
 
@@ -37,11 +38,11 @@ class LatestFrameSource:
 
     open_camera: opens the device anew on every call; SourceError where it cannot. lost_after_s:
     seconds without a frame until SourceLost. open_timeout_s: for opening and for the first frames,
-    until the frame rate is known. clock: monotonic ns. jitter: 0 to 1. `read` and `close` belong to one thread.
+    until the frame rate is known. is_triggered: each frame is a part that something at the line asked for, so that only
+    a grab that never returns is a stall. clock: monotonic ns. jitter: 0 to 1. `read` and `close` belong to one thread.
     Raises SourceLost when the camera cannot be opened in the first place: it may be plugged in later.
     """
 
-    acquisition = Acquisition.FREE
     is_live = True
 
     def __init__(
@@ -51,10 +52,14 @@ class LatestFrameSource:
         uri: str = "live:",
         lost_after_s: float = 30.0,
         open_timeout_s: float = 5.0,
+        is_triggered: bool = False,
         clock: Callable[[], int] = time.monotonic_ns,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self.uri, self._open_camera, self._clock, self._random = uri, open_camera, clock, jitter
+        self.uri, self._clock, self._random = uri, clock, jitter
+        self.acquisition = Acquisition.TRIGGERED if is_triggered else Acquisition.FREE
+        self._is_triggered = is_triggered
+        self._new_capture = partial(Capture, open_camera, clock, is_triggered)
         self._lost_after_ns, self._open_timeout_ns = int(lost_after_s * NS), int(open_timeout_s * NS)
         self.state: CameraState = "starting"
         self.frames_captured = self.frames_overwritten = 0  # both as of the last `read`
@@ -72,7 +77,7 @@ class LatestFrameSource:
         self._capture: Capture | None = self._first_capture(open_timeout_s)
 
     def _first_capture(self, open_timeout_s: float) -> Capture:
-        capture = Capture(self._open_camera, self._clock)
+        capture = self._new_capture()
         if not capture.wait_opened(open_timeout_s):
             capture.stop()
             raise SourceLost(f"{self.uri}: it did not open within {open_timeout_s:g} s; unplug the camera, plug it in")
@@ -118,13 +123,16 @@ class LatestFrameSource:
     def _supervise(self) -> None:
         if self._capture is None:
             if self._clock() >= self._reopen_at_ns:
-                self._capture = Capture(self._open_camera, self._clock)
+                self._capture = self._new_capture()
         else:
             outcome = self._capture.poll(self._patience_ns(self._capture))
             if isinstance(outcome, Taken):
                 return self._accept(outcome)
             if isinstance(outcome, Failed):
                 self._drop_camera(self._capture, outcome)
+            elif self._is_triggered and self._capture.is_open and self._lost_since_ns is not None:
+                self._end_loss()  # back, and waiting for its trigger
+                self.state = "starting"
         if self._lost_since_ns is not None and not self._gone:
             if self._clock() >= self._lost_from_ns:
                 self.state = "lost"
@@ -133,6 +141,8 @@ class LatestFrameSource:
         return None
 
     def _patience_ns(self, capture: Capture) -> int:
+        if self._is_triggered:
+            return int(SHORTEST_STALL_S * NS) if capture.is_open else self._open_timeout_ns
         if self._period_ns is None:
             return self._open_timeout_ns
         stall_ns = max(3 * self._period_ns, int(SHORTEST_STALL_S * NS))

@@ -1,11 +1,12 @@
-"""Cameras behind a URL through FFmpeg (`rtsp://…`, `http://…`), and pipelines through GStreamer (`gst:…`).
+"""Streams that OpenCV reads: cameras behind a URL through FFmpeg, and pipelines where it was built with GStreamer.
 
 FFmpeg's own patience is 30 s; ours is shorter than a stall, so that a server that holds the line and sends nothing is
-noticed. GStreamer is in JetPack's OpenCV and not in PyPI's. Rejected: a reader per protocol.
+noticed. Rejected: a reader per protocol.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import datetime, timezone
 from urllib.parse import urlsplit
@@ -21,12 +22,7 @@ class StreamCamera:
     """A live stream for `LatestFrameSource`: a URL, or a GStreamer pipeline that ends in appsink."""
 
     def __init__(self, where: str, *, is_pipeline: bool = False) -> None:
-        self._where = where if is_pipeline else redacted(where)
-        if is_pipeline and "GStreamer:                   YES" not in cv2.getBuildInformation():
-            raise SourceError(
-                f"gst:{where}: this OpenCV ({cv2.__version__}) has no GStreamer; on a Jetson use JetPack's own cv2 "
-                "(venv with --system-site-packages, no opencv-python in it), else rtsp:// or v4l2:"
-            )
+        self._where = f"gst:{redacted_pipeline(where)}" if is_pipeline else redacted(where)
         timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS]
         self._video = cv2.VideoCapture(where, cv2.CAP_GSTREAMER if is_pipeline else cv2.CAP_FFMPEG, timeouts)
         if not self._video.isOpened():
@@ -47,6 +43,12 @@ class StreamCamera:
     def close(self) -> None:
         """Close the connection."""
         self._video.release()
+
+
+def redacted_pipeline(pipeline: str) -> str:
+    """The pipeline without users and passwords, in URLs and in properties."""
+    without_users = re.sub(r"(://)[^/@\s]*@", r"\1", pipeline)
+    return re.sub(r"\b((?:user-pw|user-id|password|passwd)\s*=\s*)(?:\"[^\"]*\"|\S+)", r"\1…", without_users)
 
 
 def redacted(url: str) -> str:

@@ -179,5 +179,8 @@ def test_one_fault_does_not_hide_another(
 def test_of_an_older_bundle_it_is_said_what_is_not_checked(
     tmp_path: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _, report = report_on(replace(settings, bundle=small_bundle(tmp_path / "old.bundle", 9)), capsys)
+    today = load_bundle(small_bundle(tmp_path / "today.bundle", 9))
+    old = replace(today.manifest, health=None)
+    save_bundle(tmp_path / "old.bundle", old, today.graphs, today.golden)
+    _, report = report_on(replace(settings, bundle=tmp_path / "old.bundle"), capsys)
     assert "only frozen and wrongly sized ones are noticed" in report

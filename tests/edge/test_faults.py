@@ -31,7 +31,7 @@ from tests.edge.sinks.test_replay import resident_bytes, running
 from tests.edge.test_daemon import free_endpoint
 
 FAULTS = int(os.environ.get("EDGE_FAULTS", "1"))
-KILLS = 3 * FAULTS
+KILLS = 10 * FAULTS
 WAIT_S = 60.0
 ROOT = Path(__file__).resolve().parents[2]
 

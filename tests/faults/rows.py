@@ -162,7 +162,7 @@ ROWS = (
     Row(
         "kills",
         "killed at any moment, nothing announced or acknowledged is lost",
-        partial(multiplied, FAULTS, "killed_at_any_moment", 67, "kills", 3),
+        partial(multiplied, FAULTS, "killed_at_any_moment", 20, "kills", 10),
     ),
     Row("camera", "a camera that is pulled is told lost within 2 s, is back within 5 s, and no part is OK", camera),
     Row("pictures", "no faulty picture is OK, and 10,000 healthy ones give one false alarm at most", pictures),

@@ -15,8 +15,9 @@ import pytest
 from edge.core.errors import SourceError
 from edge.core.types import Frame, Gap, GapCause
 from edge.sources import CameraOptions, Source, open_source
-from edge.sources.aravis import MONO8, MOST_INCOMPLETE, SYSTEM_PYTHON, AravisCamera, missed_between
-from edge.sources.aravis_child import HEADER
+from edge.sources.aravis import AravisCamera
+from edge.sources.camera_child import HEADER
+from edge.sources.child import MONO8, MOST_INCOMPLETE, SYSTEM_PYTHON, ChildCamera, missed_between
 
 FAKE = shutil.which("arv-fake-gv-camera-0.8")
 PROBE = "import gi; gi.require_version('Aravis', '0.8'); from gi.repository import Aravis"
@@ -122,7 +123,7 @@ def test_frames_are_counted_by_the_cameras_ids_also_where_16_bits_wrap(before: i
     assert missed_between(before, now) == missed
 
 
-class Piped(AravisCamera):
+class Piped(ChildCamera):
     """Reads messages from a pipe that the test writes."""
 
     def __init__(self) -> None:

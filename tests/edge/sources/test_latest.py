@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from edge.core.errors import SourceError, SourceLost
-from edge.core.types import Frame, Gap, GapCause
+from edge.core.types import Acquisition, Frame, Gap, GapCause
 from edge.sources.latest import MOST_WEDGED_THREADS, LatestFrameSource
 from tests.edge.sources.cameras import PATIENCE_S, HandClock, ScriptedCamera, Shelf, Wedge, read_until
 
@@ -103,6 +103,28 @@ def test_what_stays_silent_is_lost_half_a_second_later_and_both_end_the_wait(clo
             told.append((step, source.state))
     assert [state for _, state in told] == ["stalled", "lost"]
     assert [step for step, _ in told] == [19, 29], "in steps of 50 ms, the first at 50 ms"
+    source.close()
+
+
+def test_a_camera_that_waits_for_its_trigger_is_not_stalled_but_one_that_hangs_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edge.sources.latest.SHORTEST_STALL_S", 0.3)
+    wedge, again = Wedge(), ScriptedCamera()
+    camera = ScriptedCamera()
+    source = LatestFrameSource(Shelf(camera, again), is_triggered=True)
+    assert source.acquisition is Acquisition.TRIGGERED
+    camera.give(1)
+    frame_of(source)
+    assert source.read(1.0) is None and source.state == "streaming"  # three times a stall
+    camera.hang(wedge)
+    assert source.read(PATIENCE_S) is None and source.state == "stalled"
+    gap = gap_of(source)
+    assert gap.cause is GapCause.CAMERA_LOST and source.state == "starting", "it is back before a part comes"
+    again.give(2)
+    frame_of(source)
+    assert source.state == "streaming"
+    wedge.release()
     source.close()
 
 
