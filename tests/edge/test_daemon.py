@@ -190,7 +190,7 @@ def test_check_reports_line_by_line_and_publishes_nothing() -> None:
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    assert run.stdout.count("ok ") == 7 and "golden sample within" in run.stdout
+    assert run.stdout.count("ok ") == 8 and "golden sample within" in run.stdout
 
 
 def test_log_lines_are_json_when_stderr_is_not_a_terminal() -> None:
@@ -212,7 +212,7 @@ def test_the_daemon_stays_light(subscription: tuple[str, Subscription]) -> None:
 
 
 def test_an_all_black_frame_is_not_good(tmp_path: Path, subscription: tuple[str, Subscription]) -> None:
-    """A lamp that failed must not pass parts: black is far from anything the students know."""
+    """A lamp that failed must not pass parts, and is named."""
     endpoint, feed = subscription
     cv2.imwrite(str(tmp_path / "dark.png"), np.zeros((256, 256, 3), np.uint8))
     daemon = start(
@@ -227,7 +227,9 @@ def test_an_all_black_frame_is_not_good(tmp_path: Path, subscription: tuple[str,
     )
     messages = receive_until(feed, "death")
     end(daemon)
-    assert [m.body["result_evaluation"] for m in messages if m.kind == "result"] == [2]
+    (result,) = (m.body for m in messages if m.kind == "result")
+    assert (result["result_evaluation"], result["reason"]) == (3, "health_gate")
+    assert result["result_evaluation_details"].startswith("dark: mean grey level 0.0")
 
 
 def test_a_journal_goes_on_over_restarts_and_evidence_is_kept(tmp_path: Path) -> None:

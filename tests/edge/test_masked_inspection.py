@@ -26,7 +26,9 @@ GOOD_PARTS, BORDER_PX = 6, 16
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
-    return load_bundle(Path(edge.demo.__file__).parent / "machined.bundle")
+    """Without the bands of the health gate, which were fitted on whole pictures: this is about the networks."""
+    shipped = load_bundle(Path(edge.demo.__file__).parent / "machined.bundle")
+    return replace(shipped, manifest=replace(shipped.manifest, health=None))
 
 
 @pytest.fixture(scope="module")
