@@ -105,8 +105,7 @@ class Settings:
     @property
     def is_camera_triggered(self) -> bool:
         """Whether a live camera waits for the line to trigger it, and its silence is none of its faults."""
-        is_set = self.camera_settings.get("trigger", "Off").lower() not in ("off", "0")
-        return is_set or (self.acquisition is Acquisition.TRIGGERED and self.trigger == "source")
+        return self.camera_settings.get("trigger", "Off").lower() not in ("off", "0")
 
     def gate_for(self, acquisition: Acquisition) -> GateRule:
         """The gate's rule; triggered parts each stand for themselves, so k of n is refused for them."""

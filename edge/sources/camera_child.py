@@ -89,12 +89,16 @@ def _stream(aravis: Any, camera: Any) -> None:
     stream = camera.create_stream(None, None)
     for _ in range(BUFFERS):
         stream.push_buffer(aravis.Buffer.new_allocate(camera.get_payload()))
+    lost: list[bool] = []  # what tells a camera that is gone from one that waits for its trigger
+    camera.get_device().connect("control-lost", lambda *_: lost.append(True))
     camera.set_acquisition_mode(aravis.AcquisitionMode.CONTINUOUS)
     camera.start_acquisition()
     _send(OPENED)
     while True:
         buffer = stream.timeout_pop_buffer(WAIT_US)
         if buffer is None:
+            if lost:
+                raise ValueError("the camera answers no more")
             _send(ALIVE)
             continue
         if buffer.get_status() == aravis.BufferStatus.SUCCESS:

@@ -94,6 +94,17 @@ def test_a_setting_is_forced_and_one_that_the_camera_does_not_take_is_refused(fa
 
 
 @needs_aravis
+def test_a_camera_that_waits_for_its_trigger_is_not_lost_until_it_is_gone(fake: Fake) -> None:
+    source = open_when_up(CameraOptions(settings={"trigger": "On"}, is_triggered=True))
+    try:
+        assert source.read(2.5) is None and source.state == "starting"
+        fake.kill()
+        until(source, lambda: source.state == "lost", 10.0)  # the control channel is given up after some 5 s
+    finally:
+        source.close()
+
+
+@needs_aravis
 def test_lost_packets_become_counted_gaps() -> None:
     fake = Fake("-r", "2")  # of 1,000 packets; a frame has 190
     try:
