@@ -301,12 +301,14 @@ def test_a_camera_whose_opening_hangs_is_refused_in_bounded_time() -> None:
 def test_a_capture_thread_that_dies_of_a_bug_is_replaced(clock: HandClock) -> None:
     first, second = ScriptedCamera(), ScriptedCamera(99)
     source = open_live(clock, first, second)
+    assert (dying := source._capture) is not None
     first.fail(ZeroDivisionError("a bug"))
     read_until(source, lambda: source.state == "lost")
     clock.advance(0.2)
     assert gap_of(source).cause is GapCause.CAMERA_LOST
     assert frame_of(source).image.max() == 99
     source.close()
+    assert dying.join(PATIENCE_S), "what the thread prints of its bug belongs to this test"
 
 
 def test_closing_releases_the_camera_and_ends_its_thread(clock: HandClock) -> None:
