@@ -8,9 +8,8 @@ processes (frames would be pickled; nothing is shared that needs isolating).
 from __future__ import annotations
 
 import signal
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -42,11 +41,11 @@ class Failures:
             raise EngineError(f"the engine failed on {self.in_a_row} frames in a row: {inspection.detail}")
 
 
-def inspect_loop(station: Station, stop: threading.Event, deadline_ms: float | None = None) -> str:
-    """Grab, inspect, decide, deliver, until `stop` is set or the source ends; returns which of the two."""
+def inspect_loop(station: Station, should_stop: Callable[[], bool], deadline_ms: float | None = None) -> str:
+    """Grab, inspect, decide, deliver, until it should stop or the source ends; returns which of the two."""
     source, gate, delivery, health = station.source, station.gate, station.delivery, station.health
     failures = Failures()
-    while not stop.is_set():
+    while not should_stop():
         station.take_recipe()
         try:
             frame = source.read(READ_TIMEOUT_S)
@@ -78,8 +77,8 @@ def _deliver_gaps(station: Station, gaps: list[Gap]) -> None:
 def serve(settings: Settings) -> int:
     """Run one daemon until it is told to stop or its source ends; returns the process's exit code."""
     try:
-        with stop_on_signals() as stop, open_station(settings, stop.is_set) as station:
-            return run(station, settings, stop)
+        with stop_on_signals() as should_stop, open_station(settings, should_stop) as station:
+            return run(station, settings, should_stop)
     except SourceLost as error:  # it may be plugged in later: let the supervisor try again
         log.error("no camera", error=str(error))
         return CAMERA_LOST
@@ -94,15 +93,15 @@ def serve(settings: Settings) -> int:
         return RUNTIME_FAILURE
 
 
-def run(station: Station, settings: Settings, stop: threading.Event) -> int:
+def run(station: Station, settings: Settings, should_stop: Callable[[], bool]) -> int:
     """Startup's end, the loop, and shutdown; whatever happens, DEATH says why."""
     log.info("ready", **station.description)
     reason, code = "failed unexpectedly", RUNTIME_FAILURE
     station.delivery.start()
     try:
         station.health.ready(f"inspecting {station.source.uri}")
-        _await_subscriber(station, settings.wait_for_subscriber_s, stop)
-        reason = inspect_loop(station, stop, settings.deadline_ms)
+        _await_subscriber(station, settings.wait_for_subscriber_s, should_stop)
+        reason = inspect_loop(station, should_stop, settings.deadline_ms)
         code = STOPPED
     except SourceLost as error:
         reason, code = str(error), CAMERA_LOST
@@ -121,10 +120,10 @@ def run(station: Station, settings: Settings, stop: threading.Event) -> int:
     return code
 
 
-def _await_subscriber(station: Station, seconds: float, stop: threading.Event) -> None:
+def _await_subscriber(station: Station, seconds: float, should_stop: Callable[[], bool]) -> None:
     """Hold the first part until somebody listens: for folders and demos, whose parts do not come again."""
     until = time.monotonic() + seconds
-    while time.monotonic() < until and not stop.is_set() and not station.publisher.subscribed.wait(0.1):
+    while time.monotonic() < until and not should_stop() and not station.publisher.subscribed.wait(0.1):
         station.health.idle()
 
 
@@ -147,12 +146,20 @@ def _log_end(station: Station, reason: str, code: int) -> None:
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set; a second signal changes nothing: shutdown is bounded anyway."""
-    stop = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+def stop_on_signals() -> Iterator[Callable[[], bool]]:
+    """Whether SIGTERM or SIGINT has come; a second signal changes nothing: shutdown is bounded anyway.
+
+    A list and not an Event: a signal's handler may interrupt another's, and an Event whose `set` is interrupted by
+    its own `set` waits for its lock forever.
+    """
+    received: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield stop
+        yield lambda: bool(received)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

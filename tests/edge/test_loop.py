@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import threading
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +21,7 @@ from edge.inspector import Inspector
 from edge.sources.checked import CheckedSource
 from edge.startup import Station
 from tests.edge.fakes import BrightnessEngine, ScriptedSource, a_bundle, a_frame
+from tests.patience import WAIT_S
 
 
 class CollectingDelivery:
@@ -50,9 +53,11 @@ class CollectingDelivery:
         self.alerts.extend(alerts)
 
 
-def station_of(
-    source: ScriptedSource | CheckedSource, acquisition: Acquisition = Acquisition.TRIGGERED
-) -> Station:
+def never() -> bool:
+    return False
+
+
+def station_of(source: ScriptedSource | CheckedSource, acquisition: Acquisition = Acquisition.TRIGGERED) -> Station:
     """A station with a real inspector, gate and health around a fake engine, source and delivery."""
     rule = GateRule() if acquisition is Acquisition.TRIGGERED else GateRule(2, 3)
     return Station(
@@ -71,7 +76,7 @@ def run(
     source: ScriptedSource | CheckedSource, deadline_ms: float | None = None
 ) -> tuple[str, CollectingDelivery, Health]:
     station = station_of(source)
-    reason = inspect_loop(station, threading.Event(), deadline_ms)
+    reason = inspect_loop(station, never, deadline_ms)
     return reason, station.delivery, station.health  # type: ignore[return-value]
 
 
@@ -111,10 +116,37 @@ def test_one_engine_failure_is_a_frames_fate_but_ten_in_a_row_are_the_engines() 
 
 
 def test_a_stop_ends_the_loop_before_the_next_frame() -> None:
-    stop, station = threading.Event(), station_of(ScriptedSource(a_frame(1)))
-    stop.set()
-    assert inspect_loop(station, stop) == "stopped"
+    station = station_of(ScriptedSource(a_frame(1)))
+    assert inspect_loop(station, lambda: True) == "stopped"
     assert station.health.counts.captured == 0
+
+
+SIGNALLED = """
+import sys, threading
+from edge.daemon import stop_on_signals
+with stop_on_signals() as should_stop:
+    last = threading.Thread(target=sys.stdin.read)
+    last.start()
+    print("up", flush=True)
+    while last.is_alive():
+        pass
+    assert should_stop()
+"""
+
+
+def test_a_signal_that_interrupts_a_signals_handler_hangs_nothing() -> None:
+    with subprocess.Popen([sys.executable, "-c", SIGNALLED], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as told:
+        try:
+            assert told.stdin is not None and told.stdout is not None and told.stdout.readline() == b"up\n"
+            for _ in range(100):
+                for _ in range(20):
+                    told.send_signal(signal.SIGTERM)
+                    told.send_signal(signal.SIGINT)
+                time.sleep(0.01)
+            told.stdin.close()
+            assert told.wait(WAIT_S) == 0
+        finally:
+            told.kill()
 
 
 def test_a_camera_faster_than_the_engine_is_no_flood_and_hides_no_defect() -> None:
@@ -125,7 +157,7 @@ def test_a_camera_faster_than_the_engine_is_no_flood_and_hides_no_defect() -> No
             a_frame(i + 1, spot=200 if i > 20 else 0),
         ]
     station = station_of(ScriptedSource(*script), Acquisition.FREE)
-    inspect_loop(station, threading.Event())
+    inspect_loop(station, never)
     delivery: CollectingDelivery = station.delivery  # type: ignore[assignment]
     assert [alert.kind for alert in delivery.alerts] == [AlertKind.DEFECT]
     merged = [*delivery.gaps, *station.drops.flush()]
@@ -137,7 +169,7 @@ def test_a_lost_camera_makes_the_station_critical_until_frames_come_again() -> N
     source = ScriptedSource(a_frame(1), None, live=True)
     source.state = "lost"
     station = station_of(source)
-    inspect_loop(station, threading.Event())
+    inspect_loop(station, never)
     assert station.health.snapshot().state == "critical"
     station.health.took(a_frame(2))
     assert station.health.snapshot().state == "running"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +22,9 @@ from edge.recipes import Recipes
 from edge.security.trust import Trust
 from tests.edge.fakes import BrightnessEngine, ScriptedSource, a_bundle, a_frame
 from tests.edge.security.bundles import sound_members, trust_of
-from tests.edge.sinks.test_delivery import WAIT_S
-from tests.edge.test_faults import Stub, end, hear, parts_of_runs
-from tests.edge.test_loop import CollectingDelivery, station_of
+from tests.edge.stub import Stub, end, hear, parts_of_runs
+from tests.edge.test_loop import CollectingDelivery, never, station_of
+from tests.patience import WAIT_S
 
 WIDE = (32, 64)
 
@@ -129,8 +130,8 @@ def test_the_loop_changes_between_two_frames(recipes: Recipes) -> None:
     station.adopt = lambda new: adopted.append(new.bundle.where)
     told = recipes.change(Path("b"))
     while recipes._ready is None:
-        threading.Event().wait(0.01)
-    inspect_loop(station, threading.Event())
+        time.sleep(0.01)
+    inspect_loop(station, never)
     delivery: CollectingDelivery = station.delivery  # type: ignore[assignment]
     assert [inspection.frame_id for inspection in delivery.inspections] == [1, 2, 3, 4, 5]
     assert adopted == ["b"] and station.inspector.bundle.where == "b" and told.done()
