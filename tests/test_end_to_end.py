@@ -25,7 +25,8 @@ from edge.inspector import Inspector
 from tests.edge.engines.conftest import DOUBLE
 from tests.edge.engines.native import cudart_stub
 from tests.edge.fakes import NOW
-from tests.edge.test_daemon import end, free_endpoint, receive_until, start
+from tests.edge.stub import free_endpoint
+from tests.edge.test_daemon import end, receive_until, start
 
 GOOD, SIDE = 24, 96
 ROOT = Path(__file__).parents[1]

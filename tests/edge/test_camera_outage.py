@@ -11,7 +11,8 @@ from edge.client import Subscription
 from edge.control import ask
 from edge.core.wire import Message
 from tests.edge.sources.test_aravis import START_S, Fake, needs_aravis
-from tests.edge.test_faults import FAULTS, WAIT_S, Stub, end
+from tests.edge.stub import FAULTS, Stub, end
+from tests.patience import WAIT_S
 
 LOST_S, BACK_S = 2.0, 5.0
 PART_S = 1.2  # more than a part waits for its frame
@@ -29,8 +30,13 @@ def heard(feed: Subscription, camera: str, within_s: float) -> float:
         assert took_s <= within_s, f"{camera} was not said within {within_s:g} s: {message and message.body}"
 
 
-def pull_and_plug(folder: Path, times: int) -> tuple[list[float], list[float], dict[str, int], dict[str, int]]:
-    """Seconds until lost was told, and until streaming was told again; each part's evaluation: promised, and told."""
+def pull_and_plug(
+    folder: Path, times: int, patience: float = 1.0
+) -> tuple[list[float], list[float], dict[str, int], dict[str, int]]:
+    """Seconds until lost was told, and until streaming was told again; each part's evaluation: promised, and told.
+
+    patience: how many times the limits a machine that does other work may take.
+    """
     stub, fake = Stub(folder), Fake()
     stub.settings |= {"source": "aravis:127.0.0.1", "trigger": "control"}
     lost_s: list[float] = []
@@ -49,10 +55,10 @@ def pull_and_plug(folder: Path, times: int) -> tuple[list[float], list[float], d
             for number in range(times):
                 part(f"before-{number}", 1)
                 fake.kill()
-                lost_s.append(heard(feed, "lost", LOST_S))
+                lost_s.append(heard(feed, "lost", patience * LOST_S))
                 part(f"without-{number}", 3)
                 fake.start()
-                back_s.append(heard(feed, "streaming", BACK_S))
+                back_s.append(heard(feed, "streaming", patience * BACK_S))
             history = stub.history()
             assert end(process, signal.SIGTERM)[0] == 0
     finally:
@@ -62,7 +68,7 @@ def pull_and_plug(folder: Path, times: int) -> tuple[list[float], list[float], d
 
 @needs_aravis
 def test_a_camera_that_is_pulled_is_lost_within_two_seconds_and_no_part_is_ok_meanwhile(tmp_path: Path) -> None:
-    _, _, promised, told = pull_and_plug(tmp_path, FAULTS)
+    _, _, promised, told = pull_and_plug(tmp_path, FAULTS, patience=3.0)  # make faults judges the seconds
     assert told == promised
 
 

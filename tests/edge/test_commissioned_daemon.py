@@ -11,7 +11,8 @@ from edge.control import ask
 from edge.core.bundle import load_bundle
 from edge.core.commissioning import Commissioning, commissioning_file, write_commissioning
 from tests.edge.small_bundle import small_bundle
-from tests.edge.test_daemon import end, free_endpoint, receive_until, start
+from tests.edge.stub import free_endpoint
+from tests.edge.test_daemon import end, receive_until, start
 
 
 def test_birth_and_every_result_name_the_bundle_and_its_commissioning(tmp_path: Path) -> None:

@@ -23,9 +23,9 @@ from edge.sinks import Delivered
 from edge.sinks.journal import Journal
 from edge.sinks.publisher import Publisher
 from edge.sinks.rows import position_of
-from tests.edge.sinks.test_delivery import WAIT_S
 from tests.edge.sinks.test_journal import tell_losses, write
 from tests.edge.sinks.test_replay import Station, running
+from tests.patience import WAIT_S
 
 
 class LossyPublisher(Publisher):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,14 +20,10 @@ from edge.core.wire import Message
 from edge.demo.parts import render_part
 from edge.demo.run import BUNDLE
 from edge.sinks.journal import Journal
+from tests.edge.stub import free_endpoint
+from tests.patience import WAIT_S
 
 Daemon = subprocess.Popen[str]
-
-
-def free_endpoint() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
 
 
 def start(*flags: str, **variables: str) -> Daemon:
@@ -37,7 +32,7 @@ def start(*flags: str, **variables: str) -> Daemon:
     )
 
 
-def end(daemon: Daemon, timeout_s: float = 60.0) -> tuple[int, str]:
+def end(daemon: Daemon, timeout_s: float = WAIT_S) -> tuple[int, str]:
     """Exit code and log; kills what does not end."""
     try:
         _, log = daemon.communicate(timeout=timeout_s)
@@ -50,7 +45,7 @@ def end(daemon: Daemon, timeout_s: float = 60.0) -> tuple[int, str]:
 def receive_until(subscription: Subscription, kind: str) -> list[Message]:
     messages: list[Message] = []
     while not messages or messages[-1].kind != kind:
-        message = subscription.receive(30.0)
+        message = subscription.receive(WAIT_S)
         assert message is not None, f"no {kind} within 30 s; got {[m.kind for m in messages]}"
         messages.append(message)
     return messages
@@ -186,7 +181,7 @@ def test_check_reports_line_by_line_and_publishes_nothing() -> None:
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=WAIT_S,
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr

@@ -39,8 +39,8 @@ from edge.sinks.requests import Request, read_request
 from tests.edge import samples
 from tests.edge.core.test_schema import RECORDS_TO_CHECK, WHERE
 from tests.edge.inventing import Inventor
-from tests.edge.sinks.test_delivery import WAIT_S
 from tests.edge.sinks.test_journal import write
+from tests.patience import WAIT_S
 
 FAULTS = int(os.environ.get("EDGE_FAULTS", "1"))
 BATCH = 50  # inputs from one seed; through one socket at once

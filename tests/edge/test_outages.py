@@ -23,7 +23,8 @@ import pytest
 from edge.client import Subscription
 from edge.core.wire import Message
 from edge.sinks.journal import Journal
-from tests.edge.test_faults import FAULTS, ROOT, WAIT_S, Stub, end, hear, until_state
+from tests.edge.stub import FAULTS, ROOT, Stub, end, hear, until_state
+from tests.patience import WAIT_S
 
 CUT_S = 30.0 if FAULTS > 1 else 5.0
 STATION, PLANT = "127.9.0.1", "127.9.0.2"  # loopback addresses on a real link: the daemon takes no others
@@ -168,7 +169,7 @@ def test_a_cut_network_is_noticed_by_every_consumer_and_every_hole_is_filled(tmp
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
-    run("mount", "-t", "tmpfs", "-o", "size=4m", "none", folder)
+    run("mount", "-t", "tmpfs", "-o", "size=64m", "none", folder)
     yield folder
     run("umount", "-l", folder)
 
@@ -176,9 +177,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_costs_verdicts_that_are_all_accounted_for_and_nothing_else(
     tmp_path: Path, small_disk: Path
 ) -> None:
-    """Row 6: the journal on 4 MiB, most of which something else has taken."""
+    """Row 6: the journal on 64 MiB, most of which something else has taken."""
     filler = small_disk / "filler"
-    filler.write_bytes(bytes(3 << 20))
+    filler.write_bytes(bytes(63 << 20))
     stub = Stub(tmp_path, pause_s=0.002)
     stub.journal = small_disk / "journal.db"
     stub.settings["journal"] = str(stub.journal)

@@ -30,8 +30,8 @@ from edge.sinks.publisher import Publisher
 from edge.sinks.sequence import SequenceCounter
 from edge.table import table_line
 from tests.edge import samples
+from tests.patience import WAIT_S
 
-WAIT_S = 30
 WHERE = samples.origin()
 
 
@@ -63,7 +63,7 @@ def watch(publisher: Publisher) -> Iterator[Watch]:
             text=True,
         )
         started.append(process)
-        assert publisher.socket.poll(1000 * WAIT_S), "edge-watch did not subscribe"
+        assert publisher.socket.poll(int(1000 * WAIT_S)), "edge-watch did not subscribe"
         publisher.service()
         return process
 

@@ -20,7 +20,8 @@ import zmq
 
 from edge.client import Subscription
 from edge.sinks.journal import Journal
-from tests.edge.test_faults import WAIT_S, Stub, end
+from tests.edge.stub import Stub, end
+from tests.patience import WAIT_S
 
 FRAMES = 200_000
 TOLERANCE = 1.05

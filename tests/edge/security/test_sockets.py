@@ -31,7 +31,8 @@ from edge.sinks.journal import Journal
 from edge.sinks.publisher import Publisher
 from edge.sinks.replay import ReplayServer
 from tests.edge import samples
-from tests.edge.sinks.test_delivery import WAIT_S, Collecting
+from tests.edge.sinks.test_delivery import Collecting
+from tests.patience import WAIT_S
 
 SOON_S = 0.3  # a handshake takes milliseconds here; who has nothing by then is not served
 ANYWHERE = "tcp://127.0.0.1:*"

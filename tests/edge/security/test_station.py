@@ -17,7 +17,8 @@ from edge.core.errors import SettingsError
 from edge.listening import Subscription
 from edge.settings import Settings
 from tests.edge.small_bundle import small_bundle
-from tests.edge.test_faults import WAIT_S, Stub, end
+from tests.edge.stub import Stub, end
+from tests.patience import WAIT_S
 
 
 def run(*arguments: object) -> Result:

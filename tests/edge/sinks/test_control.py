@@ -19,8 +19,8 @@ from edge.core.records import AuditRecord
 from edge.sinks.control import ControlDesk
 from edge.sinks.endpoints import AddressInUse
 from edge.sinks.requests import Request
-from tests.edge.sinks.test_delivery import WAIT_S
 from tests.edge.sinks.test_replay import Station
+from tests.patience import WAIT_S
 
 RESULT_ID = "0195610c-3c83-7000-8000-000000000001"
 

@@ -27,8 +27,8 @@ from edge.sinks.inbox import Inbox, Item
 from edge.sinks.overlays import OverlayWriter
 from edge.sinks.publisher import Publisher
 from tests.edge import samples
+from tests.patience import WAIT_S
 
-WAIT_S = 20.0
 NEVER_S = 3600.0
 
 

@@ -24,7 +24,8 @@ from edge.sinks.publisher import Publisher
 from edge.sinks.recorder import Recorder
 from tests.edge import samples
 from tests.edge.sinks.disks import Disk, mounted
-from tests.edge.sinks.test_delivery import WAIT_S, Collecting
+from tests.edge.sinks.test_delivery import Collecting
+from tests.patience import WAIT_S
 
 
 @pytest.fixture

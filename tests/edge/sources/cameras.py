@@ -12,8 +12,7 @@ import numpy as np
 
 from edge.core.errors import SourceError
 from edge.sources.latest import LatestFrameSource, Shot
-
-PATIENCE_S = 30.0  # of a test that waits for a thread; nothing here takes that long unless it is broken
+from tests.patience import WAIT_S
 
 TOO_LATE = 255  # the level of the frame that a wedged driver gives when it returns at last
 
@@ -40,7 +39,7 @@ class Wedge:
 
     def block(self) -> None:
         self.entered.set()
-        self._released.wait(PATIENCE_S)
+        self._released.wait(WAIT_S)
 
     def release(self) -> None:
         self._released.set()
@@ -67,7 +66,7 @@ class ScriptedCamera:
             self._steps.extend(steps)
             self._is_waiting = False
             self._changed.notify_all()
-            assert self._changed.wait_for(lambda: self._is_waiting and not self._steps, PATIENCE_S)
+            assert self._changed.wait_for(lambda: self._is_waiting and not self._steps, WAIT_S)
 
     def fail(self, error: Exception) -> None:
         self._add(error)
@@ -125,7 +124,7 @@ class Shelf:
 
 def read_until(source: LatestFrameSource, noticed: Callable[[], bool]) -> None:
     """Let the source look at its capture thread until the test is satisfied; it must give nothing meanwhile."""
-    ends_s = time.monotonic() + PATIENCE_S
+    ends_s = time.monotonic() + WAIT_S
     while not noticed():
         assert source.read(timeout_s=0.001) is None
         assert time.monotonic() < ends_s, f"never happened; the camera is {source.state}"

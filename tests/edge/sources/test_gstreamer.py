@@ -12,13 +12,13 @@ from edge.sources import open_source
 from edge.sources.capture import Shot
 from edge.sources.child import SYSTEM_PYTHON
 from edge.sources.gstreamer import GstreamerCamera
+from tests.patience import WAIT_S
 
 PROBE = (
     "import gi; gi.require_version('Gst', '1.0'); from gi.repository import Gst; Gst.init(None); "
     "assert Gst.ElementFactory.find('videotestsrc') and Gst.ElementFactory.find('appsink')"
 )
 HAS_GSTREAMER = subprocess.run([SYSTEM_PYTHON, "-c", PROBE], capture_output=True, check=False).returncode == 0
-WAIT_S = 20.0
 
 pytestmark = pytest.mark.skipif(
     not HAS_GSTREAMER,

@@ -8,7 +8,8 @@ from structlog.testing import capture_logs
 from edge.core.errors import SourceError, SourceLost
 from edge.core.types import Acquisition, Frame, Gap, GapCause
 from edge.sources.latest import MOST_WEDGED_THREADS, LatestFrameSource
-from tests.edge.sources.cameras import PATIENCE_S, HandClock, ScriptedCamera, Shelf, Wedge, read_until
+from tests.edge.sources.cameras import HandClock, ScriptedCamera, Shelf, Wedge, read_until
+from tests.patience import WAIT_S
 
 UNPLUGGED = SourceError("/dev/video0: unplugged")
 
@@ -23,13 +24,13 @@ def open_live(clock: HandClock, *openings: ScriptedCamera | Exception) -> Latest
 
 
 def frame_of(source: LatestFrameSource) -> Frame:
-    item = source.read(PATIENCE_S)
+    item = source.read(WAIT_S)
     assert isinstance(item, Frame)
     return item
 
 
 def gap_of(source: LatestFrameSource) -> Gap:
-    item = source.read(PATIENCE_S)
+    item = source.read(WAIT_S)
     assert isinstance(item, Gap)
     return item
 
@@ -98,7 +99,7 @@ def test_what_stays_silent_is_lost_half_a_second_later_and_both_end_the_wait(clo
     for step in range(40):
         clock.advance(0.05)
         before = source.state
-        source.read(timeout_s=PATIENCE_S if step in (19, 29) else 0)
+        source.read(timeout_s=WAIT_S if step in (19, 29) else 0)
         if source.state != before:
             told.append((step, source.state))
     assert [state for _, state in told] == ["stalled", "lost"]
@@ -118,7 +119,7 @@ def test_a_camera_that_waits_for_its_trigger_is_not_stalled_but_one_that_hangs_i
     frame_of(source)
     assert source.read(1.0) is None and source.state == "streaming"  # three times a stall
     camera.hang(wedge)
-    assert source.read(PATIENCE_S) is None and source.state == "stalled"
+    assert source.read(WAIT_S) is None and source.state == "stalled"
     gap = gap_of(source)
     assert gap.cause is GapCause.CAMERA_LOST and source.state == "starting", "it is back before a part comes"
     again.give(2)
@@ -145,7 +146,7 @@ def test_a_stalled_camera_is_closed_and_opened_anew(clock: HandClock) -> None:
     know_the_rate(source, first)
     clock.advance(1.0)
     source.read(timeout_s=0)
-    assert first.closed.wait(PATIENCE_S)
+    assert first.closed.wait(WAIT_S)
     clock.advance(0.2)
     gap, frame = gap_of(source), frame_of(source)
     assert (gap.cause, gap.count) == (GapCause.CAMERA_LOST, 1)
@@ -161,7 +162,7 @@ def test_a_driver_that_never_returns_is_left_behind_and_capture_goes_on(clock: H
     source = open_live(clock, first, second)
     know_the_rate(source, first)
     first.hang(wedge)
-    assert wedge.entered.wait(PATIENCE_S)
+    assert wedge.entered.wait(WAIT_S)
     clock.advance(1.0)
     assert source.read(timeout_s=0) is None
     assert source.state == "stalled"
@@ -170,7 +171,7 @@ def test_a_driver_that_never_returns_is_left_behind_and_capture_goes_on(clock: H
     assert frame_of(source).image.max() == 99
     assert not first.closed.is_set()  # only the thread inside the driver may close that camera
     wedge.release()
-    assert first.closed.wait(PATIENCE_S)
+    assert first.closed.wait(WAIT_S)
     source.close()
 
 
@@ -180,11 +181,11 @@ def test_what_a_driver_gives_after_it_was_left_behind_is_not_mixed_in(clock: Han
     source = open_live(clock, first, second)
     know_the_rate(source, first)
     first.hang(wedge)
-    assert wedge.entered.wait(PATIENCE_S)
+    assert wedge.entered.wait(WAIT_S)
     clock.advance(1.0)
     source.read(timeout_s=0)
     wedge.release()
-    assert first.closed.wait(PATIENCE_S)
+    assert first.closed.wait(WAIT_S)
     clock.advance(0.2)
     assert source.read(timeout_s=0) is None
     second.give(99)
@@ -201,7 +202,7 @@ def test_drivers_that_hang_again_and_again_do_not_pile_up_threads(clock: HandClo
     source = LatestFrameSource(shelf, uri="v4l2:0", lost_after_s=lost_after_s, clock=clock)
     for wedge in wedges:
         source.read(timeout_s=0)
-        assert wedge.entered.wait(PATIENCE_S)
+        assert wedge.entered.wait(WAIT_S)
         clock.advance(6.0)
         item = source.read(timeout_s=0)
         clock.advance(6.0)
@@ -237,7 +238,7 @@ def test_frames_from_before_the_failure_come_before_its_gap(clock: HandClock) ->
     source = open_live(clock, first, second)
     first.give(10, 20)
     first.fail(UNPLUGGED)
-    assert first.closed.wait(PATIENCE_S)
+    assert first.closed.wait(WAIT_S)
     assert gap_of(source).cause is GapCause.OVERWRITTEN
     assert frame_of(source).image.max() == 20
     read_until(source, lambda: source.state == "lost")
@@ -308,7 +309,7 @@ def test_a_capture_thread_that_dies_of_a_bug_is_replaced(clock: HandClock) -> No
     assert gap_of(source).cause is GapCause.CAMERA_LOST
     assert frame_of(source).image.max() == 99
     source.close()
-    assert dying.join(PATIENCE_S), "what the thread prints of its bug belongs to this test"
+    assert dying.join(WAIT_S), "what the thread prints of its bug belongs to this test"
 
 
 def test_closing_releases_the_camera_and_ends_its_thread(clock: HandClock) -> None:

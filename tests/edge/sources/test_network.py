@@ -15,6 +15,7 @@ from edge.core.errors import SettingsError, SourceError
 from edge.core.types import Frame
 from edge.sources import CameraOptions, open_source
 from edge.sources.network import redacted, redacted_pipeline
+from tests.patience import WAIT_S
 
 HAS_FFMPEG = any("FFMPEG" in line and "YES" in line for line in cv2.getBuildInformation().splitlines())
 needs_ffmpeg = pytest.mark.skipif(not HAS_FFMPEG, reason="this OpenCV has no FFmpeg: streams cannot be tested")
@@ -60,7 +61,7 @@ def url() -> Iterator[str]:
 def test_a_server_that_holds_the_line_is_stalled_within_its_deadline(url: str) -> None:
     source = open_source(url)
     try:
-        until_s = time.monotonic() + 20
+        until_s = time.monotonic() + WAIT_S
         while source.camera_fps is None and time.monotonic() < until_s:
             item = source.read(0.5)
             assert item is None or not isinstance(item, Frame) or item.image.shape == (48, 64, 3)
