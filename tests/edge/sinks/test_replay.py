@@ -262,7 +262,7 @@ def test_a_fetch_waits_for_the_next_record(station: Station, link: Connect) -> N
     start = one.hello("latest").cursor
     timer = threading.Timer(0.05, station.inspect, [1])
     timer.start()
-    fetched = one.fetch(start, wait_s=WAIT_S)
+    fetched = one.fetch(start, wait_s=30.0)
     timer.join()
     assert [message.body["part_id"] for message in fetched.messages] == ["P21"]
 
