@@ -18,7 +18,7 @@ from edge.core.types import Image
 from edge.engines.onnxruntime import session_options
 from trainer.rounding import MOST_INPUTS
 
-NETWORKS = "/teacher/", "/students."  # what the names of their nodes begin with
+NETWORKS = "/stem/", "/teacher/", "/students."  # what the names of their nodes begin with
 SCALES_WITH_ITS_INPUT = "Relu", "LeakyRelu", "MaxPool"
 PLACES = 16384  # of its input at which a convolution is looked at, over all images
 EVENED = 0.5  # of each channel's range: 0 leaves channels as they are, 1 makes all alike; half also spares the weights
@@ -95,16 +95,18 @@ def evened(layers: Sequence[Convolution]) -> list[Convolution]:
     Each channel is divided by a part of its range where it is made, and multiplied where it is read; what lies between
     scales with its input, so that only rounding differs.
     """
-    out = list(layers)
+    out, given = list(layers), set()
     for i, layer in enumerate(layers):
         if layer.before is None:
             continue
         extent = np.maximum(layer.high, -layer.low)
         factor = np.maximum(extent / max(float(extent.max()), 1e-12), 1e-3) ** EVENED
         giver, repeated = out[layer.before], np.repeat(factor, layer.weights[0, 0].size)
-        out[layer.before] = replace(
-            giver, weights=giver.weights / factor[:, None, None, None], bias=giver.bias / factor
-        )
+        if layer.value not in given:  # teacher and students read the same values behind shared layers
+            given.add(layer.value)
+            out[layer.before] = replace(
+                giver, weights=giver.weights / factor[:, None, None, None], bias=giver.bias / factor
+            )
         out[i] = replace(
             out[i],
             weights=out[i].weights * factor[:, None, None],

@@ -69,16 +69,18 @@ class DescriptorNetwork(nn.Module):
 
     `forward`: (N, 3, H, W) float32, already padded -> (N, 128, h, w); output (i, j) describes the
     patch whose top left corner is at input pixel (i·stride, j·stride).
+
+    shared: leading convolutions that another network of this patch size computes; `forward` then takes its output.
     """
 
-    def __init__(self, patch_size: int) -> None:
+    def __init__(self, patch_size: int, shared: int = 0) -> None:
         super().__init__()
         specs = edge_layers(patch_size)
         self.patch_size = patch_size
         self.stride = total_stride(specs)
         modules: list[nn.Module] = []
-        channels = 3
-        for spec in specs:
+        channels = specs[shared - 1].channels if shared else 3
+        for spec in specs[shared:]:
             modules += [nn.Conv2d(channels, spec.channels, spec.kernel, spec.stride), nn.ReLU()]
             channels = spec.channels
         modules.append(nn.Conv2d(channels, DESCRIPTOR_DIMENSION, 1))
@@ -91,6 +93,15 @@ class DescriptorNetwork(nn.Module):
     def forward(self, padded: Tensor) -> Tensor:
         out: Tensor = self.layers(padded)
         return out
+
+    def split(self, shared: int) -> tuple[nn.Sequential, DescriptorNetwork]:
+        """Its first `shared` convolutions, and a network of the others, of the same weights; itself where none is."""
+        if not shared:
+            return nn.Sequential(), self
+        layers, first = list(self.layers), 2 * shared  # a convolution and its ReLU
+        rest = DescriptorNetwork(self.patch_size, shared)
+        rest.layers = nn.Sequential(*layers[first:])
+        return nn.Sequential(*layers[:first]), rest
 
 
 def pad_for(patch_size: int, image: Tensor) -> Tensor:

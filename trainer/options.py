@@ -19,6 +19,7 @@ from trainer.teacher import PRETRAINED
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 QUICK_STEPS = 330
+QUICK_SHARED_LAYERS = 2
 
 
 class IntegerList(click.ParamType):
@@ -74,6 +75,7 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         name: str | None,
         patch_sizes: tuple[int, ...],
         students: int,
+        shared_layers: int,
         steps: int,
         quick: bool,
         batch: int,
@@ -90,8 +92,9 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         # A folder's name may hold bytes that are no UTF-8; the product's goes on the wire.
         name = (name or good_dir.resolve().name).encode("utf-8", "replace").decode()[:64]
         product = Product(name, input_size, roi, mm_per_px, min_area_px, ignore)
-        steps = QUICK_STEPS if quick else steps
-        config = StudentConfig(patch_sizes=patch_sizes, students=students, steps=steps, batch=batch, seed=seed)
+        if quick:
+            steps, shared_layers = QUICK_STEPS, max(shared_layers, QUICK_SHARED_LAYERS)
+        config = StudentConfig(patch_sizes, students, shared_layers, steps, batch, seed=seed)
         return command(training=Training(good_dir, product, config, quick, strict, teachers), **others)
 
     for option in reversed(
@@ -101,6 +104,13 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--patch-sizes", type=IntegerList(), default="17,33,65", show_default=True),
             click.option(
                 "--students", default=defaults.students, show_default=True, help="Students per patch size (M)."
+            ),
+            click.option(
+                "--shared-layers",
+                type=click.IntRange(min=0),
+                default=defaults.shared_layers,
+                show_default=True,
+                help=f"First layers that students take from their teacher; {QUICK_SHARED_LAYERS} with --quick.",
             ),
             click.option("--steps", default=defaults.steps, show_default=True, help="Training steps."),
             click.option(

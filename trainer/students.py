@@ -17,7 +17,7 @@ from edge.core.errors import TrainingError
 from edge.core.types import Image
 from trainer.crops import Crops
 from trainer.ensemble import Ensemble, new_students, normalised_teacher
-from trainer.networks import DescriptorNetwork, pixels_to_network
+from trainer.networks import DescriptorNetwork, edge_layers, pixels_to_network
 from trainer.processes import device, rank, share, wait_for_all
 from trainer.teacher import PRETRAINED, load_teacher, teacher_digests
 from trainer.training import optimisers, run_training
@@ -25,10 +25,14 @@ from trainer.training import optimisers, run_training
 
 @dataclass(frozen=True, slots=True)
 class StudentConfig:
-    """What the students' training depends on; saved with the checkpoint and in the manifest."""
+    """What the students' training depends on; saved with the checkpoint and in the manifest.
+
+    shared_layers: leading convolutions that students take from their teacher; fewer where a network has not one more.
+    """
 
     patch_sizes: tuple[int, ...] = (17, 33, 65)
     students: int = 3
+    shared_layers: int = 0
     steps: int = 1300
     batch: int = 2
     learning_rate: float = 0.02
@@ -52,8 +56,8 @@ class StudentLoss:
         for p, ensemble in self.ensembles.items():
             inner = self.crops.margin - p // 2
             padded = pixels[..., inner : pixels.shape[-2] - inner, inner : pixels.shape[-1] - inner]
-            target = ensemble.teacher(padded)
-            losses = [(student(padded) - target).square().mean() for student in ensemble.students]
+            target, predictions = ensemble.describe(padded)
+            losses = [(prediction - target).square().mean() for prediction in predictions]
             figures[f"p{p}"] = sum(loss.item() for loss in losses) / len(losses)
             total = total + sum(losses)
         return total, figures
@@ -81,7 +85,7 @@ def train_students(
     """
     targets = {p: _normalised(load_teacher(p, teachers).to(device()), images, config.seed) for p in config.patch_sizes}
     torch.manual_seed(config.seed)
-    ensembles = {p: Ensemble(targets[p], new_students(p, config.students)).to(device()) for p in config.patch_sizes}
+    ensembles = {p: _new_ensemble(targets[p], config).to(device()) for p in config.patch_sizes}
     students = nn.ModuleDict({str(p): ensemble.students for p, ensemble in ensembles.items()})
     run_training(
         "students",
@@ -101,6 +105,11 @@ def train_students(
         save_ensembles(ensembles, run / "students.safetensors")
     wait_for_all()
     return {p: ensemble.cpu().eval().requires_grad_(False) for p, ensemble in ensembles.items()}
+
+
+def _new_ensemble(teacher: DescriptorNetwork, config: StudentConfig) -> Ensemble:
+    shared = min(config.shared_layers, len(edge_layers(teacher.patch_size)) - 1)
+    return Ensemble(teacher, new_students(teacher.patch_size, config.students, shared), shared)
 
 
 def _fingerprint(images: Sequence[Image]) -> str:
@@ -146,7 +155,8 @@ def load_ensembles(path: Path) -> dict[int, Ensemble]:
     for p in sizes:
         own = {name.split(".", 1)[1]: tensor for name, tensor in weights.items() if name.startswith(f"p{p}.")}
         count = len({name.split(".")[1] for name in own if name.startswith("students.")})
-        ensemble = Ensemble(DescriptorNetwork(p), new_students(p, count))
+        shared = sum(name.startswith("stem.") for name in own) // 2  # a weight and a bias each
+        ensemble = Ensemble(DescriptorNetwork(p), new_students(p, count, shared), shared)
         ensemble.load_state_dict(own)
         ensembles[p] = ensemble.eval().requires_grad_(False)
     return ensembles

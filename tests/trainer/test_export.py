@@ -22,14 +22,18 @@ from tests.edge.engines.test_tensorrt_rtx import rtx_or_skip
 from trainer.convolutions import NETWORKS
 from trainer.ensemble import Ensemble, new_students
 from trainer.export import OPSET, check_parity, export_graphs
-from trainer.networks import DescriptorNetwork
+from trainer.networks import DescriptorNetwork, edge_layers
 from trainer.students import load_ensembles, save_ensembles
 
 
 @pytest.fixture(scope="module")
 def ensembles() -> dict[int, Ensemble]:
     torch.manual_seed(3)
-    return {p: Ensemble(DescriptorNetwork(p), new_students(p, 3)).eval().requires_grad_(False) for p in (17, 33, 65)}
+    shared = {17: 2, 33: 3, 65: 0}  # layers of the teacher that the students take
+    return {
+        p: Ensemble(DescriptorNetwork(p), new_students(p, 3, k), k).eval().requires_grad_(False)
+        for p, k in shared.items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +141,7 @@ def test_the_graph_takes_uint8_images_and_is_of_the_opset_tensorrt_reads(
 
 
 def test_a_graph_of_other_weights_is_refused(ensembles: dict[int, Ensemble], graphs: GraphSet) -> None:
-    other = {17: Ensemble(DescriptorNetwork(17), new_students(17, 3)).eval()}
+    other = {17: Ensemble(DescriptorNetwork(17), new_students(17, 3, 2), 2).eval()}
     with pytest.raises(TrainingError, match="differ from torch"), torch.no_grad():
         check_parity(
             other, GraphSet("fp32", {17: graphs.graphs[17]}, {17: 4}, "x"), np.zeros((64, 64, 3), np.uint8) + 90
@@ -153,3 +157,10 @@ def test_saved_ensembles_come_back_with_their_sizes_and_students(
     image = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
     for p, ensemble in ensembles.items():
         torch.testing.assert_close(loaded[p](image)[0], ensemble(image)[0])
+
+
+def test_layers_that_are_shared_are_in_the_graph_once(graphs: GraphSet) -> None:
+    for p, shared in {17: 2, 33: 3, 65: 0}.items():
+        convolutions = [n for n in onnx.load_model_from_string(graphs.graphs[p]).graph.node if n.op_type == "Conv"]
+        layers = len(edge_layers(p)) + 1  # and the 1×1
+        assert sum(n.name.startswith(NETWORKS) for n in convolutions) == shared + 4 * (layers - shared)

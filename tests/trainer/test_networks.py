@@ -47,3 +47,12 @@ def test_a_grid_point_is_centred_on_its_own_pixel() -> None:
 def test_pixels_become_about_minus_one_to_one_with_channels_first() -> None:
     pixels = torch.tensor([[[[0, 127, 255]]]], dtype=torch.uint8)
     assert pixels_to_network(pixels).flatten().tolist() == pytest.approx([-127 / 128, 0, 1])
+
+
+@pytest.mark.parametrize("shared", [0, 2, 3])
+def test_a_network_split_in_two_describes_what_it_described(shared: int) -> None:
+    torch.manual_seed(0)
+    network, image = DescriptorNetwork(33).eval(), torch.rand(1, 3, 65, 49)
+    stem, rest = network.split(shared)
+    assert len(stem) == 2 * shared and rest.stride == network.stride
+    torch.testing.assert_close(rest(stem(image)), network(image))

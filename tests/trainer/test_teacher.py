@@ -72,16 +72,19 @@ def test_the_backbone_gives_features_on_the_grid_normalised_per_channel() -> Non
     torch.testing.assert_close(features.std((0, 2, 3)), torch.ones(backbone.channels), atol=1e-2, rtol=0)
 
 
-def test_students_learn_the_teacher_on_good_images_and_not_elsewhere(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shared", [0, 2])
+def test_students_learn_the_teacher_on_good_images_and_not_elsewhere(tmp_path: Path, shared: int) -> None:
     good = [
         render_part("machined", 0, TRAIN_DOMAIN + i, defective=False).image[60:156, 60:156].copy() for i in range(12)
     ]
-    config = StudentConfig(patch_sizes=(17,), steps=120, batch=2)
+    config = StudentConfig(patch_sizes=(17,), shared_layers=shared, steps=120, batch=2)
     ensemble = train_students(good[:11], config, tmp_path)[17]
     with torch.no_grad():
         unseen_error, _ = ensemble(torch.from_numpy(good[11][None]))
         weave = render_part("weave", 0, TRAIN_DOMAIN, defective=False).image[:96, :96].copy()
         foreign_error, _ = ensemble(torch.from_numpy(weave[None]))
+    teacher = load_teacher(17)
+    assert all(torch.equal(ensemble.stem[i].weight, teacher.layers[i].weight) for i in range(0, 2 * shared, 2))
     assert unseen_error.mean() < 0.5 * 128  # 128 is what predicting the mean of each dimension reaches
     assert foreign_error.mean() > 1.3 * unseen_error.mean()
 
