@@ -22,6 +22,7 @@ from trainer.fit import (
     students_step,
 )
 from trainer.good_images import check_good_images
+from trainer.narrow_teacher import train_narrow_teachers
 from trainer.options import FILE, FOLDER, IntegerList, Polygon, Training, calibration_options, training_options
 from trainer.planted import plant_dataset
 from trainer.processes import process_group, rank, wait_for_all
@@ -169,12 +170,23 @@ def calibrate(run: Path, bundle: Path, config: CalibrationConfig) -> None:
 @click.option("--learning-rate", default=TEACHER_DEFAULTS.learning_rate, show_default=True)
 @click.option("--seed", default=TEACHER_DEFAULTS.seed, show_default=True)
 @click.option("--start-from", type=FOLDER, help="Go on from this folder's teachers, with a schedule of its own.")
-def teacher(images: Path, out: Path, start_from: Path | None, **options: Any) -> None:
+@click.option(
+    "--narrow-of", type=FOLDER, help="Half the channels, learnt from this folder's teachers: a third of the work."
+)
+def teacher(images: Path, out: Path, start_from: Path | None, narrow_of: Path | None, **options: Any) -> None:
     """Distil one teacher per patch size from EfficientNet-Lite0 on a folder of natural images.
 
     The shipped teachers serve any product; train your own only for other patch sizes.
     """
-    for name, error in train_teachers(images, out, TeacherConfig(**options), start_from).items():
+    if narrow_of is not None and start_from is not None:
+        raise click.UsageError("--narrow-of starts anew; leave out --start-from")
+    config = TeacherConfig(**options)
+    errors = (
+        train_teachers(images, out, config, start_from)
+        if narrow_of is None
+        else train_narrow_teachers(images, out, config, narrow_of)
+    )
+    for name, error in errors.items():
         click.echo(f"{name}: explained variance {1 - error:.3f} on crops of held-out images")
 
 

@@ -95,6 +95,6 @@ def normalised_teacher(teacher: DescriptorNetwork, mean: Tensor, deviation: Tens
     return folded.eval().requires_grad_(False)
 
 
-def new_students(patch_size: int, count: int, shared: int = 0) -> nn.ModuleList:
+def new_students(teacher: DescriptorNetwork, count: int, shared: int = 0) -> nn.ModuleList:
     """`count` students of the teacher's architecture without its first `shared` layers, of random starts."""
-    return nn.ModuleList(DescriptorNetwork(patch_size, shared) for _ in range(count))
+    return nn.ModuleList(DescriptorNetwork(teacher.patch_size, shared, teacher.width) for _ in range(count))

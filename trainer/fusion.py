@@ -103,9 +103,7 @@ class Rehearsal:
         figures = np.stack([self._separation(good, bad, fusion), self._coverage(good, bad)], axis=1)
         return np.stack([figures[self.bands == band].mean(axis=0) for band in np.unique(self.bands)])
 
-    def _separation(
-        self, good: NDArray[np.float32], bad: NDArray[np.float32], fusion: Fusion
-    ) -> NDArray[np.float64]:
+    def _separation(self, good: NDArray[np.float32], bad: NDArray[np.float32], fusion: Fusion) -> NDArray[np.float64]:
         """Of each defective image, the share of the hardest good images that its image score exceeds."""
         peaks = np.sort(self._peaks(good, fusion))
         hardest = peaks[-max(HARDEST_IMAGES, math.ceil(HARDEST * len(peaks))) :]

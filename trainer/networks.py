@@ -8,7 +8,7 @@ so that a whole 12-network ensemble fits in tens of milliseconds. Rejected: dila
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -28,8 +28,10 @@ class ConvSpec:
     stride: int
 
 
-def edge_layers(patch_size: int) -> tuple[ConvSpec, ...]:
+def edge_layers(patch_size: int, width: float = 1.0) -> tuple[ConvSpec, ...]:
     """Layers whose receptive field is exactly `patch_size` pixels, before the final 1×1.
+
+    width: the share of the channels that are there: 1, or .5 in the narrow teachers and their students.
 
     Two or three stride-2 layers bring the map to stride 4 (p < 33) or 8, then 3×3 layers grow the
     receptive field by 2·stride each until it is p. TrainingError where no such number exists:
@@ -44,7 +46,8 @@ def edge_layers(patch_size: int) -> tuple[ConvSpec, ...]:
         raise TrainingError(
             f"no edge network sees exactly {patch_size} px: choose 9, 17, 25, 33, 49, 65, … (steps of 16)"
         )
-    return (*stem, *[ConvSpec(128, 3, 1)] * blocks)
+    layers = (*stem, *[ConvSpec(128, 3, 1)] * blocks)
+    return tuple(replace(layer, channels=round(width * layer.channels)) for layer in layers)
 
 
 def receptive_field(layers: tuple[ConvSpec, ...] | list[ConvSpec]) -> int:
@@ -71,12 +74,13 @@ class DescriptorNetwork(nn.Module):
     patch whose top left corner is at input pixel (i·stride, j·stride).
 
     shared: leading convolutions that another network of this patch size computes; `forward` then takes its output.
+    width: as in `edge_layers`; descriptors have 128 dimensions at any.
     """
 
-    def __init__(self, patch_size: int, shared: int = 0) -> None:
+    def __init__(self, patch_size: int, shared: int = 0, width: float = 1.0) -> None:
         super().__init__()
-        specs = edge_layers(patch_size)
-        self.patch_size = patch_size
+        specs = edge_layers(patch_size, width)
+        self.patch_size, self.width = patch_size, width
         self.stride = total_stride(specs)
         modules: list[nn.Module] = []
         channels = specs[shared - 1].channels if shared else 3
@@ -99,9 +103,14 @@ class DescriptorNetwork(nn.Module):
         if not shared:
             return nn.Sequential(), self
         layers, first = list(self.layers), 2 * shared  # a convolution and its ReLU
-        rest = DescriptorNetwork(self.patch_size, shared)
+        rest = DescriptorNetwork(self.patch_size, shared, self.width)
         rest.layers = nn.Sequential(*layers[first:])
         return nn.Sequential(*layers[:first]), rest
+
+
+def width_of(patch_size: int, first: Tensor) -> float:
+    """The width of the network whose first convolution has these weights, (o, i, kh, kw)."""
+    return first.shape[0] / edge_layers(patch_size)[0].channels
 
 
 def pad_for(patch_size: int, image: Tensor) -> Tensor:

@@ -60,7 +60,8 @@ def export(folder: Path, patch_sizes: tuple[int, ...], students: tuple[int, ...]
     side = max(SIDE, 2 * max(patch_sizes))
     sample = _pixels(side, side)
     for count in students:
-        ensembles = {p: Ensemble(DescriptorNetwork(p), new_students(p, count)).eval() for p in patch_sizes}
+        teachers = {p: DescriptorNetwork(p) for p in patch_sizes}
+        ensembles = {p: Ensemble(teacher, new_students(teacher, count)).eval() for p, teacher in teachers.items()}
         for ensemble in ensembles.values():
             ensemble.requires_grad_(False)
         for p, graph in export_graphs(ensembles, sample).graphs.items():

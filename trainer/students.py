@@ -17,7 +17,7 @@ from edge.core.errors import TrainingError
 from edge.core.types import Image
 from trainer.crops import Crops
 from trainer.ensemble import Ensemble, new_students, normalised_teacher
-from trainer.networks import DescriptorNetwork, edge_layers, pixels_to_network
+from trainer.networks import DescriptorNetwork, edge_layers, pixels_to_network, width_of
 from trainer.processes import device, rank, share, wait_for_all
 from trainer.teacher import PRETRAINED, load_teacher, teacher_digests
 from trainer.training import optimisers, run_training
@@ -109,7 +109,7 @@ def train_students(
 
 def _new_ensemble(teacher: DescriptorNetwork, config: StudentConfig) -> Ensemble:
     shared = min(config.shared_layers, len(edge_layers(teacher.patch_size)) - 1)
-    return Ensemble(teacher, new_students(teacher.patch_size, config.students, shared), shared)
+    return Ensemble(teacher, new_students(teacher, config.students, shared), shared)
 
 
 def _fingerprint(images: Sequence[Image]) -> str:
@@ -156,7 +156,9 @@ def load_ensembles(path: Path) -> dict[int, Ensemble]:
         own = {name.split(".", 1)[1]: tensor for name, tensor in weights.items() if name.startswith(f"p{p}.")}
         count = len({name.split(".")[1] for name in own if name.startswith("students.")})
         shared = sum(name.startswith("stem.") for name in own) // 2  # a weight and a bias each
-        ensemble = Ensemble(DescriptorNetwork(p), new_students(p, count, shared), shared)
+        first = own["stem.0.weight" if shared else "teacher.layers.0.weight"]
+        teacher = DescriptorNetwork(p, width=width_of(p, first))
+        ensemble = Ensemble(teacher, new_students(teacher, count, shared), shared)
         ensemble.load_state_dict(own)
         ensembles[p] = ensemble.eval().requires_grad_(False)
     return ensembles

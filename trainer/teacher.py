@@ -29,6 +29,7 @@ from trainer.networks import (
     pad_for,
     pixels_to_network,
     total_stride,
+    width_of,
 )
 from trainer.processes import device, rank, share, wait_for_all
 from trainer.training import optimisers, run_training
@@ -84,7 +85,17 @@ def distillation_loss(decoded: Tensor, features: Tensor) -> Tensor:
     return (decoded - features).square().mean()
 
 
-class TeacherObjective(nn.Module):
+class Objective(nn.Module):
+    """What teachers are trained by: `teachers` by their patch size, and `decoders` where they learn through such."""
+
+    teachers: nn.ModuleDict
+
+    def errors(self, image: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """Of (N, 3, H, W) network input: the loss, and what each patch size has still to learn."""
+        raise NotImplementedError
+
+
+class TeacherObjective(Objective):
     """Distillation and compactness (§3.1) of all patch sizes' teachers, against one pass of P."""
 
     def __init__(self, backbone: EfficientNetLite0Features, crops: NaturalCrops, config: TeacherConfig) -> None:
@@ -99,7 +110,7 @@ class TeacherObjective(nn.Module):
         batch = self.crops.batch((self.config.seed, step), self.config.batch)[share(self.config.batch)]
         return self.errors(pixels_to_network(torch.from_numpy(batch).to(device())), compact=True)
 
-    def errors(self, image: Tensor, compact: bool) -> tuple[Tensor, dict[str, float]]:
+    def errors(self, image: Tensor, compact: bool = False) -> tuple[Tensor, dict[str, float]]:
         """Of (N, 3, H, W) network input: the loss, with or without compactness, and the remaining errors."""
         features = self.backbone(image)
         total, figures = torch.zeros((), device=image.device), {}
@@ -122,44 +133,61 @@ def train_teachers(
     least-squares solution. The figures are measured on crops of held-out images:
     {"p17": 1 - explained variance, …}.
     """
+    crops, held_out = natural_crops(images_folder, config)
+    backbone = EfficientNetLite0Features()
+    backbone.fit_normalisation(pixels_of(crops, (config.seed, 1 << 30), NORMALISATION_CROPS))
+    torch.manual_seed(config.seed)
+    objective = TeacherObjective(backbone, crops, config)
+    if start_from is not None:
+        _go_on_from(start_from, objective, pixels_of(crops, (config.seed, 3 << 30), DECODER_CROPS))
+    return learn(objective, config, held_out, out, EfficientNetLite0Features.name, start_from=str(start_from))
+
+
+def learn(
+    objective: Objective, config: TeacherConfig, held_out: NaturalCrops, out: Path, source: str, **facts: str
+) -> dict[str, float]:
+    """Train an objective's teachers, write them, and return what each has still to learn on held-out crops.
+
+    source: what they learn from, for the files' metadata; facts: what else a checkpoint must agree with.
+    """
+    objective.to(device())
+    modules = {name: module for name, module in objective.named_children() if name in ("teachers", "decoders")}
+    run_training(
+        "teachers",
+        config.steps,
+        modules,
+        optimisers(objective.teachers, modules.get("decoders"), config.learning_rate),
+        objective,
+        out / "teachers.checkpoint",
+        {**asdict(config), "patch_sizes": list(config.patch_sizes), **facts},
+    )
+    remaining = _remaining_errors(objective, pixels_of(held_out, (config.seed, 1 << 31), 64))
+    if rank() == 0:
+        for p in config.patch_sizes:
+            save_teacher(objective.teachers[str(p)], out / f"p{p}.safetensors", config, source, remaining[f"p{p}"])
+    wait_for_all()
+    return remaining
+
+
+def natural_crops(images_folder: Path, config: TeacherConfig) -> tuple[NaturalCrops, NaturalCrops]:
+    """Crops of a folder's images to train on, and of its last ones, which are held out."""
     paths = list_images(images_folder)
     if len(paths) < 4 * EVALUATION_IMAGES:
         raise TrainingError(f"{images_folder}: {len(paths)} images; a teacher wants {4 * EVALUATION_IMAGES} at least")
     log.info("reading natural images", folder=str(images_folder), images=len(paths))
     images = [read_image(path) for path in paths]
-    crops = NaturalCrops(images[:-EVALUATION_IMAGES], config.crop)
-    held_out = NaturalCrops(images[-EVALUATION_IMAGES:], config.crop)
-    backbone = EfficientNetLite0Features()
-    backbone.fit_normalisation(_pixels(crops, (config.seed, 1 << 30), NORMALISATION_CROPS))
-    torch.manual_seed(config.seed)
-    objective = TeacherObjective(backbone, crops, config)
-    if start_from is not None:
-        _go_on_from(start_from, objective, _pixels(crops, (config.seed, 3 << 30), DECODER_CROPS))
-    objective.to(device())
-    run_training(
-        "teachers",
-        config.steps,
-        {"teachers": objective.teachers, "decoders": objective.decoders},
-        optimisers(objective.teachers, objective.decoders, config.learning_rate),
-        objective,
-        out / "teachers.checkpoint",
-        {**asdict(config), "patch_sizes": list(config.patch_sizes), "start_from": str(start_from)},
-    )
-    remaining = _remaining_errors(objective, _pixels(held_out, (config.seed, 1 << 31), 64))
-    if rank() == 0:
-        for p in config.patch_sizes:
-            save_teacher(objective.teachers[str(p)], out / f"p{p}.safetensors", config, remaining[f"p{p}"])
-    wait_for_all()
-    return remaining
+    learned, held_out = images[:-EVALUATION_IMAGES], images[-EVALUATION_IMAGES:]
+    return NaturalCrops(learned, config.crop), NaturalCrops(held_out, config.crop)
 
 
-def _pixels(crops: NaturalCrops, seed: tuple[int, int], count: int) -> Tensor:
+def pixels_of(crops: NaturalCrops, seed: tuple[int, int], count: int) -> Tensor:
+    """`count` crops as network input (N, 3, H, W)."""
     return pixels_to_network(torch.from_numpy(crops.batch(seed, count)))
 
 
 @torch.no_grad()
-def _remaining_errors(objective: TeacherObjective, images: Tensor) -> dict[str, float]:
-    batches = [objective.errors(batch.to(device()), compact=False)[1] for batch in images.split(8)]
+def _remaining_errors(objective: Objective, images: Tensor) -> dict[str, float]:
+    batches = [objective.errors(batch.to(device()))[1] for batch in images.split(8)]
     return {key: sum(batch[key] for batch in batches) / len(batches) for key in batches[0]}
 
 
@@ -192,7 +220,7 @@ def _solve_decoder(teacher: DescriptorNetwork, decoder: nn.Conv2d, backbone: nn.
     decoder.bias.copy_(solution[-1])
 
 
-def save_teacher(teacher: nn.Module, path: Path, config: TeacherConfig, remaining_error: float) -> None:
+def save_teacher(teacher: nn.Module, path: Path, config: TeacherConfig, source: str, remaining_error: float) -> None:
     """Write the weights with what they came from as metadata."""
     save_file(
         {k: v.cpu().contiguous() for k, v in teacher.state_dict().items()},
@@ -202,7 +230,7 @@ def save_teacher(teacher: nn.Module, path: Path, config: TeacherConfig, remainin
             "steps": str(config.steps),
             "batch": str(config.batch),
             "seed": str(config.seed),
-            "backbone": EfficientNetLite0Features.name,
+            "backbone": source,
             "remaining_error": f"{remaining_error:.4f}",
         },
     )
@@ -222,6 +250,7 @@ def load_teacher(patch_size: int, folder: Path = PRETRAINED) -> DescriptorNetwor
             f"{path}: no teacher for patch size {patch_size} (there are: {have}); "
             f"train it with: edge-train teacher IMAGES --patch-sizes {patch_size}"
         )
-    teacher = DescriptorNetwork(patch_size)
-    teacher.load_state_dict(load_file(path))
+    weights = load_file(path)
+    teacher = DescriptorNetwork(patch_size, width=width_of(patch_size, weights["layers.0.weight"]))
+    teacher.load_state_dict(weights)
     return teacher.eval().requires_grad_(False)

@@ -8,6 +8,7 @@ of precision, which is bfloat16 on CPUs that have it: float32 means float32.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,9 @@ class OpenVinoEngine:
         self._strides = graphs.strides
         self._image = openvino.Tensor(np.empty((1, *input_size, 3), np.uint8), shared_memory=True)
         core = openvino.Core()
-        self._requests = {size: self._open(core, graphs, size, _options(threads)) for size in graphs.graphs}
+        with ThreadPoolExecutor() as pool:  # side by side: compiling is half of a daemon's start
+            opening = {size: pool.submit(self._open, core, graphs, size, _options(threads)) for size in graphs.graphs}
+        self._requests = {size: opened.result() for size, opened in opening.items()}
 
     def infer(self, image: Image) -> dict[int, PatchMaps]:
         """(h, w, 3) uint8 BGR of the input size -> maps by patch size; EngineError on failure."""

@@ -30,9 +30,10 @@ from trainer.students import load_ensembles, save_ensembles
 def ensembles() -> dict[int, Ensemble]:
     torch.manual_seed(3)
     shared = {17: 2, 33: 3, 65: 0}  # layers of the teacher that the students take
+    teachers = {p: DescriptorNetwork(p, width=0.5 if p == 33 else 1.0) for p in shared}
     return {
-        p: Ensemble(DescriptorNetwork(p), new_students(p, 3, k), k).eval().requires_grad_(False)
-        for p, k in shared.items()
+        p: Ensemble(teacher, new_students(teacher, 3, shared[p]), shared[p]).eval().requires_grad_(False)
+        for p, teacher in teachers.items()
     }
 
 
@@ -141,7 +142,8 @@ def test_the_graph_takes_uint8_images_and_is_of_the_opset_tensorrt_reads(
 
 
 def test_a_graph_of_other_weights_is_refused(ensembles: dict[int, Ensemble], graphs: GraphSet) -> None:
-    other = {17: Ensemble(DescriptorNetwork(17), new_students(17, 3, 2), 2).eval()}
+    teacher = DescriptorNetwork(17)
+    other = {17: Ensemble(teacher, new_students(teacher, 3, 2), 2).eval()}
     with pytest.raises(TrainingError, match="differ from torch"), torch.no_grad():
         check_parity(
             other, GraphSet("fp32", {17: graphs.graphs[17]}, {17: 4}, "x"), np.zeros((64, 64, 3), np.uint8) + 90

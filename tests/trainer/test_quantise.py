@@ -38,7 +38,8 @@ def images() -> list[Image]:
 @pytest.fixture(scope="module")
 def ensembles() -> dict[int, Ensemble]:
     torch.manual_seed(5)
-    return {SIZE: Ensemble(DescriptorNetwork(SIZE), new_students(SIZE, 2, 1), 1).eval().requires_grad_(False)}
+    teacher = DescriptorNetwork(SIZE)
+    return {SIZE: Ensemble(teacher, new_students(teacher, 2, 1), 1).eval().requires_grad_(False)}
 
 
 @pytest.fixture(scope="module")

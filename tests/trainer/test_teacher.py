@@ -14,6 +14,7 @@ from edge.core.errors import TrainingError
 from edge.demo.parts import TRAIN_DOMAIN, render_part
 from trainer.backbones import EfficientNetLite0Features
 from trainer.data import NaturalCrops
+from trainer.narrow_teacher import NARROW_TEACHERS, train_narrow_teachers
 from trainer.networks import edge_layers
 from trainer.students import StudentConfig, train_students
 from trainer.teacher import PRETRAINED, TeacherConfig, load_teacher, train_teachers
@@ -42,17 +43,27 @@ def test_a_teacher_learns_is_saved_and_loads(tmp_path: Path) -> None:
     assert train_teachers(tmp_path, tmp_path / "on", onward, tmp_path / "out")["p17"] < remaining["p17"] + 0.01
     assert train_teachers(tmp_path, tmp_path / "anew", onward)["p17"] > 0.99
 
+    narrow = TeacherConfig(patch_sizes=(17,), steps=120, batch=2, crop=64, learning_rate=0.02)
+    remaining = train_narrow_teachers(tmp_path, tmp_path / "narrow", narrow, tmp_path / "out")
+    assert remaining["p17"] < 0.7
+    small, teacher = load_teacher(17, tmp_path / "narrow"), load_teacher(17, tmp_path / "out")
+    assert (small.width, teacher.width) == (0.5, 1.0)
+    image = torch.zeros(1, 3, 33, 33)
+    assert small(image).shape == teacher(image).shape
+
 
 def test_a_patch_size_without_teacher_names_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="there are: none"):
         load_teacher(33, tmp_path)
 
 
+@pytest.mark.parametrize("folder", [PRETRAINED, NARROW_TEACHERS])
 @pytest.mark.parametrize("patch_size", [17, 33, 65])
-def test_the_shipped_teachers_load_and_look_at_their_patch(patch_size: int) -> None:
-    teacher = load_teacher(patch_size, PRETRAINED)
+def test_the_shipped_teachers_load_and_look_at_their_patch(patch_size: int, folder: Path) -> None:
+    teacher = load_teacher(patch_size, folder)
     assert len(teacher.layers) == 2 * len(edge_layers(patch_size)) + 1
-    with safe_open(PRETRAINED / f"p{patch_size}.safetensors", "pt") as saved:
+    assert teacher.width == (0.5 if folder == NARROW_TEACHERS else 1.0)
+    with safe_open(folder / f"p{patch_size}.safetensors", "pt") as saved:
         assert float(saved.metadata()["remaining_error"]) < 0.75
 
 
