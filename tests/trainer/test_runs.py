@@ -14,9 +14,11 @@ from click.testing import CliRunner
 
 from edge.core.errors import BundleError, TrainingError
 from trainer.cli import cli
+from trainer.narrow_teacher import NARROW_TEACHERS
 from trainer.runs import Product, geometry_of, prepare_run, read_run
 from trainer.students import StudentConfig
 from trainer.synthetic import synthetic_defects
+from trainer.teacher import PRETRAINED
 
 LABEL = ((2.0, 2.0), (20.0, 2.0), (20.0, 9.0), (2.0, 9.0))
 PRODUCT = Product("bolt", (32, 32), roi=((0.0, 0.0), (31.0, 0.0), (31.0, 31.0)), ignore=(LABEL,))
@@ -92,3 +94,16 @@ def test_quick_trains_for_less_and_writes_float32_only(
     assert result.exit_code == 0, result.output
     assert told["steps"] == steps
     assert variants is None or told["variants"] == variants
+
+
+def test_narrow_takes_teachers_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Path] = []
+    monkeypatch.setattr("trainer.cli._prepare", lambda run, training: told.append(training.teachers))
+    for step in ("check_promise", "students_step", "export_step", "_calibrate"):
+        monkeypatch.setattr(f"trainer.cli.{step}", lambda *_: None)
+    command = ["fit", str(tmp_path), "--bundle", str(tmp_path / "b")]
+    for flags in ((), ("--narrow",)):
+        assert CliRunner().invoke(cli, [*command, *flags], catch_exceptions=False).exit_code == 0
+    assert told == [PRETRAINED, NARROW_TEACHERS]
+    refused = CliRunner().invoke(cli, [*command, "--narrow", "--teachers", str(tmp_path)])
+    assert refused.exit_code == 2 and "leave out --teachers" in refused.output
