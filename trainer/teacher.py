@@ -148,7 +148,7 @@ def learn(
 ) -> dict[str, float]:
     """Train an objective's teachers, write them, and return what each has still to learn on held-out crops.
 
-    source: what they learn from, for the files' metadata; facts: what else a checkpoint must agree with.
+    source: what they learn from, for the files' metadata; a checkpoint must agree with it and with `facts`.
     """
     objective.to(device())
     modules = {name: module for name, module in objective.named_children() if name in ("teachers", "decoders")}
@@ -159,7 +159,7 @@ def learn(
         optimisers(objective.teachers, modules.get("decoders"), config.learning_rate),
         objective,
         out / "teachers.checkpoint",
-        {**asdict(config), "patch_sizes": list(config.patch_sizes), **facts},
+        {**asdict(config), "patch_sizes": list(config.patch_sizes), "learnt_from": source, **facts},
     )
     remaining = _remaining_errors(objective, pixels_of(held_out, (config.seed, 1 << 31), 64))
     if rank() == 0:

@@ -30,7 +30,7 @@ from trainer.students import load_ensembles, save_ensembles
 def ensembles() -> dict[int, Ensemble]:
     torch.manual_seed(3)
     shared = {17: 2, 33: 3, 65: 0}  # layers of the teacher that the students take
-    teachers = {p: DescriptorNetwork(p, width=0.5 if p == 33 else 1.0) for p in shared}
+    teachers = {p: DescriptorNetwork(p, width=0.5 if p == 65 else 1.0) for p in shared}
     return {
         p: Ensemble(teacher, new_students(teacher, 3, shared[p]), shared[p]).eval().requires_grad_(False)
         for p, teacher in teachers.items()

@@ -31,7 +31,7 @@ def parts(tmp_path: Path) -> Path:
         cv2.imwrite(str(tmp_path / "good" / f"{index}.png"), rng.integers(0, 255, (64, 64, 3), np.uint8))
     torch.manual_seed(0)
     (tmp_path / "teachers").mkdir()
-    save_teacher(DescriptorNetwork(17), tmp_path / "teachers" / "p17.safetensors", TeacherConfig(), 1.0)
+    save_teacher(DescriptorNetwork(17), tmp_path / "teachers" / "p17.safetensors", TeacherConfig(), "nothing", 1.0)
     return tmp_path
 
 
