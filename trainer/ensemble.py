@@ -20,7 +20,7 @@ class Ensemble(nn.Module):
     """Teacher (normalised, frozen) and M students of one patch size.
 
     shared: leading convolutions of the teacher, frozen as it is, whose output the students read; the students have been
-    made without them (`new_students`). Computed once for all, they are a quarter of a frame's work less.
+    made without them (`new_students`). Computed once for all, they are a fifth of a frame's work less.
     """
 
     def __init__(self, teacher: DescriptorNetwork, students: nn.ModuleList, shared: int = 0) -> None:

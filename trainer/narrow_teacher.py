@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from trainer.data import NaturalCrops
 from trainer.ensemble import normalised_teacher
-from trainer.networks import DescriptorNetwork, pad_for, pixels_to_network
-from trainer.processes import device, share
+from trainer.networks import DescriptorNetwork, pad_for
 from trainer.teacher import (
     DECODER_CROPS,
     PRETRAINED,
@@ -38,18 +37,12 @@ class NarrowTeacherObjective(Objective):
     """Distillation (§3.1, L_k) of each patch size's teacher from a wider one, whose descriptors are normalised."""
 
     def __init__(self, wider: Mapping[int, DescriptorNetwork], crops: NaturalCrops, config: TeacherConfig) -> None:
-        super().__init__()
-        self.crops, self.config = crops, config
+        super().__init__(crops, config)
         self.wider = nn.ModuleDict({str(p): teacher for p, teacher in wider.items()})
         self.teachers = nn.ModuleDict({str(p): DescriptorNetwork(p, width=NARROW) for p in wider})
 
-    def forward(self, step: int) -> tuple[Tensor, dict[str, float]]:
-        """The loss on one step's crops (this process' share), and each patch size's remaining error."""
-        batch = self.crops.batch((self.config.seed, step), self.config.batch)[share(self.config.batch)]
-        return self.errors(pixels_to_network(torch.from_numpy(batch).to(device())))
-
-    def errors(self, image: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """As in `Objective`."""
+    def errors(self, image: Tensor, penalised: bool = False) -> tuple[Tensor, dict[str, float]]:
+        """As in `Objective`; there is no penalty."""
         total, figures = torch.zeros((), device=image.device), {}
         for p in self.config.patch_sizes:
             padded = pad_for(p, image)

@@ -8,6 +8,7 @@ the paper needs patch triplets and belongs to the `paper` family.
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -85,33 +86,39 @@ def distillation_loss(decoded: Tensor, features: Tensor) -> Tensor:
     return (decoded - features).square().mean()
 
 
-class Objective(nn.Module):
+class Objective(nn.Module, ABC):
     """What teachers are trained by: `teachers` by their patch size, and `decoders` where they learn through such."""
 
-    teachers: nn.ModuleDict
+    def __init__(self, crops: NaturalCrops, config: TeacherConfig) -> None:
+        super().__init__()
+        self.crops, self.config = crops, config
+        self.teachers, self.decoders = nn.ModuleDict(), nn.ModuleDict()
 
-    def errors(self, image: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Of (N, 3, H, W) network input: the loss, and what each patch size has still to learn."""
-        raise NotImplementedError
+    def forward(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """The loss on one step's crops (this process' share), and each patch size's remaining error."""
+        batch = self.crops.batch((self.config.seed, step), self.config.batch)[share(self.config.batch)]
+        return self.errors(pixels_to_network(torch.from_numpy(batch).to(device())), penalised=True)
+
+    @abstractmethod
+    def errors(self, image: Tensor, penalised: bool = False) -> tuple[Tensor, dict[str, float]]:
+        """Of (N, 3, H, W) network input: the loss, and what each patch size has still to learn.
+
+        penalised: with the terms of the loss that say nothing of what was learnt.
+        """
 
 
 class TeacherObjective(Objective):
     """Distillation and compactness (§3.1) of all patch sizes' teachers, against one pass of P."""
 
     def __init__(self, backbone: EfficientNetLite0Features, crops: NaturalCrops, config: TeacherConfig) -> None:
-        super().__init__()
-        self.backbone, self.crops, self.config = backbone, crops, config
+        super().__init__(crops, config)
+        self.backbone = backbone
         sizes = config.patch_sizes
         self.teachers = nn.ModuleDict({str(p): DescriptorNetwork(p) for p in sizes})
         self.decoders = nn.ModuleDict({str(p): nn.Conv2d(DESCRIPTOR_DIMENSION, backbone.channels, 1) for p in sizes})
 
-    def forward(self, step: int) -> tuple[Tensor, dict[str, float]]:
-        """The loss on one step's crops (this process' share), and each patch size's remaining error."""
-        batch = self.crops.batch((self.config.seed, step), self.config.batch)[share(self.config.batch)]
-        return self.errors(pixels_to_network(torch.from_numpy(batch).to(device())), compact=True)
-
-    def errors(self, image: Tensor, compact: bool = False) -> tuple[Tensor, dict[str, float]]:
-        """Of (N, 3, H, W) network input: the loss, with or without compactness, and the remaining errors."""
+    def errors(self, image: Tensor, penalised: bool = False) -> tuple[Tensor, dict[str, float]]:
+        """As in `Objective`; the penalty is compactness."""
         features = self.backbone(image)
         total, figures = torch.zeros((), device=image.device), {}
         for p in self.config.patch_sizes:
@@ -119,7 +126,7 @@ class TeacherObjective(Objective):
             error = distillation_loss(self.decoders[str(p)](descriptors), _at_grid(features, p))
             figures[f"p{p}"] = error.item()
             total = total + error
-            if compact:
+            if penalised:
                 total = total + self.config.compactness_weight * compactness_loss(descriptors)
         return total, figures
 
@@ -151,12 +158,11 @@ def learn(
     source: what they learn from, for the files' metadata; a checkpoint must agree with it and with `facts`.
     """
     objective.to(device())
-    modules = {name: module for name, module in objective.named_children() if name in ("teachers", "decoders")}
     run_training(
         "teachers",
         config.steps,
-        modules,
-        optimisers(objective.teachers, modules.get("decoders"), config.learning_rate),
+        {"teachers": objective.teachers, "decoders": objective.decoders},
+        optimisers(objective.teachers, objective.decoders, config.learning_rate),
         objective,
         out / "teachers.checkpoint",
         {**asdict(config), "patch_sizes": list(config.patch_sizes), "learnt_from": source, **facts},
@@ -248,7 +254,8 @@ def load_teacher(patch_size: int, folder: Path = PRETRAINED) -> DescriptorNetwor
         have = ", ".join(sorted(p.stem[1:] for p in folder.glob("p*.safetensors"))) or "none"
         raise TrainingError(
             f"{path}: no teacher for patch size {patch_size} (there are: {have}); "
-            f"train it with: edge-train teacher IMAGES --patch-sizes {patch_size}"
+            f"train it with: edge-train teacher IMAGES --patch-sizes {patch_size} --out {folder}"
+            " (narrow ones: and --narrow-of the folder of the wider teachers)"
         )
     weights = load_file(path)
     teacher = DescriptorNetwork(patch_size, width=width_of(patch_size, weights["layers.0.weight"]))

@@ -61,7 +61,14 @@ def paper_teacher_command(images: Path, out: Path, **options: Any) -> None:
 )
 @click.option("--normal-class", "normal_classes", type=int, multiple=True, help="May be repeated.  [default: all]")
 @click.option("--run", type=FOLDER, required=True, help="Folder for checkpoints and finished classes.")
-@click.option("--teachers", type=FOLDER, default=PAPER_PRETRAINED, help="Another teacher than the shipped one.")
+@click.option(
+    "--family", type=click.Choice(["paper", "edge"]), default=EXPERIMENT.family, show_default=True, help="Networks."
+)
+@click.option("--patch-size", type=int, default=EXPERIMENT.patch_size, show_default=True)
+@click.option("--teachers", type=FOLDER, help="Another folder of teachers than the family's own.")
+@click.option(
+    "--natural", type=FOLDER, help="Natural images on which each student learns an answer of its own; not in the paper."
+)
 @click.option("--students", type=AT_LEAST_1, default=EXPERIMENT.students, show_default=True, help="M.")
 @click.option(
     "--steps", type=AT_LEAST_1, default=EXPERIMENT.steps, show_default=True, help="Of the students' training."
@@ -70,7 +77,7 @@ def paper_teacher_command(images: Path, out: Path, **options: Any) -> None:
 @click.option("--learning-rate", default=EXPERIMENT.learning_rate, show_default=True)
 @click.option("--seed", default=EXPERIMENT.seed, show_default=True)
 def experiment_command(
-    name: str, data: Path, normal_classes: tuple[int, ...], run: Path, teachers: Path, **options: Any
+    name: str, data: Path, normal_classes: tuple[int, ...], run: Path, teachers: Path | None, **options: Any
 ) -> None:
     """The paper's one-vs-rest experiment: ROC-AUC with one class normal and all others anomalous.
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 import click
 import cv2
@@ -26,10 +27,12 @@ from edge.core.scoring import PAPER_FUSION, TERMS, fit_stats, fuse
 from edge.core.types import DrivenBy, Image, Map, PatchMaps
 from trainer.ensemble import error_and_uncertainty
 from trainer.metrics import roc_auc
-from trainer.networks import pixels_to_network
+from trainer.networks import DescriptorNetwork, pixels_to_network
 from trainer.paper.datasets import Dataset
 from trainer.paper.networks import PaperNetwork
-from trainer.paper.teacher import load_paper_teacher
+from trainer.paper.own_answers import OwnAnswers, natural_patches
+from trainer.paper.teacher import PAPER_PRETRAINED, load_paper_teacher
+from trainer.teacher import PRETRAINED, load_teacher
 from trainer.training import optimisers, run_training
 
 CHUNK = 256
@@ -37,17 +40,24 @@ FEWEST_IMAGES = 20
 FLAT = 1e-6  # a descriptor's deviation below this says nothing about the normal class
 
 
+Family = Literal["paper", "edge"]
+NETWORKS: dict[Family, type[nn.Module]] = {"paper": PaperNetwork, "edge": DescriptorNetwork}
+
+
 @dataclass(frozen=True, slots=True)
 class ExperimentConfig:
-    """One setting for all classes. validation: share of the normal class' training images kept for e's and v's
-    normalisation. steps, batch, learning_rate: of the students."""
+    """One setting for all classes. family: whose networks. validation: share of the normal class' training images
+    kept for e's and v's normalisation. steps, batch, learning_rate: of the students. natural: a folder of natural
+    images on which each student learns an answer of its own (`own_answers`); beyond the paper."""
 
+    family: Family = "paper"
     patch_size: int = 33
     students: int = 3
     steps: int = 300
     batch: int = 32
     learning_rate: float = 0.02
     validation: float = 0.1
+    natural: Path | None = None
     seed: int = 0
 
 
@@ -62,10 +72,11 @@ class ClassResult:
 
 
 def run_experiment(
-    dataset: Dataset, normal_classes: Sequence[int], teachers: Path, run: Path, config: ExperimentConfig
+    dataset: Dataset, normal_classes: Sequence[int], teachers: Path | None, run: Path, config: ExperimentConfig
 ) -> dict[int, ClassResult]:
     """Train and test each normal class not yet in `run`; returns all asked for, by class.
 
+    teachers: the family's own folder where None.
     TrainingError: a class the dataset has not, or a run with other settings.
     """
     missing = sorted(set(normal_classes) - set(range(len(dataset.classes))))
@@ -74,28 +85,39 @@ def run_experiment(
             f"--normal-class {missing[0]}: {dataset.folder} has the classes 0 to {len(dataset.classes) - 1}"
         )
     run.mkdir(parents=True, exist_ok=True)
-    teacher = load_paper_teacher(config.patch_size, teachers)
-    setting = {**asdict(config), "teacher": _digest(teacher), "dataset": str(dataset.folder)}
+    teacher = _teacher(config, teachers)
+    setting = {**_plain(config), "teacher": _digest(teacher), "dataset": str(dataset.folder)}
     _same_setting(run / "setting.json", setting)
     open_classes = [k for k in normal_classes if not (run / f"class-{k}.json").exists()]
     if open_classes:
         test = dataset.part("test")
         patches = as_patches(test.images, config.patch_size)
         described = _test_descriptors(teacher, patches, run / "test-descriptors.safetensors")
+        natural = None
+        if config.natural is not None:
+            side = min(test.images.shape[1:3])
+            natural = as_patches(natural_patches(config.natural, side, config.seed), config.patch_size)
     for k in open_classes:
         training = as_patches(dataset.part("train", only=k).images, config.patch_size)
-        scores = score_test_images(teacher, training, patches, described, run / f"class-{k}.checkpoint", config)
+        checkpoint = run / f"class-{k}.checkpoint"
+        scores = score_test_images(teacher, training, patches, described, checkpoint, config, natural)
         result = ClassResult(dataset.classes[k], *(roc_auc(values, test.labels != k) for values in scores))
         _write(run / f"class-{k}.json", json.dumps(asdict(result)))
     return {k: ClassResult(**json.loads((run / f"class-{k}.json").read_text())) for k in normal_classes}
 
 
 def score_test_images(
-    teacher: PaperNetwork, training: Image, test: Image, described: Tensor, checkpoint: Path, config: ExperimentConfig
+    teacher: nn.Module,
+    training: Image,
+    test: Image,
+    described: Tensor,
+    checkpoint: Path,
+    config: ExperimentConfig,
+    natural: Image | None = None,
 ) -> tuple[Map, Map, Map]:
     """Train students on one class' `training` patches and score `test`'s: e, v, and both normalised; (n,) each.
 
-    described: (n, 128) float32, the teacher's descriptors of `test`.
+    described: (n, 128) float32, the teacher's descriptors of `test`. natural: (n, p, p, 3) patches to disagree on.
     """
     if len(training) < FEWEST_IMAGES:
         raise TrainingError(
@@ -108,7 +130,7 @@ def score_test_images(
     mean, deviation = known.mean(0), known.std(0)
     if not torch.all(deviation > FLAT):
         raise TrainingError("the normal class shows no variety at all for the teacher; are its images all blank?")
-    students = train_class_students(fitted, (known - mean) / deviation, checkpoint, config)
+    students = train_class_students(fitted, (known - mean) / deviation, checkpoint, config, natural)
 
     on_validation = describe_patches(teacher, validation, "teacher on validation images")
     calm = _patch_maps(students, validation, (on_validation - mean) / deviation, config.patch_size)
@@ -119,10 +141,13 @@ def score_test_images(
     return e, v, fused.scores[:, 0]
 
 
-def train_class_students(patches: Image, targets: Tensor, checkpoint: Path, config: ExperimentConfig) -> nn.ModuleList:
+def train_class_students(
+    patches: Image, targets: Tensor, checkpoint: Path, config: ExperimentConfig, natural: Image | None = None
+) -> nn.ModuleList:
     """`config.students` students of (n, p, p, 3) uint8 patches; targets: (n, 128), normalised descriptors (§3.2)."""
     torch.manual_seed(config.seed)
-    students = nn.ModuleList(PaperNetwork(config.patch_size) for _ in range(config.students))
+    students = nn.ModuleList(NETWORKS[config.family](config.patch_size) for _ in range(config.students))
+    elsewhere = None if natural is None else OwnAnswers(natural, config.students, config.batch // 2, config.seed)
 
     def step_loss(step: int) -> tuple[Tensor, dict[str, float]]:
         chosen = _minibatch(len(patches), step, config)
@@ -130,7 +155,11 @@ def train_class_students(patches: Image, targets: Tensor, checkpoint: Path, conf
         wanted = targets[torch.from_numpy(chosen)]
         losses = [(student(pixels)[:, :, 0, 0] - wanted).square().mean() for student in students]
         total = sum(losses[1:], losses[0])
-        return total, {"loss": total.item() / len(losses)}
+        figures = {"loss": total.item() / len(losses)}
+        if elsewhere is not None:
+            apart = elsewhere.loss(students, step)
+            total, figures["natural"] = total + apart, apart.item() / len(losses)
+        return total, figures
 
     run_training(
         f"students ({checkpoint.stem})",
@@ -139,7 +168,7 @@ def train_class_students(patches: Image, targets: Tensor, checkpoint: Path, conf
         optimisers(students, None, config.learning_rate),
         step_loss,
         checkpoint,
-        asdict(config),
+        _plain(config),
     )
     return students.eval().requires_grad_(False)
 
@@ -183,13 +212,24 @@ def _as_map(descriptors: Tensor) -> Tensor:
     return descriptors.T[None, :, :, None]
 
 
-def _test_descriptors(teacher: PaperNetwork, patches: Image, cache: Path) -> Tensor:
+def _test_descriptors(teacher: nn.Module, patches: Image, cache: Path) -> Tensor:
     """The teacher's descriptors of the test set: the same for every normal class, so kept in the run."""
     if not cache.exists():
         beside = cache.with_suffix(".partial")
         save_file({"descriptors": describe_patches(teacher, patches, "teacher on the test set")}, beside)
         beside.replace(cache)
     return load_file(cache)["descriptors"]
+
+
+def _teacher(config: ExperimentConfig, folder: Path | None) -> nn.Module:
+    if config.family == "paper":
+        return load_paper_teacher(config.patch_size, folder or PAPER_PRETRAINED)
+    return load_teacher(config.patch_size, folder or PRETRAINED)
+
+
+def _plain(config: ExperimentConfig) -> dict[str, object]:
+    """The settings as JSON has them."""
+    return {**asdict(config), "natural": None if config.natural is None else str(config.natural)}
 
 
 def _digest(network: nn.Module) -> str:

@@ -38,20 +38,22 @@ def translation(patch_size: int) -> int:
     return max(1, patch_size // 8)
 
 
-def cut_pairs(images: Sequence[Image], patch_size: int, count: int, seed: int) -> PatchPairs:
-    """`count` pairs, the same for the same seed; every image gives the same number, or one more."""
+def cut_pairs(
+    images: Sequence[Image], patch_size: int, count: int, seed: int, sides: tuple[float, float] = SIDES
+) -> PatchPairs:
+    """`count` pairs, the same for the same seed; every image gives the same number, or one more. sides: as SIDES."""
     pairs = np.empty((count, 2, patch_size, patch_size, 3), np.uint8)
     image_ids = np.arange(count) % len(images)
     for index, image_id in enumerate(image_ids):
-        pairs[index] = _cut(images[int(image_id)], patch_size, np.random.default_rng((seed, index)))
+        pairs[index] = _cut(images[int(image_id)], patch_size, np.random.default_rng((seed, index)), sides)
     return PatchPairs(pairs, image_ids)
 
 
-def _cut(image: Image, patch_size: int, rng: np.random.Generator) -> Image:
+def _cut(image: Image, patch_size: int, rng: np.random.Generator, sides: tuple[float, float]) -> Image:
     """(2, p, p, 3): a patch of the scaled image, and its translation."""
     reach = translation(patch_size)
     wanted = patch_size + 2 * reach
-    side = patch_size * float(np.exp(rng.uniform(*np.log(SIDES))))
+    side = patch_size * float(np.exp(rng.uniform(*np.log(sides))))
     height, width = image.shape[:2]
     source = min(round(wanted * min(height, width) / side), height, width)
     if source < 2:

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from edge.core.errors import TrainingError
 from trainer.paper.cli import experiment_table
 from trainer.paper.datasets import Dataset, open_dataset
 from trainer.paper.experiment import ClassResult, ExperimentConfig, as_patches, run_experiment
 from trainer.paper.networks import PaperNetwork
+from trainer.paper.own_answers import OwnAnswers
 from trainer.paper.teacher import load_paper_teacher
 
 SMALL = ExperimentConfig(students=2, steps=4, batch=4)
@@ -66,6 +68,43 @@ def test_the_odd_class_is_found_and_a_finished_class_is_not_run_again(
 
     with pytest.raises(TrainingError, match="another steps"):
         run_experiment(stripes_and_blots, [0], teachers, tmp_path, replace(SMALL, steps=5))
+
+
+def test_students_of_the_edge_family_disagree_where_natural_images_taught_them_to(
+    stripes_and_blots: Dataset, tmp_path: Path
+) -> None:
+    folder = tmp_path / "natural"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "0.png"), np.random.default_rng(1).integers(0, 255, (64, 80, 3), np.uint8))
+    config = ExperimentConfig(family="edge", students=2, steps=40, batch=8, natural=folder)
+    taught = run_experiment(stripes_and_blots, [0], None, tmp_path / "taught", config)[0]
+    assert taught.regression_error > 0.9 and taught.predictive_uncertainty > 0.9
+
+    with pytest.raises(TrainingError, match="another natural"):
+        run_experiment(stripes_and_blots, [0], None, tmp_path / "taught", replace(config, natural=None))
+    folder.rename(tmp_path / "elsewhere")
+    with pytest.raises(TrainingError, match="no such folder"):
+        run_experiment(stripes_and_blots, [0], None, tmp_path / "again", config)
+
+
+def test_each_student_is_pulled_to_an_answer_of_its_own() -> None:
+    elsewhere = OwnAnswers(np.zeros((5, 33, 33, 3), np.uint8), students=2, batch=4, seed=0)
+    first, second = elsewhere.answers
+    right = nn.ModuleList([Constant(first), Constant(second)])
+    assert elsewhere.loss(right, step=3).item() == 0.0
+    swapped = nn.ModuleList([Constant(second), Constant(first)])
+    torch.testing.assert_close(elsewhere.loss(swapped, step=3), 2 * (first - second).square().mean())
+
+
+class Constant(nn.Module):
+    """Answers every patch with the same descriptor."""
+
+    def __init__(self, answer: torch.Tensor) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.answer[None, :, None, None].expand(len(pixels), -1, 1, 1)
 
 
 def test_a_class_the_dataset_has_not_is_refused(teachers: Path, stripes_and_blots: Dataset, tmp_path: Path) -> None:
