@@ -46,7 +46,7 @@ def commission(
     file: of the commissioning that may be in force. interval_s: see `collect_parts`; None for a second in a stream.
     """
     with ExitStack() as stack:
-        inspector, _ = open_inspector(replace(settings, commissioning="none"), stack)
+        inspector, _ = open_inspector(replace(settings, commissioning="none"), stack, only_counted=False)
         bundle, engine = inspector.bundle, inspector.engine
         made, before = inspector.calibration, _in_force(inspector, file)
         rates = _rates_for(made, rates)

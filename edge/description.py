@@ -21,12 +21,14 @@ def describe(settings: Settings, inspector: Inspector, drift: float) -> dict[str
     """What an operator wants to see at start and in `--check`."""
     manifest, calibration = inspector.bundle.manifest, inspector.calibration
     commissioning = inspector.bundle.commissioning
+    idle = [size for size in manifest.patch_sizes if size not in calibration.counted_sizes]
     return {
         "bundle": str(settings.bundle),
         "product": manifest.product,
         "sha256": inspector.bundle.digest,
         "signature": f"signed by {inspector.bundle.signer}" if inspector.bundle.signer else "signature not asked for",
         "patch_sizes": list(manifest.patch_sizes),
+        **({"weigh_nothing_and_are_left_out": idle} if idle else {}),
         "engine": f"{inspector.engine.name} {inspector.engine.version} ({inspector.engine.variant})",
         "golden_drift": round(drift, 6),
         "image_threshold": round(calibration.image_threshold, 3),

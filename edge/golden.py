@@ -29,14 +29,14 @@ def check_golden(bundle: Bundle, engine: Engine) -> float:
     reference = bundle.manifest.calibration(bundle.manifest.reference_variant)
     own = bundle.manifest.calibration(engine.variant)  # each variant's deviations are its own
     maps = engine.infer(bundle.golden.image)
-    for size, golden in bundle.golden.maps.items():
-        shapes = maps[size].regression_error.shape, golden.regression_error.shape
+    for size, found in maps.items():
+        shapes = found.regression_error.shape, bundle.golden.maps[size].regression_error.shape
         if shapes[0] != shapes[1]:
             raise EngineError(
                 f"golden sample: the {engine.name} engine gives a map of {shapes[0]} for patch size {size}, "
                 f"the bundle says {shapes[1]}; re-export {bundle.where}"
             )
-    got = fuse(maps, own.stats, own.fusion).scores
+    got = fuse(maps, own.stats, own.fusion, bundle.manifest.grid).scores
     expected = fuse(bundle.golden.maps, reference.stats, reference.fusion).scores
     drift = float(np.abs(got - expected).max())
     allowed = ALLOWED_DRIFT[engine.variant]

@@ -31,6 +31,7 @@ class Inspector:
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
         self.bundle, self.engine = bundle, engine
         self.geometry: Geometry = bundle.manifest.geometry
+        self.grid = bundle.manifest.grid
         self.health = bundle.health
         self.calibration = calibration = bundle.calibration(engine.variant)
         self.stats, self.fusion = calibration.stats, calibration.fusion
@@ -60,7 +61,7 @@ class Inspector:
         except EngineError as error:
             return self._undecided(frame, Reason.ENGINE_ERROR, str(error), clock), None
         clock.append(time.perf_counter_ns())
-        anomaly_map = fuse(maps, self.stats, self.fusion)
+        anomaly_map = fuse(maps, self.stats, self.fusion, self.grid)
         if not np.isfinite(anomaly_map.scores).all():
             broken = f"the {self.engine.name} engine gave NaN or infinity in an anomaly map"
             return self._undecided(frame, Reason.NON_FINITE, broken, clock), None

@@ -167,6 +167,7 @@ def _engine_options(settings: Settings) -> EngineOptions:
         threads=settings.threads,
         variant=settings.variant,
         folder=settings.engines,
+        only_counted=True,
         cuda_graph=settings.cuda_graph,
         say=lambda reason: log.info("engine", chosen=reason),
     )
@@ -183,17 +184,17 @@ def open_inspector(
     stack: ExitStack,
     trust: Trust | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    only_counted: bool = True,
 ) -> tuple[Inspector, float]:
     """The inspector on the bundle and engine of `settings`, and the golden sample's drift in deviations.
 
-    trust: the door that the bundle comes through; None for the one of `settings`.
+    trust: the door that the bundle comes through; None for the one of `settings`. only_counted: see `EngineOptions`.
     """
     bundle = commissioned((trust or open_trust(settings)).load(settings.bundle), settings.commissioning)
     reporter = BuildReporter()
     stack.callback(reporter.close)
-    engine = open_engine(
-        settings.engine, bundle, replace(_engine_options(settings), report=reporter, should_stop=should_stop)
-    )
+    options = replace(_engine_options(settings), report=reporter, should_stop=should_stop, only_counted=only_counted)
+    engine = open_engine(settings.engine, bundle, options)
     stack.callback(engine.close)
     return Inspector(bundle, engine), check_golden(bundle, engine)
 

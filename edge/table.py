@@ -76,8 +76,7 @@ def _birth(body: dict[str, Any]) -> str:
 
 def _heartbeat(body: dict[str, Any]) -> str:
     counts = "  ".join(
-        f"{name} {printable(body.get(name))}"
-        for name in ("captured", "inspected", "skipped", "undecided", "in_flight")
+        f"{name} {printable(body.get(name))}" for name in ("captured", "inspected", "skipped", "undecided", "in_flight")
     )
     camera = f"camera {printable(body['camera_state'])}  " if "camera_state" in body else ""
     return f"{printable(body.get('state'))}  {camera}{_number(body.get('camera_fps'), 1)} fps  {counts}"

@@ -32,10 +32,14 @@ class Bench:
         return quick if self.is_quick else whole
 
     def opened(
-        self, bundle: Bundle | None = None, engine: str | None = None, variant: str | None = None
+        self,
+        bundle: Bundle | None = None,
+        engine: str | None = None,
+        variant: str | None = None,
+        only_counted: bool = False,
     ) -> closing[Engine]:
         """An engine in a `with`; what is not given is the benchmark's own. EngineError as `open_engine`."""
-        options = self.options if variant is None else replace(self.options, variant=variant)
+        options = replace(self.options, variant=variant or self.options.variant, only_counted=only_counted)
         return closing(open_engine(engine or self.engine, bundle or self.bundle, options))
 
     def daemon_flags(self) -> list[str]:

@@ -21,7 +21,7 @@ BARE = "bare graphs"
 def overhead(bench: Bench) -> list[Row]:
     """The engine alone; `Inspector.inspect` of a part that is called good; of one whose defects are measured."""
     frame = Frame(parts(bench.bundle)[0], 1, 0, datetime.now(timezone.utc))
-    with bench.opened() as engine:
+    with bench.opened(only_counted=True) as engine:
         inspector = Inspector(bench.bundle, engine)
         image = inspector.geometry.for_frame(frame.image.shape[:2]).to_input(frame.image)
         work: dict[str, Callable[[], object]] = {

@@ -98,7 +98,7 @@ class Pipeline:
 @contextmanager
 def pipeline(bench: Bench, folder: Path) -> Iterator[Pipeline]:
     """A pipeline that has begun to deliver; on exit everything is delivered, and DEATH told."""
-    with bench.opened() as engine:
+    with bench.opened(only_counted=True) as engine:
         inspector, health = Inspector(bench.bundle, engine), Health()
         journal = TimedJournal(folder / "journal.db")
         publisher = TimedPublisher(f"ipc://{folder}/feed", journal)

@@ -92,9 +92,14 @@ class Bundle:
         there = None if self.commissioning is None else self.commissioning.health
         return there or self.manifest.health
 
-    def graph_set(self, variant: str) -> GraphSet:
-        """The graphs of one variant; BundleError says what the bundle holds."""
-        names = {size: graph_name(size, variant) for size in self.manifest.patch_sizes}
+    def graph_set(self, variant: str, only_counted: bool = False) -> GraphSet:
+        """The graphs of one variant; BundleError says what the bundle holds.
+
+        only_counted: leave out the patch sizes that weigh nothing, as long as any weighs something.
+        """
+        counted = self.calibration(variant).counted_sizes if only_counted else frozenset()
+        sizes = [size for size in self.manifest.patch_sizes if size in (counted or self.manifest.patch_sizes)]
+        names = {size: graph_name(size, variant) for size in sizes}
         if missing := [name for name in names.values() if name not in self.graphs]:
             have = ", ".join(sorted(self.graphs))
             raise BundleError(f"bundle {self.where}: no {', '.join(missing)} in it (there are: {have})")

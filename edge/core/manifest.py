@@ -14,7 +14,7 @@ from typing import Any
 
 from edge.core.errors import BundleError
 from edge.core.image_health import HealthBands, bands_from_json, bands_to_json
-from edge.core.preprocess import Geometry
+from edge.core.preprocess import Geometry, Size
 from edge.core.scoring import PAPER_FUSION, Fusion, TermStats
 from edge.core.types import DrivenBy, Term
 
@@ -77,6 +77,11 @@ class Calibration:
         """Whether scores are normalised by the statistics of each place."""
         return any(term_stats.local is not None for term_stats in self.stats.values())
 
+    @property
+    def counted_sizes(self) -> frozenset[int]:
+        """The patch sizes of which a term weighs something; no other can change a score."""
+        return frozenset(key.patch_size for key, term_stats in self.stats.items() if term_stats.weight != 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
@@ -98,6 +103,13 @@ class Manifest:
     reference_variant: str = REFERENCE_VARIANT
     digests: Mapping[str, str] = field(default_factory=dict)
     health: HealthBands | None = None
+
+    @property
+    def grid(self) -> tuple[int, Size]:
+        """Stride and (h, w) of the anomaly map: the finest grid of all patch sizes."""
+        stride = min(self.strides.values())
+        height, width = self.geometry.input_size
+        return stride, (-(-height // stride), -(-width // stride))
 
     def calibration(self, variant: str) -> Calibration:
         """The calibration of one variant; BundleError where it has none."""

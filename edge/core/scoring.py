@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edge.core.errors import BundleError, EngineError
 from edge.core.opencv import cv2
-from edge.core.preprocess import Geometry, refine
+from edge.core.preprocess import Geometry, Size, refine
 from edge.core.types import AnomalyMap, DrivenBy, Map, PatchMaps, ScaleScore, Term
 
 TERMS = (Term.REGRESSION_ERROR, Term.PREDICTIVE_UNCERTAINTY)
@@ -144,19 +144,24 @@ def normalise(values: Map, stats: TermStats) -> Map:
     return (values - np.float32(stats.mean)) * np.float32(1 / stats.deviation)
 
 
-def fuse(maps: Mapping[int, PatchMaps], stats: ScoreStats, fusion: Fusion) -> AnomalyMap:
-    """All normalised terms on the finest grid, and their fused score (§3.3 with `PAPER_FUSION` and equal weights)."""
+def fuse(
+    maps: Mapping[int, PatchMaps], stats: ScoreStats, fusion: Fusion, grid: tuple[int, Size] | None = None
+) -> AnomalyMap:
+    """All normalised terms on the finest grid, and their fused score (§3.3 with `PAPER_FUSION` and equal weights).
+
+    grid: stride and (h, w) of the result where the finest maps may be missing, for they weigh nothing.
+    """
     finest = min(maps.values(), key=lambda m: m.stride)
-    shape = finest.regression_error.shape
+    stride, shape = grid or (finest.stride, finest.regression_error.shape)
     deviations: dict[DrivenBy, Map] = {}
     for patch_maps in maps.values():
         for term in TERMS:
             key = DrivenBy(patch_maps.patch_size, term)
             normalised = normalise(patch_maps.term(term), stats[key])
-            deviations[key] = refine(normalised, patch_maps.stride // finest.stride, shape)
+            deviations[key] = refine(normalised, patch_maps.stride // stride, shape)
     weights = {key: stats[key].weight for key in deviations}
     scores = combine(np.stack(list(deviations.values())), np.array(list(weights.values()), np.float32), fusion)
-    return AnomalyMap(scores, finest.stride, deviations, weights)
+    return AnomalyMap(scores, stride, deviations, weights)
 
 
 def combine(deviations: Map, weights: NDArray[np.float32], fusion: Fusion) -> Map:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from edge.core.bundle import Bundle, graph_name
+from edge.core.bundle import Bundle, GraphSet, graph_name
 from edge.core.errors import EngineError
 from edge.core.preprocess import Size
 from edge.core.tiles import Tiling, tiling_for
@@ -44,13 +44,15 @@ class EngineOptions:
     """How to open an engine; what one engine does not know it ignores.
 
     threads: of a CPU engine, 0 means one a core. variant: None means the engine's own choice. folder: of TensorRT's
-    engines, None means the default one. cuda_graph: replay one recording instead of many calls. report and
-    should_stop: of a build, see `EngineCache`. say: told once which engine was chosen, and why.
+    engines, None means the default one. only_counted: leave out the patch sizes that can change no score, as the
+    daemon does (`Bundle.graph_set`). cuda_graph: replay one recording instead of many calls. report and should_stop: of
+    a build, see `EngineCache`. say: told once which engine was chosen, and why.
     """
 
     threads: int = 0
     variant: str | None = None
     folder: Path | None = None
+    only_counted: bool = False
     cuda_graph: bool = False
     report: Report = lambda progress: None
     should_stop: Callable[[], bool] = lambda: False
@@ -60,14 +62,13 @@ class EngineOptions:
 def _onnxruntime(bundle: Bundle, options: EngineOptions) -> Engine:
     from edge.engines.onnxruntime import OnnxRuntimeEngine
 
-    return OnnxRuntimeEngine(bundle.graph_set(options.variant or bundle.manifest.reference_variant), options.threads)
+    return OnnxRuntimeEngine(_graphs(bundle, options), options.threads)
 
 
 def _openvino(bundle: Bundle, options: EngineOptions) -> Engine:
     from edge.engines.openvino import OpenVinoEngine
 
-    graphs = bundle.graph_set(options.variant or bundle.manifest.reference_variant)
-    return OpenVinoEngine(graphs, engine_input_size(bundle), options.threads)
+    return OpenVinoEngine(_graphs(bundle, options), engine_input_size(bundle), options.threads)
 
 
 def _tensorrt(bundle: Bundle, options: EngineOptions) -> Engine:
@@ -75,9 +76,15 @@ def _tensorrt(bundle: Bundle, options: EngineOptions) -> Engine:
     from edge.engines.tensorrt import TensorRtEngine, load_tensorrt
 
     trt, cuda = load_tensorrt(), Cuda()
-    graphs, input_size = bundle.graph_set(tensorrt_variant(bundle, options.variant)), engine_input_size(bundle)
+    graphs = bundle.graph_set(tensorrt_variant(bundle, options.variant), options.only_counted)
+    input_size = engine_input_size(bundle)
     plans = engine_cache(options).plans(graphs, input_size)
     return TensorRtEngine(plans, graphs.variant, graphs.strides, input_size, trt, cuda, options.cuda_graph)
+
+
+def _graphs(bundle: Bundle, options: EngineOptions) -> GraphSet:
+    """For a CPU engine."""
+    return bundle.graph_set(options.variant or bundle.manifest.reference_variant, options.only_counted)
 
 
 def engine_cache(options: EngineOptions) -> EngineCache:

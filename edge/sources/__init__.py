@@ -115,9 +115,7 @@ def _pipeline(rest: str, options: CameraOptions) -> Source:
 def _live(uri: str, open_camera: Callable[[], Camera], options: CameraOptions) -> Source:
     from edge.sources.latest import LatestFrameSource
 
-    return LatestFrameSource(
-        open_camera, uri=uri, lost_after_s=options.lost_after_s, is_triggered=options.is_triggered
-    )
+    return LatestFrameSource(open_camera, uri=uri, lost_after_s=options.lost_after_s, is_triggered=options.is_triggered)
 
 
 def _refuse_settings(scheme: str, options: CameraOptions) -> None:
