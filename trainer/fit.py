@@ -33,7 +33,7 @@ from trainer.good_images import InputImages, check_good_images, image_digest
 from trainer.networks import edge_layers, total_stride
 from trainer.quantise import RECIPES
 from trainer.runs import geometry_of, paths_of, read_run
-from trainer.students import StudentConfig, load_ensembles, train_students
+from trainer.students import StudentConfig, load_ensembles, teachers_of, train_students
 from trainer.teacher import PRETRAINED
 
 log = structlog.get_logger()
@@ -146,7 +146,7 @@ def calibrate_step(run: Path, bundle: Path, config: CalibrationConfig) -> Manife
         geometry=geometry,
         min_area_px=product["min_area_px"],
         calibrations=calibrations,
-        provenance=_provenance(described, len(extra), fitted),
+        provenance=_provenance(described, teachers_of(run / "students.safetensors"), len(extra), fitted),
         health=fit_bands([sketch(image, geometry.input_mask()) for image in (*stats_images, *threshold_images)]),
     )
     named = {graph_name(p, g.variant): graph for g in (graphs, *others) for p, graph in g.graphs.items()}
@@ -193,11 +193,14 @@ def _read_graphs(run: Path, described: dict[str, Any], variant: str) -> GraphSet
     return GraphSet(variant, {p: file.read_bytes() for p, file in files.items()}, strides, str(run))
 
 
-def _provenance(described: dict[str, Any], extra: int, fitted: FittedFusion | None) -> dict[str, Any]:
+def _provenance(
+    described: dict[str, Any], teachers: dict[str, str], extra: int, fitted: FittedFusion | None
+) -> dict[str, Any]:
     """What a later reader needs to make this bundle again; names of images, no paths of a workstation."""
     return {
         "software": {"edge-inspect": edge.__version__, "torch": torch.__version__},
         "students": described["students"],
+        "teachers": teachers,
         "splits": {name: len(names) for name, names in described["splits"].items()},
         "split": described["split"],
         "more_good_images": extra,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -83,6 +84,7 @@ def train_students(
 
     Writes `run/students.checkpoint` while it works (and resumes from it) and `run/students.safetensors`.
     """
+    digests = teacher_digests(config.patch_sizes, teachers)
     targets = {p: _normalised(load_teacher(p, teachers).to(device()), images, config.seed) for p in config.patch_sizes}
     torch.manual_seed(config.seed)
     ensembles = {p: _new_ensemble(targets[p], config).to(device()) for p in config.patch_sizes}
@@ -98,11 +100,11 @@ def train_students(
             **asdict(config),
             "patch_sizes": list(config.patch_sizes),
             "images": _fingerprint(images),
-            "teachers": teacher_digests(config.patch_sizes, teachers),
+            "teachers": digests,
         },
     )
     if rank() == 0:
-        save_ensembles(ensembles, run / "students.safetensors")
+        save_ensembles(ensembles, run / "students.safetensors", digests)
     wait_for_all()
     return {p: ensemble.cpu().eval().requires_grad_(False) for p, ensemble in ensembles.items()}
 
@@ -139,10 +141,18 @@ def _normalised(teacher: DescriptorNetwork, images: Sequence[Image], seed: int) 
     return normalised_teacher(teacher, mean.float(), deviation.float())
 
 
-def save_ensembles(ensembles: dict[int, Ensemble], path: Path) -> None:
-    """All weights of all patch sizes in one safetensors file."""
+def save_ensembles(ensembles: dict[int, Ensemble], path: Path, teachers: Mapping[str, str]) -> None:
+    """All weights of all patch sizes in one safetensors file; its metadata is each teacher's digest, by patch size."""
     weights = nn.ModuleDict({f"p{p}": ensemble for p, ensemble in ensembles.items()}).state_dict()
-    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path)
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path, metadata=dict(teachers))
+
+
+def teachers_of(path: Path) -> dict[str, str]:
+    """The SHA-256 of each teacher whose students `path` holds, by patch size; empty where nothing says it."""
+    if not path.exists():  # graphs are enough to calibrate
+        return {}
+    with safe_open(path, "pt") as saved:
+        return {size: digest for size, digest in (saved.metadata() or {}).items() if size.isdecimal()}
 
 
 def load_ensembles(path: Path) -> dict[int, Ensemble]:

@@ -23,7 +23,7 @@ from trainer.convolutions import NETWORKS
 from trainer.ensemble import Ensemble, new_students
 from trainer.export import OPSET, check_parity, export_graphs
 from trainer.networks import DescriptorNetwork, edge_layers
-from trainer.students import load_ensembles, save_ensembles
+from trainer.students import load_ensembles, save_ensembles, teachers_of
 
 
 @pytest.fixture(scope="module")
@@ -153,8 +153,9 @@ def test_a_graph_of_other_weights_is_refused(ensembles: dict[int, Ensemble], gra
 def test_saved_ensembles_come_back_with_their_sizes_and_students(
     ensembles: dict[int, Ensemble], tmp_path: Path
 ) -> None:
-    save_ensembles(ensembles, tmp_path / "students.safetensors")
+    save_ensembles(ensembles, tmp_path / "students.safetensors", {"17": "ab" * 32})
     loaded = load_ensembles(tmp_path / "students.safetensors")
+    assert teachers_of(tmp_path / "students.safetensors") == {"17": "ab" * 32}
     assert set(loaded) == {17, 33, 65} and all(len(e.students) == 3 for e in loaded.values())
     image = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
     for p, ensemble in ensembles.items():
