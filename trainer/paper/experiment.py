@@ -25,13 +25,14 @@ from edge.core.errors import TrainingError
 from edge.core.preprocess import Geometry
 from edge.core.scoring import PAPER_FUSION, TERMS, fit_stats, fuse
 from edge.core.types import DrivenBy, Image, Map, PatchMaps
+from trainer.data import list_images
 from trainer.ensemble import error_and_uncertainty
 from trainer.metrics import roc_auc
 from trainer.networks import DescriptorNetwork, pixels_to_network
 from trainer.paper.datasets import Dataset
 from trainer.paper.networks import PaperNetwork
 from trainer.paper.own_answers import OwnAnswers, natural_patches
-from trainer.paper.teacher import PAPER_PRETRAINED, load_paper_teacher
+from trainer.paper.teacher import PAPER_PRETRAINED, fingerprint, load_paper_teacher
 from trainer.teacher import PRETRAINED, load_teacher
 from trainer.training import optimisers, run_training
 
@@ -228,8 +229,8 @@ def _teacher(config: ExperimentConfig, folder: Path | None) -> nn.Module:
 
 
 def _plain(config: ExperimentConfig) -> dict[str, object]:
-    """The settings as JSON has them."""
-    return {**asdict(config), "natural": None if config.natural is None else str(config.natural)}
+    """The settings as JSON has them; natural images by what tells their set from another."""
+    return {**asdict(config), "natural": None if config.natural is None else fingerprint(list_images(config.natural))}
 
 
 def _digest(network: nn.Module) -> str:

@@ -85,7 +85,7 @@ def train_paper_teacher(images_folder: Path, out: Path, config: PaperTeacherConf
         optimisers(teacher, decoder, config.learning_rate),
         step_loss,
         out / f"paper-p{config.patch_size}.checkpoint",
-        {**asdict(config), "images": _fingerprint(list_images(images_folder))},
+        {**asdict(config), "images": fingerprint(list_images(images_folder))},
     )
     remaining = _remaining_error(teacher, decoder, unseen)
     save_paper_teacher(teacher, out, config, remaining)
@@ -135,13 +135,13 @@ def _distillery(paths: list[Path], config: PaperTeacherConfig, count: int, cache
     """Pairs cut from the images, and P of them: from `cache` where the same pairs' are there."""
     pairs = cut_pairs([read_image(path) for path in paths], config.patch_size, count, config.seed)
     pieces = f"{count} pairs of {config.patch_size} px, seed {config.seed}"
-    origin = f"{config.backbone}, {pieces}, images {_fingerprint(paths)}"
+    origin = f"{config.backbone}, {pieces}, images {fingerprint(paths)}"
     if not _is_cached(cache, origin):
         save_file({"features": _features(pairs, config.backbone)}, cache, metadata={"origin": origin})
     return Distillery(pairs, load_file(cache)["features"])
 
 
-def _fingerprint(paths: list[Path]) -> str:
+def fingerprint(paths: list[Path]) -> str:
     """Tells one set of images from another by names and sizes, so that P of others is never taken for theirs."""
     return sha256("\n".join(f"{path.name} {path.stat().st_size}" for path in paths).encode()).hexdigest()
 
