@@ -5,7 +5,7 @@ Each step reads what the one before it wrote, so that each can be given again al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -34,7 +34,6 @@ from trainer.networks import edge_layers, total_stride
 from trainer.quantise import RECIPES
 from trainer.runs import geometry_of, paths_of, read_run
 from trainer.students import StudentConfig, load_ensembles, teachers_of, train_students
-from trainer.teacher import PRETRAINED
 
 log = structlog.get_logger()
 
@@ -64,8 +63,8 @@ def check_promise(run: Path, config: CalibrationConfig) -> None:
         require_review_images(n, config.false_reject_rate, config.review_rate)
 
 
-def students_step(run: Path, teachers: Path = PRETRAINED) -> None:
-    """Train the run's students; resumes from its checkpoint."""
+def students_step(run: Path, teachers: Mapping[int, Path] | None = None) -> None:
+    """Train the run's students on teachers of these folders, as `train_students`; resumes from its checkpoint."""
     described = read_run(run)
     settings = described["students"]
     config = StudentConfig(**{**settings, "patch_sizes": tuple(settings["patch_sizes"])})

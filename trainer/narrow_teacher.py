@@ -8,6 +8,7 @@ wide teacher, which cost half more and are no better (README, Figures).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
 from pathlib import Path
 
 import torch
@@ -31,6 +32,20 @@ from trainer.teacher import (
 
 NARROW = 0.5
 NARROW_TEACHERS = PRETRAINED / "narrow"
+LEAN_BELOW = 65  # px: from here on patches decide most, and lean ensembles keep all of their channels
+
+
+class Networks(str, Enum):
+    """Which shipped teachers an ensemble takes, and so how wide its students are."""
+
+    WIDE = "wide"
+    LEAN = "lean"
+    NARROW = "narrow"
+
+    def folder(self, patch_size: int) -> Path:
+        """Where the teacher of `patch_size` is."""
+        is_narrow = self is Networks.NARROW or (self is Networks.LEAN and patch_size < LEAN_BELOW)
+        return NARROW_TEACHERS if is_narrow else PRETRAINED
 
 
 class NarrowTeacherObjective(Objective):
@@ -62,7 +77,7 @@ def train_narrow_teachers(images_folder: Path, out: Path, config: TeacherConfig,
     known = {p: _normalised(load_teacher(p, wider), sample) for p in config.patch_sizes}
     torch.manual_seed(config.seed)
     objective = NarrowTeacherObjective(known, crops, config)
-    digests = teacher_digests(config.patch_sizes, wider)
+    digests = teacher_digests(dict.fromkeys(config.patch_sizes, wider))
     return learn(objective, config, held_out, out, "wider teachers " + ", ".join(d[:12] for d in digests.values()))
 
 

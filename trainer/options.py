@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -12,10 +12,9 @@ import click
 
 from trainer.fit import CalibrationConfig
 from trainer.fusion import FusionKind
-from trainer.narrow_teacher import NARROW_TEACHERS
+from trainer.narrow_teacher import LEAN_BELOW, Networks
 from trainer.runs import Product
 from trainer.students import StudentConfig
-from trainer.teacher import PRETRAINED
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -56,14 +55,17 @@ class Polygon(click.ParamType):
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What `fit` and `students` are told: which images, what the part is, and how to train."""
+    """What `fit` and `students` are told: which images, what the part is, and how to train.
+
+    teachers: the folder of each patch size's teacher.
+    """
 
     good_dir: Path
     product: Product
     students: StudentConfig
     is_quick: bool
     strict: bool
-    teachers: Path
+    teachers: Mapping[int, Path]
 
 
 def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -87,20 +89,18 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         mm_per_px: float | None,
         min_area_px: float,
         strict: bool,
-        narrow: bool,
-        teachers: Path,
+        networks: str,
+        teachers: Path | None,
         **others: Any,
     ) -> Any:
         # A folder's name may hold bytes that are no UTF-8; the product's goes on the wire.
         name = (name or good_dir.resolve().name).encode("utf-8", "replace").decode()[:64]
-        if narrow and teachers != PRETRAINED:
-            raise click.UsageError("--narrow takes shipped teachers of its own; leave out --teachers, or --narrow")
-        teachers = NARROW_TEACHERS if narrow else teachers
+        folders = {p: teachers or Networks(networks).folder(p) for p in patch_sizes}
         product = Product(name, input_size, roi, mm_per_px, min_area_px, ignore)
         if quick:
             steps, shared_layers = QUICK_STEPS, max(shared_layers, QUICK_SHARED_LAYERS)
         config = StudentConfig(patch_sizes, students, shared_layers, steps, batch, seed=seed)
-        return command(training=Training(good_dir, product, config, quick, strict, teachers), **others)
+        return command(training=Training(good_dir, product, config, quick, strict, folders), **others)
 
     for option in reversed(
         (
@@ -146,11 +146,14 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option("--strict", is_flag=True, help="Refuse, instead of warning, where the look finds something."),
             click.option(
-                "--narrow",
-                is_flag=True,
-                help="Networks of half the channels: training and inspection take a third, for some accuracy.",
+                "--networks",
+                type=click.Choice([networks.value for networks in Networks]),
+                default=Networks.WIDE.value,
+                show_default=True,
+                help="narrow: half the channels, so that training and inspection take a third, for some accuracy; "
+                f"lean: narrow below p = {LEAN_BELOW}.",
             ),
-            click.option("--teachers", type=FOLDER, default=PRETRAINED, help="Other teachers than the shipped ones."),
+            click.option("--teachers", type=FOLDER, help="Other teachers than the shipped ones."),
         )
     ):
         collected = option(collected)

@@ -19,7 +19,7 @@ from edge.core.types import Image
 from trainer.crops import Crops
 from trainer.ensemble import Ensemble, new_students, normalised_teacher
 from trainer.networks import DescriptorNetwork, edge_layers, pixels_to_network, width_of
-from trainer.processes import device, rank, share, wait_for_all
+from trainer.processes import device, mixed_precision, rank, share, wait_for_all
 from trainer.teacher import PRETRAINED, load_teacher, teacher_digests
 from trainer.training import optimisers, run_training
 
@@ -57,8 +57,9 @@ class StudentLoss:
         for p, ensemble in self.ensembles.items():
             inner = self.crops.margin - p // 2
             padded = pixels[..., inner : pixels.shape[-2] - inner, inner : pixels.shape[-1] - inner]
-            target, predictions = ensemble.describe(padded)
-            losses = [(prediction - target).square().mean() for prediction in predictions]
+            with mixed_precision():
+                target, predictions = ensemble.describe(padded)
+            losses = [(prediction.float() - target.float()).square().mean() for prediction in predictions]
             figures[f"p{p}"] = sum(loss.item() for loss in losses) / len(losses)
             total = total + sum(losses)
         return total, figures
@@ -78,14 +79,16 @@ class StudentLoss:
 
 
 def train_students(
-    images: Sequence[Image], config: StudentConfig, run: Path, teachers: Path = PRETRAINED
+    images: Sequence[Image], config: StudentConfig, run: Path, teachers: Mapping[int, Path] | None = None
 ) -> dict[int, Ensemble]:
     """Train on (h, w, 3) uint8 images of the input size, read as they are needed; returns one Ensemble per patch size.
 
+    teachers: the folder of each patch size's teacher; the shipped ones of full width where None.
     Writes `run/students.checkpoint` while it works (and resumes from it) and `run/students.safetensors`.
     """
-    digests = teacher_digests(config.patch_sizes, teachers)
-    targets = {p: _normalised(load_teacher(p, teachers).to(device()), images, config.seed) for p in config.patch_sizes}
+    folders = teachers or dict.fromkeys(config.patch_sizes, PRETRAINED)
+    digests = teacher_digests(folders)
+    targets = {p: _normalised(load_teacher(p, at).to(device()), images, config.seed) for p, at in folders.items()}
     torch.manual_seed(config.seed)
     ensembles = {p: _new_ensemble(targets[p], config).to(device()) for p in config.patch_sizes}
     students = nn.ModuleDict({str(p): ensemble.students for p, ensemble in ensembles.items()})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -242,9 +242,11 @@ def save_teacher(teacher: nn.Module, path: Path, config: TeacherConfig, source: 
     )
 
 
-def teacher_digests(patch_sizes: Sequence[int], folder: Path = PRETRAINED) -> dict[str, str]:
-    """SHA-256 of each teacher's file: students of one teacher are worthless beside another."""
-    return {str(p): hashlib.sha256((folder / f"p{p}.safetensors").read_bytes()).hexdigest() for p in patch_sizes}
+def teacher_digests(folders: Mapping[int, Path]) -> dict[str, str]:
+    """SHA-256 of each patch size's teacher, by the folder that has it: students of one are worthless beside another."""
+    return {
+        str(p): hashlib.sha256((folder / f"p{p}.safetensors").read_bytes()).hexdigest() for p, folder in folders.items()
+    }
 
 
 def load_teacher(patch_size: int, folder: Path = PRETRAINED) -> DescriptorNetwork:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -34,15 +35,21 @@ def to_frames(record: Record) -> tuple[bytes, ...]:
     return tuple(encode(topic, record.seq, bytes.fromhex(record.epoch), properties, to_body(record)))
 
 
-def _known(record: Any) -> Iterator[tuple[str, Any]]:
-    for item in fields(record):
-        value = getattr(record, item.name)
+def _known(record: object) -> Iterator[tuple[str, Any]]:
+    for name in _names(type(record)):
+        value = getattr(record, name)
         if value is not None:
-            yield item.name, _plain(value, item.name)
+            yield name, _plain(value, name)
+
+
+@cache
+def _names(record: type) -> tuple[str, ...]:
+    return tuple(item.name for item in fields(record))
 
 
 def _plain(value: Any, name: str) -> Any:
-    if type(value) in (str, int, bool):
+    kind = type(value)
+    if kind in (str, int, bool):
         return value
     if isinstance(value, tuple):
         if set(map(type, value)) == {int}:  # a polygon's points: hundreds of them in one record
@@ -50,7 +57,7 @@ def _plain(value: Any, name: str) -> Any:
         return [_plain(item, name) for item in value]
     if isinstance(value, Enum):
         return value.value
-    if is_dataclass(value):
+    if is_dataclass(kind):
         return dict(_known(value))
     if isinstance(value, np.generic):  # arithmetic on maps leaves NumPy scalars, which json refuses
         value = value.item()

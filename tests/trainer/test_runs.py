@@ -96,14 +96,14 @@ def test_quick_trains_for_less_and_writes_float32_only(
     assert variants is None or told["variants"] == variants
 
 
-def test_narrow_takes_teachers_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[Path] = []
+def test_each_width_takes_teachers_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[dict[int, Path]] = []
     monkeypatch.setattr("trainer.cli._prepare", lambda run, training: told.append(training.teachers))
     for step in ("check_promise", "students_step", "export_step", "_calibrate"):
         monkeypatch.setattr(f"trainer.cli.{step}", lambda *_: None)
     command = ["fit", str(tmp_path), "--bundle", str(tmp_path / "b")]
-    for flags in ((), ("--narrow",)):
+    for flags in ((), ("--networks", "lean"), ("--networks", "narrow"), ("--teachers", str(tmp_path))):
         assert CliRunner().invoke(cli, [*command, *flags], catch_exceptions=False).exit_code == 0
-    assert told == [PRETRAINED, NARROW_TEACHERS]
-    refused = CliRunner().invoke(cli, [*command, "--narrow", "--teachers", str(tmp_path)])
-    assert refused.exit_code == 2 and "leave out --teachers" in refused.output
+    wide, narrow, own = PRETRAINED, NARROW_TEACHERS, tmp_path
+    folders = (wide, wide, wide), (narrow, narrow, wide), (narrow, narrow, narrow), (own, own, own)
+    assert told == [dict(zip((17, 33, 65), chosen, strict=True)) for chosen in folders]
