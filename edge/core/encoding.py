@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,8 @@ import numpy as np
 from edge.core.records import Record
 from edge.core.vocabulary import schema_name
 from edge.core.wire import CONTENT_TYPE, encode, topic_of
+
+_NAMES: dict[type, tuple[str, ...]] = {}
 
 
 def to_body(record: Record) -> dict[str, Any]:
@@ -35,16 +36,19 @@ def to_frames(record: Record) -> tuple[bytes, ...]:
     return tuple(encode(topic, record.seq, bytes.fromhex(record.epoch), properties, to_body(record)))
 
 
-def _known(record: object) -> Iterator[tuple[str, Any]]:
-    for name in _names(type(record)):
+def _known(record: Any) -> Iterator[tuple[str, Any]]:
+    for name in _names(record):
         value = getattr(record, name)
         if value is not None:
             yield name, _plain(value, name)
 
 
-@cache
-def _names(record: type) -> tuple[str, ...]:
-    return tuple(item.name for item in fields(record))
+def _names(record: Any) -> tuple[str, ...]:
+    """The names of its fields; asked for a thousand times a second, so looked up once for each kind of record."""
+    kind = type(record)
+    if kind not in _NAMES:
+        _NAMES[kind] = tuple(item.name for item in fields(record))
+    return _NAMES[kind]
 
 
 def _plain(value: Any, name: str) -> Any:
