@@ -150,7 +150,7 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 type=click.Choice([networks.value for networks in Networks]),
                 default=Networks.WIDE.value,
                 show_default=True,
-                help="narrow: half the channels, so that training and inspection take a third, for some accuracy; "
+                help="narrow: half the channels, under a third of the arithmetic, for some accuracy; "
                 f"lean: narrow below p = {LEAN_BELOW}.",
             ),
             click.option("--teachers", type=FOLDER, help="Other teachers than the shipped ones."),
