@@ -17,8 +17,6 @@ from edge.core.records import Record
 from edge.core.vocabulary import schema_name
 from edge.core.wire import CONTENT_TYPE, encode, topic_of
 
-_NAMES: dict[type, tuple[str, ...]] = {}
-
 
 def to_body(record: Record) -> dict[str, Any]:
     """The record as JSON-ready values; ValueError names the field that holds a number that is not finite."""
@@ -37,23 +35,14 @@ def to_frames(record: Record) -> tuple[bytes, ...]:
 
 
 def _known(record: Any) -> Iterator[tuple[str, Any]]:
-    for name in _names(record):
-        value = getattr(record, name)
+    for item in fields(record):
+        value = getattr(record, item.name)
         if value is not None:
-            yield name, _plain(value, name)
-
-
-def _names(record: Any) -> tuple[str, ...]:
-    """The names of its fields; asked for a thousand times a second, so looked up once for each kind of record."""
-    kind = type(record)
-    if kind not in _NAMES:
-        _NAMES[kind] = tuple(item.name for item in fields(record))
-    return _NAMES[kind]
+            yield item.name, _plain(value, item.name)
 
 
 def _plain(value: Any, name: str) -> Any:
-    kind = type(value)
-    if kind in (str, int, bool):
+    if type(value) in (str, int, bool):
         return value
     if isinstance(value, tuple):
         if set(map(type, value)) == {int}:  # a polygon's points: hundreds of them in one record
@@ -61,7 +50,7 @@ def _plain(value: Any, name: str) -> Any:
         return [_plain(item, name) for item in value]
     if isinstance(value, Enum):
         return value.value
-    if is_dataclass(kind):
+    if is_dataclass(value):
         return dict(_known(value))
     if isinstance(value, np.generic):  # arithmetic on maps leaves NumPy scalars, which json refuses
         value = value.item()
