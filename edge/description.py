@@ -21,7 +21,7 @@ def describe(settings: Settings, inspector: Inspector, drift: float) -> dict[str
     """What an operator wants to see at start and in `--check`."""
     manifest, calibration = inspector.bundle.manifest, inspector.calibration
     commissioning = inspector.bundle.commissioning
-    idle = [size for size in manifest.patch_sizes if size not in calibration.counted_sizes]
+    idle = sorted(calibration.idle_sizes)
     return {
         "bundle": str(settings.bundle),
         "product": manifest.product,

@@ -95,6 +95,8 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         # A folder's name may hold bytes that are no UTF-8; the product's goes on the wire.
         name = (name or good_dir.resolve().name).encode("utf-8", "replace").decode()[:64]
+        if teachers is not None and networks != Networks.WIDE.value:
+            raise click.UsageError(f"--networks {networks} takes shipped teachers; leave out --teachers, or --networks")
         folders = {p: teachers or Networks(networks).folder(p) for p in patch_sizes}
         product = Product(name, input_size, roi, mm_per_px, min_area_px, ignore)
         if quick:

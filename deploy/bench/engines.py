@@ -48,7 +48,7 @@ def _contestants(bench: Bench, engine: str, variant: str) -> Iterator[tuple[str,
     """
     bundle = bench.bundle
     yield f"{OURS} on {engine}, {variant}", bundle, False
-    if bundle.calibration(variant).counted_sizes < set(bundle.manifest.patch_sizes):
+    if bundle.calibration(variant).idle_sizes:
         yield f"{COUNTED} on {engine}, {variant}", bundle, True
     if variant in VARIANTS:
         yield f"{REFERENCE} on {engine}, {variant}", efficientad_bundle(bundle, variant), False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
@@ -27,15 +28,15 @@ def paper(bench: Bench) -> list[Row]:
     bundle = replace(bench.bundle, manifest=replace(manifest, geometry=replace(manifest.geometry, input_size=size)))
     image = np.asarray(cv2.resize(bench.bundle.golden.image, (size[1], size[0])), np.uint8)
     theirs: list[dict[int, float]] = []
-    ours: dict[str, list[float]] = {OURS: [], COUNTED: []}
-    with (
-        paper_networks(size, manifest.students, bench.options.threads) as networks,
-        bench.opened(bundle) as whole,
-        bench.opened(bundle, only_counted=True) as counted,
-    ):
+    ours: dict[str, list[float]] = {}
+    with ExitStack() as stack:
+        networks = stack.enter_context(paper_networks(size, manifest.students, bench.options.threads))
+        engines = {OURS: stack.enter_context(bench.opened(bundle))}
+        if bundle.calibration(engines[OURS].variant).idle_sizes:
+            engines[COUNTED] = stack.enter_context(bench.opened(bundle, only_counted=True))
         for round_ in range(rounds):
-            for name, engine in ((OURS, whole), (COUNTED, counted)):
-                ours[name] += [timed(partial(engine.infer, image)) for _ in range(OURS_EACH)]
+            for name, engine in engines.items():
+                ours.setdefault(name, []).extend(timed(partial(engine.infer, image)) for _ in range(OURS_EACH))
             theirs.append(networks.run())
             bench.tell(round_ + 1, rounds)
     together_ms = _median([sum(one.values()) for one in theirs])

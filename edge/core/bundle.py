@@ -95,10 +95,10 @@ class Bundle:
     def graph_set(self, variant: str, only_counted: bool = False) -> GraphSet:
         """The graphs of one variant; BundleError says what the bundle holds.
 
-        only_counted: leave out the patch sizes that weigh nothing, as long as any weighs something.
+        only_counted: leave out the patch sizes that can change no score (`Calibration.idle_sizes`).
         """
-        counted = self.calibration(variant).counted_sizes if only_counted else frozenset()
-        sizes = [size for size in self.manifest.patch_sizes if size in (counted or self.manifest.patch_sizes)]
+        idle = self.calibration(variant).idle_sizes if only_counted else frozenset()
+        sizes = [size for size in self.manifest.patch_sizes if size not in idle]
         names = {size: graph_name(size, variant) for size in sizes}
         if missing := [name for name in names.values() if name not in self.graphs]:
             have = ", ".join(sorted(self.graphs))

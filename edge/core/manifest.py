@@ -78,9 +78,10 @@ class Calibration:
         return any(term_stats.local is not None for term_stats in self.stats.values())
 
     @property
-    def counted_sizes(self) -> frozenset[int]:
-        """The patch sizes of which a term weighs something; no other can change a score."""
-        return frozenset(key.patch_size for key, term_stats in self.stats.items() if term_stats.weight != 0)
+    def idle_sizes(self) -> frozenset[int]:
+        """The patch sizes that can change no score, for no term of theirs weighs anything; none where none does."""
+        counted = {key.patch_size for key, term_stats in self.stats.items() if term_stats.weight != 0}
+        return frozenset({key.patch_size for key in self.stats} - counted) if counted else frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,3 +56,4 @@ def test_what_weighs_nothing_is_left_out_and_every_score_stays_what_it_was(idle:
 def test_where_nothing_weighs_anything_all_is_computed() -> None:
     bundle = bundle_in_which(*FINE, *COARSE)
     assert set(bundle.graph_set("fp32", only_counted=True).graphs) == set(FINE + COARSE)
+    assert not bundle.calibration("fp32").idle_sizes  # and nothing is told to be left out

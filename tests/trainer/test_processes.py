@@ -56,9 +56,10 @@ def test_two_processes_train_to_the_weights_of_one_and_one_goes_on_from_theirs(p
     assert alone.returncode == 0, alone.stderr
     assert both.returncode == 0, both.stderr
     of_one, of_two = (load_file(parts / run / "students.safetensors") for run in ("alone", "both"))
+    # bfloat16 rounds a shared batch otherwise, by up to .0003 here; without averaged gradients it would be .003.
+    tolerance = 1e-3 if processes.has_bfloat16() else 1e-4
     for name, weights in of_one.items():
-        # Steps move weights by some .005; bfloat16, where the processor has it, rounds a shared batch otherwise.
-        torch.testing.assert_close(of_two[name], weights, rtol=0, atol=1e-3)
+        torch.testing.assert_close(of_two[name], weights, rtol=1e-3, atol=tolerance)
     assert json.loads((parts / "both" / "run.json").read_text())["splits"]
     again = train(parts, "both")  # the checkpoint of two, taken over by one: nothing is left to do
     assert again.returncode == 0, again.stderr

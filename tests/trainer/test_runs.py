@@ -107,3 +107,5 @@ def test_each_width_takes_teachers_of_its_own(tmp_path: Path, monkeypatch: pytes
     wide, narrow, own = PRETRAINED, NARROW_TEACHERS, tmp_path
     folders = (wide, wide, wide), (narrow, narrow, wide), (narrow, narrow, narrow), (own, own, own)
     assert told == [dict(zip((17, 33, 65), chosen, strict=True)) for chosen in folders]
+    refused = CliRunner().invoke(cli, [*command, "--networks", "lean", "--teachers", str(tmp_path)])
+    assert refused.exit_code == 2 and "leave out --teachers" in refused.output
