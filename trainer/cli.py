@@ -162,7 +162,7 @@ def calibrate(run: Path, bundle: Path, config: CalibrationConfig) -> None:
 
 
 @cli.command()
-@click.argument("images", type=FOLDER)
+@click.argument("images", type=FOLDER, nargs=-1, required=True)
 @click.option("--out", type=FOLDER, required=True, help="Folder for the teachers and the checkpoint.")
 @click.option("--patch-sizes", type=IntegerList(), default="17,33,65", show_default=True)
 @click.option("--steps", default=TEACHER_DEFAULTS.steps, show_default=True)
@@ -173,8 +173,10 @@ def calibrate(run: Path, bundle: Path, config: CalibrationConfig) -> None:
 @click.option(
     "--narrow-of", type=FOLDER, help="Half the channels, learnt from this folder's teachers: a third of the work."
 )
-def teacher(images: Path, out: Path, start_from: Path | None, narrow_of: Path | None, **options: Any) -> None:
-    """Distil one teacher per patch size from EfficientNet-Lite0 on a folder of natural images.
+def teacher(
+    images: tuple[Path, ...], out: Path, start_from: Path | None, narrow_of: Path | None, **options: Any
+) -> None:
+    """Distil one teacher per patch size from EfficientNet-Lite0 on folders of natural images.
 
     The shipped teachers serve any product; train your own only for other patch sizes.
     """

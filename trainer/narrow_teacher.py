@@ -7,7 +7,7 @@ wide teacher, which cost half more and are no better (README, Figures).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 
@@ -67,12 +67,14 @@ class NarrowTeacherObjective(Objective):
         return total, figures
 
 
-def train_narrow_teachers(images_folder: Path, out: Path, config: TeacherConfig, wider: Path) -> dict[str, float]:
+def train_narrow_teachers(
+    images_folders: Sequence[Path], out: Path, config: TeacherConfig, wider: Path
+) -> dict[str, float]:
     """Train a teacher of half the channels for each patch size, from the teachers in `wider`; as `train_teachers`.
 
     Returns the share of the wider teachers' variance that is not explained on crops of held-out images.
     """
-    crops, held_out = natural_crops(images_folder, config)
+    crops, held_out = natural_crops(images_folders, config)
     sample = pixels_of(crops, (config.seed, 1 << 30), DECODER_CROPS)
     known = {p: _normalised(load_teacher(p, wider), sample) for p in config.patch_sizes}
     torch.manual_seed(config.seed)

@@ -3,13 +3,17 @@
 Dense distillation: the decoder D (1×1, 128 -> P's channels) must recover P's features at every grid
 point, `L = L_k + λ_c L_c`. All patch sizes share one pass of P a step. The metric-learning term of
 the paper needs patch triplets and belongs to the `paper` family.
+
+A patch is asked for the blocks of P whose own receptive field it can cover (`target_blocks`). Rejected: all
+channels of blocks 2, 4 and 10 for every patch size, two thirds of which a patch of 17 px can know nothing of;
+and block 2 alone for p = 17, whose 24 channels leave most of the 128 dimensions of a descriptor undetermined.
 """
 
 from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,7 +36,7 @@ from trainer.networks import (
     total_stride,
     width_of,
 )
-from trainer.processes import device, rank, share, wait_for_all
+from trainer.processes import device, mixed_precision, rank, share, wait_for_all
 from trainer.training import optimisers, run_training
 
 log = structlog.get_logger()
@@ -41,6 +45,13 @@ PRETRAINED = Path(__file__).parent / "pretrained"
 EVALUATION_IMAGES = 50  # the last images of the folder, never trained on
 NORMALISATION_CROPS = 256
 DECODER_CROPS = 32
+
+
+def target_blocks(patch_size: int) -> tuple[int, ...]:
+    """Which blocks of P a descriptor of this patch size learns to tell: of strides 2 to 4, 4 to 8 or 8 to 16."""
+    if patch_size < 33:
+        return (0, 1, 2)
+    return (2, 3, 4) if patch_size < 65 else (4, 7, 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,26 +124,35 @@ class TeacherObjective(Objective):
     def __init__(self, backbone: EfficientNetLite0Features, crops: NaturalCrops, config: TeacherConfig) -> None:
         super().__init__(crops, config)
         self.backbone = backbone
-        sizes = config.patch_sizes
-        self.teachers = nn.ModuleDict({str(p): DescriptorNetwork(p) for p in sizes})
-        self.decoders = nn.ModuleDict({str(p): nn.Conv2d(DESCRIPTOR_DIMENSION, backbone.channels, 1) for p in sizes})
+        self.channels = {p: backbone.channels_of(target_blocks(p)) for p in config.patch_sizes}
+        self.teachers = nn.ModuleDict({str(p): DescriptorNetwork(p) for p in config.patch_sizes})
+        self.decoders = nn.ModuleDict(
+            {str(p): nn.Conv2d(DESCRIPTOR_DIMENSION, len(of), 1) for p, of in self.channels.items()}
+        )
 
     def errors(self, image: Tensor, penalised: bool = False) -> tuple[Tensor, dict[str, float]]:
         """As in `Objective`; the penalty is compactness."""
         features = self.backbone(image)
         total, figures = torch.zeros((), device=image.device), {}
         for p in self.config.patch_sizes:
-            descriptors = self.teachers[str(p)](pad_for(p, image))
-            error = distillation_loss(self.decoders[str(p)](descriptors), _at_grid(features, p))
+            with mixed_precision():
+                descriptors = self.teachers[str(p)](pad_for(p, image)).float()
+                decoded = self.decoders[str(p)](descriptors).float()
+            error = distillation_loss(decoded, self.wanted(features, p))
             figures[f"p{p}"] = error.item()
             total = total + error
             if penalised:
                 total = total + self.config.compactness_weight * compactness_loss(descriptors)
         return total, figures
 
+    def wanted(self, features: Tensor, patch_size: int) -> Tensor:
+        """Of P's features what a patch size is asked for, at its own grid points."""
+        step = total_stride(edge_layers(patch_size)) // GRID_STRIDE
+        return features[:, self.channels[patch_size], ::step, ::step]
+
 
 def train_teachers(
-    images_folder: Path, out: Path, config: TeacherConfig, start_from: Path | None = None
+    images_folders: Sequence[Path], out: Path, config: TeacherConfig, start_from: Path | None = None
 ) -> dict[str, float]:
     """Train one teacher per patch size, write `out/p{p}.safetensors`; return remaining errors.
 
@@ -140,8 +160,8 @@ def train_teachers(
     least-squares solution. The figures are measured on crops of held-out images:
     {"p17": 1 - explained variance, …}.
     """
-    crops, held_out = natural_crops(images_folder, config)
-    backbone = EfficientNetLite0Features()
+    crops, held_out = natural_crops(images_folders, config)
+    backbone = EfficientNetLite0Features(sorted({block for p in config.patch_sizes for block in target_blocks(p)}))
     backbone.fit_normalisation(pixels_of(crops, (config.seed, 1 << 30), NORMALISATION_CROPS))
     torch.manual_seed(config.seed)
     objective = TeacherObjective(backbone, crops, config)
@@ -157,7 +177,8 @@ def learn(
 
     source: what they learn from, for the files' metadata; a checkpoint must agree with it and with `facts`.
     """
-    objective.to(device())
+    # .65 s a step instead of .9 (AVX-512, one core); torch's stubs know no memory format for modules.
+    objective.to(device()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     run_training(
         "teachers",
         config.steps,
@@ -175,15 +196,19 @@ def learn(
     return remaining
 
 
-def natural_crops(images_folder: Path, config: TeacherConfig) -> tuple[NaturalCrops, NaturalCrops]:
-    """Crops of a folder's images to train on, and of its last ones, which are held out."""
-    paths = list_images(images_folder)
+def natural_crops(folders: Sequence[Path], config: TeacherConfig) -> tuple[NaturalCrops, NaturalCrops]:
+    """Crops of the folders' images to train on, and of EVALUATION_IMAGES spread evenly over them, held out."""
+    paths = [path for folder in folders for path in list_images(folder)]
+    where = ", ".join(map(str, folders))
     if len(paths) < 4 * EVALUATION_IMAGES:
-        raise TrainingError(f"{images_folder}: {len(paths)} images; a teacher wants {4 * EVALUATION_IMAGES} at least")
-    log.info("reading natural images", folder=str(images_folder), images=len(paths))
+        raise TrainingError(f"{where}: {len(paths)} images; a teacher wants {4 * EVALUATION_IMAGES} at least")
+    log.info("reading natural images", folders=where, images=len(paths))
+    held_out = {place * len(paths) // EVALUATION_IMAGES for place in range(EVALUATION_IMAGES)}
     images = [read_image(path) for path in paths]
-    learned, held_out = images[:-EVALUATION_IMAGES], images[-EVALUATION_IMAGES:]
-    return NaturalCrops(learned, config.crop), NaturalCrops(held_out, config.crop)
+    return (
+        NaturalCrops([image for i, image in enumerate(images) if i not in held_out], config.crop),
+        NaturalCrops([image for i, image in enumerate(images) if i in held_out], config.crop),
+    )
 
 
 def pixels_of(crops: NaturalCrops, seed: tuple[int, int], count: int) -> Tensor:
@@ -197,30 +222,25 @@ def _remaining_errors(objective: Objective, images: Tensor) -> dict[str, float]:
     return {key: sum(batch[key] for batch in batches) / len(batches) for key in batches[0]}
 
 
-def _at_grid(features: Tensor, patch_size: int) -> Tensor:
-    """P's features at the grid points of a patch size."""
-    step = total_stride(edge_layers(patch_size)) // GRID_STRIDE
-    return features[:, :, ::step, ::step]
-
-
 def _go_on_from(folder: Path, objective: TeacherObjective, images: Tensor) -> None:
     """Load the teachers of `folder`, and solve their decoders, which are not kept with them, over `images`."""
     for p, teacher in objective.teachers.items():
         decoder = objective.decoders[p]
         assert isinstance(teacher, DescriptorNetwork) and isinstance(decoder, nn.Conv2d)
         teacher.load_state_dict(load_teacher(int(p), folder).state_dict())
-        _solve_decoder(teacher, decoder, objective.backbone, images)
+        _solve_decoder(teacher, decoder, objective, images)
 
 
 @torch.no_grad()
-def _solve_decoder(teacher: DescriptorNetwork, decoder: nn.Conv2d, backbone: nn.Module, images: Tensor) -> None:
+def _solve_decoder(teacher: DescriptorNetwork, decoder: nn.Conv2d, objective: TeacherObjective, images: Tensor) -> None:
     """Set the 1×1 decoder to the least-squares map from descriptors to features over `images`."""
     assert decoder.bias is not None
     rows, wanted = [], []
     for batch in images.split(8):
         descriptors = teacher(pad_for(teacher.patch_size, batch))
         rows.append(F.pad(descriptors.transpose(0, 1).flatten(1).T, (0, 1), value=1.0))
-        wanted.append(_at_grid(backbone(batch), teacher.patch_size).transpose(0, 1).flatten(1).T)
+        target = objective.wanted(objective.backbone(batch), teacher.patch_size)
+        wanted.append(target.transpose(0, 1).flatten(1).T)
     solution = torch.linalg.lstsq(torch.cat(rows), torch.cat(wanted)).solution
     decoder.weight.copy_(solution[:-1].T[:, :, None, None])
     decoder.bias.copy_(solution[-1])

@@ -17,7 +17,7 @@ from trainer.data import NaturalCrops
 from trainer.narrow_teacher import NARROW_TEACHERS, train_narrow_teachers
 from trainer.networks import edge_layers
 from trainer.students import StudentConfig, train_students
-from trainer.teacher import PRETRAINED, TeacherConfig, load_teacher, train_teachers
+from trainer.teacher import PRETRAINED, TeacherConfig, load_teacher, target_blocks, train_teachers
 
 
 def a_natural_image(seed: int) -> np.ndarray:
@@ -33,18 +33,18 @@ def test_a_teacher_learns_is_saved_and_loads(tmp_path: Path) -> None:
     for seed in range(200):
         cv2.imwrite(str(tmp_path / f"{seed}.png"), a_natural_image(seed))
     config = TeacherConfig(patch_sizes=(17,), steps=40, batch=2, crop=64)
-    remaining = train_teachers(tmp_path, tmp_path / "out", config)
+    remaining = train_teachers([tmp_path], tmp_path / "out", config)
     assert remaining["p17"] < 0.98  # 1 is what a constant descriptor reaches
     with safe_open(tmp_path / "out" / "p17.safetensors", "pt") as saved:
         assert saved.metadata()["steps"] == "40" and saved.metadata()["backbone"] == "efficientnet-lite0"
     assert load_teacher(17, tmp_path / "out").patch_size == 17
 
     onward = TeacherConfig(patch_sizes=(17,), steps=2, batch=2, crop=64, learning_rate=1e-4, seed=1)
-    assert train_teachers(tmp_path, tmp_path / "on", onward, tmp_path / "out")["p17"] < remaining["p17"] + 0.01
-    assert train_teachers(tmp_path, tmp_path / "anew", onward)["p17"] > 0.99
+    assert train_teachers([tmp_path], tmp_path / "on", onward, tmp_path / "out")["p17"] < remaining["p17"] + 0.01
+    assert train_teachers([tmp_path], tmp_path / "anew", onward)["p17"] > 0.99
 
     narrow = TeacherConfig(patch_sizes=(17,), steps=120, batch=2, crop=64, learning_rate=0.02)
-    remaining = train_narrow_teachers(tmp_path, tmp_path / "narrow", narrow, tmp_path / "out")
+    remaining = train_narrow_teachers([tmp_path], tmp_path / "narrow", narrow, tmp_path / "out")
     assert remaining["p17"] < 0.7
     small, teacher = load_teacher(17, tmp_path / "narrow"), load_teacher(17, tmp_path / "out")
     assert (small.width, teacher.width) == (0.5, 1.0)
@@ -74,13 +74,20 @@ def test_crops_are_the_same_for_the_same_seed_and_differ_otherwise() -> None:
 
 
 def test_the_backbone_gives_features_on_the_grid_normalised_per_channel() -> None:
-    backbone = EfficientNetLite0Features()
+    backbone = EfficientNetLite0Features((2, 4, 10))
     images = torch.from_numpy(np.stack([a_natural_image(i) for i in range(8)])).permute(0, 3, 1, 2) / 128.0 - 1
     backbone.fit_normalisation(images)
     features = backbone(images)
     assert features.shape == (8, backbone.channels, 24, 24)
     torch.testing.assert_close(features.mean((0, 2, 3)), torch.zeros(backbone.channels), atol=1e-3, rtol=0)
     torch.testing.assert_close(features.std((0, 2, 3)), torch.ones(backbone.channels), atol=1e-2, rtol=0)
+
+
+@pytest.mark.parametrize(("patch_size", "channels"), [(17, 16 + 24 + 24), (33, 24 + 40 + 40), (65, 40 + 80 + 112)])
+def test_a_patch_is_asked_only_for_the_blocks_it_can_know(patch_size: int, channels: int) -> None:
+    backbone = EfficientNetLite0Features(range(11))
+    assert len(backbone.channels_of(target_blocks(patch_size))) == channels
+    assert (10 in target_blocks(patch_size)) == (patch_size == 65)
 
 
 @pytest.mark.parametrize("shared", [0, 2])

@@ -32,7 +32,7 @@ class PooledEfficientNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        network = EfficientNetLite0Features(max(POOLED_BLOCKS))
+        network = EfficientNetLite0Features(POOLED_BLOCKS)
         self.stem, self.blocks = network.stem, network.blocks
 
     def forward(self, image: Tensor) -> Tensor:
