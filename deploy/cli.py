@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from deploy.bench.command import bench
-from deploy.bench_wire import main as bench_wire
+from deploy.bench.wire import main as bench_wire
 from deploy.commission import commission_command
 from deploy.contest import choose
 from deploy.engines import engines
 from deploy.keys import keys, sign
 from deploy.selftest import selftest
 from deploy.verify import verify
-from edge.commands import errors_in_one_line
+from edge.commands.errors import errors_in_one_line
 from edge.log import configure_logging
 
 

@@ -29,9 +29,9 @@ from edge.core.manifest import Calibration
 from edge.core.types import Acquisition
 from edge.engines import ENGINE_NAMES
 from edge.inspector import Inspector
-from edge.settings import Settings
 from edge.sources import Source
-from edge.startup import open_checked_source, open_inspector
+from edge.station.settings import Settings
+from edge.station.startup import open_checked_source, open_inspector
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)

@@ -25,7 +25,7 @@ from edge.core.errors import EdgeError, EngineError
 from edge.engines import CPU_ENGINES, Engine, EngineOptions, open_engine
 from edge.engines.choice import Choice, machine_identity, require_verification, write_choice
 from edge.engines.tensorrt_file import default_folder, private_folder
-from edge.golden import check_golden
+from edge.station.golden import check_golden
 
 VARIANTS = "fp32", "int8-cpu"  # half precision is for GPUs, and signed INT8 for TensorRT
 DEFAULT = CPU_ENGINES[0]

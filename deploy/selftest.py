@@ -31,7 +31,7 @@ from edge.demo.run import BUNDLE
 from edge.engines import Engine, EngineOptions, engine_cache, engine_input_size, open_engine
 from edge.engines.cuda import Cuda
 from edge.engines.tensorrt_file import read_engine
-from edge.golden import check_golden
+from edge.station.golden import check_golden
 
 SCHEMA = "edge-inspect.selftest/1"
 WARM_UP = 5

@@ -26,8 +26,8 @@ from edge.core.types import Frame, Image
 from edge.engines import ENGINE_NAMES, Engine, EngineOptions, open_engine
 from edge.engines.choice import VERIFICATION_SCHEMA, verification_file
 from edge.engines.tensorrt_file import default_folder, private_folder
-from edge.golden import check_golden
 from edge.inspector import Inspector
+from edge.station.golden import check_golden
 
 GOLDEN = "golden sample"
 

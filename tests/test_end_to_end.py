@@ -20,13 +20,13 @@ from edge.client import Subscription
 from edge.core.bundle import Bundle, load_bundle
 from edge.core.types import Frame, Image, Verdict
 from edge.engines import EngineOptions, open_engine
-from edge.golden import check_golden
 from edge.inspector import Inspector
+from edge.station.golden import check_golden
 from tests.edge.engines.conftest import DOUBLE
 from tests.edge.engines.native import cudart_stub
 from tests.edge.fakes import NOW
+from tests.edge.station.test_daemon import end, receive_until, start
 from tests.edge.stub import free_endpoint
-from tests.edge.test_daemon import end, receive_until, start
 from trainer.teacher import PRETRAINED, teacher_digests
 
 GOOD, SIDE = 24, 96

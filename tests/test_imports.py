@@ -55,7 +55,7 @@ def import_without_the_workstation(*modules: str) -> subprocess.CompletedProcess
 
 def test_every_module_of_the_device_imports_where_the_workstation_is_missing() -> None:
     modules = modules_of("edge")
-    assert {"edge.cli", "edge.core.types", "edge.engines.onnxruntime"} <= set(modules)
+    assert {"edge.commands.edge_inspect", "edge.core.types", "edge.engines.onnxruntime"} <= set(modules)
 
     run = import_without_the_workstation(*modules)
 
@@ -73,7 +73,7 @@ def test_the_refusal_itself_works(name: str) -> None:
 
 def test_starting_the_command_loads_nothing_of_the_workstation() -> None:
     """Where torch is installed too, nothing takes it by a guarded import; that would cost seconds and memory."""
-    run = run_python("-X", "importtime", "-c", "import edge.cli")
+    run = run_python("-X", "importtime", "-c", "import edge.commands.edge_inspect")
 
     assert run.returncode == 0, run.stderr
     loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in run.stderr.splitlines() if "|" in line}

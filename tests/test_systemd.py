@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 import pytest
 
-from edge.cli import command
+from edge.commands.edge_inspect import command
 
 UNITS = Path(__file__).resolve().parents[1] / "systemd"
 SERVICE = "edge-inspect@.service"

@@ -9,10 +9,9 @@ from typing import Any
 
 import click
 
-from edge.commands import errors_in_one_line
+from edge.commands.errors import errors_in_one_line
 from edge.log import configure_logging
 from trainer.export import USUAL_VARIANTS
-from trainer.first_look import look_first
 from trainer.fit import (
     CalibrationConfig,
     calibrate_step,
@@ -22,6 +21,7 @@ from trainer.fit import (
     students_step,
 )
 from trainer.good_images import check_good_images
+from trainer.look.first_look import look_first
 from trainer.narrow_teacher import train_narrow_teachers
 from trainer.options import FILE, FOLDER, IntegerList, Polygon, Training, calibration_options, training_options
 from trainer.planted import plant_dataset

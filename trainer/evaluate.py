@@ -23,11 +23,11 @@ from edge.core.types import Image, Verdict
 from edge.engines import EngineOptions, open_engine
 from edge.inspector import Inspector
 from trainer.dataset import GOOD, Sample, list_samples, parse_dataset
-from trainer.figures import report_on
-from trainer.html_report import html_report
-from trainer.inspected import Inspects, Record, Scored, inspect_all
-from trainer.report import Report, Subject, format_table
-from trainer.sheet import COLUMNS, Cell, draw_sheet, worst_median_best
+from trainer.report.figures import report_on
+from trainer.report.html import html_report
+from trainer.report.inspected import Inspects, Record, Scored, inspect_all
+from trainer.report.report import Report, Subject, format_table
+from trainer.report.sheet import COLUMNS, Cell, draw_sheet, worst_median_best
 
 
 def sheet_of(inspector: Inspects, records: Sequence[Record], report: Report) -> Image:

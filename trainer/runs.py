@@ -15,8 +15,8 @@ import structlog
 
 from edge.core.errors import TrainingError
 from edge.core.preprocess import Geometry, Point, Size
-from trainer.first_look import look_first
 from trainer.good_images import check_good_images
+from trainer.look.first_look import look_first
 from trainer.splits import session_of, split_good
 from trainer.students import StudentConfig
 

@@ -50,7 +50,7 @@ def daemon(bench: Bench, folder: Path, parts: Path, bundle: Path | None = None) 
     """
     folder.mkdir()
     endpoint, log, notify = f"ipc://{folder}/feed", folder / "log", folder / "notify"
-    command = python("-m", "edge.cli", "--bundle", bundle or bench.file, *bench.daemon_flags())
+    command = python("-m", "edge.commands.edge_inspect", "--bundle", bundle or bench.file, *bench.daemon_flags())
     command += ["--source", f"folder:{parts}", "--wait-for-subscriber-s", "60", "--publish", endpoint]
     command += ["--journal", str(folder / "journal.db"), "--replay", f"ipc://{folder}/replay", "--control", "none"]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices, log.open("wb") as said:

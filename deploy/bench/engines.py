@@ -7,11 +7,11 @@ from contextlib import ExitStack
 from functools import partial
 from itertools import product
 
-from deploy.bench.efficientad import VARIANTS, efficientad_bundle
 from deploy.bench.macs import count_gmac
 from deploy.bench.measurement import Bench
 from deploy.bench.rows import Row
 from deploy.bench.timing import interleaved, median
+from deploy.lab.efficientad import VARIANTS, efficientad_bundle
 from edge.core.bundle import Bundle
 from edge.core.errors import EdgeError
 from edge.engines import ENGINE_NAMES

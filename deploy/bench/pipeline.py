@@ -15,17 +15,17 @@ from pathlib import Path
 
 import edge
 from deploy.bench.measurement import Bench
-from edge.core.facts import Origin
 from edge.core.types import Acquisition, Frame, Image, Timings
-from edge.core.vocabulary import RecipeRecord, SoftwareRecord
-from edge.core.wire import Station
-from edge.gate import AlertGate, GateRule
-from edge.health import Health
+from edge.delivery.delivery import Delivery
+from edge.history.journal import Journal
+from edge.history.told import Delivered
 from edge.inspector import Inspector
-from edge.sinks import Delivered
-from edge.sinks.delivery import Delivery
-from edge.sinks.journal import Journal
-from edge.sinks.publisher import Publisher
+from edge.sockets.publisher import Publisher
+from edge.station.gate import AlertGate, GateRule
+from edge.station.health import Health
+from edge.wire.facts import Origin
+from edge.wire.messages import Station
+from edge.wire.vocabulary import RecipeRecord, SoftwareRecord
 
 SUBSCRIBER_TIMEOUT_S = 30.0
 

@@ -5,17 +5,17 @@ First what an inspection costs here, then what it is compared with, then how the
 
 from __future__ import annotations
 
-from deploy.bench.area import area
 from deploy.bench.engines import engines
 from deploy.bench.latency import latency
 from deploy.bench.measurement import Measurement
 from deploy.bench.memory import memory
 from deploy.bench.overhead import overhead
-from deploy.bench.paper import paper
-from deploy.bench.peak import peak
-from deploy.bench.scales import scales
 from deploy.bench.startup import startup
 from deploy.bench.throughput import throughput
+from deploy.lab.area import area
+from deploy.lab.paper import paper
+from deploy.lab.peak import peak
+from deploy.lab.scales import scales
 
 MEASUREMENTS = (
     Measurement(

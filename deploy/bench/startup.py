@@ -19,9 +19,9 @@ from deploy.bench.rows import Row
 from deploy.bench.timing import timed
 from edge.core.bundle import load_bundle
 from edge.engines import Engine, open_engine
-from edge.golden import check_golden
+from edge.station.golden import check_golden
 
-IMPORTS = "import edge.cli, edge.engines.onnxruntime"
+IMPORTS = "import edge.commands.edge_inspect, edge.engines.onnxruntime"
 
 
 def startup(bench: Bench) -> list[Row]:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 import zmq
 
 from deploy.bench.processes import python
-from edge.core.wire import WIRE_MAJOR
+from edge.wire.messages import WIRE_MAJOR
 
 KINDS = "/result/", "/death/"
 

@@ -1,6 +1,6 @@
 """Every error a person may meet: each message says what is wrong, where, and what to do.
 
-The daemon maps classes to exit codes (see `edge.daemon`); nothing catches `EdgeError` to hide it.
+The daemon maps classes to exit codes (see `edge.station.daemon`); nothing catches `EdgeError` to hide it.
 """
 
 

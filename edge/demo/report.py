@@ -10,8 +10,8 @@ import click
 import numpy as np
 
 from edge.core.manifest import Bound
-from edge.core.vocabulary import ResultEvaluation
 from edge.demo.parts import DemoPart
+from edge.wire.vocabulary import ResultEvaluation
 
 SIZES_PX = ((3, 6), (6, 15), (15, 30), (30, 61))
 CONTRASTS = ((1.5, 3.0), (3.0, 99.0))

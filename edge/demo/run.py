@@ -82,7 +82,7 @@ def _subscriber(endpoint: str) -> Iterator[Iterator[str]]:
     arguments = [
         sys.executable,
         "-m",
-        "edge.watch",
+        "edge.commands.edge_watch",
         endpoint,
         "--json",
         "--kinds",
@@ -107,7 +107,7 @@ def _daemon(uri: str, bundle: Path, endpoint: str, out: Path) -> Iterator[None]:
     arguments = [
         sys.executable,
         "-m",
-        "edge.cli",
+        "edge.commands.edge_inspect",
         "--source",
         uri,
         "--bundle",

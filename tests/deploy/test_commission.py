@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from deploy.commission import keep, roll_back
 from deploy.good_parts import MOST_COPIES, collect_parts
-from edge.cli import command as edge_inspect
+from edge.commands.edge_inspect import command as edge_inspect
 from edge.core.bundle import Bundle, load_bundle, save_bundle
 from edge.core.commissioning import commissioned
 from edge.core.errors import BundleError, EngineError, PromiseError, SettingsError, SourceError
@@ -23,8 +23,8 @@ from edge.core.opencv import cv2
 from edge.core.types import Frame, Gap, GapCause, Image
 from edge.demo.parts import render_part
 from edge.inspector import Inspector
-from edge.settings import Settings
-from edge.startup import open_inspector
+from edge.station.settings import Settings
+from edge.station.startup import open_inspector
 from tests.deploy.conftest import Run
 from tests.edge.fakes import NOW, BrightnessEngine, ScriptedSource, a_bundle, a_frame
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from edge.core.facts import HealthSnapshot, Origin, Stamp
 from edge.core.types import (
     Acquisition,
     Alert,
@@ -26,8 +25,9 @@ from edge.core.types import (
     Timings,
     Verdict,
 )
-from edge.core.vocabulary import RecipeRecord, SoftwareRecord, StationState
-from edge.core.wire import Station
+from edge.wire.facts import HealthSnapshot, Origin, Stamp
+from edge.wire.messages import Station
+from edge.wire.vocabulary import RecipeRecord, SoftwareRecord, StationState
 
 MOMENT = datetime(2026, 3, 4, 5, 6, 7, 123456, tzinfo=timezone.utc)
 EPOCH = bytes(range(16))

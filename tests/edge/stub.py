@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from edge.client import Subscription
-from edge.core.wire import Message
-from edge.replaying import ReplayLink
+from edge.client.replay_link import ReplayLink
+from edge.wire.messages import Message
 from tests.patience import WAIT_S
 
 FAULTS = int(os.environ.get("EDGE_FAULTS", "1"))  # multiplies the samples: `make faults`

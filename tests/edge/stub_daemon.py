@@ -1,7 +1,7 @@
 """The real daemon around an engine that costs nothing and a source that never ends: `python -m tests.edge.stub_daemon`.
 
 Everything between the verdict and the consumer is what ships; starting takes no model and no camera. Arguments: JSON
-of `edge.settings.Settings`' endpoints and journal; `source`: a real one, whose parts the engine all finds good;
+of `edge.station.settings.Settings`' endpoints and journal; `source`: a real one, whose parts the engine all finds good;
 `pause_s` between parts (0: as fast as they are inspected) and `inference_s` for each; `disk`: what the journal's disk
 does ("fails" or "hangs") once the file `disk` beside the journal exists; `deadline_s` of the watchdog.
 """
@@ -18,21 +18,21 @@ from pathlib import Path
 
 import numpy as np
 
-import edge.outlets
-import edge.startup
-import edge.watchdog
+import edge.station.outlets
+import edge.station.startup
+import edge.station.watchdog
 from edge.core.bundle import Bundle
 from edge.core.errors import BundleError
 from edge.core.types import Acquisition, Frame, Image, PatchMaps
-from edge.daemon import serve
+from edge.history.journal import Journal
 from edge.inspector import Inspector
 from edge.log import configure_logging
 from edge.security.trust import Trust
-from edge.settings import Settings
-from edge.sinks.journal import Journal
-from edge.watchdog import Part
+from edge.station.daemon import serve
+from edge.station.settings import Settings
+from edge.station.watchdog import Part
 from tests.edge.fakes import BrightnessEngine, a_bundle, a_frame
-from tests.edge.sinks.disks import Disk, Operation, mounted
+from tests.edge.history.disks import Disk, Operation, mounted
 
 ENDLESS = "endless:"
 FAKE_CAMERA_SIZE = (512, 512)  # of Debian's fake GigE Vision camera
@@ -105,13 +105,13 @@ def main() -> int:
     arguments = json.loads(sys.argv[1])
     pause_s = arguments.pop("pause_s", 0.0)
     SlowEngine.pause_s = arguments.pop("inference_s", 0.0)
-    edge.watchdog.DEADLINES_S.update(dict.fromkeys(Part, arguments.pop("deadline_s", 60.0)))  # type: ignore[attr-defined]
-    edge.startup.open_inspector = open_inspector
-    edge.startup.open_bundle = lambda settings, bundle: Inspector(bundle, SlowEngine())
+    edge.station.watchdog.DEADLINES_S.update(dict.fromkeys(Part, arguments.pop("deadline_s", 60.0)))  # type: ignore[attr-defined]
+    edge.station.startup.open_inspector = open_inspector
+    edge.station.startup.open_bundle = lambda settings, bundle: Inspector(bundle, SlowEngine())
     Trust.load = load_bundle  # type: ignore[method-assign]
     source = arguments.pop("source", ENDLESS)
     if source == ENDLESS:
-        edge.startup.open_source = lambda uri, options: EndlessSource(pause_s)  # type: ignore[misc, assignment]
+        edge.station.startup.open_source = lambda uri, options: EndlessSource(pause_s)  # type: ignore[misc, assignment]
     configure_logging("info")
     journal = Path(arguments.pop("journal"))
     if "keys" in arguments:
@@ -124,7 +124,7 @@ def main() -> int:
                 def __init__(self, path: Path, *, boot_id: str | None = None) -> None:
                     super().__init__(path, boot_id=boot_id, vfs=vfs)
 
-            edge.outlets.Journal = OnThatDisk  # type: ignore[misc]
+            edge.station.outlets.Journal = OnThatDisk  # type: ignore[misc]
         return serve(Settings(source, Path("stub.bundle"), journal=journal, **arguments))
 
 

@@ -14,8 +14,8 @@ from edge.core.bundle import Bundle, load_bundle
 from edge.core.types import Frame
 from edge.demo.run import BUNDLE
 from edge.engines import EngineOptions, open_engine
-from edge.golden import check_golden
 from edge.inspector import Inspector
+from edge.station.golden import check_golden
 
 FINE, COARSE = (9, 17), (33, 65)  # in grids of 4 and 8 pixels
 

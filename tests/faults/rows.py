@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import zmq
 
-from deploy.bench_wire import delivery_ms, replay_rates, sync_ms
-from edge.sinks.journal import Journal
-from tests.edge.sinks.disks import after_power_cut
-from tests.edge.sinks.test_journal import ids_of, recorded_run
-from tests.edge.test_camera_outage import pull_and_plug
+from deploy.bench.wire import delivery_ms, replay_rates, sync_ms
+from edge.history.journal import Journal
+from tests.edge.history.disks import after_power_cut
+from tests.edge.history.test_journal import ids_of, recorded_run
+from tests.edge.station.test_camera_outage import pull_and_plug
 from tests.faults.pictures import pictures
 from tests.faults.soak import soak
 
@@ -140,8 +140,8 @@ def camera(folder: Path, share: float) -> tuple[bool, Figures]:
     return told == promised, figures
 
 
-FAULTS, OUTAGES = "tests/edge/test_faults.py", "tests/edge/test_outages.py"
-JOURNAL = "tests/edge/sinks/test_journal.py"
+FAULTS, OUTAGES = "tests/edge/station/test_faults.py", "tests/edge/station/test_outages.py"
+JOURNAL = "tests/edge/history/test_journal.py"
 ROWS = (
     Row("latency", "committed and received within 10 ms (p99) of the verdict", journal_latency),
     Row("million", "1,000,000 records: the first within 50 ms, 20,000 a second", million),
@@ -157,7 +157,7 @@ ROWS = (
     Row(
         "fuzz",
         "whatever comes in is answered or refused, and nothing invalid accepted",
-        partial(multiplied, "tests/edge/test_fuzz.py", "", 50, "inputs", 20_000),
+        partial(multiplied, "tests/edge/sockets/test_fuzz.py", "", 50, "inputs", 20_000),
     ),
     Row(
         "kills",

@@ -19,7 +19,7 @@ import psutil
 import zmq
 
 from edge.client import Subscription
-from edge.sinks.journal import Journal
+from edge.history.journal import Journal
 from tests.edge.stub import Stub, end
 from tests.patience import WAIT_S
 

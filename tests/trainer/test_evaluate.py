@@ -16,8 +16,8 @@ from edge.core.promise import binomial_upper_bound
 from edge.core.types import AnomalyMap, Defect, DrivenBy, Inspection, Reason, Term, Timings, Verdict
 from trainer.dataset import list_samples
 from trainer.evaluate import evaluate_command, evaluate_with
-from trainer.report import Subject, format_table
-from trainer.sheet import COLUMNS, SIDE_PX, Cell, draw_sheet, worst_median_best
+from trainer.report.report import Subject, format_table
+from trainer.report.sheet import COLUMNS, SIDE_PX, Cell, draw_sheet, worst_median_best
 
 STRIDE = 4
 CHANNELS = (

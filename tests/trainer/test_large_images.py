@@ -20,8 +20,8 @@ from edge.core.types import Frame, Image, PatchMaps, Verdict
 from edge.demo.parts import render_part
 from edge.engines import open_engine
 from edge.engines.tiled import TiledEngine
-from edge.golden import check_golden
 from edge.inspector import Inspector
+from edge.station.golden import check_golden
 from tests.edge.engines.test_tiled import WindowSums, noise
 from tests.edge.fakes import NOW
 from trainer.cli import cli

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from click.testing import CliRunner
 
-from deploy.bench.workstation import has_trainer, paper_networks
+from deploy.lab.workstation import has_trainer, paper_networks
 from edge.core.bundle import GraphSet
 from edge.engines.onnxruntime import OnnxRuntimeEngine
 from trainer.reference import cli

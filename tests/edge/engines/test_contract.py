@@ -16,7 +16,7 @@ from edge.engines.onnxruntime import OnnxRuntimeEngine
 from edge.engines.openvino import OpenVinoEngine
 from edge.engines.tensorrt import TensorRtEngine
 from edge.engines.tensorrt_build import build_plan
-from edge.golden import check_golden
+from edge.station.golden import check_golden
 from tests.edge.engines.conftest import openvino_or_skip
 from tests.edge.engines.fake_cuda import FakeCuda
 

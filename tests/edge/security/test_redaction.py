@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from edge.core.recording import audit_record, death_record
 from edge.core.redaction import hide_credentials
-from edge.core.vocabulary import Outcome
 from edge.log import _hide_credentials
+from edge.wire.recording import audit_record, death_record
+from edge.wire.vocabulary import Outcome
 from tests.edge import samples
 
 ADDRESSES = [

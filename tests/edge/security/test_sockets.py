@@ -15,23 +15,23 @@ from click.testing import CliRunner
 from zmq.utils import z85
 
 from deploy.cli import cli
-from edge.control import NoAnswer, ask
+from edge.client.feed import Subscription
+from edge.client.replay_link import ReplayDenied, ReplayLink, ReplaySilent
+from edge.commands.edge_control import NoAnswer, ask
 from edge.core.errors import SettingsError
-from edge.core.records import AuditRecord, HeartbeatRecord, Record, StateRecord
-from edge.core.vocabulary import StationState
-from edge.listening import Subscription
-from edge.replaying import ReplayDenied, ReplayLink, ReplaySilent
+from edge.delivery.delivery import Delivery
+from edge.history.journal import Journal
 from edge.security.certificates import PUBLISHED, Certificate, make_certificate, read_certificate, write_public
 from edge.security.client_keys import ClientKeys
 from edge.security.station_keys import Role, StationKeys
-from edge.sinks.control import ControlDesk
-from edge.sinks.delivery import Delivery
-from edge.sinks.endpoints import Access
-from edge.sinks.journal import Journal
-from edge.sinks.publisher import Publisher
-from edge.sinks.replay import ReplayServer
+from edge.sockets.control import ControlDesk
+from edge.sockets.endpoints import Access
+from edge.sockets.publisher import Publisher
+from edge.sockets.replay import ReplayServer
+from edge.wire.records import AuditRecord, HeartbeatRecord, Record, StateRecord
+from edge.wire.vocabulary import StationState
 from tests.edge import samples
-from tests.edge.sinks.test_delivery import Collecting
+from tests.edge.delivery.test_delivery import Collecting
 from tests.patience import WAIT_S
 
 SOON_S = 0.3  # a handshake takes milliseconds here; who has nothing by then is not served

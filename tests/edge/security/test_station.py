@@ -10,12 +10,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from deploy.cli import cli
-from edge.cli import command
-from edge.control import ask
-from edge.control import main as edge_control
+from edge.client.feed import Subscription
+from edge.commands.edge_control import ask
+from edge.commands.edge_control import main as edge_control
+from edge.commands.edge_inspect import command
 from edge.core.errors import SettingsError
-from edge.listening import Subscription
-from edge.settings import Settings
+from edge.station.settings import Settings
 from tests.edge.small_bundle import small_bundle
 from tests.edge.stub import Stub, end
 from tests.patience import WAIT_S

@@ -1,0 +1,1 @@
+"""What we measure of ourselves: against other networks, the paper and the machine's peak; `edge-deploy lab`."""

@@ -1,0 +1,19 @@
+"""The consumer's side, for a PLC or MES programmer; needs pyzmq and nothing else. These names are the public ones."""
+
+from edge.client.consumer import Consumer, RecordsLost
+from edge.client.feed import Liveness, Noticed, SequenceChecker, Subscription, subscribe
+from edge.client.replay_link import Cursor, HistoryForked, ReplayDenied, ReplaySilent
+
+__all__ = [
+    "Consumer",
+    "Cursor",
+    "HistoryForked",
+    "Liveness",
+    "Noticed",
+    "RecordsLost",
+    "ReplayDenied",
+    "ReplaySilent",
+    "SequenceChecker",
+    "Subscription",
+    "subscribe",
+]

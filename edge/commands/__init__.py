@@ -1,0 +1,1 @@
+"""What a person types: each command is a file, and what they share stands beside them."""

@@ -1,0 +1,1 @@
+"""From a verdict to records, committed and told; the loop never waits for any of it."""

@@ -1,0 +1,241 @@
+"""The journal: a record becomes history here, on disk, before anybody hears of it.
+
+It assigns `(epoch, seq)`; `commit` makes all that was staged durable at once (group commit), and only then may it be
+published. What fails to commit never was: its numbers are given back. One connection, owned by the delivery thread.
+Rejected: publishing first and writing later (a crash between would reuse numbers that consumers have seen).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import apsw
+
+from edge.history.database import JournalError, suspicion
+from edge.history.opening import open_history
+from edge.history.rows import Row, number_and_seq, position_of
+from edge.history.sequence import Build, sealed
+from edge.history.told import Delivered
+from edge.wire.messages import EPOCH_BYTES
+from edge.wire.vocabulary import HistoryRecord, LossCause
+
+__all__ = ["Journal", "JournalError"]
+
+CHECKPOINT_PAGES = 1000  # of the write-ahead log, moved into the database when the line is idle …
+FORCED_CHECKPOINT_PAGES = 16_000  # … and in any case beyond this
+
+
+class Loss(NamedTuple):
+    """Records that are gone, or go from position `first` to `last` with the commit of the record that tells it."""
+
+    history: HistoryRecord
+    first: int = 0
+    last: int = 0
+
+
+class Journal:
+    """The record of one station's history in the file `path`; JournalInUse or SettingsError when it cannot be had.
+
+    A damaged file is set aside and salvaged into a new one with a new epoch. `boot_id` tells a crash from a power
+    cut. Everything but the constructor belongs to one thread. `head` is the last seq of `epoch`, staged ones too.
+    """
+
+    def __init__(self, path: Path, *, boot_id: str | None = None, vfs: str | None = None) -> None:
+        history = open_history(path, boot_id, vfs)
+        self.path = path
+        self.number, self.epoch, self.birth = history.number, history.epoch, history.birth
+        self.head = self._committed = history.head
+        self.is_corrupt = False
+        self.upkeep: list[Callable[[Journal], None]] = []  # called by `rest`, such as a retention's `pass_over`
+        self._db = history.db
+        self._db.set_wal_hook(self._note_wal)
+        self._wal_pages = CHECKPOINT_PAGES  # unknown: the first rest moves it
+        self._staged: list[tuple[str, tuple[Any, ...]]] = []
+        self._losses = [Loss(lost) for lost in history.losses]
+        self._told: list[Loss] = []
+        self.oldest: int | None = None  # the lowest seq of this epoch that is kept
+        with suppress(JournalError):
+            self.oldest = self._find_oldest()
+
+    # --- numbering ---
+
+    def assign(self, build: Build) -> Delivered:
+        """Build, encode and number the next record, staged for `commit`; ValueError (number not taken) if it fails."""
+        delivered = sealed(build, self.epoch, self.head + 1)
+        self.head += 1
+        row = Row.of(position_of(self.number, self.head), delivered.record.result_id, _now_ms(), delivered.frames)
+        self.stage("INSERT INTO records VALUES(?, ?, ?, ?, ?, ?, ?)", *row)
+        return delivered
+
+    def transient(self, build: Build) -> Delivered:
+        """Build and encode a record that is no part of the stream; it carries the committed head."""
+        return sealed(build, self.epoch, self._committed)
+
+    def stage(self, sql: str, *values: Any) -> None:
+        """A statement for the next commit."""
+        self._staged.append((sql, values))
+
+    def commit(self) -> None:
+        """Make all that is staged durable; JournalError says why it is not, and then nothing of it ever was."""
+        if not self._staged:
+            return
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            for sql, values in self._staged:
+                self._db.execute(sql, values)
+            self._db.execute("COMMIT")
+        except apsw.Error as error:
+            self._give_back()
+            raise self._failure("written", error) from error
+        self._committed = self.head
+        self._staged.clear()
+        if self._told or self.oldest is None:
+            self._losses = [loss for loss in self._losses if loss not in self._told]
+            self._told.clear()
+            self.oldest = self._find_oldest()
+        if self._wal_pages >= FORCED_CHECKPOINT_PAGES:
+            with suppress(JournalError):  # what was committed stays so; a disk in trouble shows at the next commit
+                self._checkpoint()
+
+    def _give_back(self) -> None:
+        with suppress(apsw.Error):  # SQLite may have rolled back by itself
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+        self.head = self._committed
+        self._staged.clear()
+        self._told.clear()
+
+    # --- history ---
+
+    @property
+    def oldest_position(self) -> int:
+        """The first position that is kept; the one after the head when nothing is."""
+        found = self._get("SELECT min(position) FROM records")
+        return self.head_position + 1 if found is None else int(found)
+
+    @property
+    def head_position(self) -> int:
+        """The last committed position."""
+        return position_of(self.number, self._committed)
+
+    def read(self, after: int, max_rows: int) -> list[Row]:
+        """At most `max_rows` committed records after position `after`, in order; JournalError if that fails.
+
+        A record whose checksum is wrong is left out, and becomes a loss that is told.
+        """
+        rows = []
+        for values in self._all("SELECT * FROM records WHERE position > ? ORDER BY position LIMIT ?", after, max_rows):
+            row = Row.from_database(values)
+            if row is None:
+                self.lose(LossCause.CORRUPT, int(values[0]), int(values[0]))
+            else:
+                rows.append(row)
+        return rows
+
+    def result_id_at(self, position: int) -> str | None:
+        """The result_id of the record there; None when it is not kept."""
+        found = self._get("SELECT result_id FROM records WHERE position = ?", position)
+        return None if found is None else str(found)
+
+    def number_of(self, epoch: bytes) -> int | None:
+        """The number under which this history knows an epoch; None when it does not."""
+        found = self._get("SELECT number FROM epochs WHERE epoch = ?", epoch)
+        return None if found is None else int(found)
+
+    def epoch_of(self, number: int) -> bytes:
+        """The epoch of that number; zeros where that could not be salvaged."""
+        if number == self.number:
+            return self.epoch
+        return bytes(self._get("SELECT epoch FROM epochs WHERE number = ?", number) or bytes(EPOCH_BYTES))
+
+    @property
+    def has_losses(self) -> bool:
+        """True while a loss of history waits to be told."""
+        return bool(self._losses)
+
+    def lose(self, cause: LossCause, first: int, last: int) -> None:
+        """Positions first..last (of one epoch) are to go; they do with the commit of the record that tells it."""
+        number, seq = number_and_seq(first)
+        history = HistoryRecord(
+            epoch=self.epoch_of(number).hex(), first_seq=seq, last_seq=number_and_seq(last)[1], cause=cause
+        )
+        if (loss := Loss(history, first, last)) not in self._losses:
+            self._losses.append(loss)
+
+    def tell_losses(self, tell: Callable[[HistoryRecord], Build]) -> list[Delivered]:
+        """Assign one record for each loss; when they are committed the lost rows are gone."""
+        self._told = list(self._losses)
+        for loss in self._told:
+            self.stage("DELETE FROM records WHERE position BETWEEN ? AND ?", loss.first, loss.last)
+        return [self.assign(tell(loss.history)) for loss in self._told]
+
+    # --- upkeep ---
+
+    @property
+    def live_bytes(self) -> int:
+        """Bytes of the database that hold something."""
+        pages = self._get("PRAGMA page_count") - self._get("PRAGMA freelist_count")
+        return int(pages * self._get("PRAGMA page_size"))
+
+    def rest(self) -> None:
+        """Move the write-ahead log into the database, and drop what may go; JournalError if that fails."""
+        if self._wal_pages >= CHECKPOINT_PAGES:
+            self._checkpoint()
+        for upkeep in self.upkeep:
+            upkeep(self)
+
+    def ended(self) -> None:
+        """Remember, with the next commit, that this run ended in good order."""
+        self.stage("INSERT OR REPLACE INTO facts VALUES('ended', 'clean')")
+
+    def close(self) -> None:
+        """Release the file; what was staged and not committed is forgotten."""
+        try:
+            self._db.close(True)
+        except apsw.Error as error:
+            raise self._failure("closed", error) from error
+
+    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """All rows of a query on committed state; JournalError if that fails."""
+        return self._all(sql, *values)
+
+    def _checkpoint(self) -> None:
+        try:
+            self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.Error as error:
+            raise self._failure("written", error) from error
+        self._wal_pages = 0
+
+    def _note_wal(self, db: apsw.Connection, name: str, pages: int) -> int:
+        self._wal_pages = pages
+        return int(apsw.SQLITE_OK)
+
+    def _find_oldest(self) -> int | None:
+        first, last = position_of(self.number, 1), position_of(self.number + 1, 0)
+        found = self._get("SELECT min(position) FROM records WHERE position BETWEEN ? AND ?", first, last)
+        return None if found is None else number_and_seq(found)[1]
+
+    def _get(self, sql: str, *values: Any) -> Any:
+        found = self._all(sql, *values)
+        return found[0][0] if found else None
+
+    def _all(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        try:
+            return list(self._db.execute(sql, values))
+        except apsw.Error as error:
+            raise self._failure("read", error) from error
+
+    def _failure(self, what: str, error: apsw.Error) -> JournalError:
+        if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+            self.is_corrupt = True
+            with suppress(OSError):
+                suspicion(self.path).touch()
+        return JournalError(f"journal {self.path}: cannot be {what}: {type(error).__name__} {error}")
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

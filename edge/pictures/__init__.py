@@ -1,0 +1,1 @@
+"""Pictures on disk: evidence that is kept account of, and overlays for people."""

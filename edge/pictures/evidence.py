@@ -1,0 +1,218 @@
+"""Evidence: what the station saw of a part, as files named by their content, written after the verdict is out.
+
+Image, overlay and anomaly map of each rejected part, and of a sampled share of the good ones (or nobody could say
+later how good looked that day). Each set is on disk before its own `evidence` record is; a reader checks a file by
+the hash in its name. Dropped again by age, size and free space, oldest good first, pinned ones never; a record says so.
+Rejected: pictures inside records (a slow consumer would hold megabytes), and names made of part ids (they repeat).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge.core.errors import SettingsError, SinkError
+from edge.core.opencv import cv2
+from edge.core.overlay import draw_overlay
+from edge.core.types import AnomalyMap, Frame, Image, Inspection, Map, Verdict
+from edge.history.announcer import Announcer
+from edge.history.journal import Journal
+from edge.history.told import Delivered
+from edge.pictures.durable import DurableFiles
+from edge.wire.recording import evidence_record
+from edge.wire.vocabulary import EvidenceFileRecord
+
+PERIOD_S = 10.0
+FILES_A_PASS = 16
+_INSERT = "INSERT OR IGNORE INTO evidence(path, about, written_ms, bytes, is_good) VALUES(?, ?, ?, ?, ?)"
+_OLDEST = (  # a file may be the evidence of several parts: the best reason to keep it counts
+    "SELECT path, min(about), max(bytes) FROM evidence GROUP BY path HAVING max(is_pinned) = 0 AND "
+    "max(written_ms) <= ? ORDER BY min(is_good) DESC, max(written_ms) LIMIT ?"
+)
+
+ToFrame = Callable[[Map, int, tuple[int, int]], Map]
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceLimits:
+    """What evidence may take: bytes, seconds of age, bytes of the disk to leave free; of good parts, which share."""
+
+    max_bytes: int = 4 << 30
+    max_age_s: float = 90 * 86_400.0
+    min_free_bytes: int = 512 << 20
+    good_share: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.good_share <= 1:
+            raise SettingsError(f"--evidence-good-share {self.good_share}: give a share from 0 to 1, such as 0.01")
+
+
+class EvidenceWriter:
+    """Writes evidence into `folder`, indexed in the journal; the delivery thread's. SettingsError for a bad folder.
+
+    `to_frame(scores, stride, (H, W))` gives the scores as (H, W) float32 in frame pixels; `map_threshold` is in their
+    unit. now_s: UTC; clock_s: monotonic.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        journal: Journal,
+        announcer: Announcer,
+        limits: EvidenceLimits,
+        *,
+        to_frame: ToFrame,
+        map_threshold: float,
+        now_s: Callable[[], float] = time.time,
+        clock_s: Callable[[], float] = time.monotonic,
+        free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
+    ) -> None:
+        self._folder, self._journal, self._announcer, self._limits = folder, journal, announcer, limits
+        self._to_frame, self._map_threshold = to_frame, map_threshold
+        self._now_s, self._clock_s, self._free_bytes = now_s, clock_s, free_bytes
+        self._due_s = clock_s()
+        self._files = DurableFiles()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / ".writable").touch()
+            (folder / ".writable").unlink()
+        except OSError as error:
+            raise SettingsError(f"--evidence {folder}: cannot be written to: {error}; choose another") from error
+
+    def use(self, to_frame: ToFrame, map_threshold: float) -> None:
+        """Draw with another bundle's geometry and threshold from now on; from any thread."""
+        self._to_frame, self._map_threshold = to_frame, map_threshold
+
+    def deliver(self, delivered: Delivered) -> None:
+        """Write and announce, if it is a part to keep that still has its frame; SinkError or OSError if that fails."""
+        inspection, frame = delivered.inspection, delivered.frame
+        result_id = delivered.record.result_id
+        if inspection is None or frame is None or not self._is_kept(inspection, result_id):
+            return
+        files = self._write(self._contents(inspection, frame, delivered.anomaly_map))
+        is_good = inspection.verdict is Verdict.GOOD
+        for file in files:
+            self._journal.stage(_INSERT, file.uri, result_id, round(1000 * self._now_s()), file.bytes, int(is_good))
+        self._announcer.announce_now(
+            partial(
+                evidence_record,
+                self._announcer.recorder.origin,
+                about_result_id=result_id,
+                files=files,
+                part_id=inspection.part_id,
+                frame_id=inspection.frame_id,
+            )
+        )
+
+    def close(self) -> None:
+        """Nothing is written afterwards."""
+        self._files.close()
+
+    def pin(self, about: str, pinned: bool) -> str:
+        """Keep (or no longer keep) the evidence of this record for ever; SinkError when there is none."""
+        count = self._journal.query("SELECT count(*) FROM evidence WHERE about = ?", about)[0][0]
+        if not count:
+            raise SinkError(f"there is no evidence of {about}: it was good and not sampled, or has been dropped")
+        self._journal.stage("UPDATE evidence SET is_pinned = ? WHERE about = ?", int(pinned), about)
+        return f"{count} files {'are kept until unpinned' if pinned else 'may be dropped when their time comes'}"
+
+    def pass_over(self, journal: Journal) -> None:
+        """Drop what does not fit or is too old, a few files at a time, and say so; when the line is idle."""
+        if self._clock_s() < self._due_s:
+            return
+        doomed = self._doomed()
+        self._due_s = self._clock_s() + (0.0 if len(doomed) >= FILES_A_PASS else PERIOD_S)
+        if not doomed:
+            return
+        for uri, _, _ in doomed:
+            (self._folder / uri).unlink(missing_ok=True)
+            journal.stage("DELETE FROM evidence WHERE path = ?", uri)
+        files = tuple(_file(uri, size) for uri, _, size in doomed)
+        self._announcer.announce_now(
+            partial(
+                evidence_record,
+                self._announcer.recorder.origin,
+                about_result_id=doomed[0][1],
+                files=files,
+                is_dropped=True,
+            )
+        )
+
+    # --- what is kept ---
+
+    def _is_kept(self, inspection: Inspection, result_id: str) -> bool:
+        if inspection.verdict is not Verdict.GOOD:
+            return True
+        draw = int.from_bytes(hashlib.sha256(result_id.encode()).digest()[:4], "big") / 2**32
+        return draw < self._limits.good_share
+
+    def _doomed(self) -> list[tuple[str, str, int]]:
+        """Path, result_id and bytes of what is to go now: the oldest good ones first."""
+        total = self._journal.query("SELECT coalesce(sum(bytes), 0) FROM (SELECT DISTINCT path, bytes FROM evidence)")
+        excess = total[0][0] - self._limits.max_bytes
+        is_low = self._free_bytes(self._folder) < self._limits.min_free_bytes
+        before_s = self._now_s() - (0 if is_low or excess > 0 else self._limits.max_age_s)
+        found: list[Any] = self._journal.query(_OLDEST, round(1000 * before_s), FILES_A_PASS)
+        if not is_low and excess > 0:  # no more than what makes it fit
+            freed = list(itertools.accumulate(size for _, _, size in found))
+            found = found[: sum(before < excess for before in [0, *freed[:-1]])] if found else []
+        return found
+
+    # --- files ---
+
+    def _contents(
+        self, inspection: Inspection, frame: Frame, anomaly_map: AnomalyMap | None
+    ) -> list[tuple[str, str, bytes]]:
+        """Role, suffix and bytes of each file."""
+        contents = [("image", "png", _encoded(".png", frame.image))]
+        scores = None
+        if anomaly_map is not None:
+            height, width = frame.image.shape[:2]
+            scores = self._to_frame(anomaly_map.scores, anomaly_map.stride, (height, width))
+            contents.append(("map", "npz", _npz(anomaly_map)))
+        picture = draw_overlay(frame.image, scores, self._map_threshold, inspection.defects)
+        return [*contents, ("overlay", "jpg", _encoded(".jpg", picture))]
+
+    def _write(self, contents: Sequence[tuple[str, str, bytes]]) -> tuple[EvidenceFileRecord, ...]:
+        """Files named by their content; one that is there already is written again, since it may be cut short."""
+        named = {}
+        for role, suffix, content in contents:
+            digest = hashlib.sha256(content).hexdigest()
+            named[f"{digest[:2]}/{digest}.{suffix}"] = role, content
+        self._files.write({self._folder / uri: content for uri, (_, content) in named.items()})
+        return tuple(_file(uri, len(content), role) for uri, (role, content) in named.items())
+
+
+_MEDIA_TYPES = {"png": "image/png", "jpg": "image/jpeg", "npz": "application/x-npz"}
+_ROLES = {"png": "image", "jpg": "overlay", "npz": "map"}
+
+
+def _file(uri: str, size: int, role: str | None = None) -> EvidenceFileRecord:
+    stem, _, suffix = Path(uri).name.partition(".")
+    return EvidenceFileRecord(
+        uri=uri, role=role or _ROLES[suffix], media_type=_MEDIA_TYPES[suffix], sha256=stem, bytes=size
+    )
+
+
+def _encoded(suffix: str, image: Image) -> bytes:
+    done, content = cv2.imencode(suffix, image)
+    if not done:
+        raise SinkError(f"OpenCV could not encode evidence as {suffix}")
+    return bytes(content.tobytes())
+
+
+def _npz(anomaly_map: AnomalyMap) -> bytes:
+    """`scores` (h, w) float32 and `stride` in input pixels, as NumPy reads it without pickle."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, scores=anomaly_map.scores, stride=np.int64(anomaly_map.stride))
+    return buffer.getvalue()

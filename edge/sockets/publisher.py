@@ -1,0 +1,83 @@
+"""The live feed: XPUB, fast and lossy, never waiting for anyone.
+
+Loss is visible through seq, and repaired through the replay socket (`edge.sockets.replay`). BIRTH and STATE are sent
+again to every new subscriber, so a late screen paints at once. Rejected: `XPUB_NODROP`, which lets one stuck
+subscriber stop all others.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+
+import zmq
+
+from edge.history.told import Delivered
+from edge.security.station_keys import Role
+from edge.sockets.endpoints import LOCAL, Access, AddressInUse, BoundSocket
+from edge.wire.messages import as_historical
+from edge.wire.vocabulary import Kind
+
+__all__ = ["AddressInUse", "Publisher"]
+
+SEND_HIGH_WATER_MARK = 1000  # messages kept for one slow subscriber: at most 32 MB, then it loses the newest
+LINGER_MS = 1000
+MAX_SUBSCRIPTION_BYTES = 4096
+SUBSCRIPTIONS_A_TURN = 256  # a flood of subscriptions must not hold up results
+_RETAINED = (Kind.BIRTH, Kind.STATE)
+
+
+class Publisher(BoundSocket):
+    """Publishes records on `endpoint`: `tcp://` (port `*` takes a free one) or `ipc://`, to whom `access` lets in.
+
+    Binds in the constructor: SettingsError for an endpoint that is refused, AddressInUse when it is taken. The
+    thread that calls `deliver` or `service` first owns the socket from then on; starting that thread afterwards
+    is the memory fence ZeroMQ asks for. `endpoint` then says what was bound; `drops` counts refused sends;
+    `subscribed` is set, for any thread to wait on, once somebody's subscription was taken by `service`.
+    """
+
+    def __init__(self, endpoint: str, access: Access = LOCAL) -> None:
+        super().__init__(
+            zmq.XPUB,
+            "--publish",
+            endpoint,
+            Role.READ,
+            access,
+            XPUB_VERBOSE=1,  # or a second subscriber to the same topic would go unnoticed
+            SNDHWM=SEND_HIGH_WATER_MARK,
+            LINGER=LINGER_MS,
+            MAXMSGSIZE=MAX_SUBSCRIPTION_BYTES,
+        )
+        self.drops = 0
+        self.subscribed = threading.Event()
+        self._retained: dict[Kind, tuple[bytes, ...]] = {}
+
+    def deliver(self, delivered: Delivered) -> None:
+        """Publish now; never waits. A subscriber that is too slow loses messages and sees it by their seq."""
+        if delivered.record.KIND in _RETAINED:
+            self._retained[delivered.record.KIND] = delivered.frames
+        self._send(delivered.frames)
+
+    def service(self) -> None:
+        """Take what subscribers sent; a new subscription gets the last BIRTH and STATE, marked historical."""
+        prefixes = set(self._new_subscriptions())
+        for frames in self._retained.values():
+            if any(frames[0].startswith(prefix) for prefix in prefixes):
+                self._send(as_historical(frames))
+        if prefixes:
+            self.subscribed.set()
+
+    def _send(self, frames: Sequence[bytes]) -> None:
+        try:
+            self.send_frames(frames)
+        except zmq.Again:
+            self.drops += 1
+
+    def _new_subscriptions(self) -> Iterator[bytes]:
+        for _ in range(SUBSCRIPTIONS_A_TURN):
+            try:
+                message = self.socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            if message[:1] == b"\x01":
+                yield message[1:]

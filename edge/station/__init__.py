@@ -1,0 +1,1 @@
+"""One running station: opened, looped, watched, and closed."""

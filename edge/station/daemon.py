@@ -1,0 +1,165 @@
+"""serve(settings): startup → inspect_loop → shutdown; signals and exit codes.
+
+Three threads, two hand-offs: capture (live sources only) → this loop → delivery. The loop never waits
+for a sink and never lets a frame pass uncounted. Rejected: asyncio (native calls block it anyway) and
+processes (frames would be pickled; nothing is shared that needs isolating).
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import structlog
+
+from edge.core.errors import BuildStopped, EdgeError, EngineError, SettingsError, SinkError, SourceEnded, SourceLost
+from edge.core.types import Gap, Inspection, Reason
+from edge.station.gate import meet_deadline
+from edge.station.settings import Settings
+from edge.station.startup import Station, open_station
+
+log = structlog.get_logger()
+
+STOPPED, BAD_FLAG, RUNTIME_FAILURE, CAMERA_LOST, BAD_CONFIGURATION = 0, 2, 70, 75, 78
+READ_TIMEOUT_S = 1.0
+REPEATED_FAILURES = 10
+
+
+@dataclass(slots=True)
+class Failures:
+    """Counts engine failures in a row: one is a frame's fate, ten are the engine's."""
+
+    in_a_row: int = 0
+
+    def count(self, inspection: Inspection) -> None:
+        """EngineError when the engine has failed on REPEATED_FAILURES frames in a row."""
+        self.in_a_row = self.in_a_row + 1 if inspection.reason is Reason.ENGINE_ERROR else 0
+        if self.in_a_row >= REPEATED_FAILURES:
+            raise EngineError(f"the engine failed on {self.in_a_row} frames in a row: {inspection.detail}")
+
+
+def inspect_loop(station: Station, should_stop: Callable[[], bool], deadline_ms: float | None = None) -> str:
+    """Grab, inspect, decide, deliver, until it should stop or the source ends; returns which of the two."""
+    source, gate, delivery, health = station.source, station.gate, station.delivery, station.health
+    failures = Failures()
+    while not should_stop():
+        station.take_recipe()
+        try:
+            frame = source.read(READ_TIMEOUT_S)
+        except SourceEnded:
+            return "source ended"
+        if frame is None:  # nothing new: a state, not a hang
+            delivery.require_open()
+            health.idle(source.state)
+            delivery.look()
+            _deliver_gaps(station, station.drops.due())
+        elif isinstance(frame, Gap):  # frames that nobody will inspect are undecided, and counted
+            health.missed(frame)
+            _deliver_gaps(station, station.drops.add(frame))
+        else:
+            health.took(frame)
+            inspection, anomaly_map = station.inspector.inspect(frame)  # an engine error is UNDECIDED, never "good"
+            inspection = meet_deadline(inspection, deadline_ms)
+            health.alive(inspection)
+            delivery.put_inspection(inspection, gate.update(inspection), frame, anomaly_map)
+            failures.count(inspection)
+    return "stopped"
+
+
+def _deliver_gaps(station: Station, gaps: list[Gap]) -> None:
+    for gap in gaps:
+        station.delivery.put_gap(gap, station.gate.undecided(gap))
+
+
+def serve(settings: Settings) -> int:
+    """Run one daemon until it is told to stop or its source ends; returns the process's exit code."""
+    try:
+        with stop_on_signals() as should_stop, open_station(settings, should_stop) as station:
+            return run(station, settings, should_stop)
+    except SourceLost as error:  # it may be plugged in later: let the supervisor try again
+        log.error("no camera", error=str(error))
+        return CAMERA_LOST
+    except BuildStopped as stopped:
+        log.info("stopped", reason=str(stopped), exit_code=STOPPED)
+        return STOPPED
+    except EdgeError as error:
+        log.error("cannot start", error=str(error))
+        return BAD_CONFIGURATION
+    except Exception:  # the daemon's top level, one of the project's two: an exit code a supervisor acts on
+        log.exception("unexpected failure")
+        return RUNTIME_FAILURE
+
+
+def run(station: Station, settings: Settings, should_stop: Callable[[], bool]) -> int:
+    """Startup's end, the loop, and shutdown; whatever happens, DEATH says why."""
+    log.info("ready", **station.description)
+    reason, code = "failed unexpectedly", RUNTIME_FAILURE
+    station.delivery.start()
+    try:
+        station.health.ready(f"inspecting {station.source.uri}")
+        _await_subscriber(station, settings.wait_for_subscriber_s, should_stop)
+        reason = inspect_loop(station, should_stop, settings.deadline_ms)
+        code = STOPPED
+    except SourceLost as error:
+        reason, code = str(error), CAMERA_LOST
+    except SettingsError as error:  # a camera of another size than the bundle was made for
+        reason, code = str(error), BAD_CONFIGURATION
+    except EdgeError as error:
+        reason = str(error)
+    finally:
+        station.health.stopping()
+        with suppress(SinkError):  # a dead delivery thread shows below
+            _deliver_gaps(station, station.drops.flush())
+        station.delivery.close(reason=reason)
+        if code == STOPPED and not station.delivery.is_complete:
+            reason, code = "the last records could not be delivered", RUNTIME_FAILURE
+        _log_end(station, reason, code)
+    return code
+
+
+def _await_subscriber(station: Station, seconds: float, should_stop: Callable[[], bool]) -> None:
+    """Hold the first part until somebody listens: for folders and demos, whose parts do not come again."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and not should_stop() and not station.publisher.subscribed.wait(0.1):
+        station.health.idle()
+
+
+def _log_end(station: Station, reason: str, code: int) -> None:
+    snapshot, counts = station.health.snapshot(), station.health.counts
+    say = log.info if code == STOPPED else log.error
+    say(
+        "stopped",
+        reason=reason,
+        exit_code=code,
+        captured=snapshot.captured,
+        inspected=snapshot.inspected,
+        good=counts.good,
+        defective=counts.defective,
+        undecided=snapshot.undecided,
+        skipped=snapshot.skipped,
+        overflowed=station.delivery.overflowed,
+        sink_failures=station.delivery.sink_failures,
+    )
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Callable[[], bool]]:
+    """Whether SIGTERM or SIGINT has come; a second signal changes nothing: shutdown is bounded anyway.
+
+    A list and not an Event: a signal's handler may interrupt another's, and an Event whose `set` is interrupted by
+    its own `set` waits for its lock forever.
+    """
+    received: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

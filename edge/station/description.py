@@ -1,0 +1,67 @@
+"""What a station says of itself: to an operator at its start, and in every record it sends.
+
+Rejected: gathering these where things are opened, which hid what is said among how it is opened.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import edge
+from edge.core.types import Acquisition
+from edge.inspector import Inspector
+from edge.sources import Source
+from edge.station.settings import Settings
+from edge.wire.facts import Origin
+from edge.wire.vocabulary import RecipeRecord, SoftwareRecord
+
+
+def describe(settings: Settings, inspector: Inspector, drift: float) -> dict[str, Any]:
+    """What an operator wants to see at start and in `--check`."""
+    manifest, calibration = inspector.bundle.manifest, inspector.calibration
+    commissioning = inspector.bundle.commissioning
+    idle = sorted(calibration.idle_sizes)
+    return {
+        "bundle": str(settings.bundle),
+        "product": manifest.product,
+        "sha256": inspector.bundle.digest,
+        "signature": f"signed by {inspector.bundle.signer}" if inspector.bundle.signer else "signature not asked for",
+        "patch_sizes": list(manifest.patch_sizes),
+        **({"weigh_nothing_and_are_left_out": idle} if idle else {}),
+        "engine": f"{inspector.engine.name} {inspector.engine.version} ({inspector.engine.variant})",
+        "golden_drift": round(drift, 6),
+        "image_threshold": round(calibration.image_threshold, 3),
+        **({} if calibration.review is None else {"review": str(calibration.review)}),
+        "statistics": "of each place" if calibration.is_local else "of the whole map",
+        "promise": str(calibration.bound),
+        "commissioning": "none" if commissioning is None else str(commissioning),
+    }
+
+
+def origin_of(settings: Settings, inspector: Inspector, source: Source, acquisition: Acquisition) -> Origin:
+    """What stays the same in all records while this bundle runs."""
+    manifest, engine, commissioning = inspector.bundle.manifest, inspector.engine, inspector.bundle.commissioning
+    return Origin(
+        station=settings.station,
+        software=SoftwareRecord(version=edge.__version__, engine=engine.name, engine_version=engine.version),
+        recipe=RecipeRecord(
+            id=manifest.product,
+            version=str(manifest.version),
+            hash=inspector.bundle.digest,
+            commissioning_hash=None if commissioning is None else commissioning.digest,
+        ),
+        camera_uri=source.uri,
+        acquisition=acquisition,
+        image_threshold=inspector.image_threshold,
+        map_threshold=inspector.map_threshold,
+        review_threshold=inspector.review_threshold,
+        deadline_ms=settings.deadline_ms,
+        boot_id=_boot_id(),
+        product_id=manifest.product,
+    )
+
+
+def _boot_id() -> str | None:
+    file = Path("/proc/sys/kernel/random/boot_id")
+    return file.read_text().strip() if file.exists() else None

@@ -1,0 +1,222 @@
+"""Everything a daemon needs, opened and proved in order, before the first frame: bundle, engine, source, sinks.
+
+Nothing half-open survives a failure: what was opened is closed in reverse. Rejected: opening the camera while the
+engine is built, which would show an operator a running camera and no verdicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import structlog
+
+from edge.core.bundle import Bundle
+from edge.core.commissioning import commissioned
+from edge.core.errors import BundleError, EdgeError, EngineError
+from edge.core.types import Acquisition
+from edge.delivery.delivery import Delivery
+from edge.engines import EngineOptions, open_engine
+from edge.history.told import Sink
+from edge.inspector import Inspector
+from edge.pictures.evidence import EvidenceWriter
+from edge.pictures.overlays import OverlayWriter
+from edge.security.trust import Trust
+from edge.sockets.publisher import Publisher
+from edge.sources import CameraOptions, Source, open_source
+from edge.sources.checked import CheckedSource
+from edge.sources.triggered import TriggeredSource
+from edge.station.building import BuildReporter
+from edge.station.description import describe, origin_of
+from edge.station.gate import AlertGate, DropMerger
+from edge.station.golden import check_golden
+from edge.station.health import Health
+from edge.station.outlets import NO_JOURNAL, open_access, open_control, open_evidence, open_replay, open_sequence
+from edge.station.recipes import Recipes
+from edge.station.settings import Settings
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True, eq=False)
+class Station:
+    """An opened daemon: what `inspect_loop` works with; only `inspector` ever changes, and only in the loop."""
+
+    source: Source
+    inspector: Inspector
+    gate: AlertGate
+    drops: DropMerger
+    delivery: Delivery
+    publisher: Publisher
+    health: Health
+    description: dict[str, Any]
+    recipes: Recipes | None = None
+    adopt: Callable[[Inspector], None] = lambda inspector: None  # tells the sinks
+
+    def take_recipe(self) -> None:
+        """At a frame boundary: run another bundle from the next frame on, if one is ready."""
+        if self.recipes is not None and (change := self.recipes.due()) is not None:
+            self.inspector = change.inspector
+            self.adopt(change.inspector)
+            self.recipes.taken(change)
+
+
+@contextmanager
+def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: False) -> Iterator[Station]:
+    """Open everything; EdgeError (what, where, what to do) where something cannot be. Closes on exit.
+
+    should_stop: asked while engines are built, which takes minutes.
+    """
+    with ExitStack() as stack:
+        trust = open_trust(settings)
+        inspector, drift = open_inspector(settings, stack, trust, should_stop)
+        trust.ran(inspector.bundle, is_start=True)
+        source = open_checked_source(settings, inspector, stack)
+        _warn_of_another_source(inspector, source)
+        acquisition = settings.acquisition_for(source.acquisition)
+        rule = settings.gate_for(acquisition)
+        health = Health(lambda: source.camera_fps, (lambda: source.state) if source.is_live else lambda: None)
+        stack.callback(health.close)
+        origin, sinks = origin_of(settings, inspector, source, acquisition), open_sinks(settings, inspector)
+        access = open_access(settings)
+        publisher = Publisher(settings.publish, access)
+        try:
+            sequence = open_sequence(settings, origin)
+        except EdgeError:
+            publisher.close()
+            raise
+        delivery = Delivery(
+            origin, publisher, sinks, health_snapshot=health.snapshot, alive=health.delivers, sequence=sequence
+        )
+        stack.callback(delivery.close)
+        replay = open_replay(settings, delivery, access)
+        evidence = open_evidence(settings, delivery, inspector)
+        recipes = Recipes(
+            inspector,
+            partial(open_bundle, settings),
+            trust,
+            is_live=source.is_live,
+            # A path names the commissioning of the first bundle; another bundle has its own beside it.
+            commission=partial(commissioned, file="none" if settings.commissioning == "none" else None),
+        )
+        stack.callback(recipes.close)
+        control = open_control(settings, delivery, recipes, source, evidence, access)
+        description = describe(settings, inspector, drift) | {
+            "source": source.uri,
+            "trust": trust.description,
+            "peers": _who_is_served(settings),
+            "acquisition": acquisition.value,
+            "publish": publisher.endpoint,
+            "journal": NO_JOURNAL if settings.journal is None else str(settings.journal),
+            "replay": replay,
+            "control": control,
+            "epoch": sequence.epoch.hex(),
+            "gate": f"{rule.k}/{rule.n}",
+        }
+        yield Station(
+            source,
+            inspector,
+            AlertGate(rule, acquisition),
+            DropMerger(acquisition),
+            delivery,
+            publisher,
+            health,
+            description,
+            recipes,
+            partial(_adopt, settings, source, acquisition, delivery, [*sinks, evidence]),
+        )
+
+
+def _adopt(
+    settings: Settings,
+    source: Source,
+    acquisition: Acquisition,
+    delivery: Delivery,
+    sinks: Sequence[Sink | None],
+    inspector: Inspector,
+) -> None:
+    """Tell everything behind the loop that another bundle runs."""
+    delivery.change_origin(origin_of(settings, inspector, source, acquisition))
+    for sink in sinks:
+        if isinstance(sink, OverlayWriter | EvidenceWriter):
+            sink.use(inspector.to_frame, inspector.map_threshold)
+
+
+def _who_is_served(settings: Settings) -> str:
+    if settings.keys is not None:
+        return f"with a key in {settings.keys}/consumers, encrypted"
+    return "ANYONE on the network, in plain text" if settings.insecure_plaintext else "anyone on this machine"
+
+
+def open_bundle(settings: Settings, bundle: Bundle) -> Inspector:
+    """An inspector on another bundle, proved by its golden sample; BundleError or EngineError if that fails."""
+    engine = open_engine(settings.engine, bundle, _engine_options(settings))
+    try:
+        check_golden(bundle, engine)
+        return Inspector(bundle, engine)
+    except (BundleError, EngineError):
+        engine.close()
+        raise
+
+
+def _engine_options(settings: Settings) -> EngineOptions:
+    return EngineOptions(
+        threads=settings.threads,
+        variant=settings.variant,
+        folder=settings.engines,
+        only_counted=True,
+        cuda_graph=settings.cuda_graph,
+        say=lambda reason: log.info("engine", chosen=reason),
+    )
+
+
+def open_trust(settings: Settings) -> Trust:
+    """The door for bundles; releases are remembered beside the journal."""
+    state = None if settings.journal is None else settings.journal.absolute().parent
+    return Trust(settings.trusted_keys, state, is_rollback_allowed=settings.allow_rollback)
+
+
+def open_inspector(
+    settings: Settings,
+    stack: ExitStack,
+    trust: Trust | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    only_counted: bool = True,
+) -> tuple[Inspector, float]:
+    """The inspector on the bundle and engine of `settings`, and the golden sample's drift in deviations.
+
+    trust: the door that the bundle comes through; None for the one of `settings`. only_counted: see `EngineOptions`.
+    """
+    bundle = commissioned((trust or open_trust(settings)).load(settings.bundle), settings.commissioning)
+    reporter = BuildReporter()
+    stack.callback(reporter.close)
+    options = replace(_engine_options(settings), report=reporter, should_stop=should_stop, only_counted=only_counted)
+    engine = open_engine(settings.engine, bundle, options)
+    stack.callback(engine.close)
+    return Inspector(bundle, engine), check_golden(bundle, engine)
+
+
+def open_checked_source(settings: Settings, inspector: Inspector, stack: ExitStack) -> Source:
+    """The source; frames of a live one are checked: frozen, or of another size."""
+    options = CameraOptions(settings.source_lost_s, settings.camera_settings, settings.is_camera_triggered)
+    source = open_source(settings.source, options)
+    stack.callback(source.close)
+    checked = CheckedSource(source, inspector.geometry.frame_size) if source.is_live else source
+    return TriggeredSource(checked) if settings.trigger == "control" else checked
+
+
+def _warn_of_another_source(inspector: Inspector, source: Source) -> None:
+    commissioning = inspector.bundle.commissioning
+    if commissioning is not None and commissioning.source != source.uri:
+        why = "its promise is for parts as that source shows them"
+        log.warning("commissioned on another source", commissioned=commissioning.source, source=source.uri, why=why)
+
+
+def open_sinks(settings: Settings, inspector: Inspector) -> list[Sink]:
+    """The sinks beside the publisher."""
+    if settings.overlays is None:
+        return []
+    return [OverlayWriter(settings.overlays, to_frame=inspector.to_frame, map_threshold=inspector.map_threshold)]

@@ -1,0 +1,82 @@
+"""The facts a record is built from, beside the inspection itself: origin, stamp, health.
+
+They are checked when they are made, in the thread that made them, so that a wrong threshold stops the start
+and not the first result. Rejected: passing twenty keyword arguments to every function of `edge.wire.recording`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from edge.core.types import Acquisition
+from edge.wire.messages import Station
+from edge.wire.vocabulary import CameraState, RecipeRecord, SoftwareRecord, StationState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What stays the same while the daemon runs; thresholds finite, in the score's unit (ValueError if not)."""
+
+    station: Station
+    software: SoftwareRecord
+    recipe: RecipeRecord
+    camera_uri: str
+    acquisition: Acquisition
+    image_threshold: float
+    map_threshold: float
+    review_threshold: float | None = None
+    deadline_ms: float | None = None
+    boot_id: str | None = None
+    product_id: str | None = None
+    batch_id: str | None = None
+    job_id: str | None = None
+
+    def __post_init__(self) -> None:
+        _require_finite(self, "image_threshold", "map_threshold", "review_threshold", "deadline_ms")
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What makes a record this very record: its stream's epoch (16 bytes), its number, its uuid7, its time (UTC)."""
+
+    epoch: bytes
+    seq: int
+    result_id: str
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthSnapshot:
+    """The station's health at one moment, counted in frames since the start; `state` is a StationState or its value.
+
+    captured = inspected + skipped + undecided + in_flight must hold when it was taken. fps: camera frames a
+    second; frame_age_s: since the newest frame was captured; both None while unknown. camera: a CameraState or its
+    value, None for files. ValueError for a number that is not finite or an unknown state.
+    """
+
+    state: str
+    uptime_s: float
+    captured: int
+    inspected: int
+    skipped: int
+    undecided: int
+    in_flight: int
+    fps: float | None = None
+    frame_age_s: float | None = None
+    camera: str | None = None
+
+    def __post_init__(self) -> None:
+        _require_finite(self, "uptime_s", "fps", "frame_age_s")
+        StationState(self.state)
+        if self.camera is not None:
+            CameraState(self.camera)
+
+
+def _require_finite(facts: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(facts, name)
+        if value is not None and not math.isfinite(value):
+            raise ValueError(f"{name} is {value}; it must be a finite number")

@@ -1,0 +1,318 @@
+"""From facts (Inspection, Gap, Alert, health) to records: pure functions, the only home of these mappings.
+
+What is not sound is refused with ValueError, never repaired in silence (see `edge.wire.soundness`). Bodies stay
+under 32 KiB by construction: 32 defects, 768 polygon points over all of them, bounded texts. Rejected: methods on
+the types of `edge.core.types`, which would make the nouns know the wire.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+from urllib.parse import urlsplit
+
+from edge.core.redaction import hide_credentials
+from edge.core.types import Alert, Defect, Gap, GapCause, Inspection, Reason, Verdict
+from edge.wire import records, vocabulary
+from edge.wire.facts import HealthSnapshot, Origin, Stamp
+from edge.wire.soundness import THRESHOLD_SEVERITY, problem_with, severity_of
+from edge.wire.vocabulary import CameraState, ResultEvaluation, ResultState, StationState
+
+MAX_DEFECTS = 32
+MAX_POLYGON_POINTS = 64
+_MAX_POINTS = 768  # over all defects: keeps the largest body under 32 KiB (a test builds it)
+_MAX_ID, _MAX_DETAIL, _MAX_PART_IDS, _MAX_PART_IDS_CHARACTERS = 128, 512, 64, 2048
+
+_STATE_OF_REASON: dict[Reason | None, ResultState] = {  # any other: it ran, and could not decide
+    Reason.ENGINE_ERROR: ResultState.FAILED,
+    Reason.NON_FINITE: ResultState.FAILED,
+    Reason.GAP: ResultState.ABORTED,
+    Reason.QUEUE_FULL: ResultState.ABORTED,
+}
+
+
+def rfc3339(moment: datetime) -> str:
+    """UTC with microseconds and 'Z'; ValueError for a datetime without a time zone."""
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment} has no time zone; only UTC goes on the wire")
+    return moment.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def result_record(
+    origin: Origin, stamp: Stamp, inspection: Inspection, latency_ms: float | None = None
+) -> records.ResultRecord:
+    """The verdict on one part; `latency_ms` from capture to decision. ValueError when it is not sound."""
+    return records.ResultRecord(
+        **_envelope(origin, stamp), **_evaluated(origin), **_inspected(origin, inspection, latency_ms)
+    )
+
+
+def alert_record(origin: Origin, stamp: Stamp, alert: Alert, latency_ms: float | None = None) -> records.AlertRecord:
+    """What the gate decided to tell; ValueError when it is about nothing, or its inspection is not sound."""
+    facts = {**_envelope(origin, stamp), **_evaluated(origin), "alert": alert.kind, "raised": rfc3339(alert.raised_at)}
+    if alert.inspection is not None:
+        facts |= _inspected(origin, alert.inspection, latency_ms)
+        return records.AlertRecord(**facts, gap=_missed(alert.gap) if alert.gap else None)
+    if alert.gap is None:
+        raise ValueError("an alert must be about an inspection or a gap")
+    return records.AlertRecord(**facts, **_gap(alert.gap), late=False)
+
+
+def gap_record(origin: Origin, stamp: Stamp, gap: Gap) -> records.GapRecord:
+    """Parts nobody inspected; all NotDecidable. `is_partial` when `part_ids` names some of them only."""
+    return records.GapRecord(**_envelope(origin, stamp), **_evaluated(origin), **_gap(gap))
+
+
+def history_gap_record(origin: Origin, stamp: Stamp, history: vocabulary.HistoryRecord) -> records.HistoryGapRecord:
+    """Records that the journal no longer has."""
+    return records.HistoryGapRecord(**_envelope(origin, stamp), history=history)
+
+
+def birth_record(
+    origin: Origin, stamp: Stamp, birth_count: int | None = None, previous_end: vocabulary.PreviousEnd | None = None
+) -> records.BirthRecord:
+    """What this daemon runs; credentials are taken out of the camera's URI."""
+    return records.BirthRecord(
+        **_envelope(origin, stamp),
+        internal_recipe=origin.recipe,
+        software=origin.software,
+        camera_uri=_text(_without_credentials(origin.camera_uri), _MAX_DETAIL),
+        acquisition=origin.acquisition,
+        image_threshold=origin.image_threshold,
+        map_threshold=origin.map_threshold,
+        review_threshold=origin.review_threshold,
+        deadline_ms=origin.deadline_ms,
+        boot_id=origin.boot_id,
+        birth_count=birth_count,
+        previous_end=previous_end,
+    )
+
+
+def evidence_record(
+    origin: Origin,
+    stamp: Stamp,
+    about_result_id: str,
+    files: tuple[vocabulary.EvidenceFileRecord, ...],
+    part_id: str | None = None,
+    frame_id: int | None = None,
+    is_dropped: bool = False,
+) -> records.EvidenceRecord:
+    """Files written of the part whose record has `about_result_id`, or removed again."""
+    return records.EvidenceRecord(
+        **_envelope(origin, stamp),
+        about_result_id=about_result_id,
+        evidence=files,
+        is_dropped=is_dropped,
+        part_id=_id(part_id),
+        frame_id=frame_id,
+    )
+
+
+def audit_record(
+    origin: Origin,
+    stamp: Stamp,
+    command: str,
+    outcome: vocabulary.Outcome,
+    arguments: str,
+    *,
+    actor: str | None = None,
+    details: str | None = None,
+    about_result_id: str | None = None,
+) -> records.AuditRecord:
+    """A command and what became of it; texts are cut to 512 characters (`arguments`: 4096)."""
+    return records.AuditRecord(
+        **_envelope(origin, stamp),
+        command=_text(command, _MAX_ID),
+        outcome=outcome,
+        arguments=_told(arguments, 8 * _MAX_DETAIL),
+        actor=_id(actor),
+        details=None if details is None else _told(details, _MAX_DETAIL),
+        about_result_id=about_result_id,
+    )
+
+
+def death_record(origin: Origin, stamp: Stamp, reason: str) -> records.DeathRecord:
+    """The daemon stops in good order, and why."""
+    return records.DeathRecord(**_envelope(origin, stamp), reason=_told(reason, _MAX_DETAIL))
+
+
+def state_record(origin: Origin, stamp: Stamp, state: StationState) -> records.StateRecord:
+    """The station's state became `state`."""
+    return records.StateRecord(**_envelope(origin, stamp), state=state)
+
+
+def heartbeat_record(
+    origin: Origin,
+    stamp: Stamp,
+    health: HealthSnapshot,
+    sink_failures: int = 0,
+    oldest_seq: int | None = None,
+    refused_peers: int | None = None,
+) -> records.HeartbeatRecord:
+    """The second's heartbeat; `stamp.seq` is the head seq, since a heartbeat has none of its own."""
+    return records.HeartbeatRecord(
+        **_envelope(origin, stamp),
+        head_seq=stamp.seq,
+        state=StationState(health.state),
+        uptime_s=health.uptime_s,
+        captured=health.captured,
+        inspected=health.inspected,
+        skipped=health.skipped,
+        undecided=health.undecided,
+        in_flight=health.in_flight,
+        sink_failures=sink_failures,
+        oldest_seq=oldest_seq,
+        camera_state=None if health.camera is None else CameraState(health.camera),
+        camera_fps=health.fps,
+        frame_age_s=health.frame_age_s,
+        refused_peers=refused_peers,
+    )
+
+
+def _envelope(origin: Origin, stamp: Stamp) -> dict[str, Any]:
+    station = origin.station
+    return {
+        "epoch": stamp.epoch.hex(),
+        "seq": stamp.seq,
+        "result_id": stamp.result_id,
+        "site": station.site,
+        "line": station.line,
+        "station": station.station,
+        "device_id": station.device_id,
+        "camera_id": station.camera_id,
+        "created": rfc3339(stamp.created),
+    }
+
+
+def _evaluated(origin: Origin) -> dict[str, Any]:
+    return {
+        "internal_recipe": origin.recipe,
+        "software": origin.software,
+        "product_id": _id(origin.product_id),
+        "batch_id": _id(origin.batch_id),
+        "job_id": _id(origin.job_id),
+    }
+
+
+def _inspected(origin: Origin, inspection: Inspection, latency_ms: float | None) -> dict[str, Any]:
+    if problem := problem_with(inspection):
+        raise ValueError(f"frame {inspection.frame_id}: {problem[1]}; send it as UNDECIDED")
+    kept = sorted(inspection.defects, key=lambda defect: -defect.score_max)[:MAX_DEFECTS]
+    height, width = inspection.frame_size or (None, None)
+    return {
+        **_decision(inspection),
+        "severity": severity_of(inspection),
+        "is_simulated": inspection.is_simulated,
+        "is_partial": len(kept) < len(inspection.defects),
+        "late": inspection.late,
+        "scales": tuple(
+            vocabulary.ScaleRecord(
+                patch_size=scale.patch_size,
+                regression_error=scale.regression_error,
+                predictive_uncertainty=scale.predictive_uncertainty,
+                weight=scale.weight,
+            )
+            for scale in inspection.scales
+        ),
+        "defects": tuple(_defect(index, defect, len(kept)) for index, defect in enumerate(kept)),
+        "trigger_id": _id(inspection.trigger_id),
+        "part_id": _id(inspection.part_id),
+        "acquired": rfc3339(inspection.captured_at),
+        "t_boot_ns": inspection.captured_ns,
+        "boot_id": origin.boot_id,
+        "image": vocabulary.ImageRecord(frame_id=inspection.frame_id, width_px=width, height_px=height),
+        "processing_duration_ms": inspection.timings.total_ms,
+        "latency_ms": None if latency_ms is None else max(0.0, latency_ms),
+        "deadline_ms": origin.deadline_ms,
+        "anomaly_score": inspection.score,
+        "threshold": inspection.threshold,
+    }
+
+
+def _decision(inspection: Inspection) -> dict[str, Any]:
+    if inspection.verdict is Verdict.GOOD:
+        return {"result_state": ResultState.COMPLETED, "result_evaluation": ResultEvaluation.OK}
+    if inspection.verdict is Verdict.DEFECTIVE:
+        return {"result_state": ResultState.COMPLETED, "result_evaluation": ResultEvaluation.NOT_OK}
+    return _undecided(inspection.reason, inspection.detail)
+
+
+def _undecided(reason: Reason | None, detail: str | None) -> dict[str, Any]:
+    return {
+        "result_state": _STATE_OF_REASON.get(reason, ResultState.COMPLETED),
+        "result_evaluation": ResultEvaluation.NOT_DECIDABLE,
+        "reason": reason,
+        "result_evaluation_details": None if detail is None else _told(detail, _MAX_DETAIL),
+    }
+
+
+def _gap(gap: Gap) -> dict[str, Any]:
+    missed = _missed(gap)
+    return {
+        **_undecided(Reason.QUEUE_FULL if gap.cause is GapCause.QUEUE_FULL else Reason.GAP, gap.detail),
+        "severity": THRESHOLD_SEVERITY,
+        "is_simulated": False,
+        "is_partial": 0 < len(missed.part_ids) < gap.count,
+        "gap": missed,
+    }
+
+
+def _missed(gap: Gap) -> vocabulary.MissedRecord:
+    named: list[str] = []
+    room = _MAX_PART_IDS_CHARACTERS
+    for part_id in gap.part_ids[:_MAX_PART_IDS]:
+        named.append(_text(part_id, _MAX_ID))
+        room -= len(named[-1])
+        if room < 0:
+            del named[-1]
+            break
+    return vocabulary.MissedRecord(
+        first_frame_id=gap.first_id,
+        last_frame_id=gap.last_id,
+        count=gap.count,
+        cause=gap.cause,
+        noticed=rfc3339(gap.noticed_at),
+        part_ids=tuple(named),
+    )
+
+
+def _defect(defect_id: int, defect: Defect, shown: int) -> vocabulary.DefectRecord:
+    return vocabulary.DefectRecord(
+        defect_id=defect_id,
+        score_max=defect.score_max,
+        score_mean=defect.score_mean,
+        bbox_px=defect.box_px,
+        centroid_px=defect.centroid_px,
+        area_px=defect.area_px,
+        polygon_px=_thinned(defect.polygon_px, min(MAX_POLYGON_POINTS, _MAX_POINTS // shown)),
+        driven_by=vocabulary.DrivenByRecord(patch_size=defect.driven_by.patch_size, term=defect.driven_by.term),
+        area_mm2=defect.area_mm2,
+        length_mm=defect.length_mm,
+    )
+
+
+def _thinned(polygon: tuple[tuple[int, int], ...], limit: int) -> tuple[tuple[int, int], ...]:
+    """Evenly chosen vertices: the polygon is for pointing; area and box carry the measurements."""
+    if len(polygon) <= limit:
+        return polygon
+    return tuple(polygon[index * len(polygon) // limit] for index in range(limit))
+
+
+def _id(value: str | None) -> str | None:
+    return None if value is None else _text(value, _MAX_ID)
+
+
+def _told(value: str, limit: int) -> str:
+    """A sentence, such as an error's, which may quote a camera's address."""
+    return _text(hide_credentials(value), limit)
+
+
+def _text(value: str, limit: int) -> str:
+    """At most `limit` characters; what cannot be printed (controls, half surrogates of file names) becomes '?'."""
+    clean = "".join(character if character.isprintable() else "?" for character in value[:limit])
+    return clean if len(value) <= limit else clean[:-1] + "…"
+
+
+def _without_credentials(uri: str) -> str:
+    authority = urlsplit(uri).netloc
+    return uri.replace(authority, authority.rpartition("@")[2], 1) if "@" in authority else uri

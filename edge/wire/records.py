@@ -1,0 +1,248 @@
+"""The records on the wire as types, one class a kind; their words are in `edge.wire.vocabulary`.
+
+Frozen dataclasses, because the JSON Schema is generated from them (`edge.wire.schema`) and mypy checks who fills them.
+How one becomes JSON is in `edge.wire.encoding`. Rejected: one class with a field for everything, whose schema would
+allow what no kind has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from edge.core.types import Acquisition, AlertKind, Reason
+from edge.wire.vocabulary import (
+    CameraState,
+    Count,
+    DefectRecord,
+    EvidenceFileRecord,
+    Hex16,
+    HistoryRecord,
+    ImageRecord,
+    Kind,
+    MissedRecord,
+    Name,
+    NotNegative,
+    Outcome,
+    PreviousEnd,
+    RecipeRecord,
+    ResultEvaluation,
+    ResultState,
+    ScaleRecord,
+    Severity,
+    SoftwareRecord,
+    StationState,
+    Time,
+    Uuid,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What every record says: which one it is, and where it comes from."""
+
+    KIND: ClassVar[Kind]
+    IS_TRANSIENT: ClassVar[bool] = False
+
+    epoch: Hex16
+    seq: Count
+    result_id: Uuid
+    site: Name
+    line: Name
+    station: Name
+    device_id: Name
+    camera_id: Name
+    created: Time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluatedRecord(Record):
+    """What every record says that speaks about parts."""
+
+    internal_recipe: RecipeRecord
+    software: SoftwareRecord
+    result_state: ResultState
+    result_evaluation: ResultEvaluation
+    severity: Severity
+    is_simulated: bool
+    is_partial: bool
+    reason: Reason | None = None
+    result_evaluation_details: str | None = None
+    product_id: str | None = None
+    batch_id: str | None = None
+    job_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.result_evaluation is ResultEvaluation.NOT_DECIDABLE and self.reason is None:
+            raise ValueError("NotDecidable must say why: give a reason")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectedRecord(EvaluatedRecord):
+    """What an inspection adds; durations in milliseconds, `t_boot_ns` on the device's monotonic clock."""
+
+    late: bool
+    scales: tuple[ScaleRecord, ...] = ()
+    defects: tuple[DefectRecord, ...] = ()
+    trigger_id: str | None = None
+    part_id: str | None = None
+    acquired: Time | None = None
+    t_boot_ns: int | None = None
+    boot_id: str | None = None
+    image: ImageRecord | None = None
+    processing_duration_ms: NotNegative | None = None
+    latency_ms: NotNegative | None = None
+    deadline_ms: NotNegative | None = None
+    anomaly_score: float | None = None
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultRecord(InspectedRecord):
+    """The verdict on one part."""
+
+    KIND: ClassVar[Kind] = Kind.RESULT
+
+    acquired: Time
+    t_boot_ns: int
+    image: ImageRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertRecord(InspectedRecord):
+    """What the line must be told; about an inspection (fields as in a result) or about a gap."""
+
+    KIND: ClassVar[Kind] = Kind.ALERT
+
+    alert: AlertKind
+    raised: Time
+    gap: MissedRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapRecord(EvaluatedRecord):
+    """Parts that nobody inspected, or whose verdict could not be delivered: all of them NotDecidable."""
+
+    KIND: ClassVar[Kind] = Kind.GAP
+
+    gap: MissedRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryGapRecord(Record):
+    """Records that the journal no longer has: dropped when their time had come, or damaged. Says nothing of parts."""
+
+    KIND: ClassVar[Kind] = Kind.GAP
+
+    history: HistoryRecord
+    details: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BirthRecord(Record):
+    """The daemon started, or changed its bundle: what it runs. `camera_uri` carries no credentials.
+
+    `birth_count` counts the starts on this journal, from 1; both it and `previous_end` need a journal.
+    """
+
+    KIND: ClassVar[Kind] = Kind.BIRTH
+
+    internal_recipe: RecipeRecord
+    software: SoftwareRecord
+    camera_uri: str
+    acquisition: Acquisition
+    image_threshold: float
+    map_threshold: float
+    review_threshold: float | None = None
+    deadline_ms: NotNegative | None = None
+    boot_id: str | None = None
+    birth_count: Count | None = None
+    previous_end: PreviousEnd | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeathRecord(Record):
+    """The daemon stops in good order; a crash sends none."""
+
+    KIND: ClassVar[Kind] = Kind.DEATH
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateRecord(Record):
+    """The station's state changed to this."""
+
+    KIND: ClassVar[Kind] = Kind.STATE
+
+    state: StationState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeartbeatRecord(Record):
+    """Each second; transient. captured = inspected + skipped + undecided + in_flight, in frames since start.
+
+    `refused_peers`: connections since the start that have proved no key; left out where none is asked for.
+    """
+
+    KIND: ClassVar[Kind] = Kind.HEARTBEAT
+    IS_TRANSIENT: ClassVar[bool] = True
+
+    head_seq: Count
+    state: StationState
+    uptime_s: NotNegative
+    captured: Count
+    inspected: Count
+    skipped: Count
+    undecided: Count
+    in_flight: Count
+    sink_failures: Count
+    oldest_seq: Count | None = None
+    camera_state: CameraState | None = None
+    camera_fps: NotNegative | None = None
+    frame_age_s: NotNegative | None = None
+    refused_peers: Count | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceRecord(Record):
+    """Files that were written of the part whose verdict is `about_result_id`.
+
+    `is_dropped`: files that have been removed again, of several parts; `about_result_id` is the first of them.
+    """
+
+    KIND: ClassVar[Kind] = Kind.EVIDENCE
+
+    about_result_id: Uuid
+    evidence: tuple[EvidenceFileRecord, ...]
+    is_dropped: bool = False
+    part_id: str | None = None
+    frame_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRecord(Record):
+    """A command that came through the control socket, and what became of it; `arguments` as JSON text."""
+
+    KIND: ClassVar[Kind] = Kind.AUDIT
+
+    command: str
+    outcome: Outcome
+    arguments: str
+    actor: str | None = None
+    details: str | None = None
+    about_result_id: Uuid | None = None
+
+
+RECORDS: tuple[type[Record], ...] = (
+    BirthRecord,
+    DeathRecord,
+    HeartbeatRecord,
+    StateRecord,
+    AlertRecord,
+    ResultRecord,
+    GapRecord,
+    HistoryGapRecord,
+    EvidenceRecord,
+    AuditRecord,
+)

@@ -1,0 +1,443 @@
+"""The journal on real files: nothing told that is not kept, nothing kept that is not told, whatever the disk does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from edge.core.errors import SettingsError
+from edge.history import database
+from edge.history.database import JournalError, JournalInUse, suspicion
+from edge.history.journal import Journal
+from edge.history.opening import SERVICE_RESULT
+from edge.history.retention import PERIOD_S, Limits, Retention
+from edge.wire.messages import decode
+from edge.wire.recording import history_gap_record, result_record
+from edge.wire.records import HistoryGapRecord
+from edge.wire.vocabulary import LossCause, PreviousEnd
+from tests.edge import samples
+from tests.edge.history.disks import Disk, after_power_cut, mounted
+
+FAULTS = int(os.environ.get("EDGE_FAULTS", "1"))  # `make faults` multiplies the samples
+ORIGIN = samples.origin()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "journal.db"
+
+
+def build(number: int) -> Callable[..., Any]:
+    return partial(result_record, ORIGIN, inspection=samples.good(number))
+
+
+def write(journal: Journal, count: int, group: int = 1) -> list[str]:
+    """Commit `count` results in groups; their result_ids."""
+    ids = []
+    for number in range(count):
+        ids.append(journal.assign(build(number)).record.result_id)
+        if (number + 1) % group == 0:
+            journal.commit()
+    journal.commit()
+    return ids
+
+
+def tell_losses(journal: Journal) -> list[HistoryGapRecord]:
+    told = journal.tell_losses(lambda lost: lambda stamp: history_gap_record(ORIGIN, stamp, lost))
+    journal.commit()
+    return [one.record for one in told]  # type: ignore[misc]
+
+
+def ids_of(journal: Journal) -> list[str]:
+    return [row.result_id for row in journal.read(0, 100_000)]
+
+
+# --- numbers ---
+
+
+def test_numbers_go_on_over_restarts_in_one_epoch(path: Path) -> None:
+    with closing(Journal(path)) as first:
+        epoch, ids = first.epoch, write(first, 5)
+    with closing(Journal(path)) as second:
+        assert (second.epoch, second.head) == (epoch, 5)
+        ids += write(second, 3, group=2)
+        assert [row.seq for row in second.read(0, 100)] == [1, 2, 3, 4, 5, 6, 7, 8]
+        assert ids_of(second) == ids
+
+
+def test_what_is_read_again_is_what_was_announced_marked_historical(path: Path) -> None:
+    with closing(Journal(path)) as journal:
+        delivered = journal.assign(build(7))
+        journal.commit()
+        (row,) = journal.read(0, 10)
+        message = decode(row.frames(journal.epoch))
+    assert row.body == delivered.frames[4]
+    assert (message.seq, message.is_historical, message.body["part_id"]) == (1, True, "P7")
+
+
+def test_what_was_not_committed_never_was(path: Path) -> None:
+    with closing(Journal(path)) as journal:
+        write(journal, 2)
+        journal.assign(build(3))
+        assert journal.transient(build(0)).record.seq == 2
+        assert len(journal.read(0, 10)) == 2
+    with closing(Journal(path)) as journal:
+        assert journal.head == 2
+
+
+def test_a_number_is_not_taken_by_a_record_that_cannot_be_built(path: Path) -> None:
+    with closing(Journal(path)) as journal:
+        with pytest.raises(ValueError, match="finite"):
+            journal.assign(partial(result_record, ORIGIN, inspection=samples.good(1, score=float("nan"))))
+        journal.assign(build(1))
+        journal.commit()
+        assert journal.head == 1
+
+
+# --- who may open it ---
+
+
+def test_a_second_process_is_refused_and_told_why(path: Path) -> None:
+    code = "import sys, pathlib; from edge.history.journal import Journal; Journal(pathlib.Path(sys.argv[1]))"
+    with closing(Journal(path)) as journal:
+        write(journal, 1)
+        run = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+        assert "JournalInUse" in run.stderr and "second daemon" in run.stderr
+        with pytest.raises(JournalInUse):
+            Journal(path)
+        write(journal, 1)
+        assert journal.head == 2
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG picture", b"notes", b"PK\x03\x04" + bytes(5000)])
+def test_somebody_elses_file_is_refused_and_left_as_it_is(path: Path, content: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(SettingsError, match="not a journal"):
+        Journal(path)
+    assert path.read_bytes() == content and list(path.parent.iterdir()) == [path]
+
+
+def test_another_database_is_refused(path: Path) -> None:
+    path.parent.mkdir()
+    with closing(apsw.Connection(str(path))) as other:
+        other.execute("CREATE TABLE a(b); CREATE TABLE c(d)")
+    with pytest.raises(SettingsError, match="not a journal"):
+        Journal(path)
+
+
+def test_a_journal_of_a_newer_version_is_refused(path: Path) -> None:
+    Journal(path).close()
+    with closing(apsw.Connection(str(path))) as db:
+        db.pragma("user_version", 99)
+    with pytest.raises(SettingsError, match="newer version"):
+        Journal(path)
+
+
+def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match="--journal"):
+        Journal(tmp_path / "file" / "journal.db")
+
+
+# --- how the last run ended ---
+
+
+def test_the_first_birth_knows_of_no_run_before(path: Path) -> None:
+    with closing(Journal(path)) as journal:
+        assert (journal.birth.count, journal.birth.previous_end) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("end", "boot_id", "service_result", "expected"),
+    [
+        (True, "b", None, PreviousEnd.CLEAN),
+        (False, "a", None, PreviousEnd.CRASH),
+        (False, "b", None, PreviousEnd.POWER),
+        (False, "a", "watchdog\n", PreviousEnd.WATCHDOG),
+        (False, "a", "signal", PreviousEnd.CRASH),
+        (True, "a", "watchdog", PreviousEnd.CLEAN),
+    ],
+)
+def test_the_next_birth_says_how_the_last_run_ended(
+    path: Path, end: bool, boot_id: str, service_result: str | None, expected: PreviousEnd
+) -> None:
+    with closing(Journal(path, boot_id="a")) as journal:
+        write(journal, 1)
+        if end:
+            journal.ended()
+            journal.commit()
+    if service_result is not None:
+        (path.parent / SERVICE_RESULT).write_text(service_result)
+    with closing(Journal(path, boot_id=boot_id)) as journal:
+        assert (journal.birth.count, journal.birth.previous_end) == (2, expected)
+
+
+# --- damage (row 8) ---
+
+
+def damage(path: Path, how: str) -> None:
+    content = bytearray(path.read_bytes())
+    pages = len(content) // 4096
+    if how == "first page":
+        content[:4096] = os.urandom(4096)
+    elif how == "a page in the middle":
+        content[4096 * (pages // 2) : 4096 * (pages // 2 + 1)] = os.urandom(4096)
+    elif how == "every tenth page":
+        for page in range(5, pages, 10):
+            content[4096 * page : 4096 * page + 64] = os.urandom(64)
+    elif how == "truncated":
+        del content[4096 * (2 * pages // 3) + 100 :]
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("how", "least"),
+    [("first page", 500), ("a page in the middle", 450), ("every tenth page", 400), ("truncated", 200)],
+)
+def test_a_damaged_journal_is_set_aside_and_salvaged_in_a_new_epoch(path: Path, how: str, least: int) -> None:
+    with closing(Journal(path)) as journal:
+        epoch, ids = journal.epoch, write(journal, 500, group=100)
+        journal.stage("INSERT INTO consumers VALUES('mes', 1)")
+        journal.commit()
+    damage(path, how)
+    damaged = path.read_bytes()
+
+    with closing(Journal(path)) as journal:
+        assert journal.epoch != epoch and journal.head == 0
+        kept = journal.read(0, 1000)
+        lost = tell_losses(journal)
+        assert journal.head == len(lost) >= 1 and not journal.has_losses
+
+    assert [row.result_id for row in kept] == [ids[row.seq - 1] for row in kept]
+    assert len(kept) >= least
+    assert [decode(row.frames(epoch)).seq for row in kept[:3]] == [row.seq for row in kept[:3]]
+    told = {
+        seq for one in lost if one.history.last_seq for seq in range(one.history.first_seq, one.history.last_seq + 1)
+    }
+    assert told | {row.seq for row in kept} >= set(range(1, kept[-1].seq + 1)), "a hole was not told"
+    assert (lost[-1].history.first_seq, lost[-1].history.last_seq) == (kept[-1].seq + 1, None)
+    (aside,) = [file for file in path.parent.iterdir() if ".corrupt-" in file.name]
+    assert aside.read_bytes() == damaged
+
+
+def test_a_flipped_bit_in_a_record_is_found_left_out_and_told(path: Path) -> None:
+    with closing(Journal(path)) as journal:
+        ids = write(journal, 20, group=20)
+    content = path.read_bytes()
+    place = content.index(b'"part_id":"P7"')
+    path.write_bytes(content[: place + 11] + b"Q" + content[place + 12 :])
+
+    with closing(Journal(path)) as journal:
+        assert [row.result_id for row in journal.read(0, 100)] == ids[:7] + ids[8:]
+        (lost,) = tell_losses(journal)
+        assert (lost.history.first_seq, lost.history.last_seq, lost.history.cause) == (8, 8, LossCause.CORRUPT)
+        assert lost.seq == 21
+        assert len(journal.read(0, 100)) == 20 and not journal.has_losses
+
+
+def test_damage_met_while_running_is_remembered_for_the_next_start(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(Journal(path)) as journal:
+        write(journal, 500, group=100)
+    damage(path, "a page in the middle")
+    monkeypatch.setattr(database, "QUICK_CHECK_BYTES", 0)  # as if it were too large to check at every start
+    with closing(Journal(path)) as journal:
+        with pytest.raises(JournalError):
+            journal.read(0, 1000)
+        assert journal.is_corrupt and suspicion(path).exists()
+    with closing(Journal(path)) as journal:
+        assert len(journal.read(0, 1000)) >= 400
+    assert not suspicion(path).exists()
+
+
+# --- disks that fail (rows 6 and 7) ---
+
+
+def run_on(disk: Disk, path: Path) -> list[str]:
+    """A short life of a journal on a disk that may fail; the result_ids that were acknowledged."""
+    acknowledged: list[str] = []
+    with mounted(disk) as vfs:
+        try:
+            journal = Journal(path, vfs=vfs)
+        except (SettingsError, JournalError):
+            return acknowledged
+        for number in range(6):
+            staged = [journal.assign(build(2 * number + half)).record.result_id for half in range(2)]
+            try:
+                journal.commit()
+                journal.rest()
+            except JournalError:
+                if journal.head and [row.result_id for row in journal.read(0, 99)][-2:] == staged:
+                    acknowledged += staged  # it is history: only the moving of the log failed
+                continue
+            acknowledged += staged
+        with suppress(JournalError):
+            journal.close()
+    return acknowledged
+
+
+def operations_of_a_run(folder: Path) -> int:
+    disk = Disk()
+    assert len(run_on(disk, folder / "well.db")) == 12
+    return disk.count
+
+
+@pytest.mark.parametrize("error", [apsw.IOError, apsw.FullError])
+def test_whatever_operation_fails_nothing_acknowledged_is_lost(tmp_path: Path, error: type[apsw.Error]) -> None:
+    total = operations_of_a_run(tmp_path)
+    step = max(1, total // (25 * FAULTS))
+    for number in range(1, total + 1, step):
+        path = tmp_path / f"{number}.db"
+        acknowledged = run_on(Disk(error, range(number, number + 3)), path)
+        with closing(Journal(path)) as journal:
+            rows = journal.read(0, 1000)
+            assert [row.seq for row in rows] == list(range(1, len(rows) + 1))
+            ids = [row.result_id for row in rows]
+            assert [one for one in acknowledged if one not in ids] == []
+            assert not journal.has_losses, "a failing disk is no damage"
+
+
+def test_a_failed_commit_gives_its_numbers_back_and_the_next_one_takes_them(path: Path) -> None:
+    disk = Disk(apsw.FullError)
+    with mounted(disk) as vfs:
+        journal = Journal(path, vfs=vfs)
+        write(journal, 1)
+        disk.fails = range(disk.count + 1, disk.count + 50)
+        lost = journal.assign(build(1)).record.result_id
+        with pytest.raises(JournalError, match="FullError"):
+            journal.commit()
+        assert journal.head == 1
+        disk.fails = range(0)
+        (kept,) = write(journal, 1)
+        assert journal.head == 2 and lost not in ids_of(journal) and kept in ids_of(journal)
+        journal.close()
+
+
+# --- power cuts (row 2) ---
+
+
+def recorded_run(folder: Path, synchronous: str) -> tuple[Disk, list[tuple[int, list[str]]]]:
+    """A run whose every write is recorded; how many operations there were when each group was acknowledged."""
+    disk, acknowledged, ids = Disk(), [], []
+    with mounted(disk) as vfs:
+        journal = Journal(folder / "journal.db", vfs=vfs)
+        journal.query(f"PRAGMA synchronous={synchronous}")
+        for number in range(30):
+            ids += [journal.assign(build(number)).record.result_id]
+            journal.commit()
+            acknowledged.append((disk.count, list(ids)))
+            if number % 10 == 9:
+                journal._checkpoint()
+        written = len(disk.operations)
+        journal.close()
+        del disk.operations[written:]  # power fails while it runs
+    return disk, acknowledged
+
+
+def lost_in_a_cut(
+    disk: Disk, acknowledged: list[tuple[int, list[str]]], cut: int, folder: Path
+) -> tuple[list[str], bool]:
+    """What had been acknowledged before the cut and is gone after it; and whether the file was damaged."""
+    after_power_cut(disk.operations[:cut], folder, seed=cut)
+    promised = max((ids for count, ids in acknowledged if count <= cut), key=len, default=[])
+    with closing(Journal(folder / "journal.db")) as journal:
+        kept = set(ids_of(journal))
+        return [one for one in promised if one not in kept], journal.has_losses
+
+
+def test_no_acknowledged_record_is_lost_in_a_power_cut(tmp_path: Path) -> None:
+    disk, acknowledged = recorded_run(tmp_path, "FULL")
+    first = acknowledged[0][0]
+    for cut in range(first, len(disk.operations), max(1, (len(disk.operations) - first) // (20 * FAULTS))):
+        assert lost_in_a_cut(disk, acknowledged, cut, tmp_path / f"cut{cut}") == ([], False)
+
+
+def test_the_same_cuts_do_lose_records_without_full_synchronous(tmp_path: Path) -> None:
+    """The control of the test above: it can see a loss."""
+    disk, acknowledged = recorded_run(tmp_path, "NORMAL")
+    cuts = range(acknowledged[0][0], len(disk.operations), max(1, len(disk.operations) // 20))
+    assert any(lost_in_a_cut(disk, acknowledged, cut, tmp_path / f"cut{cut}")[0] for cut in cuts)
+
+
+# --- retention ---
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def journal(path: Path) -> Iterator[Journal]:
+    with closing(Journal(path)) as opened:
+        write(opened, 1200, group=400)
+        yield opened
+
+
+def retain(journal: Journal, limits: Limits, free: int = 1 << 40, hours_later: float = 2.0) -> list[HistoryGapRecord]:
+    """What is told by passes until there is nothing more to drop."""
+    clock = Clock()
+    retention = Retention(
+        limits, now_s=lambda: time.time() + 3600 * hours_later, clock_s=clock, free_bytes=lambda folder: free
+    )
+    told: list[HistoryGapRecord] = []
+    for _ in range(10):
+        retention.pass_over(journal)
+        told += tell_losses(journal)
+        clock.now_s += PERIOD_S
+    return told
+
+
+def test_what_is_too_old_goes_and_a_gap_says_which(journal: Journal) -> None:
+    (first, second, *_) = told = retain(journal, Limits(max_age_s=3600.0))
+    assert (first.history.first_seq, first.history.last_seq, first.history.cause) == (1, 500, LossCause.RETENTION)
+    assert second.history.first_seq == 501
+    ends = [one.history.last_seq for one in told]
+    assert journal.oldest == max(end for end in ends if end) + 1
+    assert journal.head == 1200 + len(told)
+
+
+def test_what_does_not_fit_goes_down_to_the_limit(journal: Journal) -> None:
+    limit = journal.live_bytes // 2
+    assert retain(journal, Limits(max_bytes=limit))
+    assert journal.live_bytes <= limit and journal.oldest is not None and journal.oldest < 1200
+
+
+def test_a_disk_that_fills_up_makes_the_journal_smaller(journal: Journal) -> None:
+    assert retain(journal, Limits(min_free_bytes=1 << 30), free=1 << 20)
+    assert journal.oldest is not None and journal.oldest > 500
+
+
+def test_young_records_stay_however_full_it_is(journal: Journal) -> None:
+    assert retain(journal, Limits(max_bytes=1 << 20), hours_later=0.9) == []
+
+
+def test_what_a_required_consumer_has_not_acknowledged_stays(journal: Journal) -> None:
+    limits = Limits(max_age_s=3600.0, required=frozenset({"mes"}))
+    assert retain(journal, limits) == []
+    journal.stage("INSERT INTO consumers VALUES('mes', ?)", (journal.number << 40) + 300)
+    journal.commit()
+    (gap,) = retain(journal, limits)
+    assert (gap.history.last_seq, journal.oldest) == (300, 301)
+
+
+def test_space_given_back_inside_the_file_is_used_again(journal: Journal, path: Path) -> None:
+    retain(journal, Limits(max_age_s=3600.0))
+    journal._checkpoint()
+    before = path.stat().st_size
+    write(journal, 800, group=400)
+    journal._checkpoint()
+    assert path.stat().st_size <= 1.05 * before

@@ -1,0 +1,225 @@
+"""Evidence on real files: after the verdict, named by content, announced, and dropped again in the right order."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.core.errors import SettingsError, SinkError
+from edge.core.types import Inspection
+from edge.delivery.delivery import Delivery
+from edge.history.journal import Journal
+from edge.pictures.evidence import PERIOD_S, EvidenceLimits, EvidenceWriter
+from edge.sockets.publisher import Publisher
+from edge.wire.records import EvidenceRecord, ResultRecord
+from tests.edge import samples
+from tests.edge.delivery.test_delivery import NEVER_S, Collecting, to_frame
+
+
+class Kept:
+    """A station that keeps evidence in `folder`; time goes on as a test wants."""
+
+    def __init__(self, root: Path, limits: EvidenceLimits) -> None:
+        self.folder, self.seen, self.hours, self.free = root / "evidence", Collecting(), 0.0, 1 << 50
+        self.journal = Journal(root / "journal.db")
+        self.delivery = Delivery(
+            samples.origin(),
+            Publisher("tcp://127.0.0.1:*"),
+            health_snapshot=samples.health,
+            heartbeat_s=NEVER_S,
+            sequence=self.journal,
+        )
+        with ExitStack() as on_failure:
+            on_failure.callback(self.delivery.close)
+            self.writer = EvidenceWriter(
+                self.folder,
+                self.journal,
+                self.delivery.announcer,
+                limits,
+                to_frame=to_frame,
+                map_threshold=4.0,
+                now_s=lambda: 3600 * self.hours,
+                clock_s=lambda: 3600 * self.hours,
+                free_bytes=lambda folder: self.free,
+            )
+            on_failure.pop_all()
+        self.delivery.attach(sink=self.writer)
+        self.delivery.attach(sink=self.seen)
+
+    def files(self) -> set[str]:
+        return {str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file()}
+
+    def inspect(self, *inspections: Inspection) -> list[EvidenceRecord]:
+        """The evidence records of these parts, written by a delivery that then ends."""
+        self.delivery.start()
+        for inspection in inspections:
+            frame = samples.frame(inspection.frame_id)
+            frame.image[0, 0] = inspection.frame_id  # each picture another one
+            anomaly_map = samples.anomaly_map()
+            anomaly_map.scores[0, 0] = inspection.frame_id
+            self.delivery.put_inspection(inspection, (), frame, anomaly_map)
+        self.seen.wait_for(ResultRecord, len(inspections))
+        self.delivery.close()
+        return [one.record for one in self.seen.all if isinstance(one.record, EvidenceRecord)]
+
+
+Keep = Callable[..., Kept]
+
+
+@pytest.fixture
+def keep(tmp_path: Path) -> Keep:
+    return lambda **limits: Kept(tmp_path, EvidenceLimits(**{"good_share": 0.0, **limits}))
+
+
+class Synced:
+    """What a power cut would leave: contents and names as they were when they were last synced."""
+
+    def __init__(self) -> None:
+        self.contents: dict[int, int] = {}  # bytes, by inode
+        self.names: dict[Path, set[str]] = {}
+        self._sync = os.fsync
+
+    def fsync(self, descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if path.is_dir():
+            self.names[path] = {one.name for one in path.iterdir()}
+        else:
+            self.contents[path.stat().st_ino] = path.stat().st_size
+        self._sync(descriptor)
+
+    def lacks(self, path: Path) -> bool:
+        """True when this file, whole and under its name, would not be there."""
+        is_named = path.name in self.names.get(path.parent, ())
+        is_reached = path.parent.name in self.names.get(path.parent.parent, ())
+        return not (is_named and is_reached and self.contents.get(path.stat().st_ino) == path.stat().st_size)
+
+
+def test_files_and_their_names_are_on_disk_before_their_record_is(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, synced, commit = keep(), Synced(), Journal.commit
+    lacking: list[list[str]] = []
+
+    def watched(journal: Journal) -> None:
+        paths = [values[0] for sql, values in journal._staged if "INTO evidence" in sql]
+        lacking.extend([path for path in paths if synced.lacks(kept.folder / path)] for _ in paths[:1])
+        commit(journal)
+
+    monkeypatch.setattr(os, "fsync", synced.fsync)
+    monkeypatch.setattr(Journal, "commit", watched)
+    assert len(kept.inspect(samples.defective(1), samples.defective(2))) == 2
+    assert lacking == [[], []]
+
+
+def test_a_rejected_part_leaves_image_map_and_overlay_and_a_record_after_its_verdict(keep: Keep) -> None:
+    station = keep()
+    (record,) = station.inspect(samples.good(1), samples.defective(2))
+
+    verdict = next(one.record for one in station.seen.all if getattr(one.record, "part_id", "") == "P2")
+    assert record.seq > verdict.seq and record.about_result_id == verdict.result_id
+    assert [file.role for file in record.evidence] == ["image", "map", "overlay"]
+    assert {file.uri for file in record.evidence} == station.files()
+    for file in record.evidence:
+        content = (station.folder / file.uri).read_bytes()
+        assert (hashlib.sha256(content).hexdigest(), len(content)) == (file.sha256, file.bytes)
+        assert file.uri.startswith(f"{file.sha256[:2]}/{file.sha256}.")
+
+
+def test_the_image_is_the_very_pixels_and_the_map_the_very_scores(keep: Keep) -> None:
+    station = keep()
+    (record,) = station.inspect(samples.defective(7))
+    by_role = {file.role: station.folder / file.uri for file in record.evidence}
+    expected = samples.frame(7).image
+    expected[0, 0] = 7
+    assert np.array_equal(cv2.imread(str(by_role["image"])), expected)
+    with np.load(by_role["map"], allow_pickle=False) as stored:
+        assert stored["scores"][0, 0] == 7 and stored["scores"].shape == (12, 16) and stored["stride"] == 4
+
+
+def test_undecided_parts_are_kept_too_and_good_ones_by_their_share(keep: Keep, tmp_path: Path) -> None:
+    station = keep(good_share=0.5)
+    records = station.inspect(samples.undecided(1), *[samples.good(number) for number in range(2, 62)])
+    assert records[0].part_id == "P1" and 10 <= len(records) - 1 <= 50
+
+
+def test_the_same_picture_twice_is_one_file(keep: Keep) -> None:
+    station = keep()
+    first, second = station.inspect(samples.defective(5), samples.defective(5))
+    assert [file.uri for file in first.evidence] == [file.uri for file in second.evidence]
+    assert len(station.files()) == 3
+
+
+def passes(station: Kept, count: int = 1) -> None:
+    for _ in range(count):
+        station.hours += PERIOD_S / 3600
+        station.writer.pass_over(station.journal)
+
+
+def test_what_does_not_fit_goes_the_good_ones_first_and_a_record_says_so(keep: Keep, tmp_path: Path) -> None:
+    good, bad = keep(good_share=1.0).inspect(samples.good(1), samples.defective(2))
+    total = sum(file.bytes for file in (*good.evidence, *bad.evidence))
+    again = Kept(tmp_path, EvidenceLimits(max_bytes=total - 1))
+    again.hours = 1.0
+    passes(again)
+    told = again.delivery.announcer.unserved()[-1].delivered[0].record
+    assert isinstance(told, EvidenceRecord) and told.is_dropped
+    dropped = {file.uri for file in told.evidence}
+    assert len(dropped) == 1 and dropped < {file.uri for file in good.evidence}, "no more than what makes it fit"
+    assert len(again.files()) == 5 and again.files().isdisjoint(dropped)
+    again.free = 0
+    passes(again, 2)
+    assert again.files() == set()
+    again.delivery.close()
+
+
+def test_a_file_that_two_parts_share_is_kept_for_the_one_that_is_pinned(keep: Keep, tmp_path: Path) -> None:
+    first, second = keep().inspect(samples.defective(5), samples.defective(5))
+    again = Kept(tmp_path, EvidenceLimits(min_free_bytes=1 << 40))
+    again.hours, again.free = 1.0, 0
+    again.writer.pin(first.about_result_id, True)
+    again.journal.commit()
+    passes(again, 2)
+    assert again.files() == {file.uri for file in second.evidence}
+    again.delivery.close()
+
+
+def test_pinned_evidence_stays_whatever_happens(keep: Keep, tmp_path: Path) -> None:
+    first, second = keep().inspect(samples.defective(1), samples.defective(2))
+    again = Kept(tmp_path, EvidenceLimits(min_free_bytes=1 << 40))
+    assert again.writer.pin(first.about_result_id, True) == "3 files are kept until unpinned"
+    again.journal.commit()
+    again.hours, again.free = 1.0, 0
+    passes(again, 3)
+    assert again.files() == {file.uri for file in first.evidence}
+    again.writer.pin(first.about_result_id, False)
+    again.journal.commit()
+    passes(again)
+    assert again.files() == set()
+    with pytest.raises(SinkError, match="no evidence"):
+        again.writer.pin(second.about_result_id, True)
+    again.delivery.close()
+
+
+def test_what_is_too_old_goes_and_what_is_not_stays(keep: Keep, tmp_path: Path) -> None:
+    keep().inspect(samples.defective(1))
+    again = Kept(tmp_path, EvidenceLimits(max_age_s=3600.0))
+    again.hours = 0.9
+    passes(again)
+    assert len(again.files()) == 3
+    again.hours = 1.1
+    passes(again)
+    assert again.files() == set()
+    again.delivery.close()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_by_name(keep: Keep, tmp_path: Path) -> None:
+    (tmp_path / "evidence").write_text("a file")
+    with pytest.raises(SettingsError, match="--evidence"):
+        keep()
+    with pytest.raises(SettingsError, match="good-share"):
+        EvidenceLimits(good_share=2.0)

@@ -1,0 +1,104 @@
+"""The shipped JSON Schema is the code's, and what the code sends is valid by it."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+
+from edge.core.types import Alert, AlertKind, Reason
+from edge.wire.encoding import to_body
+from edge.wire.recording import (
+    alert_record,
+    birth_record,
+    death_record,
+    gap_record,
+    heartbeat_record,
+    result_record,
+    state_record,
+)
+from edge.wire.records import RECORDS, Record
+from edge.wire.schema import SCHEMA_FILE, build_schema, schema_text
+from edge.wire.vocabulary import Kind, StationState
+from tests.edge import samples
+
+WHERE = samples.origin(deadline_ms=80.0, boot_id="b", product_id="p", batch_id="q", job_id="r")
+RECORDS_TO_CHECK: list[Record] = [
+    birth_record(WHERE, samples.stamp()),
+    death_record(WHERE, samples.stamp(), "stopped"),
+    heartbeat_record(WHERE, samples.stamp(), samples.health()),
+    state_record(WHERE, samples.stamp(), StationState.RUNNING),
+    result_record(WHERE, samples.stamp(), samples.good(), 1.0),
+    result_record(samples.origin(), samples.stamp(), samples.defective(part_id=None, frame_size=None)),
+    result_record(WHERE, samples.stamp(), samples.undecided()),
+    result_record(
+        WHERE, samples.stamp(), samples.undecided(reason=Reason.REVIEW, score=2.0, defects=(samples.defect(),))
+    ),
+    birth_record(samples.origin(review_threshold=2.0), samples.stamp()),
+    alert_record(WHERE, samples.stamp(), samples.alert(samples.defective())),
+    alert_record(WHERE, samples.stamp(), Alert(AlertKind.UNDECIDED, samples.MOMENT, gap=samples.gap(1, 2))),
+    gap_record(WHERE, samples.stamp(), samples.gap(1, 5, part_ids=("a",))),
+]
+
+
+def closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema without room for unknown fields, so that a misspelt one is found."""
+    schema = copy.deepcopy(schema)
+    for definition in schema["$defs"].values():
+        definition["additionalProperties"] = False
+    return schema
+
+
+def test_the_shipped_schema_is_up_to_date() -> None:
+    assert SCHEMA_FILE.read_text(encoding="utf-8") == schema_text(), "run python -m edge.wire.schema --write"
+
+
+def test_the_schema_is_a_valid_schema_with_one_choice_for_each_kind() -> None:
+    schema = build_schema()
+
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert {record.KIND for record in RECORDS} == set(Kind)
+    assert len(schema["oneOf"]) == len(Kind) + 1  # a gap speaks of parts or of history
+
+
+@pytest.mark.parametrize("record", RECORDS_TO_CHECK, ids=lambda record: record.KIND.value)
+def test_every_record_is_valid(record: Record) -> None:
+    body = json.loads(json.dumps(to_body(record)))
+
+    jsonschema.Draft202012Validator(build_schema()).validate(body)
+    jsonschema.Draft202012Validator(closed(build_schema())).validate(body)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"severity": 0},
+        {"severity": 1001},
+        {"result_evaluation": 4},
+        {"reason": "because"},
+        {"kind": "alert"},
+        {"schema": "edge-inspect.result/2.0"},
+        {"epoch": "xyz"},
+        {"site": "a/b"},
+        {"anomaly_score": "high"},
+        {"threshold": None},
+        {"latency_ms": -1},
+        {"created": "2026-03-04 05:06:07"},
+        {"defects": [{"defect_id": 0}]},
+    ],
+)
+def test_a_wrong_record_is_not_valid(change: dict[str, Any]) -> None:
+    body = {**to_body(result_record(WHERE, samples.stamp(), samples.good())), **change}
+
+    assert not jsonschema.Draft202012Validator(build_schema()).is_valid(body)
+
+
+@pytest.mark.parametrize("missing", ["result_id", "result_evaluation", "acquired", "image", "is_partial", "schema"])
+def test_a_record_without_a_required_field_is_not_valid(missing: str) -> None:
+    body = to_body(result_record(WHERE, samples.stamp(), samples.good()))
+    del body[missing]
+
+    assert not jsonschema.Draft202012Validator(build_schema()).is_valid(body)

@@ -1,0 +1,162 @@
+"""What is planted among good images is found by name, and good images alone raise next to nothing."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from edge.core.errors import TrainingError
+from edge.core.images import list_images, read_image
+from edge.core.preprocess import Geometry
+from edge.core.scoring import robust_deviations
+from edge.core.types import Image
+from trainer.cli import cli
+from trainer.good_images import check_good_images
+from trainer.look.first_look import look_first
+from trainer.look.look import Look, look_at
+from trainer.look.sheet import look_sheet
+
+SIDE = 96
+GEOMETRY = Geometry((SIDE, SIDE), (SIDE, SIDE))
+
+
+def a_part(seed: int) -> Image:
+    """A textured plate on a dark ground, at a place of its own."""
+    rng = np.random.default_rng(seed)
+    texture = cv2.GaussianBlur(rng.normal(120, 40, (SIDE, SIDE)).astype(np.float32), (0, 0), 1.2)
+    plate = np.full((SIDE, SIDE), 40, np.float32)
+    top = 8 + int(rng.integers(0, 6))
+    plate[top : top + 70, 12:84] = texture[top : top + 70, 12:84]
+    return np.repeat(np.clip(plate, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def with_holes(image: Image) -> Image:
+    spoiled = image.copy()
+    spoiled[40:56:3, 30:46] = 250
+    return spoiled
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    good = tmp_path / "good"
+    good.mkdir()
+    for seed in range(30):
+        cv2.imwrite(str(good / f"part{seed:02}.png"), a_part(seed))
+    return good
+
+
+def look(folder: Path) -> Look:
+    found = check_good_images(folder)
+    return look_at(found.paths, found.copies, GEOMETRY)
+
+
+def kinds(look: Look) -> dict[str, set[str]]:
+    named: dict[str, set[str]] = {}
+    for finding in look.findings:
+        named.setdefault(finding.path.name, set()).add(finding.kind)
+    return named
+
+
+def test_good_parts_alone_raise_next_to_nothing(folder: Path) -> None:
+    found = kinds(look(folder))
+    assert len(found) <= 1 and all(of == {"unlike"} for of in found.values())
+
+
+def test_what_is_planted_is_found_by_name_and_kind(folder: Path) -> None:
+    original = a_part(3)
+    planted = {
+        "x-copy.png": original,
+        "x-dark.png": (a_part(101) * 0.5).astype(np.uint8),
+        "x-blurred.png": cv2.GaussianBlur(a_part(102), (0, 0), 2.0),
+        "x-defective.png": with_holes(a_part(103)),
+    }
+    for name, image in planted.items():
+        cv2.imwrite(str(folder / name), image)
+    cv2.imwrite(str(folder / "x-near.jpg"), original, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    seen = look(folder)
+    found = kinds(seen)
+    assert "copy" in found["x-copy.png"] and "near copy" in found["x-near.jpg"]
+    assert "exposure" in found["x-dark.png"] and "blur" in found["x-blurred.png"]
+    assert "unlike" in found["x-defective.png"]
+    of = {finding.path.name: finding.of for finding in seen.findings}
+    assert of["x-copy.png"] == folder / "part03.png"
+    assert not {"exposure", "blur", "copy", "near copy"} & {k for n in found if n.startswith("part") for k in found[n]}
+
+
+def test_the_place_that_is_foreign_is_where_the_heat_is(folder: Path) -> None:
+    cv2.imwrite(str(folder / "x.png"), with_holes(a_part(103)))
+    seen = look(folder)
+    own = seen.maps[[path.name for path in seen.paths].index("x.png")]
+    row, column = np.unravel_index(int(own.argmax()), own.shape)
+    assert abs(8 * row - 48) <= 32 and abs(8 * column - 38) <= 32  # within the largest patch's half side
+
+
+def test_nothing_outside_the_roi_is_looked_at(folder: Path) -> None:
+    cv2.imwrite(str(folder / "x.png"), with_holes(a_part(103)))
+    geometry = Geometry((SIDE, SIDE), (SIDE, SIDE), roi=((0, 0), (95, 0), (95, 20), (0, 20), (0, 95), (0, 0)))
+    found = check_good_images(folder)
+    seen = look_at(found.paths, found.copies, geometry)
+    assert not (seen.maps[:, 4:, 2:] > 0).any()
+
+
+def test_two_groups_of_exposure_are_named_although_neither_is_far_from_the_median(folder: Path) -> None:
+    for seed in range(12):
+        cv2.imwrite(str(folder / f"bright{seed}.png"), np.clip(a_part(200 + seed) * 1.5, 0, 255).astype(np.uint8))
+    exposed = {finding.path.name for finding in look(folder).findings if finding.kind == "exposure"}
+    assert exposed == {f"bright{seed}.png" for seed in range(12)}
+
+
+def test_robust_deviations_are_those_of_the_median_absolute_deviation() -> None:
+    # median 3, absolute deviations 2 1 0 1 7, their median 1
+    assert robust_deviations(np.array([1.0, 2, 3, 4, 10])) == pytest.approx(np.array([-2, -1, 0, 1, 7]) / 1.4826)
+    assert (robust_deviations(np.ones(5)) == 0).all()
+
+
+def test_the_sheet_names_findings_and_strict_refuses_them(folder: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(folder / "x-dark.png"), (a_part(101) * 0.5).astype(np.uint8))
+    result = CliRunner().invoke(
+        cli, ["look", str(folder), "--input-size", str(SIDE), str(SIDE), "--out", str(tmp_path / "look.png")]
+    )
+    assert result.exit_code == 0 and "x-dark.png: dark: mean" in result.output
+    assert read_image(tmp_path / "look.png").shape[0] > 500
+    with pytest.raises(TrainingError, match=r"--strict: .*x-dark\.png.*look\.png"):
+        look_first(check_good_images(folder), GEOMETRY, tmp_path / "look.png", strict=True)
+
+
+def test_a_second_look_at_the_same_images_only_says_again_what_was_found(folder: Path, tmp_path: Path) -> None:
+    found, sheet = check_good_images(folder), tmp_path / "look.png"
+    first = look_first(found, GEOMETRY, sheet, strict=False)
+    written = sheet.stat().st_mtime_ns
+    assert look_first(found, GEOMETRY, sheet, strict=False) == first and sheet.stat().st_mtime_ns == written
+    (folder / "part00.png").unlink()
+    look_first(check_good_images(folder), GEOMETRY, sheet, strict=False)
+    assert sheet.stat().st_mtime_ns != written
+
+
+def test_a_sheet_of_images_from_sessions_tells_equal_names_apart(tmp_path: Path) -> None:
+    for session in ("mon", "tue"):
+        (tmp_path / session).mkdir()
+        for i in range(10):
+            cv2.imwrite(str(tmp_path / session / f"{i}.png"), a_part(20 * ord(session[0]) + i))
+    assert look_sheet(look(tmp_path)).ndim == 3
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_defective_screws_planted_among_good_ones_are_among_the_least_alike(test_data: Path, tmp_path: Path) -> None:
+    """Ten defective among 120 good: chance alone would put less than two of them into the first 20."""
+    screws = test_data / "mvtec" / "screw"
+    defective = [p for kind in ("scratch_neck", "thread_top") for p in list_images(screws / "test" / kind)[:5]]
+    paths = [*list_images(screws / "train" / "good")[:120], *defective]
+    started = time.process_time()
+    seen = look_at(paths, (), Geometry((512, 512), (256, 256)))
+    ranks = [int(np.flatnonzero(np.argsort(-seen.unlike) == 120 + i)[0]) for i in range(10)]
+    flagged = [f for f in seen.findings if f.kind == "unlike"]
+    print(f"ranks {sorted(ranks)}, {len(flagged)} flagged, {time.process_time() - started:.0f} s")
+    assert sum(rank < 20 for rank in ranks) >= 5
+    assert sum(finding.path not in defective for finding in flagged) <= 4

@@ -1,0 +1,1 @@
+"""A look at the good images before anything is trained."""

@@ -1,0 +1,1 @@
+"""What an evaluation found: figures, tables, charts, pictures, one page."""
