@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from edge.core.types import Acquisition, Alert, AnomalyMap, Frame, Gap, Inspection
+from edge.core.types import Acquisition, Alert, Frame, Gap, Inspection
 from edge.delivery.handoff import End, Handoff
 from edge.delivery.inbox import Item
 from edge.delivery.thread import HEARTBEAT_S, DeliveryThread
@@ -19,6 +19,7 @@ from edge.history.announcer import Announcer
 from edge.history.sequence import Sequence as Numbers
 from edge.history.sequence import SequenceCounter
 from edge.history.told import Sink
+from edge.inspector import InspectedMap
 from edge.sockets.desk import Desk
 from edge.sockets.publisher import Publisher
 from edge.wire.facts import HealthSnapshot, Origin
@@ -130,7 +131,7 @@ class Delivery:
         inspection: Inspection,
         alerts: Sequence[Alert] = (),
         frame: Frame | None = None,
-        scores: AnomalyMap | None = None,
+        anomaly_map: InspectedMap | None = None,
     ) -> None:
         """Hand over a verdict; never waits. SinkError when the delivery thread has ended."""
         if not alerts and self._origin.acquisition is Acquisition.FREE:
@@ -142,7 +143,7 @@ class Delivery:
                 inspection=inspection,
                 alerts=tuple(alerts),
                 frame=frame,
-                anomaly_map=scores,
+                anomaly_map=anomaly_map,
                 latency_ms=latency_ms,
                 origin=self._origin,
             )

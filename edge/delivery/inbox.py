@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from edge.core.errors import SinkError
-from edge.core.types import Alert, AlertKind, AnomalyMap, Frame, Gap, GapCause, Inspection, Verdict
+from edge.core.types import Alert, AlertKind, Frame, Gap, GapCause, Inspection, Verdict
+from edge.inspector import InspectedMap
 from edge.wire.facts import Origin
 
 MAX_NAMED_PARTS = 64
@@ -32,7 +33,7 @@ class Item:
     gap: Gap | None = None
     alerts: tuple[Alert, ...] = ()
     frame: Frame | None = None
-    anomaly_map: AnomalyMap | None = None
+    anomaly_map: InspectedMap | None = None
     latency_ms: float | None = None
     origin: Origin | None = None  # what the station ran when this was decided
     lost_alerts: int = 0  # in a gap: alerts that went with its frames

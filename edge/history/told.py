@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from edge.core.types import AnomalyMap, Frame, Inspection
+from edge.core.types import Frame, Inspection
+from edge.inspector import InspectedMap
 from edge.wire.records import Record
 
 
@@ -26,7 +27,7 @@ class Delivered:
     frames: tuple[bytes, ...]
     inspection: Inspection | None = None
     frame: Frame | None = None
-    anomaly_map: AnomalyMap | None = None
+    anomaly_map: InspectedMap | None = None
 
 
 class Sink(Protocol):

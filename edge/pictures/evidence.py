@@ -23,12 +23,13 @@ import numpy as np
 
 from edge.core.errors import SettingsError, SinkError
 from edge.core.opencv import cv2
-from edge.core.overlay import draw_overlay
 from edge.core.types import AnomalyMap, Frame, Image, Inspection, Map, Verdict
 from edge.history.announcer import Announcer
 from edge.history.journal import Journal
 from edge.history.told import Delivered
+from edge.inspector import InspectedMap
 from edge.pictures.durable import DurableFiles
+from edge.pictures.overlays import picture_of
 from edge.wire.recording import evidence_record
 from edge.wire.vocabulary import EvidenceFileRecord
 
@@ -60,8 +61,7 @@ class EvidenceLimits:
 class EvidenceWriter:
     """Writes evidence into `folder`, indexed in the journal; the delivery thread's. SettingsError for a bad folder.
 
-    `to_frame(scores, stride, (H, W))` gives the scores as (H, W) float32 in frame pixels; `map_threshold` is in their
-    unit. now_s: UTC; clock_s: monotonic.
+    now_s: UTC; clock_s: monotonic.
     """
 
     def __init__(
@@ -71,14 +71,11 @@ class EvidenceWriter:
         announcer: Announcer,
         limits: EvidenceLimits,
         *,
-        to_frame: ToFrame,
-        map_threshold: float,
         now_s: Callable[[], float] = time.time,
         clock_s: Callable[[], float] = time.monotonic,
         free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     ) -> None:
         self._folder, self._journal, self._announcer, self._limits = folder, journal, announcer, limits
-        self._to_frame, self._map_threshold = to_frame, map_threshold
         self._now_s, self._clock_s, self._free_bytes = now_s, clock_s, free_bytes
         self._due_s = clock_s()
         self._files = DurableFiles()
@@ -88,10 +85,6 @@ class EvidenceWriter:
             (folder / ".writable").unlink()
         except OSError as error:
             raise SettingsError(f"--evidence {folder}: cannot be written to: {error}; choose another") from error
-
-    def use(self, to_frame: ToFrame, map_threshold: float) -> None:
-        """Draw with another bundle's geometry and threshold from now on; from any thread."""
-        self._to_frame, self._map_threshold = to_frame, map_threshold
 
     def deliver(self, delivered: Delivered) -> None:
         """Write and announce, if it is a part to keep that still has its frame; SinkError or OSError if that fails."""
@@ -171,16 +164,13 @@ class EvidenceWriter:
     # --- files ---
 
     def _contents(
-        self, inspection: Inspection, frame: Frame, anomaly_map: AnomalyMap | None
+        self, inspection: Inspection, frame: Frame, anomaly_map: InspectedMap | None
     ) -> list[tuple[str, str, bytes]]:
         """Role, suffix and bytes of each file."""
         contents = [("image", "png", _encoded(".png", frame.image))]
-        scores = None
         if anomaly_map is not None:
-            height, width = frame.image.shape[:2]
-            scores = self._to_frame(anomaly_map.scores, anomaly_map.stride, (height, width))
             contents.append(("map", "npz", _npz(anomaly_map)))
-        picture = draw_overlay(frame.image, scores, self._map_threshold, inspection.defects)
+        picture = picture_of(inspection, frame, anomaly_map)
         return [*contents, ("overlay", "jpg", _encoded(".jpg", picture))]
 
     def _write(self, contents: Sequence[tuple[str, str, bytes]]) -> tuple[EvidenceFileRecord, ...]:

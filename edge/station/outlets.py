@@ -16,7 +16,6 @@ from edge.history.journal import Journal
 from edge.history.retention import Retention
 from edge.history.sequence import Sequence as Numbers
 from edge.history.sequence import SequenceCounter
-from edge.inspector import Inspector
 from edge.pictures.evidence import EvidenceWriter
 from edge.security.station_keys import StationKeys
 from edge.sockets.control import UUID, Action, ControlDesk
@@ -59,7 +58,7 @@ def open_replay(settings: Settings, delivery: Delivery, access: Access) -> str:
     return server.endpoint
 
 
-def open_evidence(settings: Settings, delivery: Delivery, inspector: Inspector) -> EvidenceWriter | None:
+def open_evidence(settings: Settings, delivery: Delivery) -> EvidenceWriter | None:
     """Keep evidence, if that is wanted and there is a journal to keep account of it."""
     journal = delivery.sequence
     if settings.evidence is None or not isinstance(journal, Journal):
@@ -69,8 +68,6 @@ def open_evidence(settings: Settings, delivery: Delivery, inspector: Inspector) 
         journal,
         delivery.announcer,
         settings.evidence_limits,
-        to_frame=inspector.to_frame,
-        map_threshold=inspector.map_threshold,
     )
     delivery.attach(sink=writer)
     journal.upkeep.append(writer.pass_over)

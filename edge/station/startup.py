@@ -6,7 +6,7 @@ engine is built, which would show an operator a running camera and no verdicts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,12 +17,10 @@ import structlog
 from edge.core.bundle import Bundle
 from edge.core.commissioning import commissioned
 from edge.core.errors import BundleError, EdgeError, EngineError
-from edge.core.types import Acquisition
 from edge.delivery.delivery import Delivery
 from edge.engines import EngineOptions, open_engine
 from edge.history.told import Sink
 from edge.inspector import Inspector
-from edge.pictures.evidence import EvidenceWriter
 from edge.pictures.overlays import OverlayWriter
 from edge.security.trust import Trust
 from edge.sockets.publisher import Publisher
@@ -54,13 +52,13 @@ class Station:
     health: Health
     description: dict[str, Any]
     recipes: Recipes | None = None
-    adopt: Callable[[Inspector], None] = lambda inspector: None  # tells the sinks
+    changed: Callable[[Inspector], None] = lambda inspector: None  # records say from now on what runs
 
     def take_recipe(self) -> None:
         """At a frame boundary: run another bundle from the next frame on, if one is ready."""
         if self.recipes is not None and (change := self.recipes.due()) is not None:
             self.inspector = change.inspector
-            self.adopt(change.inspector)
+            self.changed(change.inspector)
             self.recipes.taken(change)
 
 
@@ -80,7 +78,7 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         rule = settings.gate_for(acquisition)
         health = Health(lambda: source.camera_fps, (lambda: source.state) if source.is_live else lambda: None)
         stack.callback(health.close)
-        origin, sinks = origin_of(settings, inspector, source, acquisition), open_sinks(settings, inspector)
+        origin, sinks = origin_of(settings, inspector, source, acquisition), open_sinks(settings)
         access = open_access(settings)
         publisher = Publisher(settings.publish, access)
         try:
@@ -93,7 +91,7 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         )
         stack.callback(delivery.close)
         replay = open_replay(settings, delivery, access)
-        evidence = open_evidence(settings, delivery, inspector)
+        evidence = open_evidence(settings, delivery)
         recipes = Recipes(
             inspector,
             partial(open_bundle, settings),
@@ -126,23 +124,8 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
             health,
             description,
             recipes,
-            partial(_adopt, settings, source, acquisition, delivery, [*sinks, evidence]),
+            lambda inspector: delivery.change_origin(origin_of(settings, inspector, source, acquisition)),
         )
-
-
-def _adopt(
-    settings: Settings,
-    source: Source,
-    acquisition: Acquisition,
-    delivery: Delivery,
-    sinks: Sequence[Sink | None],
-    inspector: Inspector,
-) -> None:
-    """Tell everything behind the loop that another bundle runs."""
-    delivery.change_origin(origin_of(settings, inspector, source, acquisition))
-    for sink in sinks:
-        if isinstance(sink, OverlayWriter | EvidenceWriter):
-            sink.use(inspector.to_frame, inspector.map_threshold)
 
 
 def _who_is_served(settings: Settings) -> str:
@@ -215,8 +198,8 @@ def _warn_of_another_source(inspector: Inspector, source: Source) -> None:
         log.warning("commissioned on another source", commissioned=commissioning.source, source=source.uri, why=why)
 
 
-def open_sinks(settings: Settings, inspector: Inspector) -> list[Sink]:
+def open_sinks(settings: Settings) -> list[Sink]:
     """The sinks beside the publisher."""
     if settings.overlays is None:
         return []
-    return [OverlayWriter(settings.overlays, to_frame=inspector.to_frame, map_threshold=inspector.map_threshold)]
+    return [OverlayWriter(settings.overlays)]

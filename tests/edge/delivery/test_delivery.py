@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
 from edge.client import SequenceChecker, Subscription
 from edge.core.errors import SettingsError, SinkError
-from edge.core.types import Acquisition, AlertKind, GapCause, Map
+from edge.core.types import Acquisition, AlertKind, GapCause
 from edge.delivery.delivery import Delivery
 from edge.delivery.inbox import Inbox, Item
 from edge.history.told import Delivered, Sink
@@ -443,12 +442,8 @@ def test_a_part_put_after_the_end_is_refused_and_not_swallowed(start: Start, acq
 # --- overlays ---
 
 
-def to_frame(scores: Map, stride: int, size: tuple[int, int]) -> Map:
-    return np.asarray(cv2.resize(scores, (size[1], size[0])), np.float32)
-
-
 def overlay_writer(folder: Path, keep: int = 200) -> OverlayWriter:
-    return OverlayWriter(folder, keep, to_frame=to_frame, map_threshold=4.0)
+    return OverlayWriter(folder, keep)
 
 
 def delivered(inspection: Any) -> Delivered:

@@ -20,7 +20,7 @@ from edge.pictures.evidence import PERIOD_S, EvidenceLimits, EvidenceWriter
 from edge.sockets.publisher import Publisher
 from edge.wire.records import EvidenceRecord, ResultRecord
 from tests.edge import samples
-from tests.edge.delivery.test_delivery import NEVER_S, Collecting, to_frame
+from tests.edge.delivery.test_delivery import NEVER_S, Collecting
 
 
 class Kept:
@@ -43,8 +43,6 @@ class Kept:
                 self.journal,
                 self.delivery.announcer,
                 limits,
-                to_frame=to_frame,
-                map_threshold=4.0,
                 now_s=lambda: 3600 * self.hours,
                 clock_s=lambda: 3600 * self.hours,
                 free_bytes=lambda folder: self.free,
