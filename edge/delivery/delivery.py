@@ -16,8 +16,7 @@ from edge.delivery.handoff import End, Handoff
 from edge.delivery.inbox import Item
 from edge.delivery.thread import HEARTBEAT_S, DeliveryThread
 from edge.history.announcer import Announcer
-from edge.history.sequence import Sequence as Numbers
-from edge.history.sequence import SequenceCounter
+from edge.history.journal import IN_MEMORY, Journal
 from edge.history.told import Sink
 from edge.inspector import InspectedMap
 from edge.sockets.desk import Desk
@@ -49,7 +48,7 @@ class Delivery:
         *,
         health_snapshot: Callable[[], HealthSnapshot],
         alive: Callable[[], None] = lambda: None,
-        sequence: Numbers | None = None,
+        sequence: Journal | None = None,
         max_items: int = MAX_ITEMS,
         max_bytes: int = MAX_BYTES,
         heartbeat_s: float = HEARTBEAT_S,
@@ -63,7 +62,7 @@ class Delivery:
             sinks,
             health_snapshot=health_snapshot,
             alive=alive,
-            sequence=sequence or SequenceCounter(),
+            sequence=sequence or Journal(IN_MEMORY),
             max_batches=max_items,
             heartbeat_s=heartbeat_s,
         )
@@ -104,7 +103,7 @@ class Delivery:
         return "starting" if self._thread.state is None else self._thread.state.value
 
     @property
-    def sequence(self) -> Numbers:
+    def sequence(self) -> Journal:
         """What numbers and keeps the records; the delivery thread's once it has started."""
         return self._thread.recorder.sequence
 

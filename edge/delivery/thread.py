@@ -24,8 +24,8 @@ from edge.delivery.inbox import Item
 from edge.delivery.isolation import Isolation
 from edge.history.announcer import Announcer, Batch
 from edge.history.database import JournalError
+from edge.history.journal import Journal
 from edge.history.recorder import Recorder, is_rarely
-from edge.history.sequence import Sequence as Numbers
 from edge.history.told import Delivered, Sink
 from edge.sockets.desk import Desk
 from edge.sockets.endpoints import BoundSocket
@@ -54,7 +54,7 @@ class DeliveryThread(threading.Thread):
         *,
         health_snapshot: Callable[[], HealthSnapshot],
         alive: Callable[[], None],
-        sequence: Numbers,
+        sequence: Journal,
         max_batches: int,
         heartbeat_s: float,
     ) -> None:
@@ -198,6 +198,7 @@ class DeliveryThread(threading.Thread):
     def _beat(self) -> None:
         """A heartbeat; and the state, where it has changed."""
         self._alive()
+        self.isolation.run(self._sequence, self._sequence.tend)
         for bound in self._bound:
             self.isolation.run(bound, bound.look_at_keys)
         now_s = time.monotonic()
@@ -254,7 +255,7 @@ class DeliveryThread(threading.Thread):
 
     def _end(self) -> None:
         self._inbox.abandon()  # refuses whatever still comes
-        parts: list[Publisher | Desk | Sink | Numbers] = [self.publisher, *self.desks, *self.sinks, self._sequence]
+        parts: list[Publisher | Desk | Sink | Journal] = [self.publisher, *self.desks, *self.sinks, self._sequence]
         for part in parts:
             self.isolation.run(part, part.close)
         self._handoff.close()

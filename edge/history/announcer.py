@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edge.delivery.inbox import Item
+from edge.history.journal import Build
 from edge.history.recorder import Recorder
-from edge.history.sequence import Build
 from edge.history.told import Delivered
 
 Publish = Callable[[Delivered], None]

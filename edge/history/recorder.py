@@ -14,7 +14,7 @@ import structlog
 
 from edge.core.types import Acquisition, Alert, AlertKind, Inspection
 from edge.delivery.inbox import Item
-from edge.history.sequence import Build, Sequence
+from edge.history.journal import Build, Journal
 from edge.history.told import Delivered
 from edge.wire.facts import HealthSnapshot, Origin
 from edge.wire.recording import (
@@ -41,7 +41,7 @@ def is_rarely(count: int) -> bool:
 class Recorder:
     """Builds the stream's records on `sequence`, whose commit is the caller's; used from the delivery thread only."""
 
-    def __init__(self, origin: Origin, sequence: Sequence) -> None:
+    def __init__(self, origin: Origin, sequence: Journal) -> None:
         self.sequence = sequence
         self.unsound = 0  # inspections that could not go out as they were
         self.origin = origin

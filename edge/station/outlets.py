@@ -12,10 +12,8 @@ from typing import Any
 
 from edge.core.errors import SettingsError
 from edge.delivery.delivery import Delivery
-from edge.history.journal import Journal
-from edge.history.retention import Retention
-from edge.history.sequence import Sequence as Numbers
-from edge.history.sequence import SequenceCounter
+from edge.history.journal import IN_MEMORY, Journal
+from edge.history.retention import MEMORY_LIMITS, Retention
 from edge.pictures.evidence import EvidenceWriter
 from edge.security.station_keys import StationKeys
 from edge.sockets.control import UUID, Action, ControlDesk
@@ -34,12 +32,10 @@ NO_JOURNAL = "none: records are kept in memory, and a crash loses what was not r
 PRINTABLE_ID = r"[!-~]([ -~]{0,126}[!-~])?"
 
 
-def open_sequence(settings: Settings, origin: Origin) -> Numbers:
-    """The journal, if one is wanted; else numbers in memory. JournalInUse or SettingsError if it cannot be had."""
-    if settings.journal is None:
-        return SequenceCounter()
-    journal = Journal(settings.journal, boot_id=origin.boot_id)
-    journal.upkeep.append(Retention(settings.limits).pass_over)
+def open_journal(settings: Settings, origin: Origin) -> Journal:
+    """History, in a file if one is wanted, else in memory; JournalInUse or SettingsError if it cannot be had."""
+    journal = Journal(settings.journal or IN_MEMORY, boot_id=origin.boot_id)
+    journal.upkeep.append(Retention(MEMORY_LIMITS if journal.is_in_memory else settings.limits).pass_over)
     return journal
 
 
@@ -50,8 +46,8 @@ def open_access(settings: Settings) -> Access:
 
 
 def open_replay(settings: Settings, delivery: Delivery, access: Access) -> str:
-    """Serve the delivery's journal, if it has one; returns where, or "none"."""
-    if not isinstance(delivery.sequence, Journal):
+    """Serve history; returns where, or "none": without a journal's file it is served where it is asked for only."""
+    if settings.replay is None:
         return "none"
     server = ReplayServer(settings.replay, delivery.sequence, access=access)
     delivery.attach(desk=server)
@@ -59,10 +55,10 @@ def open_replay(settings: Settings, delivery: Delivery, access: Access) -> str:
 
 
 def open_evidence(settings: Settings, delivery: Delivery) -> EvidenceWriter | None:
-    """Keep evidence, if that is wanted and there is a journal to keep account of it."""
-    journal = delivery.sequence
-    if settings.evidence is None or not isinstance(journal, Journal):
+    """Keep evidence, if that is wanted; the journal keeps account of it."""
+    if settings.evidence is None:
         return None
+    journal = delivery.sequence
     writer = EvidenceWriter(
         settings.evidence,
         journal,
@@ -120,4 +116,4 @@ def _status(delivery: Delivery) -> dict[str, Any]:
     if origin.recipe.commissioning_hash is not None:
         status |= {"commissioning_hash": origin.recipe.commissioning_hash}
     status |= {"epoch": sequence.epoch.hex(), "head_seq": sequence.head, "sink_failures": delivery.sink_failures}
-    return status | (Cursors(sequence).status() if isinstance(sequence, Journal) else {})
+    return status | Cursors(sequence).status()

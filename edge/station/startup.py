@@ -32,7 +32,7 @@ from edge.station.description import describe, origin_of
 from edge.station.gate import AlertGate, DropMerger
 from edge.station.golden import check_golden
 from edge.station.health import Health
-from edge.station.outlets import NO_JOURNAL, open_access, open_control, open_evidence, open_replay, open_sequence
+from edge.station.outlets import NO_JOURNAL, open_access, open_control, open_evidence, open_journal, open_replay
 from edge.station.recipes import Recipes
 from edge.station.settings import Settings
 
@@ -82,7 +82,7 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         access = open_access(settings)
         publisher = Publisher(settings.publish, access)
         try:
-            sequence = open_sequence(settings, origin)
+            sequence = open_journal(settings, origin)
         except EdgeError:
             publisher.close()
             raise

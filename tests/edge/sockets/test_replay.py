@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from edge.client.replay_link import Cursor, HistoryForked, ReplayDenied, ReplayLink
 from edge.delivery.delivery import Delivery
-from edge.history.journal import Journal
+from edge.history.journal import IN_MEMORY, Journal
 from edge.history.rows import position_of
 from edge.sockets.publisher import Publisher
 from edge.sockets.replay import CHUNK, MAX_MESSAGES, ReplayServer
@@ -77,9 +77,10 @@ def running(path: Path) -> Iterator[Station]:
         station.delivery.close()
 
 
-@pytest.fixture
-def station(tmp_path: Path) -> Iterator[Station]:
-    with running(tmp_path / "journal.db") as opened:
+@pytest.fixture(params=["file", "memory"])
+def station(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Station]:
+    """On either store of history: a consumer cannot tell which."""
+    with running(IN_MEMORY if request.param == "memory" else tmp_path / "journal.db") as opened:
         opened.inspect(20)
         yield opened
 
