@@ -9,7 +9,6 @@ seen), and a counter in place of the journal where there is no file (two of ever
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -21,7 +20,7 @@ import apsw
 from edge.history.database import IN_MEMORY, JournalError, suspicion
 from edge.history.opening import open_history
 from edge.history.rows import Row, number_and_seq, position_of
-from edge.history.told import Delivered
+from edge.history.told import Entry
 from edge.wire.encoding import to_frames
 from edge.wire.facts import Stamp
 from edge.wire.messages import EPOCH_BYTES
@@ -57,6 +56,7 @@ class Journal:
         self.path = path
         self.number, self.epoch, self.birth = history.number, history.epoch, history.birth
         self.head = self._committed = history.head
+        self._start = position_of(self.number, 0)  # a record's position is this and its seq
         self.is_corrupt = False
         self.upkeep: list[Callable[[Journal], None]] = []  # called by `tend`, such as a retention's `pass_over`
         self._db = history.db
@@ -71,17 +71,17 @@ class Journal:
 
     # --- numbering ---
 
-    def assign(self, build: Build) -> Delivered:
+    def assign(self, build: Build) -> Entry:
         """Build, encode and number the next record, staged for `commit`; ValueError (number not taken) if it fails."""
-        delivered = self._sealed(build, self.head + 1)
+        entry, made = self._sealed(build, self.head + 1)
         self.head += 1
-        row = Row.of(position_of(self.number, self.head), delivered.record.result_id, _now_ms(), delivered.frames)
-        self.stage("INSERT INTO records VALUES(?, ?, ?, ?, ?, ?, ?)", *row)
-        return delivered
+        row = Row.of(self._start + self.head, entry.record.result_id, made, entry.frames)
+        self._staged.append(("INSERT INTO records VALUES(?, ?, ?, ?, ?, ?, ?)", row))
+        return entry
 
-    def transient(self, build: Build) -> Delivered:
+    def transient(self, build: Build) -> Entry:
         """Build and encode a record that is no part of the stream; it carries the committed head."""
-        return self._sealed(build, self._committed)
+        return self._sealed(build, self._committed)[0]
 
     def stage(self, sql: str, *values: Any) -> None:
         """A statement for the next commit."""
@@ -109,10 +109,11 @@ class Journal:
             with suppress(JournalError):  # what was committed stays so; a disk in trouble shows at the next commit
                 self._checkpoint()
 
-    def _sealed(self, build: Build, seq: int) -> Delivered:
-        """The record of this very number, with an id and a time of its own, encoded."""
-        record = build(Stamp(self.epoch, seq, str(uuid7()), datetime.now(timezone.utc)))
-        return Delivered(record, to_frames(record))
+    def _sealed(self, build: Build, seq: int) -> tuple[Entry, datetime]:
+        """The record of this very number, with an id and a time of its own, encoded; and that time."""
+        made = datetime.now(timezone.utc)
+        record = build(Stamp(self.epoch, seq, str(uuid7()), made))
+        return Entry(record, to_frames(record)), made
 
     def _give_back(self) -> None:
         with suppress(apsw.Error):  # SQLite may have rolled back by itself
@@ -179,7 +180,7 @@ class Journal:
         if (loss := Loss(history, first, last)) not in self._losses:
             self._losses.append(loss)
 
-    def tell_losses(self, tell: Callable[[HistoryRecord], Build]) -> list[Delivered]:
+    def tell_losses(self, tell: Callable[[HistoryRecord], Build]) -> list[Entry]:
         """Assign one record for each loss; when they are committed the lost rows are gone."""
         self._told = list(self._losses)
         for loss in self._told:
@@ -257,7 +258,3 @@ class Journal:
             with suppress(OSError):
                 suspicion(self.path).touch()
         return JournalError(f"journal {self.path}: cannot be {what}: {type(error).__name__} {error}")
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -19,7 +19,7 @@ from edge.core.errors import SettingsError, SinkError
 from edge.core.opencv import cv2
 from edge.core.overlay import draw_overlay
 from edge.core.types import Frame, Image, Inspection, Verdict
-from edge.history.told import Delivered
+from edge.history.told import Told
 from edge.inspector import InspectedMap
 
 _MARK = b"edge-inspect overlay"
@@ -46,12 +46,12 @@ class OverlayWriter:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise SettingsError(f"--overlays {folder}: cannot be written to; choose another folder or change its owner")
 
-    def deliver(self, delivered: Delivered) -> None:
+    def deliver(self, told: Told) -> None:
         """Draw and write, if it is a rejected part that still has its frame; SinkError or OSError if that fails."""
-        inspection, frame = delivered.inspection, delivered.frame
+        inspection, frame = told.inspection, told.frame
         if inspection is None or frame is None or inspection.verdict is Verdict.GOOD:
             return
-        picture = picture_of(inspection, frame, delivered.anomaly_map)
+        picture = picture_of(inspection, frame, told.anomaly_map)
         self._write(self._folder / f"{_file_stem(inspection)}.jpg", _jpeg(picture))
 
     def close(self) -> None:

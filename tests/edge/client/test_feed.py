@@ -131,7 +131,7 @@ def serve_one_subscription(publisher: Publisher) -> None:
 
 
 def publish(publisher: Publisher, sequence: Journal, inspection: Inspection) -> None:
-    publisher.deliver(sequence.assign(lambda stamp: result_record(samples.origin(), stamp, inspection)))
+    publisher.publish(sequence.assign(lambda stamp: result_record(samples.origin(), stamp, inspection)))
 
 
 def test_subscribe_gives_messages_and_none_when_nothing_came(publisher: Publisher) -> None:

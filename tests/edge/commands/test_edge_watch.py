@@ -15,7 +15,7 @@ import pytest
 from edge.commands.table import table_line
 from edge.core.types import Alert, AlertKind
 from edge.history.journal import IN_MEMORY, Journal
-from edge.history.told import Delivered
+from edge.history.told import Entry
 from edge.sockets.publisher import Publisher
 from edge.wire.encoding import to_body
 from edge.wire.messages import Message
@@ -73,7 +73,7 @@ def watch(publisher: Publisher) -> Iterator[Watch]:
         process.communicate()
 
 
-def result(sequence: Journal, number: int = 1) -> Delivered:
+def result(sequence: Journal, number: int = 1) -> Entry:
     delivered = sequence.assign(lambda stamp: result_record(WHERE, stamp, samples.good(number), 12.5))
     sequence.commit()
     return delivered
@@ -90,7 +90,7 @@ def plain(record: Any, **properties: Any) -> str:
 def test_json_lines_carry_everything_and_count_ends_it(watch: Watch, publisher: Publisher, sequence: Journal) -> None:
     process = watch("--json", "--count", "2")
     for number in range(3):
-        publisher.deliver(result(sequence, number))
+        publisher.publish(result(sequence, number))
 
     out, err = process.communicate(timeout=WAIT_S)
 
@@ -106,10 +106,10 @@ def test_missed_records_are_told_and_change_the_exit_code(
     watch: Watch, publisher: Publisher, sequence: Journal
 ) -> None:
     process = watch("--count", "2")
-    publisher.deliver(result(sequence))
+    publisher.publish(result(sequence))
     for _ in range(3):
         result(sequence)  # numbered and never sent
-    publisher.deliver(result(sequence))
+    publisher.publish(result(sequence))
 
     _, err = process.communicate(timeout=WAIT_S)
 
@@ -121,9 +121,9 @@ def test_a_heartbeat_betrays_a_record_missed_on_an_idle_line(
     watch: Watch, publisher: Publisher, sequence: Journal
 ) -> None:
     process = watch("--kinds", "heartbeat", "--count", "1")
-    publisher.deliver(result(sequence))
+    publisher.publish(result(sequence))
     result(sequence)
-    publisher.deliver(sequence.transient(lambda stamp: heartbeat_record(WHERE, stamp, samples.health())))
+    publisher.publish(sequence.transient(lambda stamp: heartbeat_record(WHERE, stamp, samples.health())))
 
     out, err = process.communicate(timeout=WAIT_S)
 
@@ -136,10 +136,10 @@ def test_a_filter_by_kind_hides_records_and_does_not_call_them_missed(
     watch: Watch, publisher: Publisher, sequence: Journal
 ) -> None:
     process = watch("--json", "--kinds", "gap,death", "--count", "2")
-    publisher.deliver(result(sequence))
-    publisher.deliver(sequence.assign(lambda stamp: gap_record(WHERE, stamp, samples.gap(2, 3))))
-    publisher.deliver(result(sequence, 4))
-    publisher.deliver(sequence.assign(lambda stamp: death_record(WHERE, stamp, "stopped")))
+    publisher.publish(result(sequence))
+    publisher.publish(sequence.assign(lambda stamp: gap_record(WHERE, stamp, samples.gap(2, 3))))
+    publisher.publish(result(sequence, 4))
+    publisher.publish(sequence.assign(lambda stamp: death_record(WHERE, stamp, "stopped")))
 
     out, err = process.communicate(timeout=WAIT_S)
 
@@ -149,9 +149,9 @@ def test_a_filter_by_kind_hides_records_and_does_not_call_them_missed(
 
 def test_a_restart_of_the_daemon_is_told(watch: Watch, publisher: Publisher, sequence: Journal) -> None:
     process = watch("--count", "2")
-    publisher.deliver(result(sequence))
+    publisher.publish(result(sequence))
     successor = Journal(IN_MEMORY)
-    publisher.deliver(result(successor))
+    publisher.publish(result(successor))
 
     _, err = process.communicate(timeout=WAIT_S)
 
@@ -166,7 +166,7 @@ def test_a_silent_station_is_presumed_dead_and_its_return_is_told(
     assert process.stderr is not None
 
     first = process.stderr.readline()
-    publisher.deliver(result(sequence))
+    publisher.publish(result(sequence))
     _, err = process.communicate(timeout=WAIT_S)
 
     assert "presumed dead" in first
@@ -201,7 +201,7 @@ def interruptible() -> Iterator[None]:
 @pytest.mark.usefixtures("interruptible")
 def test_interrupting_ends_it_cleanly(watch: Watch, publisher: Publisher, sequence: Journal) -> None:
     process = watch()
-    publisher.deliver(result(sequence))
+    publisher.publish(result(sequence))
     assert process.stdout is not None
     process.stdout.readline()
 
@@ -213,13 +213,13 @@ def test_interrupting_ends_it_cleanly(watch: Watch, publisher: Publisher, sequen
 
 def test_a_reader_that_goes_away_ends_it_cleanly(watch: Watch, publisher: Publisher, sequence: Journal) -> None:
     process = watch()
-    publisher.deliver(result(sequence))
+    publisher.publish(result(sequence))
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.readline()
 
     process.stdout.close()  # as `edge-watch | head -1` does
-    publisher.deliver(result(sequence, 2))
+    publisher.publish(result(sequence, 2))
 
     assert process.wait(WAIT_S) == 0
     assert process.stderr.read() == ""

@@ -47,12 +47,12 @@ def receive(subscription: Subscription) -> Message:
 
 
 def announce(publisher: Publisher, sequence: Journal) -> None:
-    publisher.deliver(sequence.assign(lambda stamp: birth_record(samples.origin(), stamp)))
-    publisher.deliver(sequence.assign(lambda stamp: state_record(samples.origin(), stamp, StationState.RUNNING)))
+    publisher.publish(sequence.assign(lambda stamp: birth_record(samples.origin(), stamp)))
+    publisher.publish(sequence.assign(lambda stamp: state_record(samples.origin(), stamp, StationState.RUNNING)))
 
 
 def publish_result(publisher: Publisher, sequence: Journal) -> None:
-    publisher.deliver(sequence.assign(lambda stamp: result_record(samples.origin(), stamp, samples.good())))
+    publisher.publish(sequence.assign(lambda stamp: result_record(samples.origin(), stamp, samples.good())))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_one_can_wait_for_the_first_subscriber(publisher: Publisher) -> None:
 
 def test_the_newest_state_is_the_one_sent_again(publisher: Publisher, sequence: Journal) -> None:
     announce(publisher, sequence)
-    publisher.deliver(sequence.assign(lambda stamp: state_record(samples.origin(), stamp, StationState.DEGRADED)))
+    publisher.publish(sequence.assign(lambda stamp: state_record(samples.origin(), stamp, StationState.DEGRADED)))
     with Subscription(publisher.endpoint) as subscription:
         serve_one_subscription(publisher)
 
@@ -185,7 +185,7 @@ def test_a_stalled_subscriber_neither_stops_the_publisher_nor_grows_it(publisher
 
         def publish_many() -> None:
             for _ in range(20_000):
-                publisher.deliver(one)
+                publisher.publish(one)
 
         thread = threading.Thread(target=publish_many, daemon=True)
         thread.start()
