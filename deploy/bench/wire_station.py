@@ -57,7 +57,7 @@ def verdict(number: int) -> Inspection:
         score=1.0,
         threshold=3.0,
         scales=_SCALES,
-        timings=Timings(1.0, 20.0, 2.0, 0.5),
+        timings=Timings(1.0, 20.0, 2.0, 0.5, 23.5),
         frame_size=(256, 256),
     )
 

@@ -124,16 +124,13 @@ class ScaleScore:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Milliseconds spent in each of the four stages of `Inspector.inspect`."""
+    """Milliseconds spent in each of the four stages of `Inspector.inspect`, and in all of them."""
 
     preprocess_ms: float = 0.0
     infer_ms: float = 0.0
     score_ms: float = 0.0
     defects_ms: float = 0.0
-
-    @property
-    def total_ms(self) -> float:
-        return self.preprocess_ms + self.infer_ms + self.score_ms + self.defects_ms
+    total_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,9 @@ class Delivery:
         if not alerts and self._origin.acquisition is Acquisition.FREE:
             self.require_open()  # frames are not parts: there is nothing to deliver
             return
+        nbytes = 0 if frame is None else frame.image.nbytes
+        if anomaly_map is not None:
+            nbytes += sum(grid.nbytes for grid in (anomaly_map.scores, *anomaly_map.deviations.values()))
         self._inbox.put(
             Told(
                 inspection=inspection,
@@ -118,6 +121,7 @@ class Delivery:
                 anomaly_map=anomaly_map,
                 latency_ms=max(0.0, (time.monotonic_ns() - inspection.captured_ns) / 1e6),
                 origin=self._origin,
+                nbytes=nbytes,
             )
         )
 

@@ -19,7 +19,7 @@ import structlog
 import zmq
 
 from edge.core.types import GapCause
-from edge.delivery.inbox import Inbox
+from edge.delivery.inbox import End, Inbox
 from edge.delivery.isolation import Isolation
 from edge.history.announcer import Announcer, is_rarely
 from edge.history.database import JournalError
@@ -70,7 +70,7 @@ class DeliveryThread(threading.Thread):
         self._heartbeat_s, self._max_unserved = heartbeat_s, max_unserved
         self._unserved: deque[Told] = deque()
         self._polled: list[zmq.Socket[bytes]] = []
-        self._last_poller = zmq.Poller()
+        self._poller = zmq.Poller()
         self._retry_s = 0.0
         self._commit_failures = 0  # in a row
         self._next_beat_s = 0.0
@@ -81,7 +81,7 @@ class DeliveryThread(threading.Thread):
             self._announcer.birth()
             self._next_beat_s = time.monotonic()
             self._beat()
-            while not self._is_drained() and not self._journal.is_corrupt:
+            while not (self._inbox.end and self._is_drained(self._inbox.end)) and not self._journal.is_corrupt:
                 self._turn()
             self.is_complete = self._say_goodbye()
         finally:
@@ -95,7 +95,10 @@ class DeliveryThread(threading.Thread):
 
     def _turn(self) -> None:
         """Wait for something to do, then do some of each: requests, a beat, a group of parts, one for the sinks."""
-        ready = dict(self._poller().poll(self._wait_ms()))
+        polled = [one for bound in self._bound for one in bound.polled]
+        if polled != self._polled:  # a guard may have replaced one
+            self._poll(polled)
+        ready = dict(self._poller.poll(self._wait_ms()))
         self._attend(ready)
         if time.monotonic() >= self._next_beat_s or (self._inbox.has_news and self._has_news()):
             self._beat()
@@ -115,21 +118,18 @@ class DeliveryThread(threading.Thread):
     def _attend(self, ready: dict[Any, int]) -> None:
         """Whoever rang, subscribed, or knocks at a guard."""
         if self._inbox.ear.fileno() in ready:
-            self._inbox.hear()
+            self._inbox.ear.recv(4096)
         if self._publisher.socket in ready:
             self._isolation.run(self._publisher, self._publisher.service)
         for bound in self._bound:
             if any(one in ready for one in bound.polled[1:]):
                 self._isolation.run(bound, bound.guard_turn)
 
-    def _poller(self) -> zmq.Poller:
-        """The sockets of now: a guard may have replaced one."""
-        polled = [one for bound in self._bound for one in bound.polled]
-        if polled != self._polled:
-            self._polled, self._last_poller = polled, zmq.Poller()
-            for one in (self._inbox.ear, *polled):
-                self._last_poller.register(one, zmq.POLLIN)
-        return self._last_poller
+    def _poll(self, sockets: list[zmq.Socket[bytes]]) -> None:
+        """From now on these, and the inbox's bell."""
+        self._polled, self._poller = sockets, zmq.Poller()
+        for one in (self._inbox.ear, *sockets):
+            self._poller.register(one, zmq.POLLIN)
 
     def _wait_ms(self) -> int:
         can_announce = self._can_announce()
@@ -141,10 +141,7 @@ class DeliveryThread(threading.Thread):
         wait_s = min([ends_s - time.monotonic(), *(desk.wait_s() for desk in self._desks if desk.work)])
         return max(0, math.ceil(1000 * wait_s))
 
-    def _is_drained(self) -> bool:
-        end = self._inbox.end
-        if end is None:
-            return False
+    def _is_drained(self, end: End) -> bool:
         is_empty = not (self._inbox.has_parts or self._unserved)
         return is_empty or time.monotonic() >= end.until_s
 
