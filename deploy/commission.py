@@ -22,7 +22,8 @@ import click
 from deploy.good_parts import Part, collect_parts
 from deploy.recalibrate import Rates, check_count, farthest_shift, part_scores, recalibrated, suspects_among
 from edge.core.bundle import VARIANTS
-from edge.core.commissioning import Commissioning, commissioned, commissioning_file, write_commissioning
+from edge.core.commissioned import commissioned, commissioning_file
+from edge.core.commissioning import Commissioning, write_commissioning
 from edge.core.errors import BundleError, SettingsError, SourceError
 from edge.core.health_bands import fit_bands
 from edge.core.manifest import Calibration

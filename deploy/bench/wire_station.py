@@ -20,7 +20,7 @@ from edge.delivery.delivery import Delivery
 from edge.delivery.isolation import Isolation
 from edge.history.announcer import Announcer
 from edge.history.journal import Journal
-from edge.history.rows import Row, position_of
+from edge.history.rows import Row, checksum, position_of
 from edge.security.station_keys import Role
 from edge.sockets.endpoints import BoundSocket
 from edge.sockets.publisher import Publisher
@@ -69,9 +69,10 @@ def fill(journal: Journal, records: int) -> None:
     topic, _, _, properties, body = first.frames
     old_id = first.record.result_id.encode()
     for seq in range(2, records + 1):
-        result_id, now = str(uuid7()), datetime.now(timezone.utc)
+        result_id = str(uuid7())
         own = body.replace(old_id, result_id.encode()).replace(b'"seq":1,', b'"seq":%d,' % seq)
-        row = Row.of(position_of(journal.number, seq), result_id, now, (topic, b"", b"", properties, own))
+        position = position_of(journal.number, seq)
+        row = Row(position, result_id, 0, topic, properties, own, checksum(position, topic, properties, own))
         journal.stage("INSERT INTO records VALUES(?, ?, ?, ?, ?, ?, ?)", *row)
         if seq % GROUP == 0:
             journal.commit()

@@ -72,6 +72,7 @@ class PatchMaps:
     predictive_uncertainty: Map
 
     def term(self, term: Term) -> Map:
+        """The map of that term."""
         return self.regression_error if term is Term.REGRESSION_ERROR else self.predictive_uncertainty
 
 

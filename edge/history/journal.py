@@ -19,7 +19,7 @@ import apsw
 
 from edge.history.database import IN_MEMORY, JournalError, suspicion
 from edge.history.opening import open_history
-from edge.history.rows import Row, number_and_seq, position_of
+from edge.history.rows import Row, checksum, number_and_seq, position_of
 from edge.history.told import Entry
 from edge.wire.encoding import to_frames
 from edge.wire.facts import Stamp
@@ -77,7 +77,10 @@ class Journal:
         record = build(stamp)
         entry = Entry(record, to_frames(record))
         self.head += 1
-        row = Row.of(self._start + self.head, stamp.result_id, stamp.created, entry.frames)
+        topic, _, _, properties, body = entry.frames
+        position = self._start + self.head
+        crc = checksum(position, topic, properties, body)
+        row = (position, stamp.result_id, int(1000 * stamp.created.timestamp()), topic, properties, body, crc)
         self._staged.append(("INSERT INTO records VALUES(?, ?, ?, ?, ?, ?, ?)", row))
         return entry
 

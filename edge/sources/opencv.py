@@ -72,6 +72,7 @@ class VideoFileSource:
         return Gap(read, self._next_id - 1, GapCause.UNREADABLE, datetime.now(timezone.utc), detail=detail)
 
     def close(self) -> None:
+        """End the clip and release it."""
         self._ended = True
         self._video.release()
 
@@ -118,6 +119,7 @@ class CameraSource:
         return Shot(as_bgr(image, self._device), captured_ns, captured_at)
 
     def close(self) -> None:
+        """Release the device."""
         self._video.release()
 
     def _check_present(self) -> None:

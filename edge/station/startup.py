@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from edge.core.bundle import Bundle
-from edge.core.commissioning import commissioned
+from edge.core.commissioned import commissioned
 from edge.core.errors import BundleError, EngineError
 from edge.delivery.delivery import Delivery
 from edge.engines import EngineOptions, open_engine

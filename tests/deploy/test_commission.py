@@ -16,7 +16,7 @@ from deploy.commission import keep, roll_back
 from deploy.good_parts import MOST_COPIES, collect_parts
 from edge.commands.edge_inspect import command as edge_inspect
 from edge.core.bundle import Bundle, load_bundle, save_bundle
-from edge.core.commissioning import commissioned
+from edge.core.commissioned import commissioned
 from edge.core.errors import BundleError, EngineError, PromiseError, SettingsError, SourceError
 from edge.core.images import read_image
 from edge.core.opencv import cv2
