@@ -17,7 +17,7 @@ import zmq
 
 from edge.core.types import Acquisition, Inspection, ScaleScore, Timings, Verdict
 from edge.delivery.delivery import Delivery
-from edge.delivery.isolation import Isolation
+from edge.delivery.thread import Isolation
 from edge.history.announcer import Announcer
 from edge.history.journal import Journal
 from edge.history.rows import Row, checksum, position_of

@@ -15,7 +15,7 @@ from typing import Any
 
 from edge.core.errors import SettingsError
 from edge.delivery.delivery import Delivery
-from edge.delivery.isolation import Isolation
+from edge.delivery.thread import Isolation
 from edge.history.announcer import Announcer
 from edge.history.journal import IN_MEMORY, Journal
 from edge.history.retention import MEMORY_LIMITS, Retention
