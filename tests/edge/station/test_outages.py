@@ -30,8 +30,8 @@ CUT_S = 30.0 if FAULTS > 1 else 5.0
 STATION, PLANT = "127.9.0.1", "127.9.0.2"  # loopback addresses on a real link: the daemon takes no others
 
 pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("ip") is None or shutil.which("mount") is None,
-    reason="needs root, iproute2 and mount: network namespaces and tmpfs disks are made for the test",
+    os.geteuid() != 0 or not all(map(shutil.which, ("ip", "mount", "sysctl"))),
+    reason="namespaces and tmpfs disks are made for the test: run as root, and apt install iproute2 mount procps",
 )
 
 
