@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import threading
@@ -31,10 +30,10 @@ from edge.wire.vocabulary import LossCause
 from tests.edge import samples
 from tests.edge.delivery.test_delivery import NEVER_S, Collecting
 from tests.edge.history.test_journal import tell_losses, write
+from tests.faults import MULTIPLIER
 from tests.patience import WAIT_S
 
-FAULTS = int(os.environ.get("EDGE_FAULTS", "1"))
-FUZZ = 300 * FAULTS
+FUZZ = 300 * MULTIPLIER
 
 
 class Station:
