@@ -1,4 +1,6 @@
-"""An RTSP camera on loopback, for the system's Python: prints its port, and serves a green picture as RTP/JPEG."""
+"""An RTSP camera on loopback, for the system's Python: a green picture as RTP/JPEG, on the port that it is given."""
+
+import sys
 
 import gi
 
@@ -14,13 +16,13 @@ def main() -> None:
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
-    server.set_service("0")
+    server.set_service(sys.argv[1])
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_shared(True)
     factory.set_launch(f"( videotestsrc pattern=green is-live=true ! {PICTURE} ! jpegenc ! rtpjpegpay name=pay0 )")
     server.get_mount_points().add_factory("/line", factory)
-    server.attach(None)
-    print(server.get_bound_port(), flush=True)
+    if server.attach(None) == 0:
+        sys.exit(f"port {sys.argv[1]} is in use")
     GLib.MainLoop().run()
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -32,22 +34,25 @@ needs_rtsp = pytest.mark.skipif(
 )
 pytestmark = needs_ffmpeg  # OpenCV's, which reads
 
-Peer = subprocess.Popen[str]
-
 
 @contextmanager
-def process(*command: str) -> Iterator[Peer]:
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as started:
+def process(*command: str) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(command) as started:
         try:
             yield started
         finally:
             started.kill()
 
 
-def encoder(address: str, *form: str) -> list[str]:
+def encoder(url: str, form: Sequence[str]) -> list[str]:
     """FFmpeg as a camera that one client may watch: a green picture of 64×48 at 25 Hz."""
     command = ["ffmpeg", "-hide_banner", "-loglevel", "error", "-re", "-f", "lavfi"]
-    return [*command, "-i", "color=c=green:size=64x48:rate=25", *form, "-listen", "1", address]
+    return [*command, "-i", "color=c=green:size=64x48:rate=25", *form, "-listen", "1", url]
+
+
+def rtsp_server(url: str) -> list[str]:
+    """GStreamer as an RTSP camera with the same picture."""
+    return [SYSTEM_PYTHON, str(Path(__file__).with_name("rtsp_camera.py")), str(urlsplit(url).port)]
 
 
 def opened(url: str) -> Source:
@@ -80,38 +85,29 @@ def is_green(image: Image) -> bool:
     return image.shape == (48, 64, 3) and green > 100 and blue < 40 and red < 40
 
 
-@needs_encoder
+MJPEG, MPEG_TS = ("-c:v", "mjpeg", "-q:v", "2", "-f", "mpjpeg"), ("-c:v", "mpeg2video", "-g", "5", "-f", "mpegts")
+
+
 @pytest.mark.parametrize(
-    "form",
+    ("scheme", "server"),
     [
-        ["-c:v", "mjpeg", "-q:v", "2", "-f", "mpjpeg"],
-        ["-c:v", "mpeg2video", "-g", "5", "-f", "mpegts"],
+        pytest.param("http", partial(encoder, form=MJPEG), marks=needs_encoder, id="FFmpeg, MJPEG"),
+        pytest.param("http", partial(encoder, form=MPEG_TS), marks=needs_encoder, id="FFmpeg, MPEG-TS"),
+        pytest.param("rtsp", rtsp_server, marks=needs_rtsp, id="GStreamer, RTSP"),
     ],
-    ids=["mjpeg", "mpegts"],
 )
-def test_what_ffmpeg_streams_is_seen_in_its_colour_and_again_after_it_was_started_anew(form: list[str]) -> None:
-    address = free_endpoint().replace("tcp:", "http:") + "/line"
-    with process(*encoder(address, *form)) as camera:
-        source = opened(address)
+def test_a_stream_is_seen_in_its_colour_told_when_it_is_gone_and_seen_again(
+    scheme: str, server: Callable[[str], list[str]]
+) -> None:
+    url = free_endpoint().replace("tcp:", f"{scheme}:") + "/line"
+    with process(*server(url)) as camera:
+        source = opened(url)
         try:
             assert is_green(picture(source))
             camera.kill()
             until(source, lambda: source.state != "streaming")
-            with process(*encoder(address, *form)):
+            with process(*server(url)):
                 until(source, lambda: source.state == "streaming")
                 assert is_green(picture(source))
-        finally:
-            source.close()
-
-
-@needs_rtsp
-def test_an_rtsp_camera_is_seen_in_its_colour_and_lost_when_it_is_gone() -> None:
-    with process(SYSTEM_PYTHON, str(Path(__file__).with_name("rtsp_camera.py"))) as camera:
-        assert camera.stdout is not None
-        source = opened(f"rtsp://127.0.0.1:{int(camera.stdout.readline())}/line")
-        try:
-            assert is_green(picture(source))
-            camera.kill()
-            until(source, lambda: source.state == "lost")
         finally:
             source.close()
