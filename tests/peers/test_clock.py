@@ -33,7 +33,7 @@ def test_a_wall_clock_that_jumps_by_an_hour_stalls_nothing_and_loses_nothing(
     faked = {
         "LD_PRELOAD": str(LIBRARY),
         "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_CACHE_DURATION": "1",  # seconds; without a cache every look at the clock reads the file
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
     stub = Stub(tmp_path, pause_s=0.01)
