@@ -86,8 +86,17 @@ bench: $(if $(wildcard .venv-test/.complete),.venv-test,.venv)/.complete ## what
 .PHONY: setup
 setup: .venv/.complete .venv-test/.complete ## make the environments for the device and for development
 
+.PHONY: peers
+peers: ## install the Debian packages that tests want, as root; without them those tests skip
+	@.ci/peers
+
+# The parts of `make test`, and what each is called in the table of what they took.
+PARTS := set-up=.venv-test/.complete "all tests=test-all" $(foreach version,$(DEVICE_VERSIONS),\
+	"set-up on Python $(version)=setup-device-$(version)" "device tests on Python $(version)=test-device-$(version)")
+
 .PHONY: test
-test: test-all test-device ## run all tests, then the device's on each other Python present (-k: also when some fail)
+test: ## run all tests, then the device's on each other Python present (-k: also when some fail)
+	@MAKE="$(MAKE)" .ci/parts $(if $(findstring k,$(firstword -$(MAKEFLAGS))),--keep-going) $(PARTS)
 
 .PHONY: test-all
 test-all: .venv-test/.complete ## run all tests once, trainer included
@@ -122,11 +131,15 @@ clean: ## remove environments, caches and build products (never runs/)
 
 comma := ,
 
-# One light environment per Python that devices run; a version that is not installed is said and passed over.
+# One light environment per Python that devices run; a version that is not installed is said and passed over, in CI not.
 define device_rules
+.PHONY: setup-device-$(1)
+setup-device-$(1):
+	@if [ -n "$$(call device_python,$(1))" ]; then $$(MAKE) -s --no-print-directory .venv-$(1)/.complete; \
+	elif [ -n "$$(filter-out 0,$$(EDGE_REQUIRE_PEERS))" ]; then echo "Python $(1) is not on this machine"; exit 1; fi
+
 .PHONY: test-device-$(1)
-test-device-$(1):
-	@test -z "$$(call device_python,$(1))" || $$(MAKE) -s --no-print-directory .venv-$(1)/.complete
+test-device-$(1): setup-device-$(1)
 	@if [ ! -e .venv-$(1)/.complete ]; then echo "Python $(1) is not on this machine: device tests not run on it"; \
 	elif [ -z "$$(DEVICE_TESTS)" ]; then echo "no device tests"; \
 	else echo "Device tests on Python $(1)"; .venv-$(1)/bin/python -m pytest $$(PYTEST_ARGS) $$(DEVICE_TESTS); fi

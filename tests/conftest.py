@@ -1,4 +1,5 @@
-"""What every test shares: where the real images are, and logs that go to the test's own stderr."""
+"""What every test shares: where the real images are, logs that go to the test's own stderr, and two reports at the end:
+which skips are not allowed, and what took how long."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import structlog
+
+pytest_plugins = ("tests.peers.skips", "tests.durations")
 
 
 @pytest.fixture(scope="session", autouse=True)

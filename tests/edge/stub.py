@@ -18,7 +18,6 @@ from edge.client.replay_link import ReplayLink
 from edge.wire.messages import Message
 from tests.patience import WAIT_S
 
-FAULTS = int(os.environ.get("EDGE_FAULTS", "1"))  # multiplies the samples: `make faults`
 ROOT = Path(__file__).resolve().parents[2]
 
 

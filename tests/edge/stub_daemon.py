@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 
@@ -35,6 +36,7 @@ from tests.edge.fakes import BrightnessEngine, a_bundle, a_frame
 from tests.edge.history.disks import Disk, Operation, mounted
 
 ENDLESS = "endless:"
+NEVER = Event()  # waited for instead of time.sleep, whose absolute deadlines libfaketime 0.9.10 refuses
 FAKE_CAMERA_SIZE = (512, 512)  # of Debian's fake GigE Vision camera
 
 
@@ -48,7 +50,7 @@ class EndlessSource:
         self._pause_s, self._next_id = pause_s, 1
 
     def read(self, timeout_s: float) -> Frame | None:
-        time.sleep(self._pause_s)
+        NEVER.wait(self._pause_s)
         number, self._next_id = self._next_id, self._next_id + 1
         frame = a_frame(number, spot=200 if number % 5 == 0 else 0, part_id=f"P{number}")
         return replace(frame, captured_ns=time.monotonic_ns(), captured_at=datetime.now(timezone.utc))
@@ -63,7 +65,7 @@ class SlowEngine(BrightnessEngine):
     pause_s = 0.0
 
     def infer(self, image: Image) -> dict[int, PatchMaps]:
-        time.sleep(self.pause_s)
+        NEVER.wait(self.pause_s)
         return super().infer(image)
 
 
@@ -98,7 +100,7 @@ class SwitchedDisk(Disk):
         while self.switch.exists():
             if self.how == "fails":
                 raise self.error("the disk says no")
-            time.sleep(0.05)
+            NEVER.wait(0.05)
 
 
 def main() -> int:

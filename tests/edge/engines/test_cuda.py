@@ -99,7 +99,7 @@ def test_the_real_libcudart_has_every_call_and_without_a_driver_says_so(version:
     folder = Path(sys.prefix) / "nvidia" / f"cudart-{version}"
     libraries = sorted(folder.glob("**/libcudart.so.*"))
     if not libraries:
-        pytest.skip(f"no CUDA {version} runtime in {folder}: only x86-64 set-ups fetch it")
+        pytest.skip(f"no CUDA {version} runtime in {folder}: `make .venv-test/.complete` fetches it on x86-64")
     cuda = Cuda(str(libraries[0]))
     assert cuda.version() == version
     if not Path("/proc/driver/nvidia").exists():

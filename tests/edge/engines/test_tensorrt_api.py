@@ -61,7 +61,7 @@ def test_the_table_is_what_nvidias_bindings_say(
 ) -> None:
     folder = Path(sys.prefix) / "nvidia" / f"bindings-{version}"
     if not (folder / "tensorrt_bindings").is_dir():
-        pytest.skip(f"no TensorRT {version} bindings in {folder}: only x86-64 set-ups fetch them")
+        pytest.skip(f"no TensorRT {version} bindings in {folder}: `make .venv-test/.complete` fetches them on x86-64")
     found = read_api(folder, version, used(double), tmp_path_factory.mktemp("stubs"))
     tables = json.loads(TABLES.read_text())
     if os.environ.get("EDGE_UPDATE_TABLES"):  # after the double has grown; the difference is then read in the commit

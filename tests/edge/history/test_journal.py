@@ -21,8 +21,7 @@ from edge.wire.messages import decode
 from edge.wire.vocabulary import LossCause, PreviousEnd
 from tests.edge.history.disks import Disk, after_power_cut, mounted
 from tests.edge.history.records import build, ids_of, retain, tell_losses, write
-
-FAULTS = int(os.environ.get("EDGE_FAULTS", "1"))  # `make faults` multiplies the samples
+from tests.faults import MULTIPLIER
 
 
 @pytest.fixture
@@ -242,7 +241,7 @@ def operations_of_a_run(folder: Path) -> int:
 @pytest.mark.parametrize("error", [apsw.IOError, apsw.FullError])
 def test_whatever_operation_fails_nothing_acknowledged_is_lost(tmp_path: Path, error: type[apsw.Error]) -> None:
     total = operations_of_a_run(tmp_path)
-    step = max(1, total // (25 * FAULTS))
+    step = max(1, total // (25 * MULTIPLIER))
     for number in range(1, total + 1, step):
         path = tmp_path / f"{number}.db"
         acknowledged = run_on(Disk(error, range(number, number + 3)), path)
@@ -305,7 +304,7 @@ def lost_in_a_cut(
 def test_no_acknowledged_record_is_lost_in_a_power_cut(tmp_path: Path) -> None:
     disk, acknowledged = recorded_run(tmp_path, "FULL")
     first = acknowledged[0][0]
-    for cut in range(first, len(disk.operations), max(1, (len(disk.operations) - first) // (20 * FAULTS))):
+    for cut in range(first, len(disk.operations), max(1, (len(disk.operations) - first) // (20 * MULTIPLIER))):
         assert lost_in_a_cut(disk, acknowledged, cut, tmp_path / f"cut{cut}") == ([], False)
 
 

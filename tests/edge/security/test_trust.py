@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -21,9 +20,9 @@ from edge.security.signing import make_signing_key, read_signing_key, sign_bundl
 from edge.security.trust import RELEASES, Trust, trusted_folder
 from tests.edge.inventing import Inventor
 from tests.edge.security.bundles import EXTERNAL, THEIRS, hostile, lying, signed, sound_members, trust_of
+from tests.faults import MULTIPLIER
 
-FAULTS = int(os.environ.get("EDGE_FAULTS", "1"))
-HOSTILE, BATCH = 2000 * FAULTS, 50
+HOSTILE, BATCH = 2000 * MULTIPLIER, 50
 
 
 @pytest.fixture(scope="module")

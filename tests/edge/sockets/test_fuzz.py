@@ -1,14 +1,13 @@
 """Every socket under made-up input, structure-aware: what makes sense in parts goes deepest.
 
 The schema is the oracle (through jsonschema, which the code itself does not use): what the client's decoder accepts is
-what the schema calls valid, no less and no more. 20,000 inputs at EDGE_FAULTS=1; `make faults` multiplies them.
+what the schema calls valid, no less and no more. 20,000 inputs; `make faults` multiplies them.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -39,17 +38,17 @@ from tests.edge import samples
 from tests.edge.history.records import write
 from tests.edge.inventing import Inventor
 from tests.edge.wire.test_schema import RECORDS_TO_CHECK, WHERE
+from tests.faults import MULTIPLIER
 from tests.patience import WAIT_S
 
-FAULTS = int(os.environ.get("EDGE_FAULTS", "1"))
 BATCH = 50  # inputs from one seed; through one socket at once
 SEEDS = st.integers(0, 2**64).map(Inventor)
 
 
 def inputs(count: int) -> settings:
-    """So many inputs, times EDGE_FAULTS."""
+    """So many inputs, multiplied."""
     return settings(
-        max_examples=FAULTS * count // BATCH,
+        max_examples=MULTIPLIER * count // BATCH,
         deadline=None,
         database=None,
         phases=(Phase.generate,),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import threading
@@ -32,10 +31,10 @@ from edge.wire.vocabulary import LossCause
 from tests.edge import samples
 from tests.edge.deliveries import NEVER_S, Line
 from tests.edge.history.records import tell_losses, write
+from tests.faults import MULTIPLIER
 from tests.patience import WAIT_S
 
-FAULTS = int(os.environ.get("EDGE_FAULTS", "1"))
-FUZZ = 300 * FAULTS
+FUZZ = 300 * MULTIPLIER
 
 
 class Station:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import selectors
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -38,6 +39,13 @@ class Fake:
     def start(self) -> None:
         assert FAKE is not None
         self._process = subprocess.Popen([FAKE, "-i", "127.0.0.1", "-s", "T1", *self._arguments])
+
+    def stop(self) -> None:
+        """No frame and no answer, and the line stays open."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         self._process.kill()
@@ -82,6 +90,19 @@ def test_a_camera_that_is_unplugged_and_plugged_in_again(fake: Fake) -> None:
         fake.start()
         given = until(source, lambda: source.state == "streaming", 3 * 5.0)
         assert [g.cause for g in [*given, source.read(1.0)] if isinstance(g, Gap)] == [GapCause.CAMERA_LOST]
+    finally:
+        source.close()
+
+
+@needs_aravis
+def test_a_camera_that_falls_silent_without_an_error_is_told_in_time_and_seen_again_when_it_goes_on(fake: Fake) -> None:
+    source = open_when_up()
+    try:
+        until(source, lambda: source.camera_fps is not None, START_S)
+        fake.stop()
+        until(source, lambda: source.state != "streaming", 3 * 2.0)
+        fake.go_on()
+        until(source, lambda: source.state == "streaming", START_S)
     finally:
         source.close()
 

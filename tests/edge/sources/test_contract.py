@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -56,7 +55,6 @@ class TestLatestFrameSource(SourceContract):
         source.close()
 
 
-@pytest.mark.skipif(find_spec("edge.sources.demo") is None, reason="the demo source is not installed")
 class TestDemoSource(SourceContract):
     @pytest.fixture
     def source(self) -> Iterator[Source]:

@@ -18,7 +18,9 @@ from edge.sources.network import redacted, redacted_pipeline
 from tests.patience import WAIT_S
 
 HAS_FFMPEG = any("FFMPEG" in line and "YES" in line for line in cv2.getBuildInformation().splitlines())
-needs_ffmpeg = pytest.mark.skipif(not HAS_FFMPEG, reason="this OpenCV has no FFmpeg: streams cannot be tested")
+needs_ffmpeg = pytest.mark.skipif(
+    not HAS_FFMPEG, reason="this OpenCV has no FFmpeg: pip install opencv-python in its place to test streams"
+)
 
 
 class Mjpeg(BaseHTTPRequestHandler):

@@ -11,7 +11,8 @@ from edge.client import Subscription
 from edge.commands.edge_control import ask
 from edge.wire.messages import Message
 from tests.edge.sources.test_aravis import START_S, Fake, needs_aravis
-from tests.edge.stub import FAULTS, Stub, end
+from tests.edge.stub import Stub, end
+from tests.faults import MULTIPLIER
 from tests.patience import WAIT_S
 
 LOST_S, BACK_S = 2.0, 5.0
@@ -68,7 +69,7 @@ def pull_and_plug(
 
 @needs_aravis
 def test_a_camera_that_is_pulled_is_lost_within_two_seconds_and_no_part_is_ok_meanwhile(tmp_path: Path) -> None:
-    _, _, promised, told = pull_and_plug(tmp_path, FAULTS, patience=3.0)  # make faults judges the seconds
+    _, _, promised, told = pull_and_plug(tmp_path, MULTIPLIER, patience=3.0)  # make faults judges the seconds
     assert told == promised
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 
 from edge.client import Cursor, Subscription
@@ -199,7 +200,6 @@ def test_log_lines_are_json_when_stderr_is_not_a_terminal() -> None:
 
 
 def test_the_daemon_stays_light(subscription: tuple[str, Subscription]) -> None:
-    psutil = pytest.importorskip("psutil")
     endpoint, feed = subscription
     daemon = start("--source", "demo:machined?parts=0&rate=20", "--bundle", str(BUNDLE), "--publish", endpoint)
     for _ in range(20):

@@ -1,6 +1,6 @@
 """Processes that are killed, told to stop, and started twice: what was announced or acknowledged is there afterwards.
 
-Real processes, real files, real sockets; EDGE_FAULTS multiplies the samples (`make faults`). Numbers of rows are those
+Real processes, real files, real sockets; `make faults` multiplies the samples. Numbers of rows are those
 of the fault matrix.
 """
 
@@ -25,10 +25,11 @@ from edge.commands.edge_control import ask
 from edge.history.journal import Journal
 from tests.edge import samples
 from tests.edge.sockets.test_replay import resident_bytes, running
-from tests.edge.stub import FAULTS, ROOT, Stub, end, hear, parts_of_runs, until_state
+from tests.edge.stub import ROOT, Stub, end, hear, parts_of_runs, until_state
+from tests.faults import MULTIPLIER
 from tests.patience import WAIT_S
 
-KILLS = 10 * FAULTS
+KILLS = 10 * MULTIPLIER
 
 
 def test_killed_at_any_moment_nothing_announced_or_acknowledged_is_lost(tmp_path: Path) -> None:
@@ -87,7 +88,7 @@ def test_a_consumer_killed_between_effect_and_acknowledgement_repeats_by_the_sam
     with running(tmp_path / "journal.db") as station:
         station.inspect(60)
         command = [sys.executable, "-c", CONSUMER, station.endpoint, str(effects)]
-        for _ in range(2 * FAULTS):
+        for _ in range(2 * MULTIPLIER):
             with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as consumer:
                 assert consumer.stdout is not None
                 for _ in range(rng.randint(3, 15)):
@@ -277,7 +278,7 @@ def test_a_long_run_leaks_neither_memory_nor_descriptors(tmp_path: Path) -> None
 
             go_on(600)
             before = resident_bytes(), descriptors()
-            go_on(1200 * FAULTS)
+            go_on(1200 * MULTIPLIER)
             after = resident_bytes(), descriptors()
     assert after[1] == before[1]
     assert after[0] < 1.1 * before[0]

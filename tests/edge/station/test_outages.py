@@ -1,7 +1,7 @@
 """Outages of the real thing: a network that is cut, a disk that is full, a disk that may only be read.
 
 Network namespaces and small tmpfs disks are made here, so these tests need root (and iproute2); they skip loudly
-without. EDGE_FAULTS above 1 cuts the network for as long as the fault matrix says.
+without. `make faults` cuts the network for as long as the fault matrix says.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from edge.client import Subscription
 from edge.history.journal import Journal
 from edge.wire.messages import Message
-from tests.edge.stub import FAULTS, ROOT, Stub, end, hear, until_state
-from tests.patience import WAIT_S
+from tests.edge.stub import ROOT, Stub, end, hear, until_state
+from tests.faults import MULTIPLIER
+from tests.patience import WAIT_S, wait_until
 
-CUT_S = 30.0 if FAULTS > 1 else 5.0
+CUT_S = 30.0 if MULTIPLIER > 1 else 5.0
 STATION, PLANT = "127.9.0.1", "127.9.0.2"  # loopback addresses on a real link: the daemon takes no others
 
 pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("ip") is None or shutil.which("mount") is None,
-    reason="needs root, iproute2 and mount: network namespaces and tmpfs disks are made for the test",
+    os.geteuid() != 0 or not all(map(shutil.which, ("ip", "mount", "sysctl"))),
+    reason="namespaces and tmpfs disks are made for the test: run as root, and apt install iproute2 mount procps",
 )
 
 
@@ -112,13 +112,6 @@ def consumers(link: Link, folder: Path, names: tuple[str, ...]) -> Iterator[dict
 
 def said(path: Path) -> list[list[str]]:
     return [line.split() for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-
-
-def wait_until(what: Any, why: str) -> None:
-    until_s = time.monotonic() + WAIT_S
-    while not what():
-        assert time.monotonic() < until_s, why
-        time.sleep(0.05)
 
 
 def records_of(path: Path) -> list[int]:

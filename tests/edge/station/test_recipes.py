@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from tests.edge.fakes import BrightnessEngine, ScriptedSource, a_bundle, a_frame
 from tests.edge.security.bundles import sound_members, trust_of
 from tests.edge.station.test_loop import CollectingDelivery, never, station_of
 from tests.edge.stub import Stub, end, hear, parts_of_runs
-from tests.patience import WAIT_S
+from tests.patience import WAIT_S, wait_until
 
 WIDE = (32, 64)
 
@@ -129,8 +128,7 @@ def test_the_loop_changes_between_two_frames(recipes: Recipes) -> None:
     station.recipes, running = recipes, []
     station.changed = lambda new: running.append(new.bundle.where)
     told = recipes.change(Path("b"))
-    while recipes._ready is None:
-        time.sleep(0.01)
+    wait_until(lambda: recipes._ready is not None, "the bundle is not ready")
     inspect_loop(station, never)
     delivery: CollectingDelivery = station.delivery  # type: ignore[assignment]
     assert [inspection.frame_id for inspection in delivery.inspections] == [1, 2, 3, 4, 5]

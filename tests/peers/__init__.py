@@ -1,0 +1,1 @@
+"""Peers: programs and libraries that others wrote, which tests want where they are installed (debian.txt)."""
