@@ -58,6 +58,7 @@ class Checks:
 
     @property
     def passed(self) -> bool:
+        """Whether no check so far was wrong."""
         return all(facts["ok"] for facts in self.done)
 
 

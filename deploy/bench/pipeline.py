@@ -54,6 +54,7 @@ class TimedJournal(Journal):
     committed_ns = 0
 
     def commit(self) -> None:
+        """As `Journal.commit`, and look at the clock."""
         super().commit()
         self.committed_ns = time.monotonic_ns()
 
@@ -67,6 +68,7 @@ class TimedPublisher(Publisher):
         self.told: dict[int, Told] = {}
 
     def deliver(self, delivered: Delivered) -> None:
+        """As `Publisher.deliver`, and look at the clock."""
         super().deliver(delivered)
         if delivered.inspection is not None:  # it rides on the result only
             now_ns = time.monotonic_ns()
