@@ -276,7 +276,7 @@ def load_teacher(patch_size: int, folder: Path = PRETRAINED) -> DescriptorNetwor
         have = ", ".join(sorted(p.stem[1:] for p in folder.glob("p*.safetensors"))) or "none"
         raise TrainingError(
             f"{path}: no teacher for patch size {patch_size} (there are: {have}); "
-            f"train it with: edge-train teacher IMAGES --patch-sizes {patch_size} --out {folder}"
+            f"train it with: edge-train lab teacher IMAGES --patch-sizes {patch_size} --out {folder}"
             " (narrow ones: and --narrow-of the folder of the wider teachers)"
         )
     weights = load_file(path)

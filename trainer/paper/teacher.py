@@ -188,7 +188,7 @@ def load_paper_teacher(patch_size: int, folder: Path = PAPER_PRETRAINED, stride:
     if not path.exists():
         raise TrainingError(
             f"{path}: no teacher of the paper's family for patch size {patch_size}; train it with: "
-            f"edge-train paper-teacher IMAGES --patch-size {patch_size} --out {folder}"
+            f"edge-train lab paper-teacher IMAGES --patch-size {patch_size} --out {folder}"
         )
     teacher.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
     return teacher.eval().requires_grad_(False)
