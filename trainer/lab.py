@@ -19,11 +19,7 @@ DEFAULTS = TeacherConfig()
 def lab() -> None:
     """Research: distil teachers, and repeat the paper's experiments. A product needs none of it.
 
-    \b
-      edge-train lab teacher          teachers of other patch sizes or of other natural images than the shipped ones
-      edge-train lab paper-teacher    a teacher of the paper's own networks, patch by patch
-      edge-train lab experiment       the paper's one-vs-rest experiment on MNIST or CIFAR-10
-      edge-train lab paper-strides    what an output stride costs the paper's networks
+    The shipped teachers serve any product; the experiments say how far the method reproduces the paper's figures.
     """
 
 
