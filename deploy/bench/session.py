@@ -17,12 +17,12 @@ from typing import Any
 import click
 
 from deploy.bench.budgets import check, load_budgets
-from deploy.bench.machine import load
 from deploy.bench.measurement import Bench, Measurement
 from deploy.bench.progress import Progress
 from deploy.bench.report import FAILED, as_json, ending, has_failed, heading
 from deploy.bench.rows import Row, table
-from deploy.engines import FILE, FOLDER, ProgressLine
+from deploy.machine import load
+from deploy.terminal import FILE, FOLDER, ProgressLine
 from edge.core.bundle import VARIANTS, load_bundle
 from edge.core.errors import EdgeError
 from edge.demo.run import BUNDLE
