@@ -166,7 +166,7 @@ Command = Callable[..., Any]
 
 
 def with_flags(command: Command, flags: Sequence[Callable[[Command], Command]]) -> Command:
-    """The command with all of these flags, which its help shows in this order."""
+    """The command with these flags, in this order in its help."""
     for flag in reversed(flags):
         command = flag(command)
     return command
@@ -177,11 +177,9 @@ def training_options(command: Command) -> Command:
 
     @wraps(command)
     def collected(good_dir: Path, strict: bool, quick: bool, **values: Any) -> Any:
-        product = _product(good_dir, values)
-        teachers = _teachers(values)
-        return command(
-            training=Training(good_dir, product, _students(values, quick), quick, strict, teachers), **values
-        )
+        product, teachers = _product(good_dir, values), _teachers(values)
+        training = Training(good_dir, product, _students(values, quick), quick, strict, teachers)
+        return command(training=training, **values)
 
     return with_flags(collected, (*PRODUCT_FLAGS, *STUDENT_FLAGS))
 
@@ -209,7 +207,7 @@ def variant_options(command: Command) -> Command:
 
 
 def _product(good_dir: Path, values: dict[str, Any]) -> Product:
-    """What was given of the product; it is taken out of `values`, as what the next two know is out of them."""
+    """The product of these flags' values, which are taken out of `values`, as the next two do with theirs."""
     # A folder's name may hold bytes that are no UTF-8; the product's goes on the wire.
     name = (values.pop("name") or good_dir.resolve().name).encode("utf-8", "replace").decode()[:64]
     fields = ("input_size", "roi", "mm_per_px", "min_area_px", "ignore")
