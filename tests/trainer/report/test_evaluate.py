@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from edge.core.errors import TrainingError
 from edge.core.promise import binomial_upper_bound
 from edge.core.types import AnomalyMap, Defect, DrivenBy, Inspection, Reason, Term, Timings, Verdict
+from trainer.cli import cli
 from trainer.dataset import list_samples
-from trainer.report.command import evaluate_command
 from trainer.report.evaluate import evaluate_with
 from trainer.report.results import Subject, format_table
 from trainer.report.sheet import LEGEND, worst_median_best
@@ -278,7 +278,7 @@ def test_a_folder_without_good_parts_is_refused(tmp_path):
 
 @pytest.mark.parametrize("dataset", ["screw", "mvtec:", "voc:screw"])
 def test_the_command_explains_the_dataset_syntax(dataset):
-    result = CliRunner().invoke(evaluate_command, ["--bundle", "x.bundle", "--dataset", dataset])
+    result = CliRunner().invoke(cli, ["evaluate", "--bundle", "x.bundle", "--dataset", dataset])
     assert result.exit_code == 2
     assert "mvtec:PATH" in result.output
 
