@@ -78,10 +78,15 @@ help: ## list the targets
 demo: .venv/.complete ## inspect a synthetic line with a ready bundle; needs no camera, no torch
 	@.venv/bin/python -m edge.demo.run
 
-# In the environment for development where there is one: comparing with the paper's networks needs torch.
+# In the environment for development where there is one, so that no second one is built for it.
 .PHONY: bench
 bench: $(if $(wildcard .venv-test/.complete),.venv-test,.venv)/.complete ## what an inspection costs here, against budgets; BENCH_ARGS=--quick
 	@$(<D)/bin/python -m deploy.cli bench --report bench.json $(BENCH_ARGS)
+
+# The paper's networks need torch.
+.PHONY: lab
+lab: .venv-test/.complete ## beside EfficientAd, the paper's networks and this machine's peak; BENCH_ARGS=--quick
+	@.venv-test/bin/python -m deploy.cli lab --report lab.json $(BENCH_ARGS)
 
 .PHONY: setup
 setup: .venv/.complete .venv-test/.complete ## make the environments for the device and for development

@@ -10,6 +10,7 @@ from deploy.commission import commission_command
 from deploy.contest import choose
 from deploy.engines import engines
 from deploy.keys import keys, sign
+from deploy.lab.command import lab
 from deploy.selftest import selftest
 from deploy.verify import verify
 from edge.commands.errors import errors_in_one_line
@@ -40,6 +41,7 @@ cli.add_command(bench_wire, "bench-wire")
 cli.add_command(commission_command)
 cli.add_command(engines)
 cli.add_command(keys)
+cli.add_command(lab)
 cli.add_command(selftest)
 cli.add_command(sign)
 cli.add_command(verify)

@@ -21,6 +21,7 @@ import click
 
 from deploy.good_parts import Part, collect_parts
 from deploy.recalibrate import Rates, check_count, farthest_shift, part_scores, recalibrated, suspects_among
+from deploy.terminal import FILE, FOLDER
 from edge.core.bundle import VARIANTS
 from edge.core.commissioned import commissioned, commissioning_file
 from edge.core.commissioning import Commissioning, write_commissioning
@@ -34,8 +35,6 @@ from edge.sources import Source
 from edge.station.settings import Settings, settings_of
 from edge.station.startup import open_checked_source, open_inspector
 
-FILE = click.Path(path_type=Path, dir_okay=False)
-FOLDER = click.Path(path_type=Path, file_okay=False)
 STREAM_INTERVAL_S = 1.0
 
 

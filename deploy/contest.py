@@ -19,7 +19,7 @@ from pathlib import Path
 import click
 
 from deploy.bench.timing import Tell, interleaved, median
-from deploy.engines import FILE, FOLDER
+from deploy.terminal import FILE, FOLDER
 from edge.core.bundle import Bundle, load_bundle
 from edge.core.errors import EdgeError, EngineError
 from edge.engines import CPU_ENGINES, Engine, EngineOptions, open_engine

@@ -86,9 +86,11 @@ class Summary:
 
     @property
     def passed(self) -> bool:
+        """Whether nothing speaks against the engine."""
         return not self.reasons
 
     def as_json(self) -> dict[str, Any]:
+        """All fields, and `passed`."""
         return asdict(self) | {"passed": self.passed}
 
 

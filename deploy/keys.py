@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from deploy.terminal import FILE, FOLDER
 from edge.security.certificates import (
     PUBLIC_SUFFIX,
     SECRET_SUFFIX,
@@ -20,9 +21,6 @@ from edge.security.certificates import (
 from edge.security.client_keys import CONSUMER, STATION
 from edge.security.signing import make_signing_key, read_signing_key, sign_bundle
 from edge.security.station_keys import CONSUMERS, DEVICE, Role
-
-FILE = click.Path(path_type=Path, dir_okay=False)
-FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 def _name(context: click.Context, parameter: click.Parameter, value: str) -> str:

@@ -12,17 +12,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 
 import edge
-from deploy.engines import FILE, ProgressLine
+from deploy.machine import Facts, machine, temperatures
+from deploy.terminal import FILE, ProgressLine
 from edge.core.bundle import Bundle, load_bundle
 from edge.core.errors import EdgeError
 from edge.core.scoring import fuse
@@ -35,7 +35,6 @@ from edge.station.golden import check_golden
 
 SCHEMA = "edge-inspect.selftest/1"
 WARM_UP = 5
-Facts = dict[str, Any]
 
 
 class Checks:
@@ -58,23 +57,8 @@ class Checks:
 
     @property
     def passed(self) -> bool:
+        """Whether no check so far was wrong."""
         return all(facts["ok"] for facts in self.done)
-
-
-def machine() -> Facts:
-    """What this device is; from files that every Jetson has, and absent elsewhere."""
-    files = {"model": "/proc/device-tree/model", "l4t": "/etc/nv_tegra_release"}
-    found = {name: Path(file).read_text().strip("\0\n") for name, file in files.items() if Path(file).exists()}
-    return {"system": f"{platform.system()} {platform.release()} {platform.machine()}", **found, **temperatures()}
-
-
-def temperatures() -> Facts:
-    """Hottest zone in degrees Celsius, where the kernel tells."""
-    zones = []
-    for file in Path("/sys/class/thermal").glob("thermal_zone*/temp"):
-        with suppress(OSError, ValueError):  # a zone whose sensor is switched off cannot be read, on Jetsons too
-            zones.append(int(file.read_text()) / 1000)
-    return {"hottest_celsius": max(zones)} if zones else {}
 
 
 def gpu_facts() -> Facts:

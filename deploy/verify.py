@@ -18,7 +18,7 @@ import click
 
 import edge
 from deploy.drift import ImageDrift, Summary, drift_of, summarise
-from deploy.engines import FILE, FOLDER, ProgressLine
+from deploy.terminal import FILE, FOLDER, ProgressLine
 from edge.core.bundle import VARIANTS, Bundle, load_bundle
 from edge.core.errors import SettingsError
 from edge.core.images import IMAGE_SUFFIXES, list_images, read_image

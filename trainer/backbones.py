@@ -73,6 +73,7 @@ class EfficientNetLite0Features(nn.Module):
         return torch.cat([_at_grid(x.float(), BLOCKS[index][1], height, width) for index, x in taps], dim=1)
 
     def forward(self, image: Tensor) -> Tensor:
+        """As `raw`, each channel normalised."""
         out: Tensor = (self.raw(image) - self.mean) / self.deviation
         return out
 

@@ -1,4 +1,4 @@
-"""Turn graphs and unused good images into score statistics, thresholds and a promise, then a bundle.
+"""Turn a run's graphs and unused good images into score statistics, fusion, thresholds and a promise.
 
 Two disjoint sets are used, one for statistics and one for the threshold, and neither was trained on; what they
 promise is `edge.core.promise`'s to say.
@@ -7,13 +7,18 @@ promise is `edge.core.promise`'s to say.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
 
 import click
 import numpy as np
+import structlog
 
 from edge.core.arrays import GoldenSample
 from edge.core.bundle import GraphSet
-from edge.core.manifest import Calibration
+from edge.core.errors import TrainingError
+from edge.core.manifest import REFERENCE_VARIANT, Calibration
 from edge.core.preprocess import Geometry
 from edge.core.promise import calibration_for
 from edge.core.scoring import PAPER_FUSION, fit_stats, scores_of
@@ -22,65 +27,135 @@ from edge.core.types import Image, PatchMaps
 from edge.engines import Engine
 from edge.engines.onnxruntime import OnnxRuntimeEngine
 from edge.engines.tiled import in_tiles
+from trainer.export import VARIANTS
 from trainer.fusion import FittedFusion, FusionKind, fit_fusion
+from trainer.good_images import InputImages, check_good_images, image_digest
+from trainer.runs import Run
+
+log = structlog.get_logger()
 
 
-def calibrate(
-    graphs: GraphSet,
-    geometry: Geometry,
-    stats_images: Sequence[Image],
-    threshold_images: Sequence[Image],
-    false_reject_rate: float | None = None,
-    kind: FusionKind = FusionKind.ADAPTIVE,
-    seed: int = 0,
-    review_rate: float | None = None,
-) -> tuple[Calibration, GoldenSample, FittedFusion | None]:
+@dataclass(frozen=True, slots=True)
+class CalibrationConfig:
+    """What to promise, on which images besides the run's own, and how scales become one map.
+
+    Rates: shares of good parts, 0 to 1, see `edge.core.promise`; None for the tightest promise, and for no review
+    zone. more_good: folders of good images, used for the threshold only. fusion: MEAN keeps the paper's mean over
+    scales; others are fitted on synthetic defects.
+    """
+
+    false_reject_rate: float | None = None
+    review_rate: float | None = None
+    more_good: tuple[Path, ...] = ()
+    fusion: FusionKind = FusionKind.ADAPTIVE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UnusedImages:
+    """Good images that nothing was trained on: (h, w, 3) uint8 BGR of the input size, the two sets disjoint.
+
+    more: how many of the threshold's come from other folders than the run's.
+    """
+
+    geometry: Geometry
+    stats: Sequence[Image]
+    threshold: Sequence[Image]
+    more: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibrated:
+    """What a bundle is made of. graphs: the reference first. calibrations: by variant, each through itself.
+
+    golden: the statistics image of median score. fusion: what was fitted; None keeps the paper's mean.
+    """
+
+    graphs: tuple[GraphSet, ...]
+    images: UnusedImages
+    calibrations: Mapping[str, Calibration]
+    golden: GoldenSample
+    fusion: FittedFusion | None
+
+    @property
+    def reference(self) -> Calibration:
+        """That of the variant every other is compared with."""
+        return self.calibrations[REFERENCE_VARIANT]
+
+
+def calibrate(run: Run, config: CalibrationConfig) -> Calibrated:
     """Fit statistics and fusion on one set and thresholds on the other, through the graphs that will ship.
 
-    Images: (h, w, 3) uint8 BGR of the input size, good, disjoint, not trained on. kind: MEAN keeps
-    the paper's mean over scales (None then); others are fitted on synthetic defects drawn from `seed`.
-    The golden sample is the statistics image of median score. Rates: see `edge.core.promise`.
+    Every variant that the run holds is calibrated through itself, on the same images and with the same fusion.
     """
+    reference = run.read_graphs(REFERENCE_VARIANT)
+    others = [run.read_graphs(variant) for variant in VARIANTS[1:] if run.has_graphs(variant)]
+    images = _unused_images(run, config.more_good)
+    calibration, golden, fitted = _calibrate_reference(reference, images, config, run.students.seed)
+    calibrations = {reference.variant: calibration}
+    for graphs in others:
+        with closing(_in_tiles(OnnxRuntimeEngine(graphs), graphs, images)) as engine:
+            stats_maps = [engine.infer(image) for image in images.stats]
+            calibrations[graphs.variant] = _calibrate(engine, images, stats_maps, fitted, config)
+    return Calibrated((reference, *others), images, calibrations, golden, fitted)
+
+
+def _calibrate_reference(
+    graphs: GraphSet, images: UnusedImages, config: CalibrationConfig, seed: int
+) -> tuple[Calibration, GoldenSample, FittedFusion | None]:
     engine = OnnxRuntimeEngine(graphs)
-    whole = in_tiles(engine, tiling_for(geometry.input_size, graphs.strides))
-    stats_maps = [whole.infer(image) for image in stats_images]
-    fitted = None if kind is FusionKind.MEAN else fit_fusion(engine, geometry, stats_images, stats_maps, seed, kind)
-    calibration = _calibrate(whole, geometry, stats_maps, threshold_images, fitted, false_reject_rate, review_rate)
+    whole = _in_tiles(engine, graphs, images)
+    stats_maps = [whole.infer(image) for image in images.stats]
+    fitted = None
+    if config.fusion is not FusionKind.MEAN:
+        fitted = fit_fusion(engine, images.geometry, images.stats, stats_maps, seed, config.fusion)
+    calibration = _calibrate(whole, images, stats_maps, fitted, config)
     engine.close()
-    own = [scores_of(maps, calibration.stats, calibration.fusion, geometry)[0] for maps in stats_maps]
-    middle = int(np.argsort(own)[len(own) // 2])
-    golden = GoldenSample(stats_images[middle], stats_maps[middle], own[middle])
-    return calibration, golden, fitted
-
-
-def calibrate_variant(
-    graphs: GraphSet,
-    geometry: Geometry,
-    stats_images: Sequence[Image],
-    threshold_images: Sequence[Image],
-    fitted: FittedFusion | None,
-    false_reject_rate: float | None = None,
-    review_rate: float | None = None,
-) -> Calibration:
-    """Statistics and thresholds of another variant, through itself, on the same images and with the same fusion."""
-    engine = in_tiles(OnnxRuntimeEngine(graphs), tiling_for(geometry.input_size, graphs.strides))
-    stats_maps = [engine.infer(image) for image in stats_images]
-    calibration = _calibrate(engine, geometry, stats_maps, threshold_images, fitted, false_reject_rate, review_rate)
-    engine.close()
-    return calibration
+    scored = [scores_of(maps, calibration.stats, calibration.fusion, images.geometry)[0] for maps in stats_maps]
+    middle = int(np.argsort(scored)[len(scored) // 2])
+    return calibration, GoldenSample(images.stats[middle], stats_maps[middle], scored[middle]), fitted
 
 
 def _calibrate(
     engine: Engine,
-    geometry: Geometry,
+    images: UnusedImages,
     stats_maps: Sequence[Mapping[int, PatchMaps]],
-    threshold_images: Sequence[Image],
     fitted: FittedFusion | None,
-    false_reject_rate: float | None,
-    review_rate: float | None,
+    config: CalibrationConfig,
 ) -> Calibration:
-    fusion = fitted.fusion if fitted else PAPER_FUSION
+    """Statistics and thresholds of one variant; `stats_maps` are its own of the statistics' images."""
+    geometry, fusion = images.geometry, fitted.fusion if fitted else PAPER_FUSION
     stats = fitted.stats(stats_maps, geometry) if fitted else fit_stats(stats_maps, geometry)
-    with click.progressbar(threshold_images, label=f"calibrating {engine.variant}", show_eta=True) as bar:
+    with click.progressbar(images.threshold, label=f"calibrating {engine.variant}", show_eta=True) as bar:
         scores = np.array([scores_of(engine.infer(image), stats, fusion, geometry) for image in bar])
-    return calibration_for(scores, stats, fusion, false_reject_rate, review_rate)
+    return calibration_for(scores, stats, fusion, config.false_reject_rate, config.review_rate)
+
+
+def _in_tiles(engine: Engine, graphs: GraphSet, images: UnusedImages) -> Engine:
+    return in_tiles(engine, tiling_for(images.geometry.input_size, graphs.strides))
+
+
+def _unused_images(run: Run, folders: Sequence[Path]) -> UnusedImages:
+    more = _further_images(run, folders)
+    threshold = InputImages([*run.paths("threshold"), *more], run.geometry)
+    return UnusedImages(run.geometry, run.images("stats"), threshold, len(more))
+
+
+def _further_images(run: Run, folders: Sequence[Path]) -> list[Path]:
+    """Good images of `folders` that are no copies of the run's or of each other: a copy would break the promise."""
+    if not folders:
+        return []
+    known = {image_digest(path) for split in run.splits for path in run.paths(split)}
+    further = []
+    for folder in folders:
+        found = check_good_images(folder, minimum=1)
+        height, width = found.frame_size
+        if found.frame_size != run.frame_size:
+            raise TrainingError(f"{folder}: images are {width}×{height}, the run's are another size; leave it out")
+        for path in found.paths:
+            digest = image_digest(path)
+            if digest in known:
+                log.warning("left out: a copy of an image that is used already", copy=str(path))
+                continue
+            known.add(digest)
+            further.append(path)
+    return further

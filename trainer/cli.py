@@ -1,59 +1,25 @@
-"""click group `edge-train`: flags -> the trainer's functions; nothing else."""
+"""click group `edge-train`: flags -> the trainer's functions; nothing else.
+
+Here are `fit` and its steps; the other commands stand with what they run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Any
 
 import click
 
 from edge.commands.errors import errors_in_one_line
 from edge.log import configure_logging
-from trainer.export import USUAL_VARIANTS
-from trainer.fit import (
-    CalibrationConfig,
-    calibrate_step,
-    check_promise,
-    engines_step,
-    export_step,
-    students_step,
-)
-from trainer.good_images import check_good_images
-from trainer.look.first_look import look_first
-from trainer.narrow_teacher import train_narrow_teachers
-from trainer.options import FILE, FOLDER, IntegerList, Polygon, Training, calibration_options, training_options
+from trainer.calibrate import CalibrationConfig
+from trainer.fit import calibrate_step, check_promise, engines_step, export_step, students_step
+from trainer.lab import lab
+from trainer.look.command import look
+from trainer.options import FOLDER, Training, calibration_options, training_options, variant_options
 from trainer.planted import plant_dataset
 from trainer.processes import process_group, rank, wait_for_all
-from trainer.runs import Product, prepare_run
-from trainer.teacher import TeacherConfig, train_teachers
-
-TEACHER_DEFAULTS = TeacherConfig()
-
-
-def variant_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The flags that `fit` and `export` share, given to the command as `variants: tuple[str, ...]`."""
-
-    @wraps(command)
-    def collected(float_only: bool, int8_trt: bool, **others: Any) -> Any:
-        variants = ("fp32",) if float_only else USUAL_VARIANTS
-        return command(variants=(*variants, "int8-trt") if int8_trt else variants, **others)
-
-    for option in (
-        click.option(
-            "--int8-trt",
-            is_flag=True,
-            help="Also write signed INT8 graphs, for TensorRT; often no faster there than half precision.",
-        ),
-        click.option(
-            "--float-only",
-            is_flag=True,
-            help="Leave out half precision, which TensorRT takes, and INT8 for CPUs: half the size.",
-        ),
-    ):
-        collected = option(collected)
-    return collected
+from trainer.report.command import evaluate_command
+from trainer.runs import Run, prepare_run
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -87,43 +53,13 @@ def fit(
     Before it trains it looks at the images, as edge-train look does: RUN/look.png.
     A killed run goes on where it was when the same command is given again.
     """
-    run = run or bundle.with_name(bundle.name + ".run")
-    _prepare(run, training)
-    check_promise(run, config)
-    students_step(run, training.teachers)
+    prepared = _prepare(run or bundle.with_name(bundle.name + ".run"), training)
+    check_promise(prepared, config)
+    students_step(prepared, training.teachers)
     if rank() > 0:  # the rest is the first process' work
         return
-    export_step(run, variants[:1] if training.is_quick else variants)
-    _calibrate(run, bundle, config)
-
-
-@cli.command()
-@click.argument("good_dir", type=FOLDER)
-@click.option("--roi", type=Polygon(), default=(), help="Only look inside this polygon.")
-@click.option("--ignore", type=Polygon(), multiple=True, help="Never look inside this polygon; may be repeated.")
-@click.option("--input-size", nargs=2, type=int, default=(256, 256), show_default=True, help="Height and width.")
-@click.option("--out", type=FILE, default="look.png", show_default=True, help="The picture sheet to write.")
-@click.option("--strict", is_flag=True, help="Exit with 1 where something is found.")
-def look(
-    good_dir: Path,
-    roi: tuple[Any, ...],
-    ignore: tuple[tuple[Any, ...], ...],
-    input_size: tuple[int, int],
-    out: Path,
-    strict: bool,
-) -> None:
-    """Look at good images before training: copies, exposure, blur, and likely defects among them.
-
-    Writes a picture sheet with names; half a minute to a minute for 300 images, and nothing is trained. Images are
-    compared with each other, each left out of its own comparison, so the least alike are worth a look even when none
-    is flagged. `fit` does the same by itself.
-    """
-    found, sheet = check_good_images(good_dir, minimum=1), out.with_suffix(".png")
-    product = Product(good_dir.name, input_size, roi, ignore=ignore)
-    findings = look_first(found, product.geometry(found.frame_size), sheet, strict)
-    for finding in findings:
-        click.echo(finding)
-    click.echo(f"{len(findings)} findings among {len(found.paths)} images; the least alike are on {sheet}")
+    export_step(prepared, variants[:1] if training.is_quick else variants)
+    _calibrate(prepared, bundle, config)
 
 
 @cli.command()
@@ -131,8 +67,7 @@ def look(
 @click.option("--run", type=FOLDER, required=True, help="Folder for checkpoints and weights.")
 def students(run: Path, training: Training) -> None:
     """Step 1 of fit: check the good images, split them, train the students."""
-    _prepare(run, training)
-    students_step(run, training.teachers)
+    students_step(_prepare(run, training), training.teachers)
 
 
 @cli.command()
@@ -146,9 +81,10 @@ def students(run: Path, training: Training) -> None:
 )
 def export(run: Path, variants: tuple[str, ...], engines: bool) -> None:
     """Step 2 of fit: write one ONNX graph per patch size and variant, checked against torch."""
-    export_step(run, variants)
+    loaded = Run.load(run)
+    export_step(loaded, variants)
     if engines:
-        built = engines_step(run, lambda progress: click.echo(f"\r{progress}   ", nl=False, err=True))
+        built = engines_step(loaded, lambda progress: click.echo(f"\r{progress}   ", nl=False, err=True))
         for size, plan in built.items():
             click.echo(f"p{size}: {len(plan) / 2**20:.1f} MiB in {run / 'engines'}")
 
@@ -158,38 +94,7 @@ def export(run: Path, variants: tuple[str, ...], engines: bool) -> None:
 @calibration_options
 def calibrate(run: Path, bundle: Path, config: CalibrationConfig) -> None:
     """Step 3 of fit: fusion, score statistics, thresholds and golden sample from unused good images; the bundle."""
-    _calibrate(run, bundle, config)
-
-
-@cli.command()
-@click.argument("images", type=FOLDER, nargs=-1, required=True)
-@click.option("--out", type=FOLDER, required=True, help="Folder for the teachers and the checkpoint.")
-@click.option("--patch-sizes", type=IntegerList(), default="17,33,65", show_default=True)
-@click.option("--steps", default=TEACHER_DEFAULTS.steps, show_default=True)
-@click.option("--batch", default=TEACHER_DEFAULTS.batch, show_default=True, help="Crops a step.")
-@click.option("--learning-rate", default=TEACHER_DEFAULTS.learning_rate, show_default=True)
-@click.option("--seed", default=TEACHER_DEFAULTS.seed, show_default=True)
-@click.option("--start-from", type=FOLDER, help="Go on from this folder's teachers, with a schedule of its own.")
-@click.option(
-    "--narrow-of", type=FOLDER, help="Half the channels, learnt from this folder's teachers: a third of the work."
-)
-def teacher(
-    images: tuple[Path, ...], out: Path, start_from: Path | None, narrow_of: Path | None, **options: Any
-) -> None:
-    """Distil one teacher per patch size from EfficientNet-Lite0 on folders of natural images.
-
-    The shipped teachers serve any product; train your own only for other patch sizes.
-    """
-    if narrow_of is not None and start_from is not None:
-        raise click.UsageError("--narrow-of starts anew; leave out --start-from")
-    config = TeacherConfig(**options)
-    errors = (
-        train_teachers(images, out, config, start_from)
-        if narrow_of is None
-        else train_narrow_teachers(images, out, config, narrow_of)
-    )
-    for name, error in errors.items():
-        click.echo(f"{name}: explained variance {1 - error:.3f} on crops of held-out images")
+    _calibrate(Run.load(run), bundle, config)
 
 
 @cli.command()
@@ -206,7 +111,12 @@ def plant(good_dir: Path, out: Path, each: int, seed: int) -> None:
     click.echo(f"{out}: {plant_dataset(good_dir, out, each, seed)} planted defects")
 
 
-def _calibrate(run: Path, bundle: Path, config: CalibrationConfig) -> None:
+cli.add_command(evaluate_command)
+cli.add_command(lab)
+cli.add_command(look)
+
+
+def _calibrate(run: Run, bundle: Path, config: CalibrationConfig) -> None:
     manifest = calibrate_step(run, bundle, config)
     calibration = manifest.calibration(manifest.reference_variant)
     click.echo(f"{bundle}: {calibration.bound}")
@@ -214,21 +124,15 @@ def _calibrate(run: Path, bundle: Path, config: CalibrationConfig) -> None:
         click.echo(f"{bundle}: {calibration.review}")
 
 
-def _prepare(run: Path, training: Training) -> None:
+def _prepare(folder: Path, training: Training) -> Run:
     if rank() == 0:  # the first process looks at the images and writes the run down; the others read it
-        prepare_run(training.good_dir, run, training.product, training.students, training.strict)
+        prepare_run(training.good_dir, folder, training.product, training.students, training.strict)
     wait_for_all()
+    return Run.load(folder)
 
 
 def main() -> None:
     """Run `edge-train`; an expected error is one line on stderr and exit code 1."""
-    from trainer.evaluate import evaluate_command
-    from trainer.paper.cli import experiment_command, paper_strides_command, paper_teacher_command
-
-    cli.add_command(evaluate_command)
-    cli.add_command(paper_teacher_command)
-    cli.add_command(experiment_command)
-    cli.add_command(paper_strides_command)
     with errors_in_one_line("edge-train"), process_group():
         cli()
 

@@ -31,6 +31,7 @@ class Sample:
 
     @property
     def name(self) -> str:
+        """The defect's type and the file's stem, as `scratch/003`."""
         return f"{self.defect_type}/{self.path.stem}"
 
 

@@ -158,13 +158,7 @@ def fit_fusion(
     """
     strides = {size: m.stride for size, m in maps[0].items()}
     excerpts = choose_excerpts(len(good), geometry, strides, seed)
-    mask = geometry.grid_mask(geometry.input_size, 1)
-    pieces = [excerpt.image(good[excerpt.index]) for excerpt in excerpts]
-    defects = synthetic_defects(pieces, DEFECTS, seed, [excerpt.counted(mask) for excerpt in excerpts])
-    with click.progressbar(defects, label="drawing defects", show_eta=True) as bar:
-        defect_maps = [
-            excerpts[number % len(excerpts)].of_own(engine.infer(defect.image)) for number, defect in enumerate(bar)
-        ]
+    defects, defect_maps = _draw_defects(engine, excerpts, geometry, good, seed)
     keys = list(fit_stats(maps[:1], geometry))
     equal = np.full(len(keys), 2 / len(keys), np.float32)
     reaches = (None, *REACHES) if len(good) >= LOCAL_IMAGES else (None,)
@@ -188,6 +182,20 @@ def fit_fusion(
     reached, weights, reach, fusion = max(choices, key=worth)
     by_term = {key: float(weight) for key, weight in zip(keys, 2 * weights / weights.sum(), strict=True)}
     return FittedFusion(by_term, fusion, reach, reached, float(of_mean.mean()))
+
+
+def _draw_defects(
+    engine: Engine, excerpts: Sequence[Excerpt], geometry: Geometry, good: Sequence[Image], seed: int
+) -> tuple[list[SyntheticDefect], list[Maps]]:
+    """DEFECTS of them, on the pieces of the good images that the excerpts are, where pixels count; and their maps."""
+    mask = geometry.grid_mask(geometry.input_size, 1)
+    pieces = [excerpt.image(good[excerpt.index]) for excerpt in excerpts]
+    defects = synthetic_defects(pieces, DEFECTS, seed, [excerpt.counted(mask) for excerpt in excerpts])
+    with click.progressbar(defects, label="drawing defects", show_eta=True) as bar:
+        maps: list[Maps] = [
+            excerpts[i % len(excerpts)].of_own(engine.infer(defect.image)) for i, defect in enumerate(bar)
+        ]
+    return defects, maps
 
 
 def _best_weights(start: Weights, equal: Weights, yardstick: Yardstick, fusion: Fusion) -> tuple[float, Weights]:

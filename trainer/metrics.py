@@ -74,7 +74,12 @@ class PixelScores:
         return replace(self, positives=self.positives[inside], regions=regions, region_images=self.region_images[kept])
 
     def pro_curve(self, max_fpr: float = 0.3) -> Curve:
-        """See the function of the same name. ValueError where the scores were gathered up to less than `max_fpr`."""
+        """The per-region-overlap curve (Bergmann et al. 2020, §4) at its corners, joined by straight lines.
+
+        Returns false positive rates (k,) and PRO (k,), float64 in [0, 1]: from (0, 0), non-decreasing, to exactly
+        `max_fpr`. The rate is over the defect-free pixels of all images; PRO is the mean over regions of the part
+        scored at or above the threshold. ValueError: scores gathered up to less than `max_fpr`, or no regions.
+        """
         if not 0.0 < max_fpr <= self.max_fpr:
             raise ValueError(f"max_fpr is {max_fpr}; these scores were gathered for (0, {self.max_fpr}]")
         if not self.region_images.size:
@@ -90,7 +95,7 @@ class PixelScores:
         return _cut(np.concatenate([[0.0], fpr, [1.0]]), np.concatenate([[0.0], pro, [1.0]]), max_fpr)
 
     def au_pro(self, max_fpr: float = 0.3) -> float:
-        """See the function of the same name."""
+        """Area under `pro_curve` over [0, max_fpr], over `max_fpr`: 1 is perfect, a constant map gives max_fpr/2."""
         fpr, pro = self.pro_curve(max_fpr)
         return float(np.sum(np.diff(fpr) * (pro[1:] + pro[:-1])) / 2.0 / max_fpr)
 
@@ -101,25 +106,12 @@ class PixelScores:
         return _chance_above(self.negatives, self.positives)
 
 
-def pro_curve(maps: Sequence[Map], masks: Sequence[Mask], max_fpr: float = 0.3) -> Curve:
-    """The per-region-overlap curve (Bergmann et al. 2020, §4) at its corners.
-
-    maps: (H, W) float32, higher is more anomalous; masks: (H, W) bool, all False for good images.
-    Returns false positive rates (k,) and PRO (k,), float64 in [0, 1]: from (0, 0), non-decreasing, to exactly
-    `max_fpr`. The rate is over the defect-free pixels of all images; PRO is the mean over 8-connected regions of
-    the part scored at or above the threshold. Straight lines join the corners. ValueError: see `PixelScores.gather`.
-    """
-    return PixelScores.gather(maps, masks, max_fpr).pro_curve(max_fpr)
-
-
 def au_pro(maps: Sequence[Map], masks: Sequence[Mask], max_fpr: float = 0.3) -> float:
-    """Area under `pro_curve` over [0, max_fpr], divided by `max_fpr`: 1 is perfect, a constant map gives max_fpr/2."""
+    """`PixelScores.au_pro` of maps (H, W) float32, higher is more anomalous, and masks (H, W) bool, False where good.
+
+    ValueError: see `PixelScores.gather`.
+    """
     return PixelScores.gather(maps, masks, max_fpr).au_pro(max_fpr)
-
-
-def pixel_auroc(maps: Sequence[Map], masks: Sequence[Mask]) -> float:
-    """Area under the ROC curve over all pixels of all images, in [0, 1]; arguments as in `pro_curve`."""
-    return PixelScores.gather(maps, masks).auroc()
 
 
 def roc_auc(scores: ArrayLike, labels: ArrayLike) -> float:

@@ -95,6 +95,7 @@ class DescriptorNetwork(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, padded: Tensor) -> Tensor:
+        """(N, 3, H, W) network input with its borders, see `pad_for` -> (N, 128, h, w) descriptors."""
         out: Tensor = self.layers(padded)
         return out
 

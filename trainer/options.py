@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
 
-from trainer.fit import CalibrationConfig
+from trainer.calibrate import CalibrationConfig
+from trainer.export import USUAL_VARIANTS
 from trainer.fusion import FusionKind
 from trainer.narrow_teacher import LEAN_BELOW, Networks
 from trainer.runs import Product
@@ -18,6 +19,7 @@ from trainer.students import StudentConfig
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
+DEFAULTS = StudentConfig()
 QUICK_STEPS = 330
 QUICK_SHARED_LAYERS = 2
 
@@ -28,6 +30,7 @@ class IntegerList(click.ParamType):
     name = "N,N,…"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """The numbers in ascending order, each once."""
         if isinstance(value, tuple):
             return value
         try:
@@ -42,6 +45,7 @@ class Polygon(click.ParamType):
     name = '"X,Y X,Y X,Y …"'
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+        """((x, y), …), three points or more, or none."""
         if isinstance(value, tuple):
             return value
         try:
@@ -51,6 +55,96 @@ class Polygon(click.ParamType):
         if points and len(points) < 3:
             self.fail("a polygon needs three points or more", param, ctx)
         return points
+
+
+PATCH_SIZES = click.option("--patch-sizes", type=IntegerList(), default="17,33,65", show_default=True)
+INPUT_SIZE = click.option(
+    "--input-size", nargs=2, type=int, default=(256, 256), show_default=True, help="Network input: height and width."
+)
+
+PRODUCT_FLAGS = (
+    click.argument("good_dir", type=FOLDER),
+    click.option("--name", help="Product name in the bundle and on the wire.  [default: the folder's name]"),
+    INPUT_SIZE,
+    click.option("--roi", type=Polygon(), default=(), help="Only inspect inside this polygon."),
+    click.option(
+        "--ignore",
+        type=Polygon(),
+        multiple=True,
+        help="Never inspect inside this polygon: a label, a clamp, a printed date; may be repeated.",
+    ),
+    click.option("--mm-per-px", type=float, help="Millimetres per pixel of the good images."),
+    click.option("--min-area-px", default=9.0, show_default=True, help="Smallest defect drawn, in frame pixels."),
+    click.option("--strict", is_flag=True, help="Refuse, instead of warning, where the look finds something."),
+)
+
+STUDENT_FLAGS = (
+    PATCH_SIZES,
+    click.option("--students", default=DEFAULTS.students, show_default=True, help="Students per patch size (M)."),
+    click.option(
+        "--shared-layers",
+        type=click.IntRange(min=0),
+        default=DEFAULTS.shared_layers,
+        show_default=True,
+        help=f"First layers that students take from their teacher; {QUICK_SHARED_LAYERS} with --quick.",
+    ),
+    click.option("--steps", default=DEFAULTS.steps, show_default=True, help="Training steps."),
+    click.option("--quick", is_flag=True, help=f"A first bundle soon: {QUICK_STEPS} steps, and float32 only."),
+    click.option("--batch", default=DEFAULTS.batch, show_default=True, help="Images a step."),
+    click.option("--seed", default=DEFAULTS.seed, show_default=True, help="Of the splits and of the training."),
+    click.option(
+        "--networks",
+        type=click.Choice([networks.value for networks in Networks]),
+        default=Networks.WIDE.value,
+        show_default=True,
+        help="narrow: half the channels, under a third of the arithmetic, for some accuracy; "
+        f"lean: narrow below p = {LEAN_BELOW}.",
+    ),
+    click.option("--teachers", type=FOLDER, help="Other teachers than the shipped ones."),
+)
+
+CALIBRATION_FLAGS = (
+    click.option("--bundle", type=FILE, required=True, help="The bundle to write."),
+    click.option(
+        "--false-reject-rate",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        help="Promise at most this share of good parts rejected; refused where the images cannot "
+        "support it.  [default: the tightest they support]",
+    ),
+    click.option(
+        "--review-rate",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        help="Between review and rejection, leave parts to a person (UNDECIDED, review): at most this share of "
+        "good parts scores above the review threshold, the rejected ones among them.  [default: no review]",
+    ),
+    click.option(
+        "--more-good",
+        type=FOLDER,
+        multiple=True,
+        help="Folder of further good images, used for the threshold only; may be repeated.",
+    ),
+    click.option(
+        "--fusion",
+        type=click.Choice([kind.value for kind in FusionKind]),
+        default=FusionKind.ADAPTIVE.value,
+        show_default=True,
+        help="How the scales become one map: the paper's plain mean; a weighted sum; or adaptive, in which "
+        "the scale that sees something speaks at each pixel. The last two are fitted on synthetic defects.",
+    ),
+)
+
+VARIANT_FLAGS = (
+    click.option(
+        "--float-only",
+        is_flag=True,
+        help="Leave out half precision, which TensorRT takes, and INT8 for CPUs: half the size.",
+    ),
+    click.option(
+        "--int8-trt",
+        is_flag=True,
+        help="Also write signed INT8 graphs, for TensorRT; often no faster there than half precision.",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,144 +162,69 @@ class Training:
     teachers: Mapping[int, Path]
 
 
-def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
+Command = Callable[..., Any]
+
+
+def with_flags(command: Command, flags: Sequence[Callable[[Command], Command]]) -> Command:
+    """The command with these flags, in this order in its help."""
+    for flag in reversed(flags):
+        command = flag(command)
+    return command
+
+
+def training_options(command: Command) -> Command:
     """The flags that `fit` and `students` share, given to the command as `training: Training`."""
-    defaults = StudentConfig()
 
     @wraps(command)
-    def collected(
-        good_dir: Path,
-        name: str | None,
-        patch_sizes: tuple[int, ...],
-        students: int,
-        shared_layers: int,
-        steps: int,
-        quick: bool,
-        batch: int,
-        seed: int,
-        input_size: tuple[int, int],
-        roi: tuple[Any, ...],
-        ignore: tuple[tuple[Any, ...], ...],
-        mm_per_px: float | None,
-        min_area_px: float,
-        strict: bool,
-        networks: str,
-        teachers: Path | None,
-        **others: Any,
-    ) -> Any:
-        # A folder's name may hold bytes that are no UTF-8; the product's goes on the wire.
-        name = (name or good_dir.resolve().name).encode("utf-8", "replace").decode()[:64]
-        if teachers is not None and networks != Networks.WIDE.value:
-            raise click.UsageError(f"--networks {networks} takes shipped teachers; leave out --teachers, or --networks")
-        folders = {p: teachers or Networks(networks).folder(p) for p in patch_sizes}
-        product = Product(name, input_size, roi, mm_per_px, min_area_px, ignore)
-        if quick:
-            steps, shared_layers = QUICK_STEPS, max(shared_layers, QUICK_SHARED_LAYERS)
-        config = StudentConfig(patch_sizes, students, shared_layers, steps, batch, seed=seed)
-        return command(training=Training(good_dir, product, config, quick, strict, folders), **others)
+    def collected(good_dir: Path, strict: bool, quick: bool, **values: Any) -> Any:
+        product, teachers = _product(good_dir, values), _teachers(values)
+        training = Training(good_dir, product, _students(values, quick), quick, strict, teachers)
+        return command(training=training, **values)
 
-    for option in reversed(
-        (
-            click.argument("good_dir", type=FOLDER),
-            click.option("--name", help="Product name in the bundle and on the wire.  [default: the folder's name]"),
-            click.option("--patch-sizes", type=IntegerList(), default="17,33,65", show_default=True),
-            click.option(
-                "--students", default=defaults.students, show_default=True, help="Students per patch size (M)."
-            ),
-            click.option(
-                "--shared-layers",
-                type=click.IntRange(min=0),
-                default=defaults.shared_layers,
-                show_default=True,
-                help=f"First layers that students take from their teacher; {QUICK_SHARED_LAYERS} with --quick.",
-            ),
-            click.option("--steps", default=defaults.steps, show_default=True, help="Training steps."),
-            click.option(
-                "--quick",
-                is_flag=True,
-                help=f"A first bundle soon: {QUICK_STEPS} steps, and float32 only.",
-            ),
-            click.option("--batch", default=defaults.batch, show_default=True, help="Images a step."),
-            click.option("--seed", default=defaults.seed, show_default=True, help="Of the splits and of the training."),
-            click.option(
-                "--input-size",
-                nargs=2,
-                type=int,
-                default=(256, 256),
-                show_default=True,
-                help="Network input: height and width.",
-            ),
-            click.option("--roi", type=Polygon(), default=(), help="Only inspect inside this polygon."),
-            click.option(
-                "--ignore",
-                type=Polygon(),
-                multiple=True,
-                help="Never inspect inside this polygon: a label, a clamp, a printed date; may be repeated.",
-            ),
-            click.option("--mm-per-px", type=float, help="Millimetres per pixel of the good images."),
-            click.option(
-                "--min-area-px", default=9.0, show_default=True, help="Smallest defect drawn, in frame pixels."
-            ),
-            click.option("--strict", is_flag=True, help="Refuse, instead of warning, where the look finds something."),
-            click.option(
-                "--networks",
-                type=click.Choice([networks.value for networks in Networks]),
-                default=Networks.WIDE.value,
-                show_default=True,
-                help="narrow: half the channels, under a third of the arithmetic, for some accuracy; "
-                f"lean: narrow below p = {LEAN_BELOW}.",
-            ),
-            click.option("--teachers", type=FOLDER, help="Other teachers than the shipped ones."),
-        )
-    ):
-        collected = option(collected)
-    return collected
+    return with_flags(collected, (*PRODUCT_FLAGS, *STUDENT_FLAGS))
 
 
-def calibration_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def calibration_options(command: Command) -> Command:
     """The flags that `fit` and `calibrate` share, given to the command as `config: CalibrationConfig`; and --bundle."""
 
     @wraps(command)
-    def collected(
-        false_reject_rate: float | None,
-        review_rate: float | None,
-        more_good: tuple[Path, ...],
-        fusion: str,
-        **others: Any,
-    ) -> Any:
-        config = CalibrationConfig(false_reject_rate, review_rate, more_good, FusionKind(fusion))
-        return command(config=config, **others)
+    def collected(fusion: str, **values: Any) -> Any:
+        asked = {name: values.pop(name) for name in ("false_reject_rate", "review_rate", "more_good")}
+        return command(config=CalibrationConfig(**asked, fusion=FusionKind(fusion)), **values)
 
-    for option in reversed(
-        (
-            click.option("--bundle", type=FILE, required=True, help="The bundle to write."),
-            click.option(
-                "--false-reject-rate",
-                type=click.FloatRange(0, 1, min_open=True, max_open=True),
-                help="Promise at most this share of good parts rejected; refused where the images cannot "
-                "support it.  [default: the tightest they support]",
-            ),
-            click.option(
-                "--review-rate",
-                type=click.FloatRange(0, 1, min_open=True, max_open=True),
-                help="Between review and rejection, leave parts to a person (UNDECIDED, review): at most this share of "
-                "good parts scores above the review threshold, the rejected ones among them.  [default: no review]",
-            ),
-            click.option(
-                "--more-good",
-                type=FOLDER,
-                multiple=True,
-                help="Folder of further good images, used for the threshold only; may be repeated.",
-            ),
-            click.option(
-                "--fusion",
-                type=click.Choice([kind.value for kind in FusionKind]),
-                default=FusionKind.ADAPTIVE.value,
-                show_default=True,
-                help="How the scales become one map: the paper's plain mean; a weighted sum; or adaptive, in which "
-                "the scale that sees something speaks at each pixel. The last two are fitted on synthetic defects.",
-            ),
+    return with_flags(collected, CALIBRATION_FLAGS)
+
+
+def variant_options(command: Command) -> Command:
+    """The flags that `fit` and `export` share, given to the command as `variants: tuple[str, ...]`."""
+
+    @wraps(command)
+    def collected(float_only: bool, int8_trt: bool, **values: Any) -> Any:
+        variants = ("fp32",) if float_only else USUAL_VARIANTS
+        return command(variants=(*variants, "int8-trt") if int8_trt else variants, **values)
+
+    return with_flags(collected, VARIANT_FLAGS)
+
+
+def _product(good_dir: Path, values: dict[str, Any]) -> Product:
+    """The product of these flags' values, which are taken out of `values`, as the next two do with theirs."""
+    # A folder's name may hold bytes that are no UTF-8; the product's goes on the wire.
+    name = (values.pop("name") or good_dir.resolve().name).encode("utf-8", "replace").decode()[:64]
+    fields = ("input_size", "roi", "mm_per_px", "min_area_px", "ignore")
+    return Product(name, **{field: values.pop(field) for field in fields})
+
+
+def _teachers(values: dict[str, Any]) -> dict[int, Path]:
+    networks, folder = Networks(values.pop("networks")), values.pop("teachers")
+    if folder is not None and networks is not Networks.WIDE:
+        raise click.UsageError(
+            f"--networks {networks.value} takes shipped teachers; leave out --teachers, or --networks"
         )
-    ):
-        collected = option(collected)
-    return collected
+    return {p: folder or networks.folder(p) for p in values["patch_sizes"]}
+
+
+def _students(values: dict[str, Any], quick: bool) -> StudentConfig:
+    fields = ("patch_sizes", "students", "shared_layers", "steps", "batch", "seed")
+    config = StudentConfig(**{field: values.pop(field) for field in fields})
+    shared = max(config.shared_layers, QUICK_SHARED_LAYERS)
+    return replace(config, steps=QUICK_STEPS, shared_layers=shared) if quick else config

@@ -1,4 +1,4 @@
-"""`python -m trainer.reference`: what `edge-deploy bench` needs of torch, in a process that it starts where torch is.
+"""`python -m trainer.reference`: what `edge-deploy lab` needs of torch, in a process that it starts where torch is.
 
 Random weights: only time is measured. Rejected: a command of `edge-train`, since nobody calls this by hand, and timings
 kept in a file, which would compare two machines, or two hours of one.

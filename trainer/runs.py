@@ -7,17 +7,20 @@ where it was when the same command is given again. A run of other settings is re
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
 
+from edge.core.bundle import GraphSet, graph_name
 from edge.core.errors import TrainingError
 from edge.core.preprocess import Geometry, Point, Size
-from trainer.good_images import check_good_images
-from trainer.look.first_look import look_first
-from trainer.splits import session_of, split_good
+from trainer.good_images import InputImages, check_good_images
+from trainer.look.record import look_first
+from trainer.networks import edge_layers, total_stride
+from trainer.splits import SplitRule, session_of, split_good
 from trainer.students import StudentConfig
 
 log = structlog.get_logger()
@@ -41,14 +44,96 @@ class Product:
     min_area_px: float = 9.0
     ignore: tuple[tuple[Point, ...], ...] = ()
 
-    def geometry(self, frame_size: Size) -> Geometry:
-        """For frames of (height, width), blanked where nothing counts. BundleError says what is wrong with it."""
-        blanked = bool(self.roi or self.ignore)
+    def geometry(self, frame_size: Size, is_blanked: bool | None = None) -> Geometry:
+        """For frames of (height, width), blanked where nothing counts, or as is said; BundleError if it cannot be."""
+        blanked = bool(self.roi or self.ignore) if is_blanked is None else is_blanked
         return Geometry(frame_size, self.input_size, self.roi, self.mm_per_px, self.ignore, blanked)
 
 
-def prepare_run(good: Path, run: Path, product: Product, config: StudentConfig, strict: bool = False) -> dict[str, Any]:
-    """Check the good images, split them, write `run/run.json` and look at them; a run of other settings is refused.
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training. folder: where its files are. good: of the good images; frame_size: theirs, (height, width).
+
+    splits: names below `good` of the images to train on, for the statistics and for the threshold ("train", "stats",
+    "threshold"); rule: how they were split. is_blanked: see `Geometry`; runs of earlier versions are not.
+    """
+
+    folder: Path
+    good: Path
+    frame_size: Size
+    product: Product
+    is_blanked: bool
+    students: StudentConfig
+    splits: Mapping[str, tuple[str, ...]]
+    rule: SplitRule
+
+    @classmethod
+    def load(cls, folder: Path) -> Run:
+        """What `save` wrote, in this version or an earlier one; TrainingError where there is none or it is damaged."""
+        file = folder / "run.json"
+        if not file.exists():
+            raise TrainingError(f"{folder}: no run.json; start with edge-train students GOOD_DIR --run {folder}")
+        try:
+            return _parsed(folder, {**OLDER_RUN, **json.loads(file.read_text(encoding="utf-8"))})
+        except (ValueError, KeyError, TypeError) as error:
+            raise TrainingError(f"{file}: damaged ({error!r}); delete {folder} and start again") from error
+
+    def save(self) -> None:
+        """Write `run.json`; a kill leaves none or a whole one."""
+        described = {
+            "good": str(self.good),
+            "frame_size": self.frame_size,
+            "product": asdict(self.product),
+            "is_blanked": self.is_blanked,
+            "students": asdict(self.students),
+            "splits": dict(self.splits),
+            "split": asdict(self.rule),
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        beside = self.folder / "run.partial"
+        beside.write_text(json.dumps(described, indent=1), encoding="utf-8")
+        beside.replace(self.folder / "run.json")
+
+    @property
+    def geometry(self) -> Geometry:
+        """Frames of the good images' size -> network input."""
+        return self.product.geometry(self.frame_size, self.is_blanked)
+
+    @property
+    def weights(self) -> Path:
+        """Where the trained students are."""
+        return self.folder / "students.safetensors"
+
+    def paths(self, split: str) -> list[Path]:
+        """The images of a split: train, stats or threshold."""
+        return [self.good / name for name in self.splits[split]]
+
+    def images(self, split: str) -> InputImages:
+        """The same as network input, read as they are needed."""
+        return InputImages(self.paths(split), self.geometry)
+
+    def write_graphs(self, graphs: GraphSet) -> None:
+        """Keep exported graphs in the folder."""
+        for p, graph in graphs.graphs.items():
+            (self.folder / graph_name(p, graphs.variant)).write_bytes(graph)
+
+    def has_graphs(self, variant: str) -> bool:
+        """Whether graphs of this variant were exported; runs of earlier versions have the reference only."""
+        return any(self.folder.glob(f"p*.{variant}.onnx"))
+
+    def read_graphs(self, variant: str) -> GraphSet:
+        """What `write_graphs` kept, of all patch sizes; TrainingError names what is missing."""
+        files = {p: self.folder / graph_name(p, variant) for p in self.students.patch_sizes}
+        if missing := [file.name for file in files.values() if not file.exists()]:
+            raise TrainingError(
+                f"{self.folder}: {', '.join(missing)} missing; run edge-train export --run {self.folder}"
+            )
+        strides = {p: total_stride(edge_layers(p)) for p in files}
+        return GraphSet(variant, {p: file.read_bytes() for p, file in files.items()}, strides, str(self.folder))
+
+
+def prepare_run(good: Path, folder: Path, product: Product, config: StudentConfig, strict: bool = False) -> Run:
+    """Check the good images, split them, write the run down and look at them; a run of other settings is refused.
 
     strict: TrainingError instead of a warning where the look finds something.
     """
@@ -56,66 +141,53 @@ def prepare_run(good: Path, run: Path, product: Product, config: StudentConfig, 
     geometry = product.geometry(found.frame_size)
     splits, rule = split_good([session_of(path, good) for path in found.paths], config.seed)
     names = [path.relative_to(good).as_posix() for path in found.paths]
-    described = {
-        "good": str(good.resolve()),
-        "frame_size": list(found.frame_size),
-        "product": asdict(product),
-        "is_blanked": geometry.is_blanked,
-        "students": asdict(config),
-        "splits": {name: [names[i] for i in indices] for name, indices in asdict(splits).items()},
-        "split": asdict(rule),
-    }
-    described = json.loads(json.dumps(described))  # as it will be read back: tuples become lists
-    file = run / "run.json"
-    if not file.exists():
-        run.mkdir(parents=True, exist_ok=True)
-        beside = file.with_suffix(".partial")
-        beside.write_text(json.dumps(described, indent=1), encoding="utf-8")
-        beside.replace(file)
-    elif read_run(run) != described:
-        raise TrainingError(f"{run}: holds a run of other images or settings; give another --run or delete it")
-    _tell_split(described)
-    look_first(found, geometry, run / "look.png", strict)
-    return described
+    chosen = {name: tuple(names[i] for i in indices) for name, indices in asdict(splits).items()}
+    run = Run(folder, good.resolve(), found.frame_size, product, geometry.is_blanked, config, chosen, rule)
+    if not (folder / "run.json").exists():
+        run.save()
+    elif Run.load(folder) != run:
+        raise TrainingError(f"{folder}: holds a run of other images or settings; give another --run or delete it")
+    _tell_split(run)
+    look_first(found, geometry, folder / "look.png", strict)
+    return run
 
 
-def _tell_split(described: dict[str, Any]) -> None:
-    counts = {name: len(chosen) for name, chosen in described["splits"].items()}
-    rule = described["split"]
-    if rule["by"] == "image" and any("/" in name for chosen in described["splits"].values() for name in chosen):
+def _tell_split(run: Run) -> None:
+    counts, rule = {name: len(chosen) for name, chosen in run.splits.items()}, run.rule
+    if rule.by == "image" and any("/" in name for chosen in run.splits.values() for name in chosen):
         advice = "parts of one session are in all sets: the promise holds for parts like these, not for a new session"
-        log.warning("split", **counts, by=rule["why"], beware=advice)
+        log.warning("split", **counts, by=rule.why, beware=advice)
     else:
-        log.info("split", **counts, by=rule["why"], **{f"{name}_sessions": s for name, s in rule["sessions"].items()})
+        sessions = {f"{name}_sessions": list(members) for name, members in rule.sessions.items()}
+        log.info("split", **counts, by=rule.why, **sessions)
 
 
-def read_run(run: Path) -> dict[str, Any]:
-    """What `prepare_run` wrote."""
-    file = run / "run.json"
-    if not file.exists():
-        raise TrainingError(f"{run}: no run.json; start with edge-train students GOOD_DIR --run {run}")
-    try:
-        described: dict[str, Any] = {**OLDER_RUN, **json.loads(file.read_text(encoding="utf-8"))}
-    except ValueError as error:
-        raise TrainingError(f"{file}: damaged ({error}); delete {run} and start again") from error
-    described["product"].setdefault("ignore", [])
-    return described
+def _parsed(folder: Path, described: Mapping[str, Any]) -> Run:
+    """A run of `run.json`'s body; ValueError, KeyError or TypeError where it is none."""
+    product, rule, students = described["product"], described["split"], described["students"]
+    return Run(
+        folder,
+        Path(described["good"]),
+        _size(described["frame_size"]),
+        Product(
+            **{
+                **product,
+                "input_size": _size(product["input_size"]),
+                "roi": _points(product["roi"]),
+                "ignore": tuple(map(_points, product.get("ignore", ()))),
+            }
+        ),
+        described["is_blanked"],
+        StudentConfig(**{**students, "patch_sizes": tuple(students["patch_sizes"])}),
+        {name: tuple(names) for name, names in described["splits"].items()},
+        SplitRule(rule["by"], rule["why"], {name: tuple(members) for name, members in rule["sessions"].items()}),
+    )
 
 
-def geometry_of(described: dict[str, Any]) -> Geometry:
-    """The run's geometry: frames of the good images' size -> network input."""
-    product = described["product"]
-    height, width = described["frame_size"]
-    input_height, input_width = product["input_size"]
-
-    def points(polygon: list[list[float]]) -> tuple[Point, ...]:
-        return tuple((float(x), float(y)) for x, y in polygon)
-
-    ignore = tuple(points(polygon) for polygon in product["ignore"])
-    size, mm = (input_height, input_width), product["mm_per_px"]
-    return Geometry((height, width), size, points(product["roi"]), mm, ignore, described["is_blanked"])
+def _size(sides: Sequence[int]) -> Size:
+    height, width = sides
+    return height, width
 
 
-def paths_of(described: dict[str, Any], split: str) -> list[Path]:
-    """The images of a split: train, stats or threshold."""
-    return [Path(described["good"]) / name for name in described["splits"][split]]
+def _points(polygon: Sequence[Sequence[float]]) -> tuple[Point, ...]:
+    return tuple((float(x), float(y)) for x, y in polygon)

@@ -71,17 +71,11 @@ def compactness_loss(descriptors: Tensor) -> Tensor:
     """Squared correlation between different descriptor dimensions over the minibatch (§3.1, L_c).
 
     `descriptors`: (N, d, h, w); returns a scalar in 0..1: the mean of c_ij² over i ≠ j. The paper
-    prints a signed sum, which has no lower bound worth reaching; see `compactness_as_printed`.
+    prints a signed sum, Σ_{i≠j} c_ij, which opposite dimensions lower: no bound worth reaching.
     """
     correlation = _correlation(descriptors)
     d = correlation.shape[0]
     return (correlation.square().sum() - correlation.diagonal().square().sum()) / (d * (d - 1))
-
-
-def compactness_as_printed(descriptors: Tensor) -> Tensor:
-    """Σ_{i≠j} c_ij, signed, as printed in the paper; kept for tests, never trained with."""
-    correlation = _correlation(descriptors)
-    return correlation.sum() - correlation.diagonal().sum()
 
 
 def _correlation(descriptors: Tensor) -> Tensor:
@@ -276,7 +270,7 @@ def load_teacher(patch_size: int, folder: Path = PRETRAINED) -> DescriptorNetwor
         have = ", ".join(sorted(p.stem[1:] for p in folder.glob("p*.safetensors"))) or "none"
         raise TrainingError(
             f"{path}: no teacher for patch size {patch_size} (there are: {have}); "
-            f"train it with: edge-train teacher IMAGES --patch-sizes {patch_size} --out {folder}"
+            f"train it with: edge-train lab teacher IMAGES --patch-sizes {patch_size} --out {folder}"
             " (narrow ones: and --narrow-of the folder of the wider teachers)"
         )
     weights = load_file(path)

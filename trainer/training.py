@@ -45,6 +45,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One step down the gradients that the parameters hold."""
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[nn.Parameter]] = {}
             for parameter in group["params"]:
@@ -125,17 +126,48 @@ def run_training(
     Returns the figures of the last step, each averaged over about the last 50 steps.
     """
     start, figures = _resume(checkpoint, modules, optimizers, configuration)
-    base = (
-        [group["lr"] for opt in optimizers for group in opt.param_groups]
-        if start == 0
-        else (configuration["base_rates"])
-    )
-    configuration["base_rates"] = base
     if start:
         log.info("resumed", run=label, step=start, of=steps, checkpoint=str(checkpoint))
+    else:
+        configuration["base_rates"] = [group["lr"] for opt in optimizers for group in opt.param_groups]
     shared = together(_Objective(modules, step_loss))
-    saved = logged = time.monotonic()
-    shown: Any = click.progressbar(
+    is_time_to_save, is_time_to_log = _Every(CHECKPOINT_SECONDS), _Every(LOG_SECONDS)
+    with _progress(label, steps, figures) as bar:
+        bar.update(start)
+        for step in range(start, steps):
+            _set_rates(optimizers, configuration["base_rates"], learning_rate_factor(step / steps))
+            loss, now = shared(step)
+            if not torch.isfinite(loss):
+                raise TrainingError(f"{label}: the loss became {loss.item()} at step {step}; lower --learning-rate")
+            _descend(loss, optimizers)
+            for key, value in now.items():
+                figures[key] = value if key not in figures else 0.98 * figures[key] + 0.02 * value
+            bar.update(1)
+            if rank() == 0 and (is_time_to_save() or step + 1 == steps):
+                _save(checkpoint, step + 1, modules, optimizers, configuration, figures)
+            if rank() == 0 and not sys.stderr.isatty() and is_time_to_log():
+                log.info("training", run=label, step=step + 1, of=steps, **{k: round(v, 4) for k, v in figures.items()})
+    wait_for_all()
+    return figures
+
+
+class _Every:
+    """True when `seconds` have passed since it last was."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._last_s = seconds, time.monotonic()
+
+    def __call__(self) -> bool:
+        now_s = time.monotonic()
+        if now_s - self._last_s <= self._seconds:
+            return False
+        self._last_s = now_s
+        return True
+
+
+def _progress(label: str, steps: int, figures: dict[str, float]) -> Any:
+    """click's bar, which shows the figures as they are then; hidden in all processes but the first."""
+    return click.progressbar(
         length=steps,
         label=label,
         show_eta=True,
@@ -143,31 +175,20 @@ def run_training(
         item_show_func=lambda _: _figures_text(figures),
         hidden=rank() > 0,
     )
-    with shown as bar:
-        bar.update(start)
-        for step in range(start, steps):
-            groups = [group for opt in optimizers for group in opt.param_groups]
-            for group, rate in zip(groups, base, strict=True):
-                group["lr"] = rate * learning_rate_factor(step / steps)
-            loss, now = shared(step)
-            if not torch.isfinite(loss):
-                raise TrainingError(f"{label}: the loss became {loss.item()} at step {step}; lower --learning-rate")
-            for opt in optimizers:
-                opt.zero_grad()
-            loss.backward()
-            for opt in optimizers:
-                opt.step()
-            for key, value in now.items():
-                figures[key] = value if key not in figures else 0.98 * figures[key] + 0.02 * value
-            bar.update(1)
-            if rank() == 0 and (time.monotonic() - saved > CHECKPOINT_SECONDS or step + 1 == steps):
-                _save(checkpoint, step + 1, modules, optimizers, configuration, figures)
-                saved = time.monotonic()
-            if rank() == 0 and not sys.stderr.isatty() and time.monotonic() - logged > LOG_SECONDS:
-                log.info("training", run=label, step=step + 1, of=steps, **{k: round(v, 4) for k, v in figures.items()})
-                logged = time.monotonic()
-    wait_for_all()
-    return figures
+
+
+def _set_rates(optimizers: list[torch.optim.Optimizer], base: list[float], factor: float) -> None:
+    groups = [group for opt in optimizers for group in opt.param_groups]
+    for group, rate in zip(groups, base, strict=True):
+        group["lr"] = rate * factor
+
+
+def _descend(loss: Tensor, optimizers: list[torch.optim.Optimizer]) -> None:
+    for opt in optimizers:
+        opt.zero_grad()
+    loss.backward()
+    for opt in optimizers:
+        opt.step()
 
 
 def _figures_text(figures: dict[str, float]) -> str:

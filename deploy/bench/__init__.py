@@ -1,1 +1,4 @@
-"""`edge-deploy bench`: what an inspection costs on this machine, one file a measurement; `plan.py` lists them."""
+"""What a user measures on his machine, one file a measurement: `edge-deploy bench` runs `plan.py`, in `session.py`.
+
+`wire.py` is a command of its own, bench-wire: it needs no bundle, and is asked on the disk where the journal will be.
+"""

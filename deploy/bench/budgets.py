@@ -16,7 +16,7 @@ from deploy.bench.rows import Row, number
 from edge.core.errors import SettingsError
 
 SCHEMA = "edge-inspect.budgets/1"
-DEFAULT = Path(__file__).parents[1] / "budgets.json"
+DEFAULT = Path(__file__).parents[1] / "budgets.json"  # of what a user measures; the lab has its own
 LIMITS = "at_most", "at_least"
 
 

@@ -58,6 +58,7 @@ class TimedJournal(Journal):
     committed_ns = 0
 
     def commit(self) -> None:
+        """As `Journal.commit`, and look at the clock."""
         super().commit()
         self.committed_ns = time.monotonic_ns()
 
@@ -71,6 +72,7 @@ class TimedPublisher(Publisher):
         self.told: dict[int, Told] = {}
 
     def publish(self, entry: Entry) -> None:
+        """As `Publisher.publish`, and look at the clock."""
         super().publish(entry)
         if isinstance(entry.record, ResultRecord):
             now_ns = time.monotonic_ns()

@@ -9,9 +9,9 @@ from datetime import datetime, timezone
 from typing import Any
 
 from deploy.bench.budgets import Checked
-from deploy.bench.machine import facts
 from deploy.bench.measurement import Bench
 from deploy.bench.rows import Row
+from deploy.machine import facts
 
 SCHEMA = "edge-inspect.bench/1"
 FAILED = "failed"  # the row of a measurement that ended with an error

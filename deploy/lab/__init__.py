@@ -1,1 +1,1 @@
-"""What we measure of ourselves: against other networks, the paper and the machine's peak; `edge-deploy lab`."""
+"""What we measure of ourselves: beside other networks, the paper's, and the machine's peak; `plan.py` lists it."""

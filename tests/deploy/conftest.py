@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from deploy.bench.measurement import Bench
 from deploy.cli import cli
+from edge.core.bundle import load_bundle
 from edge.core.errors import EdgeError
-from edge.engines import tensorrt
+from edge.engines import EngineOptions, tensorrt
 from tests.edge.engines.conftest import DOUBLE
 from tests.edge.engines.fake_cuda import FakeCuda
 from tests.edge.small_bundle import small_bundle
@@ -24,6 +26,12 @@ Run = Callable[..., Result]
 @pytest.fixture(scope="session")
 def bundle_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_bundle(tmp_path_factory.mktemp("bundle") / "small.bundle")
+
+
+@pytest.fixture
+def bench(bundle_file: Path) -> Bench:
+    options = EngineOptions(threads=1, variant="fp32")
+    return Bench(bundle_file, load_bundle(bundle_file), "onnxruntime", options, True, lambda done, whole: None)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from trainer.backbones import interpolation_matrix
 from trainer.ensemble import error_and_uncertainty, normalised_teacher
 from trainer.networks import DescriptorNetwork
 from trainer.splits import split_images
-from trainer.teacher import compactness_as_printed, compactness_loss, distillation_loss
+from trainer.teacher import compactness_loss, distillation_loss
 from trainer.training import learning_rate_factor, orthogonalise
 
 
@@ -23,10 +23,8 @@ def test_compactness_is_zero_without_and_one_with_full_correlation() -> None:
     assert compactness_loss(positions([1.0, -1, 0, 0], [2.0, -2, 0, 0])).item() == pytest.approx(1, abs=1e-4)
 
 
-def test_compactness_as_printed_is_signed() -> None:
-    opposite = positions([1.0, -1, 0, 0], [-1.0, 1, 0, 0])
-    assert compactness_as_printed(opposite).item() == pytest.approx(-2, abs=1e-4)
-    assert compactness_loss(opposite).item() == pytest.approx(1, abs=1e-4)
+def test_opposite_dimensions_are_as_redundant_as_equal_ones() -> None:
+    assert compactness_loss(positions([1.0, -1, 0, 0], [-1.0, 1, 0, 0])).item() == pytest.approx(1, abs=1e-4)
 
 
 def test_distillation_is_the_mean_squared_error() -> None:
@@ -55,10 +53,10 @@ def test_the_folded_teacher_gives_normalised_descriptors() -> None:
 
 def test_features_are_read_at_the_descriptor_grids_own_pixels() -> None:
     # A feature map whose value is its own centre's pixel must read back 0, 4, 8, … where centres reach.
-    stride, offset, count = 8, 7, 8
-    centres = torch.arange(count) * stride + offset
-    read = interpolation_matrix(64, count, stride, offset) @ centres.float()
-    expected = torch.arange(0, 64, 4).clamp(min=offset, max=int(centres[-1])).float()
+    stride, count = 8, 8
+    centres = torch.arange(count) * stride + stride - 1
+    read = interpolation_matrix(64, count, stride) @ centres.float()
+    expected = torch.arange(0, 64, 4).clamp(min=stride - 1, max=int(centres[-1])).float()
     torch.testing.assert_close(read, expected)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.metrics import PixelScores, au_pro, pixel_auroc, pro_curve, roc_auc
+from trainer.metrics import PixelScores, au_pro, roc_auc
 
 
 def brute_force_points(maps, masks):
@@ -87,7 +87,7 @@ def test_au_pro_equals_the_definition_on_any_small_map_with_ties(values, marked,
 
 
 def test_the_curve_starts_at_nothing_rises_and_ends_exactly_at_the_limit():
-    fpr, pro = pro_curve(*random_case(7, 4), 0.3)
+    fpr, pro = PixelScores.gather(*random_case(7, 4)).pro_curve(0.3)
     assert (fpr[0], pro[0]) == (0.0, 0.0)
     assert fpr[-1] == 0.3
     assert (np.diff(fpr) >= 0).all()
@@ -116,7 +116,7 @@ def test_a_small_region_counts_as_much_as_a_large_one():
     mask[0, 0], mask[5:9, 5:15] = True, True
     found_small_only = np.zeros(mask.shape, np.float32)
     found_small_only[0, 0] = 1.0
-    fpr, pro = pro_curve([found_small_only], [mask])
+    fpr, pro = PixelScores.gather([found_small_only], [mask]).pro_curve()
     assert pro[np.flatnonzero(fpr == 0.0)[-1]] == 0.5
 
 
@@ -126,7 +126,7 @@ def test_regions_that_touch_diagonally_are_one_region():
     mask[4, 4:] = True
     scores = np.zeros(mask.shape, np.float32)
     scores[1, 1] = 1.0
-    fpr, pro = pro_curve([scores], [mask])
+    fpr, pro = PixelScores.gather([scores], [mask]).pro_curve()
     assert pro[np.flatnonzero(fpr == 0.0)[-1]] == 0.25  # half of one of two regions, not one of three
 
 
@@ -171,7 +171,7 @@ def test_pixel_auroc_equals_counting_pairs_of_pixels(levels):
     maps, masks = random_case(2, levels)
     scores = np.concatenate([scores.ravel() for scores in maps])
     labels = np.concatenate([mask.ravel() for mask in masks])
-    assert pixel_auroc(maps, masks) == pytest.approx(brute_force_roc(scores, labels), abs=1e-12)
+    assert PixelScores.gather(maps, masks).auroc() == pytest.approx(brute_force_roc(scores, labels), abs=1e-12)
 
 
 @settings(max_examples=60, deadline=None)

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from edge.core.errors import BundleError, TrainingError
 from trainer.cli import cli
 from trainer.narrow_teacher import NARROW_TEACHERS
-from trainer.runs import Product, geometry_of, prepare_run, read_run
+from trainer.runs import Product, Run, prepare_run
 from trainer.students import StudentConfig
 from trainer.synthetic import synthetic_defects
 from trainer.teacher import PRETRAINED
@@ -34,10 +34,10 @@ def good(tmp_path: Path) -> Path:
 
 
 def test_polygons_come_back_from_a_run_and_what_does_not_count_is_blanked(good: Path, tmp_path: Path) -> None:
-    described = prepare_run(good, tmp_path / "run", PRODUCT, StudentConfig())
-    geometry = geometry_of(read_run(tmp_path / "run"))
-    assert geometry == geometry_of(described) == PRODUCT.geometry((32, 32))
-    assert geometry.is_blanked and geometry.ignore == (LABEL,)
+    run = prepare_run(good, tmp_path / "run", PRODUCT, StudentConfig())
+    assert Run.load(tmp_path / "run") == run
+    assert run.geometry == PRODUCT.geometry((32, 32))
+    assert run.geometry.is_blanked and run.geometry.ignore == (LABEL,)
     with pytest.raises(TrainingError, match="other images or settings"):
         prepare_run(good, tmp_path / "run", replace(PRODUCT, ignore=()), StudentConfig())
 
@@ -49,7 +49,57 @@ def test_a_run_of_an_earlier_version_goes_on_as_it_began(good: Path, tmp_path: P
     older = json.loads(file.read_text())
     del older["is_blanked"], older["split"], older["product"]["ignore"]
     file.write_text(json.dumps(older))
-    assert not geometry_of(prepare_run(good, tmp_path / "run", plain, StudentConfig())).is_blanked
+    assert not prepare_run(good, tmp_path / "run", plain, StudentConfig()).geometry.is_blanked
+
+
+# As it was written when a run was a dictionary.
+FORMER = {
+    "good": "/parts/good",
+    "frame_size": [480, 640],
+    "product": {
+        "name": "bolt",
+        "input_size": [128, 256],
+        "roi": [[0.0, 0.0], [600.0, 0.0], [600.0, 400.0]],
+        "mm_per_px": 0.05,
+        "min_area_px": 4.0,
+        "ignore": [[[2.0, 2.0], [20.0, 2.0], [20.0, 9.0]]],
+    },
+    "is_blanked": True,
+    "students": {
+        "patch_sizes": [17, 33],
+        "students": 4,
+        "shared_layers": 1,
+        "steps": 700,
+        "batch": 3,
+        "learning_rate": 0.01,
+        "seed": 5,
+    },
+    "splits": {"train": ["mon/1.png", "mon/2.png"], "stats": ["tue/1.png"], "threshold": ["wed/1.png"]},
+    "split": {
+        "by": "session",
+        "why": "split by whole capture sessions (3 sub-folders)",
+        "sessions": {"train": ["mon"], "stats": ["tue"], "threshold": ["wed"]},
+    },
+}
+
+
+def test_a_run_of_the_former_code_is_read_and_written_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "run.json"
+    file.write_text(json.dumps(FORMER, indent=1))
+    before, run = file.read_text(), Run.load(tmp_path)
+    assert run.paths("train") == [Path("/parts/good/mon/1.png"), Path("/parts/good/mon/2.png")]
+    assert run.geometry.frame_size == (480, 640) and run.geometry.ignore == (((2.0, 2.0), (20.0, 2.0), (20.0, 9.0)),)
+    assert run.students == StudentConfig((17, 33), 4, 1, 700, 3, 0.01, 5)
+    assert run.rule.sessions["stats"] == ("tue",)
+    run.save()
+    assert file.read_text() == before
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"good": 1}'])
+def test_a_damaged_run_says_what_to_do(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(TrainingError, match="damaged .*; delete .* and start again"):
+        Run.load(tmp_path)
 
 
 def test_synthetic_defects_change_nothing_where_nothing_counts() -> None:

@@ -13,7 +13,8 @@ from edge.core.bundle import load_bundle
 from edge.core.types import DrivenBy, Frame, Term
 from edge.engines.onnxruntime import OnnxRuntimeEngine
 from edge.inspector import Inspector
-from trainer.fit import CalibrationConfig, calibrate_step, export_step, students_step
+from trainer.calibrate import CalibrationConfig
+from trainer.fit import calibrate_step, export_step, students_step
 from trainer.runs import Product, prepare_run
 from trainer.students import StudentConfig
 from trainer.teacher import PRETRAINED, load_teacher
@@ -35,10 +36,10 @@ def test_five_scales_are_trained_exported_fused_and_reported(tmp_path: Path, mon
         noise = cv2.GaussianBlur(rng.normal(0, 60, (SIDE, SIDE, 3)).astype(np.float32), (0, 0), 2)
         cv2.imwrite(str(tmp_path / "good" / f"{index}.png"), np.clip(120 + noise, 0, 255).astype(np.uint8))
     config = StudentConfig(patch_sizes=SIZES, students=2, steps=2)
-    prepare_run(tmp_path / "good", tmp_path / "run", Product("cloth", (SIDE, SIDE)), config)
-    students_step(tmp_path / "run")
-    export_step(tmp_path / "run")
-    calibrate_step(tmp_path / "run", tmp_path / "cloth.bundle", CalibrationConfig())
+    run = prepare_run(tmp_path / "good", tmp_path / "run", Product("cloth", (SIDE, SIDE)), config)
+    students_step(run)
+    export_step(run)
+    calibrate_step(run, tmp_path / "cloth.bundle", CalibrationConfig())
 
     bundle = load_bundle(tmp_path / "cloth.bundle")
     inspector = Inspector(bundle, OnnxRuntimeEngine(bundle.graph_set("fp32")))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edge.core.errors import TrainingError
 from trainer.good_images import check_good_images
-from trainer.runs import Product, prepare_run, read_run
+from trainer.runs import Product, Run, prepare_run
 from trainer.splits import LEAST, LEAST_IMAGES, Splits, split_good
 from trainer.students import StudentConfig
 
@@ -84,11 +84,11 @@ def write_sessions(root: Path, counts: dict[str, int]) -> Path:
 
 def test_a_run_keeps_sub_folders_whole_and_records_which_went_where(tmp_path: Path) -> None:
     good = write_sessions(tmp_path / "good", {"mon": 14, "tue": 4, "wed/cam1": 3, "wed/cam2": 3})
-    described = prepare_run(good, tmp_path / "run", Product("bolt", (16, 16)), StudentConfig())
-    assert described["split"]["sessions"] == {"train": ["mon"], "stats": ["tue"], "threshold": ["wed"]}
-    assert {name.split("/")[0] for name in described["splits"]["threshold"]} == {"wed"}
-    assert read_run(tmp_path / "run") == described
-    assert prepare_run(good, tmp_path / "run", Product("bolt", (16, 16)), StudentConfig()) == described
+    run = prepare_run(good, tmp_path / "run", Product("bolt", (16, 16)), StudentConfig())
+    assert run.rule.sessions == {"train": ("mon",), "stats": ("tue",), "threshold": ("wed",)}
+    assert {name.split("/")[0] for name in run.splits["threshold"]} == {"wed"}
+    assert Run.load(tmp_path / "run") == run
+    assert prepare_run(good, tmp_path / "run", Product("bolt", (16, 16)), StudentConfig()) == run
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import numpy as np
 
 from edge.core.images import read_image
 from edge.core.types import Image, Map
-from trainer.look.look import Look
-from trainer.report.sheet import COLUMNS, Cell, draw_sheet
+from trainer.look.findings import Look
+from trainer.sheets import COLUMNS, Cell, draw_sheet
 
 SHOWN = {"copy": 4, "near copy": 8, "exposure": 8, "blur": 8}
 SUSPECTS = 12

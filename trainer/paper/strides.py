@@ -2,7 +2,7 @@
 
 The students learn at the networks' own stride (4 for p = 33), where a descriptor costs a sixth; the weights serve any
 stride. Maps at a coarser stride are every so manieth value of the dense ones (a test shows it), so each test image is
-computed once. Rejected: `trainer.evaluate` on four bundles, which would compute them four times.
+computed once. Rejected: `trainer.report.evaluate` on four bundles, which would compute them four times.
 """
 
 from __future__ import annotations

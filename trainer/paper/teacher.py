@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import structlog
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -29,8 +28,6 @@ from trainer.paper.patches import PatchPairs, cut_pairs, disturb
 from trainer.paper.pretrained_features import PatchBackbone, PatchFeatures
 from trainer.teacher import EVALUATION_IMAGES, PRETRAINED, compactness_loss, distillation_loss
 from trainer.training import optimisers, run_training
-
-log = structlog.get_logger()
 
 PAPER_PRETRAINED = PRETRAINED / "paper"
 CHUNK = 64  # patches P takes at once
@@ -188,7 +185,7 @@ def load_paper_teacher(patch_size: int, folder: Path = PAPER_PRETRAINED, stride:
     if not path.exists():
         raise TrainingError(
             f"{path}: no teacher of the paper's family for patch size {patch_size}; train it with: "
-            f"edge-train paper-teacher IMAGES --patch-size {patch_size} --out {folder}"
+            f"edge-train lab paper-teacher IMAGES --patch-size {patch_size} --out {folder}"
         )
     teacher.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
     return teacher.eval().requires_grad_(False)

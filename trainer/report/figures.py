@@ -18,7 +18,7 @@ from edge.core.types import Map, Reason, Term, Verdict
 from trainer.dataset import GOOD
 from trainer.metrics import Mask, PixelScores, roc_auc
 from trainer.report.inspected import Inspects, Record, Scored
-from trainer.report.report import CONFIDENCE, FalseRejects, ImageReport, MapReport, Report, Subject, TypeReport
+from trainer.report.results import CONFIDENCE, FalseRejects, ImageReport, MapReport, Report, Subject, TypeReport
 
 MAX_FPR = 0.3
 CURVE_POINTS = 61

@@ -16,7 +16,7 @@ from trainer.dataset import GOOD
 from trainer.report.charts import Line, Point, line_chart, score_histogram
 from trainer.report.inspected import Inspects, Record
 from trainer.report.parts import chosen_parts, part_html, term_units
-from trainer.report.report import CONFIDENCE, Report, TypeReport
+from trainer.report.results import CONFIDENCE, Report, TypeReport
 from trainer.report.style import STYLE
 
 OPERATING_POINTS = (0, 1, 2, 5, 10, 20)  # good test parts rejected

@@ -20,14 +20,25 @@ class Inspects(Protocol):
     """What evaluation needs of `edge.inspector.Inspector`."""
 
     @property
-    def image_threshold(self) -> float: ...
+    def image_threshold(self) -> float:
+        """Above it a part is DEFECTIVE; standard deviations above normal, as the two below."""
+
     @property
-    def map_threshold(self) -> float: ...
+    def map_threshold(self) -> float:
+        """Above it a place is drawn."""
+
     @property
-    def review_threshold(self) -> float | None: ...
-    def inspect(self, frame: Frame, /) -> tuple[Inspection, AnomalyMap | None]: ...
-    def frame_scale(self, frame_shape: Size, /) -> tuple[float, float]: ...
-    def to_frame(self, scores: Map, stride: int, frame_shape: Size, /) -> Map: ...
+    def review_threshold(self) -> float | None:
+        """Above it a part is left to a person; None where no review was asked for."""
+
+    def inspect(self, frame: Frame, /) -> tuple[Inspection, AnomalyMap | None]:
+        """What is said of a frame, and its maps where it has any."""
+
+    def frame_scale(self, frame_shape: Size, /) -> tuple[float, float]:
+        """Pixels of a frame of (height, width) per pixel of the network's input: across, down."""
+
+    def to_frame(self, scores: Map, stride: int, frame_shape: Size, /) -> Map:
+        """(h, w) scores on a grid of `stride` input pixels -> (height, width) of the frame."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,7 +18,7 @@ from edge.core.overlay import draw_overlay
 from edge.core.types import Defect, DrivenBy, Image, Map, Term, Verdict
 from trainer.dataset import GOOD
 from trainer.report.inspected import Inspects, Record, Scored
-from trainer.report.sheet import fitted
+from trainer.sheets import fitted
 
 SHOWN = 4  # parts of each kind
 CLEAN = 0.9

@@ -1,43 +1,51 @@
-"""One picture of an evaluation: what was missed, what was found, and which good parts came closest to a reject.
+"""The picture sheet of an evaluation: what was missed, what was found, and which good parts came closest to a reject.
 
-A table says how often it fails, only pictures say why; so the worst cases come first and every cell shows the bare
-image beside its overlay. Rejected: matplotlib (a large dependency for sixteen images), and one picture per image
-(nobody opens 160 files).
+A table says how often it fails, only pictures say why; so the worst cases come first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import TypeVar
 
-import cv2
-import numpy as np
+from edge.core.images import read_image
+from edge.core.types import Image, Verdict
+from trainer.dataset import GOOD
+from trainer.report.inspected import Inspects, Record, Scored
+from trainer.report.results import Report
+from trainer.sheets import COLUMNS, Cell, draw_sheet
 
-from edge.core.overlay import draw_overlay
-from edge.core.types import Defect, Image, Map
-from trainer.metrics import Mask
-
-SIDE_PX, GAP_PX, LINE_PX = 232, 14, 26
-PAIR_PX = 2 * SIDE_PX + 4  # the image, a seam, its overlay
-COLUMNS = 4
-BACKGROUND, PANEL, WRONG = (36, 32, 30), (58, 52, 48), (48, 40, 150)  # BGR
-TEXT, FAINT, GREEN = (240, 240, 240), (185, 180, 175), (70, 230, 70)
 LEGEND = "left: image    right: heat from 0.5x (amber) to 2x (red) of the map threshold; white: reported; green: truth"
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Cell:
-    """One image of the sheet. image: (H, W, 3) uint8 BGR; scores: (H, W) float32 on it; mask: (h, w) bool of any
-    size, or None for a good part; defects in image pixels. `wrong` marks a miss or a false reject."""
+def evaluation_sheet(inspector: Inspects, records: Sequence[Record], report: Report) -> Image:
+    """The picture sheet: worst, median and best defective images, then the good ones with the highest scores."""
+    verdicts = {record.sample: record.inspection for record in records}
 
-    image: Image
-    scores: Map
-    mask: Mask | None
-    defects: tuple[Defect, ...]
-    caption: str
-    wrong: bool = False
+    def cell(one: Scored) -> Cell:
+        image, found = read_image(one.sample.path), verdicts[one.sample]
+        scores = inspector.to_frame(one.anomaly_map.scores, one.anomaly_map.stride, (image.shape[0], image.shape[1]))
+        is_good = one.sample.defect_type == GOOD
+        wrong = found.verdict is (Verdict.DEFECTIVE if is_good else Verdict.GOOD)
+        caption = f"{one.sample.name}   score {one.score:.2f}   {found.verdict.value.upper()}"
+        return Cell(image, scores, None if is_good else one.mask, found.defects, caption, wrong)
+
+    ascending = sorted((r.scored for r in records if r.scored is not None), key=lambda one: one.score)
+    worst, median, best = worst_median_best([one for one in ascending if one.sample.defect_type != GOOD])
+    alarming = [one for one in reversed(ascending) if one.sample.defect_type == GOOD][:COLUMNS]
+    missed = report.overall.images - report.overall.detected - report.overall.undecided
+    rejects = report.false_rejects
+    rows = [
+        (f"worst: defective images with the lowest scores ({missed} of {report.overall.images} missed)", worst),
+        ("median defective images", median),
+        ("best: defective images with the highest scores", best),
+        (f"good images with the highest scores ({rejects.rejected} of {rejects.decided} falsely rejected)", alarming),
+    ]
+    about = report.subject
+    title = f"{about.product}   bundle {about.bundle_digest[:12]}   {about.engine}   "
+    title += f"image threshold {report.image_threshold:.2f}   map threshold {report.map_threshold:.2f}"
+    return draw_sheet(title, [(name, [cell(one) for one in row]) for name, row in rows], report.map_threshold, LEGEND)
 
 
 def worst_median_best(ascending: Sequence[Item], count: int = COLUMNS) -> tuple[list[Item], list[Item], list[Item]]:
@@ -46,87 +54,3 @@ def worst_median_best(ascending: Sequence[Item], count: int = COLUMNS) -> tuple[
     best, middle = rest[-count:][::-1], rest[:-count]
     start = max(0, (len(middle) - count) // 2)
     return worst, middle[start : start + count], best
-
-
-def draw_sheet(
-    title: str, rows: Sequence[tuple[str, Sequence[Cell]]], map_threshold: float, legend: str = LEGEND
-) -> Image:
-    """(H, W, 3) uint8 BGR: the title, then each row's own title (if any) over its cells, then the legend.
-
-    Rows without cells are left out. `map_threshold` (> 0) scales the heat, as in `draw_overlay`.
-    """
-    width = COLUMNS * (PAIR_PX + GAP_PX) + GAP_PX
-    strips = [_strip(title, width, TEXT, BACKGROUND, 0.75, 2)]
-    for row_title, cells in rows:
-        if cells:
-            if row_title:
-                strips.append(_strip(row_title, width, TEXT, BACKGROUND, 0.6, 1))
-            strips.append(_row(cells, width, map_threshold))
-    strips.append(_strip(legend, width, FAINT, BACKGROUND, 0.5, 1))
-    return np.vstack(strips)
-
-
-def _row(cells: Sequence[Cell], width: int, map_threshold: float) -> Image:
-    row = np.full((SIDE_PX + LINE_PX + GAP_PX, width, 3), BACKGROUND, np.uint8)
-    for column, cell in enumerate(cells[:COLUMNS]):
-        left = GAP_PX + column * (PAIR_PX + GAP_PX)
-        row[: SIDE_PX + LINE_PX, left : left + PAIR_PX] = _draw_cell(cell, map_threshold)
-    return row
-
-
-def _draw_cell(cell: Cell, map_threshold: float) -> Image:
-    """Image and overlay side by side over the caption; drawn at the cell's size, so that lines stay one pixel."""
-    image = fitted(cell.image, SIDE_PX)
-    size, scale = (image.shape[1], image.shape[0]), SIDE_PX / max(cell.image.shape[:2])
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    scores = np.asarray(cv2.resize(cell.scores, size, interpolation=method), np.float32)
-    overlay = draw_overlay(image, scores, map_threshold, [_scaled(defect, scale) for defect in cell.defects])
-    if cell.mask is not None:
-        _draw_truth(overlay, cell.mask)
-    caption = _strip(cell.caption, PAIR_PX, TEXT, WRONG if cell.wrong else PANEL, 0.48, 1)
-    seam = np.full((SIDE_PX, PAIR_PX - 2 * SIDE_PX, 3), BACKGROUND, np.uint8)
-    return np.vstack([np.hstack([_centred(image), seam, _centred(overlay)]), caption])
-
-
-def fitted(image: Image, side_px: int) -> Image:
-    """`image` resized so that its longer side is `side_px`; (h, w, 3) uint8 BGR."""
-    scale = side_px / max(image.shape[:2])
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    return np.asarray(
-        cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR), np.uint8
-    )
-
-
-def _draw_truth(overlay: Image, mask: Mask) -> None:
-    """Contours are scaled, not the mask: a region of few pixels must not vanish in a small cell."""
-    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    scale = np.array([overlay.shape[1] / mask.shape[1], overlay.shape[0] / mask.shape[0]])
-    moved = [np.rint((contour.reshape(-1, 2) + 0.5) * scale - 0.5).astype(np.int32) for contour in contours]
-    cv2.polylines(overlay, moved, True, GREEN, 1)  # no rim: it would bury the heat of a small defect
-
-
-def _scaled(defect: Defect, scale: float) -> Defect:
-    polygon = tuple((round((x + 0.5) * scale - 0.5), round((y + 0.5) * scale - 0.5)) for x, y in defect.polygon_px)
-    return replace(defect, polygon_px=polygon)
-
-
-def _centred(image: Image) -> Image:
-    square = np.full((SIDE_PX, SIDE_PX, 3), PANEL, np.uint8)
-    top, left = (SIDE_PX - image.shape[0]) // 2, (SIDE_PX - image.shape[1]) // 2
-    square[top : top + image.shape[0], left : left + image.shape[1]] = image
-    return square
-
-
-def _strip(
-    text: str, width: int, colour: tuple[int, int, int], ground: tuple[int, int, int], size: float, weight: int
-) -> Image:
-    """One line of text, its middle cut out where it is too long: names differ at their ends."""
-    strip = np.full((LINE_PX if size < 0.6 else LINE_PX + 10, width, 3), ground, np.uint8)
-    text = text.encode("ascii", "replace").decode()  # the only characters OpenCV can draw
-    shown, kept = text, len(text)
-    while kept > 8 and cv2.getTextSize(shown, cv2.FONT_HERSHEY_SIMPLEX, size, weight)[0][0] > width - 2 * GAP_PX:
-        kept -= 1
-        shown = f"{text[: kept // 3]}..{text[-(kept - kept // 3) :]}"
-    baseline = strip.shape[0] - 9
-    cv2.putText(strip, shown, (8, baseline), cv2.FONT_HERSHEY_SIMPLEX, size, colour, weight, cv2.LINE_AA)
-    return strip

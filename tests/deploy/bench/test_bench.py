@@ -6,8 +6,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import onnxruntime as ort
 import pytest
 
 from deploy.bench.budgets import DEFAULT, Budget, check, load_budgets
@@ -24,27 +22,14 @@ from deploy.bench.progress import Progress
 from deploy.bench.rows import Row, number, table
 from deploy.bench.throughput import rate
 from deploy.bench.timing import WARM_UP, interleaved
-from deploy.lab import workstation
-from deploy.lab.area import area, forget_peak, memory_mib
-from deploy.lab.efficientad import VARIANTS, efficientad_bundle, efficientad_graph
-from deploy.lab.onnx_file import GraphWriter
-from deploy.lab.paper import paper
-from deploy.lab.scales import scales
 from edge.core.bundle import load_bundle
 from edge.core.errors import EdgeError, SettingsError
 from edge.core.images import list_images, read_image
 from edge.core.types import Timings
 from edge.demo.run import BUNDLE
-from edge.engines import EngineOptions
 from tests.deploy.conftest import Run
 
 MS = 1_000_000
-
-
-@pytest.fixture
-def bench(bundle_file: Path) -> Bench:
-    options = EngineOptions(threads=1, variant="fp32")
-    return Bench(bundle_file, load_bundle(bundle_file), "onnxruntime", options, True, lambda done, whole: None)
 
 
 # --- rows, rounds, progress ---
@@ -92,48 +77,11 @@ def test_time_left_follows_the_pace_so_far() -> None:
 # --- graphs of our own making ---
 
 
-def test_a_written_graph_computes_what_its_nodes_say() -> None:
-    writer = GraphWriter()
-    pixels = writer.node("Transpose", writer.node("Cast", "image", to=1), perm=[0, 3, 1, 2])
-    weights = np.arange(2 * 3 * 2 * 2, dtype=np.float32).reshape(2, 3, 2, 2)
-    convolved = writer.node("Conv", pixels, writer.constant(weights), pads=[0, 0, 0, 0])
-    writer.node("LeakyRelu", convolved, name="out", alpha=0.5)
-    graph = writer.to_bytes(("image", "uint8", (1, "h", "w", 3)), [("out", "float32", (1, 2, "y", "x"))])
-    image = np.random.default_rng(0).integers(0, 256, (5, 4, 3), np.uint8)
-    (out,) = ort.InferenceSession(graph, providers=["CPUExecutionProvider"]).run(None, {"image": image[None]})
-    patch = image[2:4, 1:3].transpose(2, 0, 1).astype(np.float32)
-    assert out.shape == (1, 2, 4, 3)
-    assert out[0, :, 2, 1] == pytest.approx([(weights[0] * patch).sum(), (weights[1] * patch).sum()])
-
-
 def test_multiplications_are_counted_from_the_graph(bench: Bench) -> None:
     """Our p = 17 networks by hand: conv5/2-32, conv3/2-64, conv3-128 and 1×1-128 over 64×64 points, four of them."""
     (graph,) = bench.bundle.graph_set("fp32").graphs.values()
     first, second, rest = 134**2 * 75 * 32, 66**2 * 288 * 64, 64**2 * (576 * 128 + 128 * 128)
     assert count_gmac(graph, bench.bundle.golden.image) == pytest.approx(4 * (first + second + rest) / 1e9, rel=0.02)
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_efficientad_runs_on_our_engine_and_costs_what_its_layers_cost(bench: Bench, variant: str) -> None:
-    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    bundle = efficientad_bundle(bench.bundle, variant)
-    with bench.opened(bundle, variant=variant) as engine:
-        (maps,) = engine.infer(image).values()
-    assert maps.regression_error.shape == maps.predictive_uncertainty.shape == (16, 16)
-    assert np.isfinite(maps.regression_error).all() and maps.regression_error.std() > 0
-    (graph,) = bundle.graph_set(variant).graphs.values()
-    shared = 67**2 * 48 * 128 + 37**2 * 2048 * 256 + 19**2 * 2304 * 256
-    assert count_gmac(graph, image) == pytest.approx((2 * shared + 16**2 * 4096 * (384 + 768)) / 1e9, rel=0.001)
-
-
-def test_efficientad_in_int8_is_really_computed_in_int8_so_that_the_comparison_is_fair(tmp_path: Path) -> None:
-    options = ort.SessionOptions()
-    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
-    options.log_severity_level = 3
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    ort.InferenceSession(efficientad_graph("int8-cpu"), options, providers=["CPUExecutionProvider"])
-    written = (tmp_path / "optimised.onnx").read_bytes()
-    assert written.count(b"QLinearConv") == 8 and written.count(b"QLinearAveragePool") == 4
 
 
 # --- measurements ---
@@ -180,31 +128,6 @@ def test_memory_that_grows_is_seen_and_growth_while_warming_up_is_not() -> None:
         memory_rows([(1, 1.0)], 1000)
 
 
-def test_cost_is_set_against_area_and_what_memory_does_not_allow_is_left_out(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("deploy.lab.area.SIZES", [(64, 64), (96, 128)])
-    monkeypatch.setattr("deploy.lab.area.REFERENCE", (64, 64))
-    first, second = area(bench)
-    assert second.name == "128×96" and second.figures["median_ms"] > 0
-    assert second.figures["ratio"] == pytest.approx(3 * second.figures["per_area_ratio"])
-    monkeypatch.setattr("deploy.lab.area.available_bytes", lambda: 6 << 20)
-    first, second = area(bench)
-    assert first.figures and not second.figures and "left out: it may take 17 MiB" in second.note
-
-
-def test_the_peak_of_memory_is_that_since_it_was_forgotten() -> None:
-    forget_peak()
-    before = memory_mib("VmHWM")
-    # Above 32 MiB the C library always takes fresh memory, and gives it back; more than the system may meanwhile have
-    # taken from this process, whose libraries are files that it can read again.
-    block = np.ones(512 << 20, np.uint8)
-    with_block = memory_mib("VmHWM")
-    del block
-    forget_peak()
-    assert with_block - before > 50 and memory_mib("VmHWM") < with_block - 50
-
-
 def test_the_smallest_patch_size_alone_is_a_bundle_that_loads(tmp_path: Path) -> None:
     write_smallest(tmp_path / "small.bundle", load_bundle(BUNDLE))
     assert load_bundle(tmp_path / "small.bundle").manifest.patch_sizes == (9,)
@@ -217,13 +140,6 @@ def test_parts_have_the_frames_size_and_one_in_four_a_spot(bench: Bench, tmp_pat
     assert images[0].shape[:2] == bench.bundle.manifest.geometry.frame_size
     differs = [bool((image != images[1]).any()) for image in images]
     assert differs == [i % 4 == 0 for i in range(9)]
-
-
-def test_without_the_trainer_the_rows_say_so(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workstation, "find_spec", lambda name: None)
-    for measure in (paper, scales):
-        (row,) = measure(bench)
-        assert not row.figures and "needs the trainer" in row.note
 
 
 # --- budgets ---

@@ -17,8 +17,8 @@ from edge.core.scoring import robust_deviations
 from edge.core.types import Image
 from trainer.cli import cli
 from trainer.good_images import check_good_images
-from trainer.look.first_look import look_first
-from trainer.look.look import Look, look_at
+from trainer.look.findings import Look, look_at
+from trainer.look.record import look_first
 from trainer.look.sheet import look_sheet
 
 SIDE = 96

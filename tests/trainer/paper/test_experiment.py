@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from edge.core.errors import TrainingError
-from trainer.paper.cli import experiment_table
+from trainer.paper.command import experiment_table
 from trainer.paper.datasets import Dataset, open_dataset
 from trainer.paper.experiment import ClassResult, ExperimentConfig, as_patches, run_experiment
 from trainer.paper.networks import PaperNetwork

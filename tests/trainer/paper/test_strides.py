@@ -10,7 +10,7 @@ import pytest
 from edge.core.preprocess import Geometry
 from edge.core.scoring import TermStats
 from edge.core.types import DrivenBy, PatchMaps, Term
-from trainer.evaluate import Sample
+from trainer.dataset import Sample
 from trainer.paper.networks import OUTPUT_STRIDES
 from trainer.paper.strides import scores_at_stride, some_of_each, to_frame
 

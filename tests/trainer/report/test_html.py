@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge.core.promise import binomial_upper_bound
-from tests.trainer.test_evaluate import PARTS, PixelInspector, run
+from tests.trainer.report.test_evaluate import PARTS, PixelInspector, run
 from trainer.report.charts import BOTTOM, HEIGHT, TOP, Line, line_chart, score_histogram
 from trainer.report.html import operating_points
 from trainer.report.parts import chosen_parts
@@ -110,7 +110,7 @@ def test_a_set_without_a_decided_good_part_still_gives_a_page(tmp_path: Path) ->
 
 
 def test_chosen_parts_show_nothing_twice_among_the_right_ones(tmp_path: Path) -> None:
-    from tests.trainer.test_evaluate import write_parts
+    from tests.trainer.report.test_evaluate import write_parts
     from trainer.dataset import list_samples
     from trainer.report.inspected import inspect_all
 

@@ -13,7 +13,7 @@ import structlog
 from edge.core.errors import TrainingError
 from edge.core.preprocess import Geometry
 from trainer.good_images import GoodImages
-from trainer.look.look import look_at
+from trainer.look.findings import look_at
 from trainer.look.sheet import write_sheet
 
 log = structlog.get_logger()

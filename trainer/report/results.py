@@ -60,6 +60,8 @@ class FalseRejects:
 
 @dataclass(frozen=True, slots=True)
 class ImageReport:
+    """One test image: what it is, and what was said of it; score None where it could not be scored."""
+
     name: str
     defect_type: str
     score: float | None
@@ -98,6 +100,7 @@ class Report:
     review_threshold: float | None = None
 
     def to_json(self) -> str:
+        """All fields, as report.json has them."""
         return json.dumps(asdict(self), indent=2, allow_nan=False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,28 @@ import numpy as np
 import onnxruntime as ort
 
 import edge
-from deploy.selftest import machine
 from edge.core.opencv import cv2
 
+Facts = dict[str, Any]
 
-def facts() -> dict[str, Any]:
+
+def machine() -> Facts:
+    """What this device is; from files that every Jetson has, and absent elsewhere."""
+    files = {"model": "/proc/device-tree/model", "l4t": "/etc/nv_tegra_release"}
+    found = {name: Path(file).read_text().strip("\0\n") for name, file in files.items() if Path(file).exists()}
+    return {"system": f"{platform.system()} {platform.release()} {platform.machine()}", **found, **temperatures()}
+
+
+def temperatures() -> Facts:
+    """Hottest zone in degrees Celsius, where the kernel tells."""
+    zones = []
+    for file in Path("/sys/class/thermal").glob("thermal_zone*/temp"):
+        with suppress(OSError, ValueError):  # a zone whose sensor is switched off cannot be read, on Jetsons too
+            zones.append(int(file.read_text()) / 1000)
+    return {"hottest_celsius": max(zones)} if zones else {}
+
+
+def facts() -> Facts:
     """Processor, cores, memory and versions; on a Jetson its model and temperature too."""
     return {
         **machine(),

@@ -14,10 +14,12 @@ from click.testing import CliRunner
 from edge.core.errors import TrainingError
 from edge.core.promise import binomial_upper_bound
 from edge.core.types import AnomalyMap, Defect, DrivenBy, Inspection, Reason, Term, Timings, Verdict
+from trainer.cli import cli
 from trainer.dataset import list_samples
-from trainer.evaluate import evaluate_command, evaluate_with
-from trainer.report.report import Subject, format_table
-from trainer.report.sheet import COLUMNS, SIDE_PX, Cell, draw_sheet, worst_median_best
+from trainer.report.evaluate import evaluate_with
+from trainer.report.results import Subject, format_table
+from trainer.report.sheet import LEGEND, worst_median_best
+from trainer.sheets import COLUMNS, SIDE_PX, Cell, draw_sheet
 
 STRIDE = 4
 CHANNELS = (
@@ -276,7 +278,7 @@ def test_a_folder_without_good_parts_is_refused(tmp_path):
 
 @pytest.mark.parametrize("dataset", ["screw", "mvtec:", "voc:screw"])
 def test_the_command_explains_the_dataset_syntax(dataset):
-    result = CliRunner().invoke(evaluate_command, ["--bundle", "x.bundle", "--dataset", dataset])
+    result = CliRunner().invoke(cli, ["evaluate", "--bundle", "x.bundle", "--dataset", dataset])
     assert result.exit_code == 2
     assert "mvtec:PATH" in result.output
 
@@ -314,7 +316,8 @@ def test_a_ground_truth_of_one_pixel_in_a_large_image_is_still_outlined():
     mask = np.zeros((2000, 3000), bool)
     mask[1000, 1500] = True
     bare, marked = (
-        draw_sheet("t", [("row", [cell((2000, 3000), mask=truth)])], 4.0) for truth in (np.zeros_like(mask), mask)
+        draw_sheet("t", [("row", [cell((2000, 3000), mask=truth)])], 4.0, LEGEND)
+        for truth in (np.zeros_like(mask), mask)
     )
     assert (bare != marked).any()
 
@@ -322,12 +325,12 @@ def test_a_ground_truth_of_one_pixel_in_a_large_image_is_still_outlined():
 def test_a_reported_defect_lands_in_the_overlay_at_the_cells_scale():
     polygon = ((10, 10), (80, 10), (80, 50), (10, 50))
     defect = Defect((10, 10, 70, 40), (45.0, 30.0), polygon, 2800.0, 9.0, 7.0, CHANNELS[0])
-    bare, marked = (draw_sheet("t", [("row", [cell(defects=found)])], 4.0) for found in ((), (defect,)))
+    bare, marked = (draw_sheet("t", [("row", [cell(defects=found)])], 4.0, LEGEND) for found in ((), (defect,)))
     changed = np.flatnonzero((bare != marked).any(axis=(0, 2)))
     scale = SIDE_PX / 90
     assert changed.max() - changed.min() == pytest.approx(70 * scale, abs=6)
 
 
 def test_a_row_without_images_is_left_out():
-    full = draw_sheet("t", [("one", [cell()]), ("two", [cell()] * COLUMNS)], 4.0)
-    assert draw_sheet("t", [("one", [cell()]), ("two", [])], 4.0).shape[0] < full.shape[0]
+    full = draw_sheet("t", [("one", [cell()]), ("two", [cell()] * COLUMNS)], 4.0, LEGEND)
+    assert draw_sheet("t", [("one", [cell()]), ("two", [])], 4.0, LEGEND).shape[0] < full.shape[0]

@@ -1,4 +1,4 @@
-"""The commands of the paper's family: flags -> functions; nothing else."""
+"""Commands of `edge-train lab` for the paper's family: flags -> functions; nothing else."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
+from trainer.options import FOLDER
 from trainer.paper.datasets import open_dataset
 from trainer.paper.experiment import ClassResult, ExperimentConfig, run_experiment
 from trainer.paper.strides import StrideConfig, pro_by_stride
 from trainer.paper.teacher import PAPER_PRETRAINED, PaperTeacherConfig, train_paper_teacher
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
 AT_LEAST_1 = click.IntRange(min=1)
 TEACHER = PaperTeacherConfig()
 EXPERIMENT = ExperimentConfig()

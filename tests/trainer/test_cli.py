@@ -1,0 +1,35 @@
+"""What a product needs is at hand, research is in a room of its own, and what is missing says how to get it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from edge.core.errors import TrainingError
+from trainer.cli import cli
+from trainer.lab import lab
+from trainer.paper.teacher import load_paper_teacher
+from trainer.teacher import load_teacher
+
+RESEARCH = ("teacher", "paper-teacher", "experiment", "paper-strides")
+
+
+def test_a_product_needs_these_commands_and_research_has_a_room_of_its_own() -> None:
+    assert sorted(cli.commands) == ["calibrate", "evaluate", "export", "fit", "lab", "look", "plant", "students"]
+    assert sorted(lab.commands) == sorted(RESEARCH)
+
+
+@pytest.mark.parametrize("command", [(), ("fit",), ("look",), ("evaluate",), *[("lab", name) for name in RESEARCH]])
+def test_every_command_says_what_it_is_for(command: tuple[str, ...]) -> None:
+    told = CliRunner().invoke(cli, [*command, "-h"])
+    assert told.exit_code == 0, told.output
+    assert told.output.startswith("Usage:")
+
+
+def test_a_missing_teacher_names_a_command_that_there_is(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="edge-train lab teacher IMAGES"):
+        load_teacher(33, tmp_path)
+    with pytest.raises(TrainingError, match="edge-train lab paper-teacher IMAGES"):
+        load_paper_teacher(33, tmp_path)

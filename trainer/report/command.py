@@ -1,0 +1,35 @@
+"""The command `edge-train evaluate`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from edge.core.bundle import VARIANTS
+from trainer.dataset import Sample, parse_dataset
+from trainer.report.evaluate import evaluate
+from trainer.report.results import format_table
+
+
+@click.command("evaluate")
+@click.option("--bundle", "bundle_path", required=True, type=click.Path(path_type=Path), help="Exported bundle.")
+@click.option("--dataset", required=True, callback=parse_dataset, help="mvtec:PATH of one MVTec-AD-style category.")
+@click.option("--engine", default="auto", show_default=True, help="Runtime to run the bundle with.")
+@click.option("--variant", type=click.Choice(VARIANTS.split("|")), help="Precision.  [default: the engine's own]")
+@click.option("--out", default="evaluation", show_default=True, type=click.Path(path_type=Path), help="Results folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print report.json instead of the table.")
+def evaluate_command(
+    bundle_path: Path, dataset: Path, engine: str, variant: str | None, out: Path, as_json: bool
+) -> None:
+    """Measure a bundle on a labelled test set: PRO, AUROC, detection, false rejects; a page to read, print or send."""
+    report = evaluate(bundle_path, dataset, engine, out, _progress, variant)
+    click.echo(report.to_json() if as_json else format_table(report))
+    click.echo(f"{out / 'report.html'}, report.json and sheet.png written", err=True)
+
+
+def _progress(samples: Sequence[Sample]) -> Iterator[Sample]:
+    with click.progressbar(samples, label="inspecting", file=sys.stderr) as bar:
+        yield from bar

@@ -1,0 +1,73 @@
+"""A bundle on a labelled test set, measured through the very code that ships.
+
+The bundle runs in `edge.Inspector`, so figures include export, quantisation, geometry and thresholds. Rejected:
+evaluating the training networks (exported scores that differ would go unnoticed).
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from datetime import datetime, timezone
+from pathlib import Path
+
+import cv2
+
+import edge
+from edge.core.bundle import load_bundle
+from edge.engines import EngineOptions, open_engine
+from edge.inspector import Inspector
+from trainer.dataset import Sample, list_samples
+from trainer.report.figures import report_on
+from trainer.report.html import html_report
+from trainer.report.inspected import Inspects, inspect_all
+from trainer.report.results import Report, Subject
+from trainer.report.sheet import evaluation_sheet
+
+
+def evaluate(
+    bundle_path: Path,
+    dataset: Path,
+    engine: str,
+    out: Path,
+    progress: Callable[[Sequence[Sample]], Iterable[Sample]] = iter,
+    variant: str | None = None,
+) -> Report:
+    """Inspect every test image of an MVTec-AD-style category folder; write the report into `out`.
+
+    It is report.html (for people), report.json and sheet.png. variant: None for the engine's own. progress: wraps the
+    list of images, to show how far it is. Errors: BundleError, EngineError, TrainingError.
+    """
+    samples, bundle = list_samples(dataset), load_bundle(bundle_path)
+    with closing(open_engine(engine, bundle, EngineOptions(variant=variant))) as opened:
+        inspector = Inspector(bundle, opened)
+        software = {"edge-inspect": edge.__version__, "python": platform.python_version(), "opencv": cv2.__version__}
+        subject = Subject(
+            bundle.digest,
+            bundle.manifest.product,
+            opened.name,
+            f"mvtec:{dataset.resolve().name}",
+            datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            {**software, opened.name: opened.version},
+            str(bundle.manifest.calibration(opened.variant).bound),
+        )
+        return evaluate_with(inspector, samples, subject, out, progress)
+
+
+def evaluate_with(
+    inspector: Inspects,
+    samples: Sequence[Sample],
+    subject: Subject,
+    out: Path,
+    progress: Callable[[Sequence[Sample]], Iterable[Sample]] = iter,
+) -> Report:
+    """The same with an inspector already open."""
+    records = list(inspect_all(inspector, progress(samples)))
+    report = report_on(inspector, records, subject)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "report.json").write_text(report.to_json() + "\n", encoding="utf-8")
+    _, picture = cv2.imencode(".png", evaluation_sheet(inspector, records, report))
+    (out / "sheet.png").write_bytes(picture.tobytes())
+    (out / "report.html").write_text(html_report(inspector, records, report), encoding="utf-8")
+    return report
