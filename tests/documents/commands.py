@@ -12,6 +12,7 @@ import subprocess
 import sys
 from functools import cache
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from unittest.mock import patch
 
@@ -33,7 +34,7 @@ class Captured(BaseException):
 def scripts() -> dict[str, str]:
     """Our programs and the modules behind them, as installed."""
     text = (ROOT / "pyproject.toml").read_text("utf-8").partition("[project.scripts]")[2].partition("\n[")[0]
-    return {name: module for name, module in re.findall(r'^([\w-]+) = "([\w.]+):main"$', text, re.MULTILINE)}
+    return dict(re.findall(r'^([\w-]+) = "([\w.]+):main"$', text, re.MULTILINE))
 
 
 @cache
@@ -71,7 +72,7 @@ def option_names() -> set[str]:
 
 
 def problems_of(script: str, *, is_whole: bool = True) -> list[str]:
-    """What is wrong with these lines of shell; not is_whole: a required argument or option may be left out, and … is one."""
+    """What is wrong with these lines of shell; not is_whole: parts of a command may be left out, or be …"""
     found = []
     for line in script.replace("\\\n", " ").splitlines():
         lexer = shlex.shlex(line, posix=True, punctuation_chars="&|;>")
@@ -155,7 +156,7 @@ def _of_make(arguments: list[str]) -> list[str]:
 
 def _of_pytest(arguments: list[str]) -> list[str]:
     text = (ROOT / "pyproject.toml").read_text("utf-8")
-    asked = [marks for flag, marks in zip(arguments, arguments[1:], strict=False) if flag == "-m"]
+    asked = [marks for flag, marks in pairwise(arguments) if flag == "-m"]
     marks = [
         mark for expression in asked for mark in re.findall(r"\w+", expression) if mark not in ("not", "and", "or")
     ]

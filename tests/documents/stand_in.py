@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.documents.reading import ROOT
@@ -32,6 +33,7 @@ FEWER = {
     "edge-deploy choose": "--rounds 3",
     "edge-deploy commission": "--good 40",
 }
+READY = '"event": "ready"'
 OURS = {
     "edge-inspect": "edge.commands.edge_inspect",
     "edge-watch": "edge.commands.edge_watch",
@@ -48,53 +50,40 @@ def main() -> None:
         arguments = [re.sub(pattern, os.path.expandvars(by), argument) for argument in arguments]
     if name in OURS:
         our_program(name, arguments)
-    elif name == "make":
-        make(arguments)
-    elif name == "pytest":
-        pytest(arguments)
-    elif name == "install":
-        install(arguments)
-    elif name in ("systemctl", "journalctl"):
-        units(arguments)
-    elif name == "pip":
-        pip(arguments)
-    elif name == "python3":
-        venv(arguments)
-    elif name == "sudo":
-        os.execvp(arguments[0], arguments)
-    elif name == "python":
-        os.execv(sys.executable, [sys.executable, *arguments])
-    elif name != "apt":
-        sys.exit(f"no stand-in for {name}")
+    else:
+        STAND_INS[name](arguments)
 
 
 def our_program(name: str, arguments: list[str]) -> None:
-    """The real program; in the background where it would go on until somebody ends it."""
+    """The real program; in a terminal of its own where it would go on until somebody ends it."""
     command = [sys.executable, "-m", OURS[name], *arguments, *FEWER.get(" ".join([name, *arguments[:1]]), "").split()]
-    ends = {"edge-inspect": "--check", "edge-watch": "--verify"}.get(name)
-    if ends is None or ends in arguments:
-        if name == "edge-watch":
-            command += addresses(arguments)
-        if arguments[:1] == ["selftest"]:
-            selftest(command[3:])
-        os.execv(sys.executable, command)
-    if name == "edge-watch":
-        command += addresses(arguments)
-    elif "--camera" in arguments:
+    if "--camera" in command:
         at = command.index("--camera")
         command[at : at + 2] = ["--source", "folder:parts/good"]
-    terminal = Path(os.environ["TERMINALS"]) / f"{len(list(Path(os.environ['TERMINALS']).iterdir()))}-{name}"
-    with terminal.open("w") as output:
+    if name == "edge-watch":
+        command += addresses(arguments)
+    if arguments[:1] == ["selftest"]:
+        selftest(command[3:])
+    elif name in ("edge-inspect", "edge-watch") and not {"--check", "--verify"} & set(arguments):
+        in_a_terminal(name, command)
+    else:
+        os.execv(sys.executable, command)
+
+
+def in_a_terminal(name: str, command: list[str]) -> None:
+    """Start it in the background; what it says is in $TERMINALS/NUMBER-NAME-PID. Returns once a daemon is ready."""
+    folder = Path(os.environ["TERMINALS"])
+    new = folder / "new"
+    with new.open("w") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-    terminal.rename(terminal.with_name(f"{terminal.name}-{process.pid}"))
-    terminal = terminal.with_name(f"{terminal.name}-{process.pid}")
+    terminal = new.rename(folder / f"{len(list(folder.iterdir()))}-{name}-{process.pid}")
     until = time.monotonic() + WAIT_S
-    while name == "edge-inspect" and '"event": "ready"' not in terminal.read_text() and process.poll() is None:
+    while name == "edge-inspect" and process.poll() is None and READY not in terminal.read_text("utf-8"):
         if time.monotonic() > until:
-            sys.exit(f"{terminal.read_text()}\nnever ready")
+            sys.exit(f"{name} was never ready")
         time.sleep(0.05)
     if process.poll():
-        sys.exit(f"{terminal.read_text()}\n{name} ended with {process.returncode}")
+        sys.exit(f"{terminal.read_text('utf-8')}\n{name} ended with {process.returncode}")
 
 
 def selftest(arguments: list[str]) -> None:
@@ -183,6 +172,30 @@ def venv(arguments: list[str]) -> None:
     (folder / "activate").touch()
     (folder / "python").write_text("#!/bin/sh\n", "utf-8")
     (folder / "python").chmod(0o755)
+
+
+def execute(arguments: list[str]) -> None:
+    """`sudo`."""
+    os.execvp(arguments[0], arguments)
+
+
+def python(arguments: list[str]) -> None:
+    """The one that runs the tests."""
+    os.execv(sys.executable, [sys.executable, *arguments])
+
+
+STAND_INS: dict[str, Callable[[list[str]], None]] = {
+    "apt": lambda arguments: None,
+    "install": install,
+    "journalctl": units,
+    "make": make,
+    "pip": pip,
+    "pytest": pytest,
+    "python": python,
+    "python3": venv,
+    "sudo": execute,
+    "systemctl": units,
+}
 
 
 if __name__ == "__main__":
