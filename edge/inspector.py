@@ -1,4 +1,4 @@
-"""Inspector.inspect(frame) -> (Inspection, AnomalyMap): four stages, each timed, no input or output.
+"""Inspector.inspect(frame) -> (Inspection, InspectedMap): four stages, each timed, no input or output.
 
 The trainer's evaluation calls this very class, so the figures it prints are the daemon's. Whatever
 goes wrong in a stage makes the frame UNDECIDED with its reason: a part that was not inspected is
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +20,21 @@ from edge.core.preprocess import Geometry, Size
 from edge.core.scoring import fuse, image_score, scale_scores
 from edge.core.types import AnomalyMap, Defect, Frame, Inspection, Map, Reason, ScaleScore, Timings, Verdict
 from edge.engines import Engine
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InspectedMap(AnomalyMap):
+    """An anomaly map that knows how it lies on its frame, and above which score its bundle draws defects.
+
+    So its picture shows what judged the part, whatever the station runs when it is drawn.
+    """
+
+    geometry: Geometry  # of this frame's size
+    map_threshold: float
+
+    def on_frame(self) -> Map:
+        """The scores at every pixel of the frame: (H, W) float32, 0 where nothing counts."""
+        return self.geometry.scores_to_frame(self.scores, self.stride)
 
 
 class Inspector:
@@ -39,7 +54,7 @@ class Inspector:
         self.map_threshold = calibration.map_threshold
         self.review_threshold = None if calibration.review is None else calibration.review.threshold
 
-    def inspect(self, frame: Frame) -> tuple[Inspection, AnomalyMap | None]:
+    def inspect(self, frame: Frame) -> tuple[Inspection, InspectedMap | None]:
         """The verdict on one frame, and its anomaly map where there is one.
 
         DEFECTIVE exactly when the image score exceeds the image threshold. UNDECIDED when it exceeds only the
@@ -71,7 +86,10 @@ class Inspector:
         defects = () if verdict is Verdict.GOOD else self._defects(anomaly_map, geometry)
         clock.append(time.perf_counter_ns())
         blank = replace(self._blank(frame, verdict, clock), reason=reason, detail=detail)
-        return replace(blank, score=score, scales=scales, defects=defects), anomaly_map
+        inspection = replace(blank, score=score, scales=scales, defects=defects)
+        of = anomaly_map
+        placed = InspectedMap(of.scores, of.stride, of.deviations, of.weights, geometry, self.map_threshold)
+        return inspection, placed
 
     def to_frame(self, scores: Map, stride: int, frame_size: Size) -> Map:
         """Upsample (h, w) scores bilinearly to (H, W) float32 pixels of a frame of `frame_size`."""

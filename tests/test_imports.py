@@ -81,6 +81,23 @@ def test_starting_the_command_loads_nothing_of_the_workstation() -> None:
     assert loaded.isdisjoint(WORKSTATION_ONLY)
 
 
+def test_a_consumer_needs_pyzmq_and_nothing_else(tmp_path: Path) -> None:
+    """An MES programmer does not install OpenCV, NumPy or SQLite to read verdicts."""
+    installed = metadata.distribution("pyzmq")
+    for file in installed.files or ():
+        if file.parts[0] in ("zmq", "pyzmq.libs"):
+            copy = tmp_path / file
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(Path(installed.locate_file(file)).read_bytes())
+    paths = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]"
+
+    run = run_python("-I", "-S", "-c", f"{paths}; from edge.client import Consumer, Subscription; import zmq")
+    assert run.returncode == 0, run.stderr
+
+    nothing_else_is_there = run_python("-I", "-S", "-c", f"{paths}; import numpy")
+    assert "No module named 'numpy'" in nothing_else_is_there.stderr
+
+
 def test_only_one_distribution_provides_opencv() -> None:
     """Two of them overwrite each other's files, and removing either breaks the other."""
     assert len(metadata.packages_distributions()["cv2"]) == 1

@@ -11,20 +11,24 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 import edge
 from deploy.bench.measurement import Bench
 from edge.core.types import Acquisition, Frame, Image, Timings
 from edge.delivery.delivery import Delivery
+from edge.delivery.isolation import Isolation
+from edge.history.announcer import Announcer
 from edge.history.journal import Journal
-from edge.history.told import Delivered
+from edge.history.told import Entry
 from edge.inspector import Inspector
 from edge.sockets.publisher import Publisher
 from edge.station.gate import AlertGate, GateRule
 from edge.station.health import Health
 from edge.wire.facts import Origin
 from edge.wire.messages import Station
+from edge.wire.records import ResultRecord
 from edge.wire.vocabulary import RecipeRecord, SoftwareRecord
 
 SUBSCRIBER_TIMEOUT_S = 30.0
@@ -66,11 +70,11 @@ class TimedPublisher(Publisher):
         self._journal = journal
         self.told: dict[int, Told] = {}
 
-    def deliver(self, delivered: Delivered) -> None:
-        super().deliver(delivered)
-        if delivered.inspection is not None:  # it rides on the result only
+    def publish(self, entry: Entry) -> None:
+        super().publish(entry)
+        if isinstance(entry.record, ResultRecord):
             now_ns = time.monotonic_ns()
-            self.told[delivered.record.seq] = Told(delivered.inspection.frame_id, self._journal.committed_ns, now_ns)
+            self.told[entry.record.seq] = Told(entry.record.image.frame_id, self._journal.committed_ns, now_ns)
 
 
 class Pipeline:
@@ -102,7 +106,9 @@ def pipeline(bench: Bench, folder: Path) -> Iterator[Pipeline]:
         inspector, health = Inspector(bench.bundle, engine), Health()
         journal = TimedJournal(folder / "journal.db")
         publisher = TimedPublisher(f"ipc://{folder}/feed", journal)
-        delivery = Delivery(_origin(inspector), publisher, health_snapshot=health.snapshot, sequence=journal)
+        isolation = Isolation()
+        announcer = Announcer(_origin(inspector), journal, partial(isolation.run, publisher, publisher.publish))
+        delivery = Delivery(announcer, publisher, isolation=isolation, health_snapshot=health.snapshot)
         delivery.start()
         with closing(Pipeline(inspector, delivery, publisher, health)) as line:
             yield line

@@ -17,6 +17,8 @@ import zmq
 
 from edge.core.types import Acquisition, Inspection, ScaleScore, Timings, Verdict
 from edge.delivery.delivery import Delivery
+from edge.delivery.isolation import Isolation
+from edge.history.announcer import Announcer
 from edge.history.journal import Journal
 from edge.history.rows import Row, position_of
 from edge.security.station_keys import Role
@@ -67,9 +69,9 @@ def fill(journal: Journal, records: int) -> None:
     topic, _, _, properties, body = first.frames
     old_id = first.record.result_id.encode()
     for seq in range(2, records + 1):
-        result_id = str(uuid7())
+        result_id, now = str(uuid7()), datetime.now(timezone.utc)
         own = body.replace(old_id, result_id.encode()).replace(b'"seq":1,', b'"seq":%d,' % seq)
-        row = Row.of(position_of(journal.number, seq), result_id, 0, (topic, b"", b"", properties, own))
+        row = Row.of(position_of(journal.number, seq), result_id, now, (topic, b"", b"", properties, own))
         journal.stage("INSERT INTO records VALUES(?, ?, ?, ?, ?, ?, ?)", *row)
         if seq % GROUP == 0:
             journal.commit()
@@ -86,8 +88,11 @@ def serve(path: Path, parts: int, pause_s: float) -> None:
     journal = Journal(path)
     publisher = Publisher(LOCAL)
     server = ReplayServer(LOCAL, journal)
-    with closing(Delivery(ORIGIN, publisher, health_snapshot=health, sequence=journal)) as delivery:
-        delivery.attach(desk=server)
+    isolation = Isolation()
+    announcer = Announcer(ORIGIN, journal, partial(isolation.run, publisher, publisher.publish))
+    with closing(
+        Delivery(announcer, publisher, desks=[server], isolation=isolation, health_snapshot=health)
+    ) as delivery:
         delivery.start()
         sys.stdout.write(f"{publisher.endpoint} {server.endpoint}\n")
         sys.stdout.flush()

@@ -52,7 +52,7 @@ def check_clock(now: datetime, bundle_created: str) -> str:
 def check_addresses(settings: Settings, access: Access = LOCAL) -> str:
     """SettingsError where an address is taken, given twice, or open to the network and not by `access`."""
     wanted = {"--publish": settings.publish}
-    if settings.journal is not None:
+    if settings.replay is not None:
         wanted["--replay"] = settings.replay
     if settings.control is not None:
         wanted["--control"] = settings.control

@@ -29,6 +29,7 @@ from edge.station.settings import (
     control_endpoint,
     journal_path,
     parse_gate,
+    replay_endpoint,
 )
 from edge.wire.messages import Station
 
@@ -116,10 +117,9 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 )
 @click.option(
     "--replay",
-    default=DEFAULT_REPLAY,
-    show_default=True,
     metavar="ENDPOINT",
-    help="Serve the journal to consumers here; loopback only, unless --keys is given.",
+    help="Serve history to consumers here, loopback only unless --keys is given; none serves it nowhere. Without a "
+    f"journal's file only the newest records are there.  [default: {DEFAULT_REPLAY} with --journal, else none]",
 )
 @click.option(
     "--evidence",
@@ -242,7 +242,7 @@ def _settings(flags: dict[str, Any]) -> Settings:
         keys=flags["keys"],
         insecure_plaintext=flags["insecure_plaintext"],
         trigger=flags["trigger"],
-        replay=flags["replay"],
+        replay=replay_endpoint(flags["replay"], journal),
         limits=Limits(
             max_bytes=flags["journal_max_mb"] << 20,
             max_age_s=3600 * flags["journal_max_age_h"],

@@ -9,59 +9,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.core.words import Acquisition, AlertKind, GapCause, Reason, Term, Verdict
+
+__all__ = [
+    "Acquisition",
+    "Alert",
+    "AlertKind",
+    "AnomalyMap",
+    "Defect",
+    "DrivenBy",
+    "Frame",
+    "Gap",
+    "GapCause",
+    "Image",
+    "Inspection",
+    "Map",
+    "PatchMaps",
+    "Reason",
+    "ScaleScore",
+    "Term",
+    "Timings",
+    "Verdict",
+]
+
 Image = NDArray[np.uint8]
 Map = NDArray[np.float32]
-
-
-class Verdict(str, Enum):
-    """What the inspection says of a part or frame."""
-
-    GOOD = "good"
-    DEFECTIVE = "defective"
-    UNDECIDED = "undecided"
-
-
-class Reason(str, Enum):
-    """Why a verdict is UNDECIDED; the wire's closed list."""
-
-    HEALTH_GATE = "health_gate"
-    NON_FINITE = "non_finite"
-    ENGINE_ERROR = "engine_error"
-    LATE = "late"
-    GAP = "gap"
-    QUEUE_FULL = "queue_full"
-    REVIEW = "review"  # inspected, with a score in the review zone: a person should look
-
-
-class GapCause(str, Enum):
-    """Why frames were never inspected."""
-
-    OVERWRITTEN = "overwritten"
-    CAMERA_LOST = "camera_lost"
-    QUEUE_FULL = "queue_full"
-    UNREADABLE = "unreadable"
-    NOT_JOURNALED = "not_journaled"
-    NO_FRAME = "no_frame"
-    LOST_IN_TRANSFER = "lost_in_transfer"  # the camera counted them, they never arrived
-
-
-class Term(str, Enum):
-    """The two terms of the anomaly score (§3.3)."""
-
-    REGRESSION_ERROR = "regression_error"
-    PREDICTIVE_UNCERTAINTY = "predictive_uncertainty"
-
-
-class Acquisition(str, Enum):
-    """`triggered`: one frame is one part. `free`: frames are not parts; alerts group them."""
-
-    TRIGGERED = "triggered"
-    FREE = "free"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,12 +177,6 @@ class Gap:
     def count(self) -> int:
         """How many frames were missed."""
         return self.last_id - self.first_id + 1 if self.missed is None else self.missed
-
-
-class AlertKind(str, Enum):
-    DEFECT = "defect"
-    CLEARED = "cleared"
-    UNDECIDED = "undecided"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,19 +11,16 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from edge.core.types import Acquisition, Alert, AnomalyMap, Frame, Gap, Inspection
-from edge.delivery.handoff import End, Handoff
-from edge.delivery.inbox import Item
+from edge.core.types import Acquisition, Alert, Frame, Gap, Inspection
+from edge.delivery.inbox import End, Inbox
+from edge.delivery.isolation import Isolation
 from edge.delivery.thread import HEARTBEAT_S, DeliveryThread
 from edge.history.announcer import Announcer
-from edge.history.sequence import Sequence as Numbers
-from edge.history.sequence import SequenceCounter
-from edge.history.told import Sink
+from edge.history.told import Sink, Told
+from edge.inspector import InspectedMap
 from edge.sockets.desk import Desk
 from edge.sockets.publisher import Publisher
 from edge.wire.facts import HealthSnapshot, Origin
-
-__all__ = ["Delivery", "HealthSnapshot", "Origin"]
 
 MAX_ITEMS = 256
 MAX_BYTES = 128 * 2**20
@@ -33,64 +30,56 @@ log = structlog.get_logger(__name__)
 
 
 class Delivery:
-    """Takes what the loop decided and delivers it to `publisher`, then to `sinks`, from a thread of its own.
+    """Takes what the loop decided: `announcer` makes it history and publishes it, then `sinks` get it.
 
-    `sequence` numbers and keeps the records (in memory, if none is given). `health_snapshot` and `alive` are called
-    from that thread, once a second. At most `max_items` wait, holding `max_bytes` of pictures. Publisher, sequence and
-    sinks belong to the delivery from here on; `close` closes them.
+    All of it runs in a thread of its own, which also serves `desks` and calls `health_snapshot` and `alive` once a
+    second. At most `max_items` wait, holding `max_bytes` of pictures. isolation: what the announcer publishes through.
+    Publisher, desks, sinks and the announcer's journal belong to the delivery from here on; `close` closes them.
     """
 
     def __init__(
         self,
-        origin: Origin,
+        announcer: Announcer,
         publisher: Publisher,
         sinks: Sequence[Sink] = (),
+        desks: Sequence[Desk] = (),
         *,
+        isolation: Isolation,
         health_snapshot: Callable[[], HealthSnapshot],
         alive: Callable[[], None] = lambda: None,
-        sequence: Numbers | None = None,
         max_items: int = MAX_ITEMS,
         max_bytes: int = MAX_BYTES,
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
-        self._origin = origin  # the loop's; the thread's follows when it hears of it
-        self._handoff = Handoff(max_items, max_bytes)
+        self._origin = announcer.origin  # the loop's; the thread's follows when it hears of it
+        self._inbox, self._isolation = Inbox(max_items, max_bytes), isolation
         self._thread = DeliveryThread(
-            self._handoff,
-            origin,
+            self._inbox,
+            announcer,
             publisher,
             sinks,
+            desks,
+            isolation=isolation,
             health_snapshot=health_snapshot,
             alive=alive,
-            sequence=sequence or SequenceCounter(),
-            max_batches=max_items,
+            max_unserved=max_items,
             heartbeat_s=heartbeat_s,
         )
 
     @property
-    def epoch(self) -> bytes:
-        """The 16 bytes that name this run's stream."""
-        return self.sequence.epoch
-
-    @property
     def queued(self) -> int:
-        """Items decided but not yet published."""
-        return len(self._handoff.inbox)
+        """Parts decided but not yet published."""
+        return len(self._inbox)
 
     @property
     def overflowed(self) -> int:
         """Frames whose verdict became NotDecidable because the hand-off was full."""
-        return self._handoff.inbox.overflowed
-
-    @property
-    def images_shed(self) -> int:
-        """Parts that kept their verdict and lost their pictures, because the hand-off held too many bytes."""
-        return self._handoff.inbox.shed
+        return self._inbox.overflow.frames
 
     @property
     def sink_failures(self) -> int:
         """How often a sink, or a part of the delivery itself, has failed."""
-        return self._thread.isolation.failures
+        return self._isolation.failures
 
     @property
     def is_complete(self) -> bool:
@@ -102,24 +91,9 @@ class Delivery:
         """What the station last said of itself."""
         return "starting" if self._thread.state is None else self._thread.state.value
 
-    @property
-    def sequence(self) -> Numbers:
-        """What numbers and keeps the records; the delivery thread's once it has started."""
-        return self._thread.recorder.sequence
-
-    @property
-    def announcer(self) -> Announcer:
-        """The one way out; the delivery thread's once it has started."""
-        return self._thread.announcer
-
     def health(self) -> HealthSnapshot:
         """The loop's counts, less the verdicts that did not get out: those parts are undecided."""
         return self._thread.health()
-
-    def attach(self, *, desk: Desk | None = None, sink: Sink | None = None) -> None:
-        """One more desk or sink, before the start."""
-        self._thread.desks += [] if desk is None else [desk]
-        self._thread.sinks += [] if sink is None else [sink]
 
     def start(self) -> None:
         """Start the thread; its first records are BIRTH and the state."""
@@ -130,49 +104,48 @@ class Delivery:
         inspection: Inspection,
         alerts: Sequence[Alert] = (),
         frame: Frame | None = None,
-        scores: AnomalyMap | None = None,
+        anomaly_map: InspectedMap | None = None,
     ) -> None:
         """Hand over a verdict; never waits. SinkError when the delivery thread has ended."""
         if not alerts and self._origin.acquisition is Acquisition.FREE:
             self.require_open()  # frames are not parts: there is nothing to deliver
             return
-        latency_ms = max(0.0, (time.monotonic_ns() - inspection.captured_ns) / 1e6)
-        self._handoff.put(
-            Item(
+        self._inbox.put(
+            Told(
                 inspection=inspection,
                 alerts=tuple(alerts),
                 frame=frame,
-                anomaly_map=scores,
-                latency_ms=latency_ms,
+                anomaly_map=anomaly_map,
+                latency_ms=max(0.0, (time.monotonic_ns() - inspection.captured_ns) / 1e6),
                 origin=self._origin,
             )
         )
 
     def put_gap(self, gap: Gap, alerts: Sequence[Alert] = ()) -> None:
         """Hand over frames that nobody inspected; never waits. SinkError when the delivery thread has ended."""
-        self._handoff.put(Item(gap=gap, alerts=tuple(alerts), origin=self._origin))
+        self._inbox.put(Told(gap=gap, alerts=tuple(alerts), origin=self._origin))
 
     def change_origin(self, origin: Origin) -> None:
         """The station runs something else from the next part on; a new BIRTH says so. From the loop's thread."""
         self._origin = origin
-        self._handoff.change_origin(origin)
+        self._inbox.change_origin(origin)
 
     def look(self) -> None:
         """The station's or the camera's state may have changed: a heartbeat tells it at once where it has."""
-        self._handoff.look()
+        self._inbox.look()
 
     def require_open(self) -> None:
         """SinkError when the delivery thread has ended."""
-        self._handoff.inbox.require_open()
+        self._inbox.require_open()
 
     def close(self, timeout_s: float = 5.0, reason: str = "stopped") -> None:
         """Deliver what waits, then DEATH with `reason`, then close the sinks; may be called twice.
 
         What cannot be delivered in time goes out as one gap. A sink that blocks longer is left behind, and logged.
         """
-        if self._handoff.end is not None:
+        if self._inbox.end is not None:
             return
-        self._handoff.stop(End(reason, time.monotonic() + _DRAIN_SHARE * timeout_s))
+        self._inbox.stop(End(reason, time.monotonic() + _DRAIN_SHARE * timeout_s))
         if self._thread.ident is None:  # never started: nothing to say, and no crash either
             self._thread.give_up()
             return

@@ -6,10 +6,11 @@ Rejected: letting each sink catch its own errors, where the first forgotten one 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 
-from edge.history.recorder import is_rarely
+from edge.history.announcer import is_rarely
 
 log = structlog.get_logger(__name__)
 
@@ -20,10 +21,10 @@ class Isolation:
     def __init__(self) -> None:
         self.failures = 0
 
-    def run(self, sink: object, action: Callable[[], object]) -> None:
+    def run(self, sink: object, action: Callable[..., object], *arguments: Any) -> None:
         """Whatever goes wrong is counted, and logged at 1, 2, 4, 8… failures."""
         try:
-            action()
+            action(*arguments)
         except Exception:  # one of the project's two: a sink's failure is nobody else's
             self.failures += 1
             if is_rarely(self.failures):

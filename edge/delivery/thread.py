@@ -1,7 +1,7 @@
 """The delivery thread: makes every record history, publishes it at once, then serves the slow sinks.
 
 Live feed first, then replay and control, pictures when nothing waits: a JPEG takes longer than a part may be late. The
-loop's side of it is `edge.delivery.delivery`; between the two is `edge.delivery.handoff`. Rejected: writing pictures
+loop's side of it is `edge.delivery.delivery`; between the two is `edge.delivery.inbox`. Rejected: writing pictures
 before the next part is told, which is simpler and makes every part as late as the slowest sink.
 """
 
@@ -13,24 +13,23 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from typing import Any
 
 import structlog
 import zmq
 
 from edge.core.types import GapCause
-from edge.delivery.handoff import Handoff
-from edge.delivery.inbox import Item
+from edge.delivery.inbox import Inbox
 from edge.delivery.isolation import Isolation
-from edge.history.announcer import Announcer, Batch
+from edge.history.announcer import Announcer, is_rarely
 from edge.history.database import JournalError
-from edge.history.recorder import Recorder, is_rarely
-from edge.history.sequence import Sequence as Numbers
-from edge.history.told import Delivered, Sink
+from edge.history.journal import Journal
+from edge.history.told import Sink, Told
 from edge.sockets.desk import Desk
 from edge.sockets.endpoints import BoundSocket
 from edge.sockets.publisher import Publisher
-from edge.wire.facts import HealthSnapshot, Origin
+from edge.wire.facts import HealthSnapshot
+from edge.wire.recording import death_record, state_record
 from edge.wire.vocabulary import StationState
 
 GROUP_ITEMS = 64  # committed together at most
@@ -40,37 +39,36 @@ log = structlog.get_logger(__name__)
 
 
 class DeliveryThread(threading.Thread):
-    """Takes from `handoff`; everything but `health` and the plain attributes is its own once it runs.
+    """Takes from `inbox`; everything but `health` and the plain attributes is its own once it runs.
 
-    max_batches: published and not yet served to the sinks; beyond it parts wait in the inbox.
+    max_unserved: parts told and not yet served to the sinks; beyond it parts wait in the inbox.
     """
 
     def __init__(
         self,
-        handoff: Handoff,
-        origin: Origin,
+        inbox: Inbox,
+        announcer: Announcer,
         publisher: Publisher,
         sinks: Sequence[Sink],
+        desks: Sequence[Desk],
         *,
+        isolation: Isolation,
         health_snapshot: Callable[[], HealthSnapshot],
         alive: Callable[[], None],
-        sequence: Numbers,
-        max_batches: int,
+        max_unserved: int,
         heartbeat_s: float,
     ) -> None:
         super().__init__(name="delivery", daemon=True)
-        self.isolation = Isolation()
         self.is_complete = False  # everything handed over was published, and DEATH said
         self.state: StationState | None = None  # last told …
         self._camera: str | None = None  # … and the camera's
-        self.recorder = Recorder(origin, sequence)
-        self.announcer = Announcer(self.recorder, self._tell)
-        self.publisher, self.sinks = publisher, list(sinks)
-        self.desks: list[Desk] = []
-        self._handoff, self._inbox, self._sequence = handoff, handoff.inbox, sequence
+        self._inbox, self._announcer, self._journal = inbox, announcer, announcer.journal
+        self._publisher, self._sinks, self._desks = publisher, sinks, desks
+        self._bound: list[BoundSocket] = [publisher, *desks]
+        self._isolation = isolation
         self._health_snapshot, self._alive = health_snapshot, alive
-        self._heartbeat_s, self._max_batches = heartbeat_s, max_batches
-        self._batches: deque[Batch] = deque()
+        self._heartbeat_s, self._max_unserved = heartbeat_s, max_unserved
+        self._unserved: deque[Told] = deque()
         self._polled: list[zmq.Socket[bytes]] = []
         self._last_poller = zmq.Poller()
         self._retry_s = 0.0
@@ -80,10 +78,10 @@ class DeliveryThread(threading.Thread):
     def run(self) -> None:
         """Deliver until the loop says to end; BIRTH and the state come first."""
         try:
-            self.announcer.later(self.recorder.birth)
+            self._announcer.birth()
             self._next_beat_s = time.monotonic()
             self._beat()
-            while not self._is_drained() and not self._sequence.is_corrupt:
+            while not self._is_drained() and not self._journal.is_corrupt:
                 self._turn()
             self.is_complete = self._say_goodbye()
         finally:
@@ -91,86 +89,86 @@ class DeliveryThread(threading.Thread):
 
     def give_up(self) -> None:
         """End in good order without having been started."""
-        self._sequence.ended()
-        self.isolation.run(self._sequence, self._sequence.commit)
+        self._journal.ended()
+        self._isolation.run(self._journal, self._journal.commit)
         self._end()
 
     def _turn(self) -> None:
-        """Wait for something to do, then do some of each: requests, a beat, a group of parts, a batch for the sinks."""
+        """Wait for something to do, then do some of each: requests, a beat, a group of parts, one for the sinks."""
         ready = dict(self._poller().poll(self._wait_ms()))
-        if self._handoff.ear.fileno() in ready:
-            self._handoff.hear()
-        if self.publisher.socket in ready:
-            self.isolation.run(self.publisher, self.publisher.service)
-        for bound in self._bound:
-            if any(one in ready for one in bound.polled[1:]):
-                self.isolation.run(bound, bound.guard_turn)
-        if time.monotonic() >= self._next_beat_s or self._has_news():
+        self._attend(ready)
+        if time.monotonic() >= self._next_beat_s or (self._inbox.has_news and self._has_news()):
             self._beat()
-        while self._handoff.origins:
-            self.recorder.origin = self._handoff.origins.popleft()
-            self.announcer.later(self.recorder.birth)
+        while self._inbox.origins:
+            self._announcer.origin = self._inbox.origins.popleft()
+            self._announcer.birth()
         has_announced = self._announce_some()
-        for desk in self.desks:
+        for desk in self._desks:
             if desk.socket in ready:
-                self.isolation.run(desk, desk.service)
-            self.isolation.run(desk, desk.turn)
-        self._batches += self.announcer.unserved()
-        while self._batches and not (has_announced and self.sinks):
-            self._serve(self._batches.popleft())
+                self._isolation.run(desk, desk.service)
+            if desk.work:
+                self._isolation.run(desk, desk.turn)
+        while self._unserved and not (has_announced and self._sinks):
+            self._serve(self._unserved.popleft())
             has_announced = True  # one is enough where sinks are slow
 
-    @property
-    def _bound(self) -> list[BoundSocket]:
-        return [self.publisher, *self.desks]
+    def _attend(self, ready: dict[Any, int]) -> None:
+        """Whoever rang, subscribed, or knocks at a guard."""
+        if self._inbox.ear.fileno() in ready:
+            self._inbox.hear()
+        if self._publisher.socket in ready:
+            self._isolation.run(self._publisher, self._publisher.service)
+        for bound in self._bound:
+            if any(one in ready for one in bound.polled[1:]):
+                self._isolation.run(bound, bound.guard_turn)
 
     def _poller(self) -> zmq.Poller:
         """The sockets of now: a guard may have replaced one."""
         polled = [one for bound in self._bound for one in bound.polled]
         if polled != self._polled:
             self._polled, self._last_poller = polled, zmq.Poller()
-            for one in (self._handoff.ear, *polled):
+            for one in (self._inbox.ear, *polled):
                 self._last_poller.register(one, zmq.POLLIN)
         return self._last_poller
 
     def _wait_ms(self) -> int:
         can_announce = self._can_announce()
-        if (can_announce and (self._inbox or self._inbox.is_overflowing or self.announcer.is_due)) or self._batches:
+        if (can_announce and (self._inbox.has_parts or self._announcer.is_due)) or self._unserved:
             return 0
-        ends_s = self._next_beat_s if self._handoff.end is None else 0.0
+        ends_s = self._next_beat_s if self._inbox.end is None else 0.0
         if not can_announce:
             ends_s = min(ends_s, self._retry_s)
-        wait_s = min([ends_s - time.monotonic(), *(desk.wait_s() for desk in self.desks)])
+        wait_s = min([ends_s - time.monotonic(), *(desk.wait_s() for desk in self._desks if desk.work)])
         return max(0, math.ceil(1000 * wait_s))
 
     def _is_drained(self) -> bool:
-        end = self._handoff.end
+        end = self._inbox.end
         if end is None:
             return False
-        is_empty = not (self._inbox or self._inbox.is_overflowing or self._batches)
+        is_empty = not (self._inbox.has_parts or self._unserved)
         return is_empty or time.monotonic() >= end.until_s
 
     # --- history ---
 
     def _can_announce(self) -> bool:
-        has_room = len(self._batches) < self._max_batches
-        return has_room and (time.monotonic() >= self._retry_s or self._handoff.end is not None)
+        has_room = len(self._unserved) < self._max_unserved
+        return has_room and (time.monotonic() >= self._retry_s or self._inbox.end is not None)
 
     def _announce_some(self) -> bool:
         """Make what waits history, and tell it; if the journal fails, these parts become undecided."""
         if not self._can_announce():
             return False
-        items = self._inbox.take_some(min(GROUP_ITEMS, self._max_batches - len(self._batches)))
-        if items or self.announcer.is_due:
-            return self._announce(items)
-        self.isolation.run(self._sequence, self._sequence.rest)
+        parts = self._inbox.take(min(GROUP_ITEMS, self._max_unserved - len(self._unserved)))
+        if parts or self._announcer.is_due:
+            return self._announce(parts)
+        self._isolation.run(self._journal, self._journal.rest)
         return False
 
-    def _announce(self, items: Sequence[Item]) -> bool:
+    def _announce(self, parts: Sequence[Told]) -> bool:
         try:
-            self.announcer.announce(items)
+            self._unserved += self._announcer.announce(parts)
         except JournalError as error:
-            self._inbox.lose(items, GapCause.NOT_JOURNALED)
+            self._inbox.lose(parts, GapCause.NOT_JOURNALED)
             self._note_failure(error)
             return False
         if self._commit_failures:
@@ -184,22 +182,18 @@ class DeliveryThread(threading.Thread):
         if is_rarely(self._commit_failures):
             log.error("the journal failed; parts are undecided until it works", error=str(error))
 
-    def _tell(self, delivered: Delivered) -> None:
-        self.isolation.run(self.publisher, partial(self.publisher.deliver, delivered))
-
     def _has_news(self) -> bool:
         """Whether a state has changed since the last heartbeat, where the loop wants it looked at."""
-        if not self._handoff.has_news:
-            return False
-        self._handoff.has_news = False
+        self._inbox.has_news = False
         health = self.health()
         return (health.state, health.camera) != (self.state and self.state.value, self._camera)
 
     def _beat(self) -> None:
         """A heartbeat; and the state, where it has changed."""
         self._alive()
+        self._isolation.run(self._journal, self._journal.tend)
         for bound in self._bound:
-            self.isolation.run(bound, bound.look_at_keys)
+            self._isolation.run(bound, bound.look_at_keys)
         now_s = time.monotonic()
         # A late beat moves the later ones, instead of being followed by a burst.
         self._next_beat_s = max(self._next_beat_s + self._heartbeat_s, now_s + 0.5 * self._heartbeat_s)
@@ -207,20 +201,17 @@ class DeliveryThread(threading.Thread):
         state, self._camera = StationState(health.state), health.camera
         if state is not self.state:
             self.state = state
-            self.announcer.later(partial(self.recorder.state, state))
+            self._announcer.later(state_record, state=state)
             if self._can_announce():
                 self._announce([])
-        self.announcer.transient(self.recorder.heartbeat(health, self.isolation.failures, self._refused()))
-
-    def _refused(self) -> int | None:
         counts = [bound.refused for bound in self._bound if bound.refused is not None]
-        return sum(counts) if counts else None
+        self._announcer.heartbeat(health, self._isolation.failures, sum(counts) if counts else None)
 
     def health(self) -> HealthSnapshot:
         """The loop's counts, less the verdicts that did not get out: those parts are undecided."""
-        lost = self._inbox.overflowed_decided  # before the counts, which may only grow meanwhile
+        lost = self._inbox.overflow.decided  # before the counts, which may only grow meanwhile
         health = self._health_snapshot()
-        is_failing = self._inbox.is_overflowing or bool(self._commit_failures)
+        is_failing = self._inbox.overflow.gap is not None or bool(self._commit_failures)
         is_failing = is_failing or not all(bound.is_well_guarded for bound in self._bound)
         return replace(
             health,
@@ -231,35 +222,28 @@ class DeliveryThread(threading.Thread):
 
     # --- the sinks ---
 
-    def _serve(self, batch: Batch) -> None:
-        for delivered in batch.delivered:
-            for sink in self.sinks:
-                self.isolation.run(sink, partial(sink.deliver, delivered))
-        if batch.item is not None:
-            self._inbox.release(batch.item)
+    def _serve(self, told: Told) -> None:
+        for sink in self._sinks:
+            self._isolation.run(sink, sink.deliver, told)
+        self._inbox.release(told)
 
     def _say_goodbye(self) -> bool:
         """What is left as a gap, then DEATH; True when all of it is history."""
-        end = self._handoff.end
-        if end is None or self._sequence.is_corrupt:
+        end = self._inbox.end
+        if end is None or self._journal.is_corrupt:
             return False
         left = self._inbox.abandon()
-        told = left is None or self._announce([left])
-        self.announcer.later(partial(self.recorder.death, end.reason))
-        self._sequence.ended()
-        told = self._announce([]) and told
-        for batch in (*self._batches, *self.announcer.unserved()):
-            self._serve(replace(batch, delivered=tuple(map(_without_pictures, batch.delivered))))
-        return told
+        is_told = left is None or self._announce([left])
+        self._announcer.later(death_record, reason=end.reason)
+        self._journal.ended()
+        is_told = self._announce([]) and is_told
+        for told in self._unserved:
+            self._serve(told.bare())  # out of time: it still counts, drawing it would take too long
+        return is_told
 
     def _end(self) -> None:
         self._inbox.abandon()  # refuses whatever still comes
-        parts: list[Publisher | Desk | Sink | Numbers] = [self.publisher, *self.desks, *self.sinks, self._sequence]
-        for part in parts:
-            self.isolation.run(part, part.close)
-        self._handoff.close()
-
-
-def _without_pictures(delivered: Delivered) -> Delivered:
-    """Out of time: the record still counts, drawing it would take too long."""
-    return replace(delivered, frame=None, anomaly_map=None)
+        closed: list[BoundSocket | Sink | Journal] = [*self._bound, *self._sinks, self._journal]
+        for part in closed:
+            self._isolation.run(part, part.close)
+        self._inbox.close()

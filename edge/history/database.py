@@ -16,6 +16,7 @@ import apsw
 
 from edge.core.errors import SettingsError, SinkError
 
+IN_MEMORY = Path(":memory:")  # SQLite's own name for a database that ends with the process
 APPLICATION_ID = 0x65493131  # "eI11"
 VERSION = 1
 PAGE_BYTES = 4096
@@ -49,11 +50,15 @@ class JournalCorrupt(JournalError):
 
 
 def open_database(path: Path, vfs: str | None = None) -> apsw.Connection:
-    """The journal at `path`, made if need be, locked by us alone, its schema present.
+    """The journal at `path`, made if need be, locked by us alone, its schema present; a new one for IN_MEMORY.
 
     JournalInUse when somebody has it, JournalCorrupt when it is damaged, SettingsError when it is not ours or cannot
     be opened.
     """
+    if path == IN_MEMORY:
+        db = apsw.Connection(str(IN_MEMORY))
+        db.execute(SCHEMA)
+        return db
     _require_ours(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,29 +1,36 @@
-"""The journal: a record becomes history here, on disk, before anybody hears of it.
+"""The journal: a record becomes history here, on disk or in memory, before anybody hears of it.
 
 It assigns `(epoch, seq)`; `commit` makes all that was staged durable at once (group commit), and only then may it be
 published. What fails to commit never was: its numbers are given back. One connection, owned by the delivery thread.
-Rejected: publishing first and writing later (a crash between would reuse numbers that consumers have seen).
+A station without a journal's file has one `IN_MEMORY`, which numbers, keeps and replays in the same way and ends with
+the process. Rejected: publishing first and writing later (a crash between would reuse numbers that consumers have
+seen), and a counter in place of the journal where there is no file (two of everything that reads history).
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import apsw
 
-from edge.history.database import JournalError, suspicion
+from edge.history.database import IN_MEMORY, JournalError, suspicion
 from edge.history.opening import open_history
 from edge.history.rows import Row, number_and_seq, position_of
-from edge.history.sequence import Build, sealed
-from edge.history.told import Delivered
+from edge.history.told import Entry
+from edge.wire.encoding import to_frames
+from edge.wire.facts import Stamp
 from edge.wire.messages import EPOCH_BYTES
+from edge.wire.records import Record
+from edge.wire.uuid7 import uuid7
 from edge.wire.vocabulary import HistoryRecord, LossCause
 
-__all__ = ["Journal", "JournalError"]
+__all__ = ["IN_MEMORY", "Journal", "JournalError"]
+
+Build = Callable[[Stamp], Record]
 
 CHECKPOINT_PAGES = 1000  # of the write-ahead log, moved into the database when the line is idle …
 FORCED_CHECKPOINT_PAGES = 16_000  # … and in any case beyond this
@@ -38,7 +45,7 @@ class Loss(NamedTuple):
 
 
 class Journal:
-    """The record of one station's history in the file `path`; JournalInUse or SettingsError when it cannot be had.
+    """One station's history in the file `path`, or IN_MEMORY; JournalInUse or SettingsError when it cannot be had.
 
     A damaged file is set aside and salvaged into a new one with a new epoch. `boot_id` tells a crash from a power
     cut. Everything but the constructor belongs to one thread. `head` is the last seq of `epoch`, staged ones too.
@@ -49,11 +56,12 @@ class Journal:
         self.path = path
         self.number, self.epoch, self.birth = history.number, history.epoch, history.birth
         self.head = self._committed = history.head
+        self._start = position_of(self.number, 0)  # a record's position is this and its seq
         self.is_corrupt = False
-        self.upkeep: list[Callable[[Journal], None]] = []  # called by `rest`, such as a retention's `pass_over`
+        self.upkeep: list[Callable[[Journal], None]] = []  # called by `tend`, such as a retention's `pass_over`
         self._db = history.db
         self._db.set_wal_hook(self._note_wal)
-        self._wal_pages = CHECKPOINT_PAGES  # unknown: the first rest moves it
+        self._wal_pages = 0 if path == IN_MEMORY else CHECKPOINT_PAGES  # unknown: the first rest moves it
         self._staged: list[tuple[str, tuple[Any, ...]]] = []
         self._losses = [Loss(lost) for lost in history.losses]
         self._told: list[Loss] = []
@@ -63,17 +71,17 @@ class Journal:
 
     # --- numbering ---
 
-    def assign(self, build: Build) -> Delivered:
+    def assign(self, build: Build) -> Entry:
         """Build, encode and number the next record, staged for `commit`; ValueError (number not taken) if it fails."""
-        delivered = sealed(build, self.epoch, self.head + 1)
+        entry, made = self._sealed(build, self.head + 1)
         self.head += 1
-        row = Row.of(position_of(self.number, self.head), delivered.record.result_id, _now_ms(), delivered.frames)
-        self.stage("INSERT INTO records VALUES(?, ?, ?, ?, ?, ?, ?)", *row)
-        return delivered
+        row = Row.of(self._start + self.head, entry.record.result_id, made, entry.frames)
+        self._staged.append(("INSERT INTO records VALUES(?, ?, ?, ?, ?, ?, ?)", row))
+        return entry
 
-    def transient(self, build: Build) -> Delivered:
+    def transient(self, build: Build) -> Entry:
         """Build and encode a record that is no part of the stream; it carries the committed head."""
-        return sealed(build, self.epoch, self._committed)
+        return self._sealed(build, self._committed)[0]
 
     def stage(self, sql: str, *values: Any) -> None:
         """A statement for the next commit."""
@@ -100,6 +108,12 @@ class Journal:
         if self._wal_pages >= FORCED_CHECKPOINT_PAGES:
             with suppress(JournalError):  # what was committed stays so; a disk in trouble shows at the next commit
                 self._checkpoint()
+
+    def _sealed(self, build: Build, seq: int) -> tuple[Entry, datetime]:
+        """The record of this very number, with an id and a time of its own, encoded; and that time."""
+        made = datetime.now(timezone.utc)
+        record = build(Stamp(self.epoch, seq, str(uuid7()), made))
+        return Entry(record, to_frames(record)), made
 
     def _give_back(self) -> None:
         with suppress(apsw.Error):  # SQLite may have rolled back by itself
@@ -166,7 +180,7 @@ class Journal:
         if (loss := Loss(history, first, last)) not in self._losses:
             self._losses.append(loss)
 
-    def tell_losses(self, tell: Callable[[HistoryRecord], Build]) -> list[Delivered]:
+    def tell_losses(self, tell: Callable[[HistoryRecord], Build]) -> list[Entry]:
         """Assign one record for each loss; when they are committed the lost rows are gone."""
         self._told = list(self._losses)
         for loss in self._told:
@@ -176,15 +190,24 @@ class Journal:
     # --- upkeep ---
 
     @property
+    def is_in_memory(self) -> bool:
+        """Whether this history ends with the process."""
+        return self.path == IN_MEMORY
+
+    @property
     def live_bytes(self) -> int:
         """Bytes of the database that hold something."""
         pages = self._get("PRAGMA page_count") - self._get("PRAGMA freelist_count")
         return int(pages * self._get("PRAGMA page_size"))
 
     def rest(self) -> None:
-        """Move the write-ahead log into the database, and drop what may go; JournalError if that fails."""
+        """Nothing waits: move the write-ahead log into the database, and `tend`; JournalError if that fails."""
         if self._wal_pages >= CHECKPOINT_PAGES:
             self._checkpoint()
+        self.tend()
+
+    def tend(self) -> None:
+        """Drop what may go; once a second also when the line never rests, so that no store outgrows its bound."""
         for upkeep in self.upkeep:
             upkeep(self)
 
@@ -235,7 +258,3 @@ class Journal:
             with suppress(OSError):
                 suspicion(self.path).touch()
         return JournalError(f"journal {self.path}: cannot be {what}: {type(error).__name__} {error}")
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -12,15 +12,22 @@ from pathlib import Path
 
 import apsw
 
-from edge.history.database import JournalCorrupt, JournalError, close_anyway, open_database
+from edge.history.database import IN_MEMORY, JournalCorrupt, JournalError, close_anyway, open_database
 from edge.history.rows import number_and_seq, position_of
 from edge.history.salvage import quarantine, salvage
-from edge.history.sequence import Birth
 from edge.wire.messages import EPOCH_BYTES
 from edge.wire.vocabulary import HistoryRecord, LossCause, PreviousEnd
 
 SERVICE_RESULT = "service-result"  # beside the journal: systemd's $SERVICE_RESULT, written by ExecStopPost
 MAX_TOLD_HOLES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """This start's number, from 1, and how the previous run ended; both None where nothing is remembered."""
+
+    count: int | None = None
+    previous_end: PreviousEnd | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,7 @@ def open_history(path: Path, boot_id: str | None = None, vfs: str | None = None)
         with db:
             losses = _losses(db) if is_salvaged else ()
             number, epoch = _epoch(db, is_salvaged)
-            birth = _begin_run(db, path, boot_id)
+            birth = Birth() if path == IN_MEMORY else _begin_run(db, path, boot_id)
         last = db.execute(
             "SELECT max(position) FROM records WHERE position BETWEEN ? AND ?",
             (position_of(number, 0), position_of(number + 1, 0)),

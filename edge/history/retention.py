@@ -32,6 +32,10 @@ class Limits:
     required: frozenset[str] = frozenset()
 
 
+# A station without a file keeps the last of its records: some ten thousand, whoever has read them.
+MEMORY_LIMITS = Limits(max_bytes=32 << 20, min_age_s=0.0)
+
+
 class Retention:
     """Decides what the journal drops; called when the line is idle. `now_s`: UTC; `clock_s`: monotonic."""
 
@@ -72,7 +76,7 @@ class Retention:
 
     def _age_s(self, journal: Journal) -> float:
         """The age from which records go: the highest, or the lowest when room runs out."""
-        is_low = self._free_bytes(journal.path.parent) < self.limits.min_free_bytes
+        is_low = not journal.is_in_memory and self._free_bytes(journal.path.parent) < self.limits.min_free_bytes
         if is_low:
             journal.query("PRAGMA incremental_vacuum(256)")  # what is free inside the file goes back to the disk
         is_full = is_low or journal.live_bytes > self.limits.max_bytes

@@ -5,10 +5,10 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 EPOCH_SHIFT = 40  # a position is (number of the epoch << 40) + seq: 10^12 records in an epoch
-LAST_POSITION = 2**63 - 1
 
 
 def position_of(number: int, seq: int) -> int:
@@ -33,11 +33,11 @@ class Row(NamedTuple):
     crc: int
 
     @classmethod
-    def of(cls, position: int, result_id: str, created_ms: int, frames: Sequence[bytes]) -> Row:
+    def of(cls, position: int, result_id: str, created: datetime, frames: Sequence[bytes]) -> Row:
         """The row of a record's five frames."""
         topic, _, _, properties, body = frames
         crc = checksum(position, topic, properties, body)
-        return cls(position, result_id, created_ms, topic, properties, body, crc)
+        return cls(position, result_id, int(1000 * created.timestamp()), topic, properties, body, crc)
 
     @classmethod
     def from_database(cls, values: Sequence[Any]) -> Row | None:

@@ -15,7 +15,6 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,13 @@ import numpy as np
 
 from edge.core.errors import SettingsError, SinkError
 from edge.core.opencv import cv2
-from edge.core.overlay import draw_overlay
 from edge.core.types import AnomalyMap, Frame, Image, Inspection, Map, Verdict
 from edge.history.announcer import Announcer
 from edge.history.journal import Journal
-from edge.history.told import Delivered
+from edge.history.told import Told
+from edge.inspector import InspectedMap
 from edge.pictures.durable import DurableFiles
+from edge.pictures.overlays import picture_of
 from edge.wire.recording import evidence_record
 from edge.wire.vocabulary import EvidenceFileRecord
 
@@ -58,27 +58,23 @@ class EvidenceLimits:
 
 
 class EvidenceWriter:
-    """Writes evidence into `folder`, indexed in the journal; the delivery thread's. SettingsError for a bad folder.
+    """Writes evidence into `folder`, indexed in the announcer's journal; the delivery thread's.
 
-    `to_frame(scores, stride, (H, W))` gives the scores as (H, W) float32 in frame pixels; `map_threshold` is in their
-    unit. now_s: UTC; clock_s: monotonic.
+    SettingsError for a bad folder.
+    now_s: UTC; clock_s: monotonic.
     """
 
     def __init__(
         self,
         folder: Path,
-        journal: Journal,
         announcer: Announcer,
         limits: EvidenceLimits,
         *,
-        to_frame: ToFrame,
-        map_threshold: float,
         now_s: Callable[[], float] = time.time,
         clock_s: Callable[[], float] = time.monotonic,
         free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     ) -> None:
-        self._folder, self._journal, self._announcer, self._limits = folder, journal, announcer, limits
-        self._to_frame, self._map_threshold = to_frame, map_threshold
+        self._folder, self._announcer, self._journal, self._limits = folder, announcer, announcer.journal, limits
         self._now_s, self._clock_s, self._free_bytes = now_s, clock_s, free_bytes
         self._due_s = clock_s()
         self._files = DurableFiles()
@@ -89,29 +85,27 @@ class EvidenceWriter:
         except OSError as error:
             raise SettingsError(f"--evidence {folder}: cannot be written to: {error}; choose another") from error
 
-    def use(self, to_frame: ToFrame, map_threshold: float) -> None:
-        """Draw with another bundle's geometry and threshold from now on; from any thread."""
-        self._to_frame, self._map_threshold = to_frame, map_threshold
+    def deliver(self, told: Told) -> None:
+        """Write and announce, if it is a part to keep that still has its frame; SinkError or OSError if that fails.
 
-    def deliver(self, delivered: Delivered) -> None:
-        """Write and announce, if it is a part to keep that still has its frame; SinkError or OSError if that fails."""
-        inspection, frame = delivered.inspection, delivered.frame
-        result_id = delivered.record.result_id
-        if inspection is None or frame is None or not self._is_kept(inspection, result_id):
+        It is about the part's first record: its result, or in a stream the first alert that it tipped.
+        """
+        inspection, frame = told.inspection, told.frame
+        if inspection is None or frame is None:
             return
-        files = self._write(self._contents(inspection, frame, delivered.anomaly_map))
+        result_id = told.entries[0].record.result_id
+        if not self._is_kept(inspection, result_id):
+            return
+        files = self._write(self._contents(inspection, frame, told.anomaly_map))
         is_good = inspection.verdict is Verdict.GOOD
         for file in files:
             self._journal.stage(_INSERT, file.uri, result_id, round(1000 * self._now_s()), file.bytes, int(is_good))
         self._announcer.announce_now(
-            partial(
-                evidence_record,
-                self._announcer.recorder.origin,
-                about_result_id=result_id,
-                files=files,
-                part_id=inspection.part_id,
-                frame_id=inspection.frame_id,
-            )
+            evidence_record,
+            about_result_id=result_id,
+            files=files,
+            part_id=inspection.part_id,
+            frame_id=inspection.frame_id,
         )
 
     def close(self) -> None:
@@ -138,15 +132,7 @@ class EvidenceWriter:
             (self._folder / uri).unlink(missing_ok=True)
             journal.stage("DELETE FROM evidence WHERE path = ?", uri)
         files = tuple(_file(uri, size) for uri, _, size in doomed)
-        self._announcer.announce_now(
-            partial(
-                evidence_record,
-                self._announcer.recorder.origin,
-                about_result_id=doomed[0][1],
-                files=files,
-                is_dropped=True,
-            )
-        )
+        self._announcer.announce_now(evidence_record, about_result_id=doomed[0][1], files=files, is_dropped=True)
 
     # --- what is kept ---
 
@@ -171,16 +157,13 @@ class EvidenceWriter:
     # --- files ---
 
     def _contents(
-        self, inspection: Inspection, frame: Frame, anomaly_map: AnomalyMap | None
+        self, inspection: Inspection, frame: Frame, anomaly_map: InspectedMap | None
     ) -> list[tuple[str, str, bytes]]:
         """Role, suffix and bytes of each file."""
         contents = [("image", "png", _encoded(".png", frame.image))]
-        scores = None
         if anomaly_map is not None:
-            height, width = frame.image.shape[:2]
-            scores = self._to_frame(anomaly_map.scores, anomaly_map.stride, (height, width))
             contents.append(("map", "npz", _npz(anomaly_map)))
-        picture = draw_overlay(frame.image, scores, self._map_threshold, inspection.defects)
+        picture = picture_of(inspection, frame, anomaly_map)
         return [*contents, ("overlay", "jpg", _encoded(".jpg", picture))]
 
     def _write(self, contents: Sequence[tuple[str, str, bytes]]) -> tuple[EvidenceFileRecord, ...]:

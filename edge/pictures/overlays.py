@@ -11,7 +11,6 @@ import hashlib
 import os
 import re
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +18,9 @@ import numpy as np
 from edge.core.errors import SettingsError, SinkError
 from edge.core.opencv import cv2
 from edge.core.overlay import draw_overlay
-from edge.core.types import Inspection, Map, Verdict
-from edge.history.told import Delivered
-
-ToFrame = Callable[[Map, int, tuple[int, int]], Map]
+from edge.core.types import Frame, Image, Inspection, Verdict
+from edge.history.told import Told
+from edge.inspector import InspectedMap
 
 _MARK = b"edge-inspect overlay"
 _COMMENT = b"\xff\xfe" + (len(_MARK) + 2).to_bytes(2, "big") + _MARK  # a JPEG comment segment
@@ -33,15 +31,13 @@ _QUALITY = 85
 class OverlayWriter:
     """Writes `<part id, or frame id>.jpg` into `folder` (made if need be), keeping the `keep` newest.
 
-    `to_frame(scores, stride, (H, W))` gives the scores as (H, W) float32 in frame pixels; `map_threshold` is in
-    their unit. SettingsError when the folder cannot be written to.
+    SettingsError when the folder cannot be written to.
     """
 
-    def __init__(self, folder: Path, keep: int = 200, *, to_frame: ToFrame, map_threshold: float) -> None:
+    def __init__(self, folder: Path, keep: int = 200) -> None:
         if keep < 1:
             raise SettingsError(f"overlays to keep: {keep}; keep at least 1")
         self._folder, self._keep = folder, keep
-        self._to_frame, self._map_threshold = to_frame, map_threshold
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._written = _own_files(folder)
@@ -50,21 +46,12 @@ class OverlayWriter:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise SettingsError(f"--overlays {folder}: cannot be written to; choose another folder or change its owner")
 
-    def use(self, to_frame: ToFrame, map_threshold: float) -> None:
-        """Draw with another bundle's geometry and threshold from now on; from any thread."""
-        self._to_frame, self._map_threshold = to_frame, map_threshold
-
-    def deliver(self, delivered: Delivered) -> None:
+    def deliver(self, told: Told) -> None:
         """Draw and write, if it is a rejected part that still has its frame; SinkError or OSError if that fails."""
-        inspection, frame = delivered.inspection, delivered.frame
+        inspection, frame = told.inspection, told.frame
         if inspection is None or frame is None or inspection.verdict is Verdict.GOOD:
             return
-        scores = None
-        if delivered.anomaly_map is not None:
-            found = delivered.anomaly_map
-            height, width = frame.image.shape[:2]
-            scores = self._to_frame(found.scores, found.stride, (height, width))
-        picture = draw_overlay(frame.image, scores, self._map_threshold, inspection.defects)
+        picture = picture_of(inspection, frame, told.anomaly_map)
         self._write(self._folder / f"{_file_stem(inspection)}.jpg", _jpeg(picture))
 
     def close(self) -> None:
@@ -81,6 +68,13 @@ class OverlayWriter:
         self._written.append(path)
         while len(self._written) > self._keep:
             self._written.popleft().unlink(missing_ok=True)
+
+
+def picture_of(inspection: Inspection, frame: Frame, anomaly_map: InspectedMap | None) -> Image:
+    """(H, W, 3) uint8 BGR: the frame, with heat where the map is high, and the defects' outlines."""
+    if anomaly_map is None:
+        return draw_overlay(frame.image, None, 1.0, inspection.defects)
+    return draw_overlay(frame.image, anomaly_map.on_frame(), anomaly_map.map_threshold, inspection.defects)
 
 
 def _jpeg(picture: np.ndarray) -> bytes:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from functools import partial
 from typing import Any
 
 import zmq
@@ -56,6 +55,7 @@ class ControlDesk(Desk):
         self._announcer, self._status = announcer, status
         self._actions: dict[str, Action] = {**actions, "FEEDBACK": feedback}
         self._pending: list[tuple[Request, Future[str]]] = []
+        self.work = self._pending
 
     def service(self) -> None:
         """Take a few requests."""
@@ -115,16 +115,13 @@ class ControlDesk(Desk):
     def _record(self, request: Request, outcome: Outcome, details: str) -> None:
         actor, about = request.user or request.facts.get("actor"), request.facts.get("about")
         self._announcer.announce_now(
-            partial(
-                audit_record,
-                self._announcer.recorder.origin,
-                command=request.verb.lower(),
-                outcome=outcome,
-                arguments=dump_object(request.facts).decode(),
-                actor=actor if isinstance(actor, str) else None,
-                details=details,
-                about_result_id=about if isinstance(about, str) and outcome is Outcome.DONE else None,
-            )
+            audit_record,
+            command=request.verb.lower(),
+            outcome=outcome,
+            arguments=dump_object(request.facts).decode(),
+            actor=actor if isinstance(actor, str) else None,
+            details=details,
+            about_result_id=about if isinstance(about, str) and outcome is Outcome.DONE else None,
         )
 
     def _reply(self, request: Request, verb: str, facts: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ for (`turn`). Rejected: a thread for each desk, which would share the journal an
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from typing import ClassVar
 
 import zmq
@@ -24,6 +24,7 @@ class Desk(BoundSocket, ABC):
     """
 
     REQUESTS_A_TURN: ClassVar[int]
+    work: Sized  # what was asked for and is not done; only while there is some are `turn` and `wait_s` called
 
     def __init__(self, flag: str, endpoint: str, role: Role, access: Access, **options: int) -> None:
         super().__init__(zmq.ROUTER, flag, endpoint, role, access, MAXMSGSIZE=MAX_REQUEST_BYTES, **options)

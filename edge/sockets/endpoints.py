@@ -48,7 +48,7 @@ LOCAL = Access()
 
 
 class BoundSocket:
-    """A socket of its own context, bound to `endpoint`, which then says what was bound.
+    """A socket of its own context, bound to `endpoint`, which then says what was bound. `polled`: it, and its guard's.
 
     kind: zmq.XPUB, zmq.ROUTER …; options by ZeroMQ's names (LINGER, SNDHWM …), set before it is bound. With keys in
     `access` only consumers with `role` get in, and the serving thread calls `guard_turn`. SettingsError or
@@ -71,11 +71,6 @@ class BoundSocket:
         for frame in frames[:-1]:
             self.socket.send(frame, _MORE)
         self.socket.send(frames[-1], _LAST)
-
-    @property
-    def polled(self) -> list[zmq.Socket[bytes]]:
-        """What to poll: the socket, and its guard's."""
-        return [self.socket, *(() if self.guard is None else self.guard.sockets)]
 
     @property
     def refused(self) -> int | None:
@@ -128,6 +123,7 @@ class BoundSocket:
             self.socket.set(zmq.SocketOption[name], value)
         if self._access.keys is not None:
             self.guard = Guard(self._context, self.socket, self._role, self._access.keys)
+        self.polled = [self.socket, *(() if self.guard is None else self.guard.sockets)]
         try:
             self.endpoint = bind(self.socket, self._flag, self.endpoint, is_open=self._access.is_open)
         except SettingsError:

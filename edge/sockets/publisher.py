@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import zmq
 
-from edge.history.told import Delivered
+from edge.history.told import Entry
 from edge.security.station_keys import Role
 from edge.sockets.endpoints import LOCAL, Access, AddressInUse, BoundSocket
 from edge.wire.messages import as_historical
@@ -31,7 +31,7 @@ class Publisher(BoundSocket):
     """Publishes records on `endpoint`: `tcp://` (port `*` takes a free one) or `ipc://`, to whom `access` lets in.
 
     Binds in the constructor: SettingsError for an endpoint that is refused, AddressInUse when it is taken. The
-    thread that calls `deliver` or `service` first owns the socket from then on; starting that thread afterwards
+    thread that calls `publish` or `service` first owns the socket from then on; starting that thread afterwards
     is the memory fence ZeroMQ asks for. `endpoint` then says what was bound; `drops` counts refused sends;
     `subscribed` is set, for any thread to wait on, once somebody's subscription was taken by `service`.
     """
@@ -52,11 +52,11 @@ class Publisher(BoundSocket):
         self.subscribed = threading.Event()
         self._retained: dict[Kind, tuple[bytes, ...]] = {}
 
-    def deliver(self, delivered: Delivered) -> None:
+    def publish(self, entry: Entry) -> None:
         """Publish now; never waits. A subscriber that is too slow loses messages and sees it by their seq."""
-        if delivered.record.KIND in _RETAINED:
-            self._retained[delivered.record.KIND] = delivered.frames
-        self._send(delivered.frames)
+        if entry.record.KIND in _RETAINED:
+            self._retained[entry.record.KIND] = entry.frames
+        self._send(entry.frames)
 
     def service(self) -> None:
         """Take what subscribers sent; a new subscription gets the last BIRTH and STATE, marked historical."""

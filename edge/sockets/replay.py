@@ -86,6 +86,7 @@ class ReplayServer(Desk):
         self._cursors = Cursors(journal)
         self._sessions: dict[bytes, Session] = {}
         self._open_fetches: deque[bytes] = deque()  # peers with an open fetch, whose turn it is first
+        self.work = self._open_fetches
         self._answers: list[list[bytes]] = []  # to be sent once what they say is committed
 
     def renew(self) -> None:

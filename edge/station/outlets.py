@@ -1,31 +1,38 @@
-"""What stands behind the loop, opened: the journal, its replay, evidence, and the commands that come in.
+"""What stands behind the loop, opened: journal, live feed, replay, commands, pictures; each is handed what it needs.
 
-All of it is wanted or not by flags, and all of it belongs to the delivery thread once that has started. Rejected: one
-factory for everything, which would hide that evidence and replay need a journal.
+All of it is wanted or not by flags, and all of it belongs to the delivery thread once that has started. Rejected:
+attaching replay, commands and evidence to a delivery that exists already, which nobody could read in one place.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edge.core.errors import SettingsError
 from edge.delivery.delivery import Delivery
-from edge.history.journal import Journal
-from edge.history.retention import Retention
-from edge.history.sequence import Sequence as Numbers
-from edge.history.sequence import SequenceCounter
-from edge.inspector import Inspector
+from edge.delivery.isolation import Isolation
+from edge.history.announcer import Announcer
+from edge.history.journal import IN_MEMORY, Journal
+from edge.history.retention import MEMORY_LIMITS, Retention
+from edge.history.told import Sink
 from edge.pictures.evidence import EvidenceWriter
+from edge.pictures.overlays import OverlayWriter
 from edge.security.station_keys import StationKeys
 from edge.sockets.control import UUID, Action, ControlDesk
 from edge.sockets.cursors import Cursors
+from edge.sockets.desk import Desk
 from edge.sockets.endpoints import Access
+from edge.sockets.publisher import Publisher
 from edge.sockets.replay import ReplayServer
 from edge.sockets.requests import Request
 from edge.sources import Source
 from edge.sources.triggered import TriggeredSource
+from edge.station.health import Health
 from edge.station.recipes import Recipes
 from edge.station.settings import Settings
 from edge.wire.facts import Origin
@@ -35,12 +42,56 @@ NO_JOURNAL = "none: records are kept in memory, and a crash loses what was not r
 PRINTABLE_ID = r"[!-~]([ -~]{0,126}[!-~])?"
 
 
-def open_sequence(settings: Settings, origin: Origin) -> Numbers:
-    """The journal, if one is wanted; else numbers in memory. JournalInUse or SettingsError if it cannot be had."""
-    if settings.journal is None:
-        return SequenceCounter()
-    journal = Journal(settings.journal, boot_id=origin.boot_id)
-    journal.upkeep.append(Retention(settings.limits).pass_over)
+@dataclass(frozen=True, slots=True, eq=False)
+class Outlets:
+    """The delivery, and where the station can be reached (`description`: what an operator sees of that)."""
+
+    delivery: Delivery
+    publisher: Publisher
+    description: Mapping[str, str]
+
+
+def open_outlets(settings: Settings, origin: Origin, health: Health, source: Source, recipes: Recipes) -> Outlets:
+    """Open everything that `settings` want, or nothing: SettingsError, or its AddressInUse and JournalInUse."""
+    access, isolation = open_access(settings), Isolation()
+    with ExitStack() as opened:
+        publisher = opened.enter_context(closing(Publisher(settings.publish, access)))
+        journal = opened.enter_context(closing(open_journal(settings, origin)))
+        announcer = Announcer(origin, journal, partial(isolation.run, publisher, publisher.publish))
+        evidence = open_evidence(settings, announcer)
+        opened.callback(evidence.close if evidence else lambda: None)
+        desks: dict[str, Desk] = {}
+        if settings.replay is not None:
+            desks["replay"] = opened.enter_context(closing(ReplayServer(settings.replay, journal, access=access)))
+        if settings.control is not None:
+            actions = _actions(recipes, source, evidence)
+            desk = ControlDesk(settings.control, announcer, actions, lambda: _status(delivery, announcer), access)
+            desks["control"] = opened.enter_context(closing(desk))
+        overlays = None if settings.overlays is None else OverlayWriter(settings.overlays)
+        sinks: list[Sink] = [sink for sink in (overlays, evidence) if sink is not None]
+        delivery = Delivery(
+            announcer,
+            publisher,
+            sinks,
+            list(desks.values()),
+            isolation=isolation,
+            health_snapshot=health.snapshot,
+            alive=health.delivers,
+        )
+        opened.pop_all()  # they are the delivery's now
+    where = {name: desks[name].endpoint if name in desks else "none" for name in ("replay", "control")}
+    file = NO_JOURNAL if settings.journal is None else str(settings.journal)
+    return Outlets(
+        delivery,
+        publisher,
+        {"publish": publisher.endpoint, "journal": file, **where, "epoch": journal.epoch.hex()},
+    )
+
+
+def open_journal(settings: Settings, origin: Origin) -> Journal:
+    """History, in a file if one is wanted, else in memory; JournalInUse or SettingsError if it cannot be had."""
+    journal = Journal(settings.journal or IN_MEMORY, boot_id=origin.boot_id)
+    journal.upkeep.append(Retention(MEMORY_LIMITS if journal.is_in_memory else settings.limits).pass_over)
     return journal
 
 
@@ -50,53 +101,23 @@ def open_access(settings: Settings) -> Access:
     return Access(keys, settings.insecure_plaintext)
 
 
-def open_replay(settings: Settings, delivery: Delivery, access: Access) -> str:
-    """Serve the delivery's journal, if it has one; returns where, or "none"."""
-    if not isinstance(delivery.sequence, Journal):
-        return "none"
-    server = ReplayServer(settings.replay, delivery.sequence, access=access)
-    delivery.attach(desk=server)
-    return server.endpoint
-
-
-def open_evidence(settings: Settings, delivery: Delivery, inspector: Inspector) -> EvidenceWriter | None:
-    """Keep evidence, if that is wanted and there is a journal to keep account of it."""
-    journal = delivery.sequence
-    if settings.evidence is None or not isinstance(journal, Journal):
+def open_evidence(settings: Settings, announcer: Announcer) -> EvidenceWriter | None:
+    """Keep evidence, if that is wanted; the journal keeps account of it."""
+    if settings.evidence is None:
         return None
-    writer = EvidenceWriter(
-        settings.evidence,
-        journal,
-        delivery.announcer,
-        settings.evidence_limits,
-        to_frame=inspector.to_frame,
-        map_threshold=inspector.map_threshold,
-    )
-    delivery.attach(sink=writer)
-    journal.upkeep.append(writer.pass_over)
+    writer = EvidenceWriter(settings.evidence, announcer, settings.evidence_limits)
+    announcer.journal.upkeep.append(writer.pass_over)
     return writer
 
 
-def open_control(
-    settings: Settings,
-    delivery: Delivery,
-    recipes: Recipes,
-    source: Source,
-    evidence: EvidenceWriter | None,
-    access: Access,
-) -> str:
-    """Listen for commands, if that is wanted; returns where, or "none"."""
-    if settings.control is None:
-        return "none"
-    actions: dict[str, Action] = {
+def _actions(recipes: Recipes, source: Source, evidence: EvidenceWriter | None) -> dict[str, Action]:
+    """What the control socket does, by verb."""
+    return {
         "RECIPE": lambda request: recipes.change(Path(request.text("bundle", r"[^\0]{1,1024}"))),
         "ROLLBACK": lambda request: recipes.roll_back(),
         "TRIGGER": partial(_trigger, source),
         "PIN": partial(_pin, evidence),
     }
-    desk = ControlDesk(settings.control, delivery.announcer, actions, partial(_status, delivery), access)
-    delivery.attach(desk=desk)
-    return desk.endpoint
 
 
 def _trigger(source: Source, request: Request) -> str:
@@ -114,13 +135,13 @@ def _pin(evidence: EvidenceWriter | None, request: Request) -> str:
     return evidence.pin(request.text("about", UUID), request.text("pinned", "yes|no", "yes") == "yes")
 
 
-def _status(delivery: Delivery) -> dict[str, Any]:
+def _status(delivery: Delivery, announcer: Announcer) -> dict[str, Any]:
     """For STATUS: what the heartbeat says, what runs, and how far the consumers are."""
-    health, origin, sequence = delivery.health(), delivery.announcer.recorder.origin, delivery.sequence
+    health, recipe, journal = delivery.health(), announcer.origin.recipe, announcer.journal
     counts = {name: getattr(health, name) for name in ("captured", "inspected", "skipped", "undecided", "in_flight")}
     status = {"state": StationState(health.state).value, "uptime_s": round(health.uptime_s, 3), **counts}
-    status |= {"bundle": origin.recipe.id, "version": origin.recipe.version, "hash": origin.recipe.hash}
-    if origin.recipe.commissioning_hash is not None:
-        status |= {"commissioning_hash": origin.recipe.commissioning_hash}
-    status |= {"epoch": sequence.epoch.hex(), "head_seq": sequence.head, "sink_failures": delivery.sink_failures}
-    return status | (Cursors(sequence).status() if isinstance(sequence, Journal) else {})
+    status |= {"bundle": recipe.id, "version": recipe.version, "hash": recipe.hash}
+    if recipe.commissioning_hash is not None:
+        status |= {"commissioning_hash": recipe.commissioning_hash}
+    status |= {"epoch": journal.epoch.hex(), "head_seq": journal.head, "sink_failures": delivery.sink_failures}
+    return status | Cursors(journal).status()

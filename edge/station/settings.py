@@ -50,7 +50,7 @@ class Settings:
     overlays: Path | None = None
     wait_for_subscriber_s: float = 0.0
     journal: Path | None = None
-    replay: str = DEFAULT_REPLAY  # where the journal is served, if there is one
+    replay: str | None = None  # where history is served
     limits: Limits = Limits()
     evidence: Path | None = None
     evidence_limits: EvidenceLimits = EvidenceLimits()
@@ -130,6 +130,13 @@ def journal_path(flag: str | None) -> Path | None:
         return None if flag == "none" else Path(flag)
     folder = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
     return Path(folder) / "journal.db" if folder else None
+
+
+def replay_endpoint(flag: str | None, journal: Path | None) -> str | None:
+    """Where history is served: what --replay says, `none` for nowhere; without it, DEFAULT_REPLAY with a journal."""
+    if flag is not None:
+        return None if flag == "none" else flag
+    return None if journal is None else DEFAULT_REPLAY
 
 
 def control_endpoint(flag: str | None, journal: Path | None) -> str | None:

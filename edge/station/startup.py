@@ -6,7 +6,7 @@ engine is built, which would show an operator a running camera and no verdicts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,14 +16,10 @@ import structlog
 
 from edge.core.bundle import Bundle
 from edge.core.commissioning import commissioned
-from edge.core.errors import BundleError, EdgeError, EngineError
-from edge.core.types import Acquisition
+from edge.core.errors import BundleError, EngineError
 from edge.delivery.delivery import Delivery
 from edge.engines import EngineOptions, open_engine
-from edge.history.told import Sink
 from edge.inspector import Inspector
-from edge.pictures.evidence import EvidenceWriter
-from edge.pictures.overlays import OverlayWriter
 from edge.security.trust import Trust
 from edge.sockets.publisher import Publisher
 from edge.sources import CameraOptions, Source, open_source
@@ -34,7 +30,7 @@ from edge.station.description import describe, origin_of
 from edge.station.gate import AlertGate, DropMerger
 from edge.station.golden import check_golden
 from edge.station.health import Health
-from edge.station.outlets import NO_JOURNAL, open_access, open_control, open_evidence, open_replay, open_sequence
+from edge.station.outlets import open_outlets
 from edge.station.recipes import Recipes
 from edge.station.settings import Settings
 
@@ -54,13 +50,13 @@ class Station:
     health: Health
     description: dict[str, Any]
     recipes: Recipes | None = None
-    adopt: Callable[[Inspector], None] = lambda inspector: None  # tells the sinks
+    changed: Callable[[Inspector], None] = lambda inspector: None  # records say from now on what runs
 
     def take_recipe(self) -> None:
         """At a frame boundary: run another bundle from the next frame on, if one is ready."""
         if self.recipes is not None and (change := self.recipes.due()) is not None:
             self.inspector = change.inspector
-            self.adopt(change.inspector)
+            self.changed(change.inspector)
             self.recipes.taken(change)
 
 
@@ -80,69 +76,31 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         rule = settings.gate_for(acquisition)
         health = Health(lambda: source.camera_fps, (lambda: source.state) if source.is_live else lambda: None)
         stack.callback(health.close)
-        origin, sinks = origin_of(settings, inspector, source, acquisition), open_sinks(settings, inspector)
-        access = open_access(settings)
-        publisher = Publisher(settings.publish, access)
-        try:
-            sequence = open_sequence(settings, origin)
-        except EdgeError:
-            publisher.close()
-            raise
-        delivery = Delivery(
-            origin, publisher, sinks, health_snapshot=health.snapshot, alive=health.delivers, sequence=sequence
-        )
-        stack.callback(delivery.close)
-        replay = open_replay(settings, delivery, access)
-        evidence = open_evidence(settings, delivery, inspector)
-        recipes = Recipes(
-            inspector,
-            partial(open_bundle, settings),
-            trust,
-            is_live=source.is_live,
-            # A path names the commissioning of the first bundle; another bundle has its own beside it.
-            commission=partial(commissioned, file="none" if settings.commissioning == "none" else None),
-        )
+        recipes = open_recipes(settings, inspector, source, trust)
+        outlets = open_outlets(settings, origin_of(settings, inspector, source, acquisition), health, source, recipes)
+        stack.callback(outlets.delivery.close)
         stack.callback(recipes.close)
-        control = open_control(settings, delivery, recipes, source, evidence, access)
-        description = describe(settings, inspector, drift) | {
-            "source": source.uri,
-            "trust": trust.description,
-            "peers": _who_is_served(settings),
-            "acquisition": acquisition.value,
-            "publish": publisher.endpoint,
-            "journal": NO_JOURNAL if settings.journal is None else str(settings.journal),
-            "replay": replay,
-            "control": control,
-            "epoch": sequence.epoch.hex(),
-            "gate": f"{rule.k}/{rule.n}",
-        }
         yield Station(
             source,
             inspector,
             AlertGate(rule, acquisition),
             DropMerger(acquisition),
-            delivery,
-            publisher,
+            outlets.delivery,
+            outlets.publisher,
             health,
-            description,
+            describe(settings, inspector, drift)
+            | {"source": source.uri, "trust": trust.description, "peers": _who_is_served(settings)}
+            | {"acquisition": acquisition.value, "gate": f"{rule.k}/{rule.n}", **outlets.description},
             recipes,
-            partial(_adopt, settings, source, acquisition, delivery, [*sinks, evidence]),
+            lambda inspector: outlets.delivery.change_origin(origin_of(settings, inspector, source, acquisition)),
         )
 
 
-def _adopt(
-    settings: Settings,
-    source: Source,
-    acquisition: Acquisition,
-    delivery: Delivery,
-    sinks: Sequence[Sink | None],
-    inspector: Inspector,
-) -> None:
-    """Tell everything behind the loop that another bundle runs."""
-    delivery.change_origin(origin_of(settings, inspector, source, acquisition))
-    for sink in sinks:
-        if isinstance(sink, OverlayWriter | EvidenceWriter):
-            sink.use(inspector.to_frame, inspector.map_threshold)
+def open_recipes(settings: Settings, inspector: Inspector, source: Source, trust: Trust) -> Recipes:
+    """What can change the bundle while the station runs."""
+    # A path names the commissioning of the first bundle; another bundle has its own beside it.
+    commission = partial(commissioned, file="none" if settings.commissioning == "none" else None)
+    return Recipes(inspector, partial(open_bundle, settings), trust, is_live=source.is_live, commission=commission)
 
 
 def _who_is_served(settings: Settings) -> str:
@@ -213,10 +171,3 @@ def _warn_of_another_source(inspector: Inspector, source: Source) -> None:
     if commissioning is not None and commissioning.source != source.uri:
         why = "its promise is for parts as that source shows them"
         log.warning("commissioned on another source", commissioned=commissioning.source, source=source.uri, why=why)
-
-
-def open_sinks(settings: Settings, inspector: Inspector) -> list[Sink]:
-    """The sinks beside the publisher."""
-    if settings.overlays is None:
-        return []
-    return [OverlayWriter(settings.overlays, to_frame=inspector.to_frame, map_threshold=inspector.map_threshold)]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from edge.core.types import Acquisition
+from edge.core.words import Acquisition
 from edge.wire.messages import Station
 from edge.wire.vocabulary import CameraState, RecipeRecord, SoftwareRecord, StationState
 

@@ -12,7 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from edge.core.redaction import hide_credentials
-from edge.core.types import Alert, Defect, Gap, GapCause, Inspection, Reason, Verdict
+from edge.core.types import Alert, Defect, Gap, Inspection
+from edge.core.words import GapCause, Reason, Verdict
 from edge.wire import records, vocabulary
 from edge.wire.facts import HealthSnapshot, Origin, Stamp
 from edge.wire.soundness import THRESHOLD_SEVERITY, problem_with, severity_of

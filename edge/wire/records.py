@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from edge.core.types import Acquisition, AlertKind, Reason
+from edge.core.words import Acquisition, AlertKind, Reason
 from edge.wire.vocabulary import (
     CameraState,
     Count,

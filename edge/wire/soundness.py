@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from edge.core.types import Inspection, Reason, Timings, Verdict
+from edge.core.types import Inspection, Timings
+from edge.core.words import Reason, Verdict
 
 THRESHOLD_SEVERITY = 500
 

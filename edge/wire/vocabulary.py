@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Annotated
 
-from edge.core.types import GapCause, Term
+from edge.core.words import GapCause, Term
 
 SCHEMA_MAJOR, SCHEMA_MINOR = 1, 0
 

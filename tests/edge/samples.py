@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from edge.core.preprocess import Geometry
 from edge.core.types import (
     Acquisition,
     Alert,
     AlertKind,
-    AnomalyMap,
     Defect,
     DrivenBy,
     Frame,
@@ -25,6 +25,7 @@ from edge.core.types import (
     Timings,
     Verdict,
 )
+from edge.inspector import InspectedMap
 from edge.wire.facts import HealthSnapshot, Origin, Stamp
 from edge.wire.messages import Station
 from edge.wire.vocabulary import RecipeRecord, SoftwareRecord, StationState
@@ -95,10 +96,11 @@ def frame(frame_id: int = 1, height: int = 48, width: int = 64) -> Frame:
     return Frame(np.full((height, width, 3), 90, np.uint8), frame_id, time.monotonic_ns(), MOMENT)
 
 
-def anomaly_map(height: int = 12, width: int = 16) -> AnomalyMap:
+def anomaly_map(height: int = 12, width: int = 16) -> InspectedMap:
     scores = np.zeros((height, width), np.float32)
     scores[4:8, 4:8] = 8.0
-    return AnomalyMap(scores, 4, {DRIVEN_BY: scores}, {DRIVEN_BY: 1.0})
+    geometry = Geometry((4 * height, 4 * width), (4 * height, 4 * width))
+    return InspectedMap(scores, 4, {DRIVEN_BY: scores}, {DRIVEN_BY: 1.0}, geometry, map_threshold=4.0)
 
 
 def health(state: StationState = StationState.RUNNING) -> HealthSnapshot:

@@ -21,7 +21,8 @@ import zmq
 from deploy.bench.wire import delivery_ms, replay_rates, sync_ms
 from edge.history.journal import Journal
 from tests.edge.history.disks import after_power_cut
-from tests.edge.history.test_journal import ids_of, recorded_run
+from tests.edge.history.records import ids_of
+from tests.edge.history.test_journal import recorded_run
 from tests.edge.station.test_camera_outage import pull_and_plug
 from tests.faults.pictures import pictures
 from tests.faults.soak import soak

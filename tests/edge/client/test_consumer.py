@@ -19,11 +19,11 @@ from edge.client.replay_link import Cursor
 from edge.commands.follow import follow
 from edge.history.journal import Journal
 from edge.history.rows import position_of
-from edge.history.told import Delivered
+from edge.history.told import Entry
 from edge.sockets.publisher import Publisher
 from edge.wire.messages import Message
 from edge.wire.vocabulary import LossCause
-from tests.edge.history.test_journal import tell_losses, write
+from tests.edge.history.records import tell_losses, write
 from tests.edge.sockets.test_replay import Station, running
 from tests.patience import WAIT_S
 
@@ -33,17 +33,21 @@ class LossyPublisher(Publisher):
 
     loses: frozenset[int] = frozenset()
 
-    def deliver(self, delivered: Delivered) -> None:
-        if delivered.record.IS_TRANSIENT or delivered.record.seq not in self.loses:
-            super().deliver(delivered)
+    def publish(self, entry: Entry) -> None:
+        if entry.record.IS_TRANSIENT or entry.record.seq not in self.loses:
+            super().publish(entry)
+
+
+class LossyStation(Station):
+    HEARTBEAT_S = 0.05
+
+    def a_publisher(self) -> Publisher:
+        return LossyPublisher("tcp://127.0.0.1:*")
 
 
 @pytest.fixture
 def station(tmp_path: Path) -> Iterator[Station]:
-    opened = Station(tmp_path / "journal.db")
-    opened.delivery._thread.publisher.close()
-    opened.delivery._thread.publisher = LossyPublisher("tcp://127.0.0.1:*")
-    opened.delivery._thread._heartbeat_s = 0.05
+    opened = LossyStation(tmp_path / "journal.db")
     opened.delivery.start()
     yield opened
     opened.delivery.close()
@@ -61,14 +65,14 @@ def join(station: Station) -> Iterator[Join]:
             settings = {"replay": station.endpoint, "live": live_of(station), "answer_timeout_s": WAIT_S, **options}
             consumer = Consumer(name, **settings)  # type: ignore[arg-type]
             stack.callback(consumer.close)
-            assert "live" in options or station.delivery._thread.publisher.subscribed.wait(WAIT_S)
+            assert "live" in options or station.publisher.subscribed.wait(WAIT_S)
             return consumer
 
         yield connect
 
 
 def live_of(station: Station) -> str:
-    return station.delivery._thread.publisher.endpoint
+    return station.publisher.endpoint
 
 
 def receive(consumer: Consumer, count: int) -> list[Message]:
@@ -100,7 +104,7 @@ def test_history_first_and_then_what_happens_now_without_a_seam(station: Station
 def test_holes_of_the_live_feed_are_filled_in_order(station: Station, join: Join) -> None:
     consumer = join()
     receive(consumer, 2)
-    station.delivery._thread.publisher.loses = frozenset({4, 5, 9})  # type: ignore[attr-defined]
+    station.publisher.loses = frozenset({4, 5, 9})  # type: ignore[attr-defined]
     station.inspect(8)
     messages = receive(consumer, 8)
     assert seqs(messages) == list(range(3, 11))
@@ -111,7 +115,7 @@ def test_holes_of_the_live_feed_are_filled_in_order(station: Station, join: Join
 def test_a_record_lost_on_an_idle_line_shows_by_the_heartbeat(station: Station, join: Join) -> None:
     consumer = join()
     receive(consumer, 2)
-    station.delivery._thread.publisher.loses = frozenset({3})  # type: ignore[attr-defined]
+    station.publisher.loses = frozenset({3})  # type: ignore[attr-defined]
     station.inspect(1)
     assert seqs(receive(consumer, 1)) == [3]
 

@@ -18,7 +18,7 @@ import edge
 from edge.client import Liveness, Noticed, SequenceChecker, Subscription, subscribe
 from edge.core.errors import SettingsError
 from edge.core.types import Inspection
-from edge.history.sequence import SequenceCounter
+from edge.history.journal import IN_MEMORY, Journal
 from edge.sockets.publisher import Publisher
 from edge.wire.encoding import to_frames
 from edge.wire.messages import Message, WireError
@@ -130,8 +130,8 @@ def serve_one_subscription(publisher: Publisher) -> None:
     publisher.service()
 
 
-def publish(publisher: Publisher, sequence: SequenceCounter, inspection: Inspection) -> None:
-    publisher.deliver(sequence.assign(lambda stamp: result_record(samples.origin(), stamp, inspection)))
+def publish(publisher: Publisher, sequence: Journal, inspection: Inspection) -> None:
+    publisher.publish(sequence.assign(lambda stamp: result_record(samples.origin(), stamp, inspection)))
 
 
 def test_subscribe_gives_messages_and_none_when_nothing_came(publisher: Publisher) -> None:
@@ -139,7 +139,7 @@ def test_subscribe_gives_messages_and_none_when_nothing_came(publisher: Publishe
 
     assert next(feed) is None  # now it is connecting
     serve_one_subscription(publisher)
-    publish(publisher, SequenceCounter(), samples.good(5))
+    publish(publisher, Journal(IN_MEMORY), samples.good(5))
 
     message = next(one for one in feed if one is not None)
     assert message.body["part_id"] == "P5"
@@ -150,7 +150,7 @@ def test_after_a_malformed_message_the_next_one_is_read(publisher: Publisher) ->
     with Subscription(publisher.endpoint) as subscription:
         serve_one_subscription(publisher)
         publisher.socket.send_multipart([b"ei1/what?", b"", b"", b"", b""])
-        publish(publisher, SequenceCounter(), samples.good(5))
+        publish(publisher, Journal(IN_MEMORY), samples.good(5))
 
         with pytest.raises(WireError):
             subscription.receive(WAIT_MS / 1000)
@@ -216,7 +216,7 @@ def ask(plc: subprocess.Popen[str], part_id: str) -> str:
 def test_the_documented_subscriber_accepts_an_ok_in_time_and_rejects_everything_else(
     publisher: Publisher, plc: subprocess.Popen[str]
 ) -> None:
-    sequence = SequenceCounter()
+    sequence = Journal(IN_MEMORY)
     old = to_frames(result_record(samples.origin(), samples.stamp(), samples.good(4)))
 
     publish(publisher, sequence, samples.good(1))
@@ -233,7 +233,7 @@ def test_the_documented_subscriber_accepts_an_ok_in_time_and_rejects_everything_
 
 
 def test_two_subscribers_each_get_everything(publisher: Publisher) -> None:
-    sequence = SequenceCounter()
+    sequence = Journal(IN_MEMORY)
     with ExitStack() as stack:
         first = stack.enter_context(Subscription(publisher.endpoint))
         serve_one_subscription(publisher)

@@ -14,8 +14,8 @@ import pytest
 
 from edge.commands.table import table_line
 from edge.core.types import Alert, AlertKind
-from edge.history.sequence import SequenceCounter
-from edge.history.told import Delivered
+from edge.history.journal import IN_MEMORY, Journal
+from edge.history.told import Entry
 from edge.sockets.publisher import Publisher
 from edge.wire.encoding import to_body
 from edge.wire.messages import Message
@@ -43,8 +43,8 @@ def publisher() -> Iterator[Publisher]:
 
 
 @pytest.fixture
-def sequence() -> SequenceCounter:
-    return SequenceCounter()
+def sequence() -> Journal:
+    return Journal(IN_MEMORY)
 
 
 Watch = Callable[..., "subprocess.Popen[str]"]
@@ -73,8 +73,10 @@ def watch(publisher: Publisher) -> Iterator[Watch]:
         process.communicate()
 
 
-def result(sequence: SequenceCounter, number: int = 1) -> Delivered:
-    return sequence.assign(lambda stamp: result_record(WHERE, stamp, samples.good(number), 12.5))
+def result(sequence: Journal, number: int = 1) -> Entry:
+    delivered = sequence.assign(lambda stamp: result_record(WHERE, stamp, samples.good(number), 12.5))
+    sequence.commit()
+    return delivered
 
 
 def message_of(record: Any, **properties: Any) -> Message:
@@ -85,12 +87,10 @@ def plain(record: Any, **properties: Any) -> str:
     return click.unstyle(table_line(message_of(record, **properties)))
 
 
-def test_json_lines_carry_everything_and_count_ends_it(
-    watch: Watch, publisher: Publisher, sequence: SequenceCounter
-) -> None:
+def test_json_lines_carry_everything_and_count_ends_it(watch: Watch, publisher: Publisher, sequence: Journal) -> None:
     process = watch("--json", "--count", "2")
     for number in range(3):
-        publisher.deliver(result(sequence, number))
+        publisher.publish(result(sequence, number))
 
     out, err = process.communicate(timeout=WAIT_S)
 
@@ -103,13 +103,13 @@ def test_json_lines_carry_everything_and_count_ends_it(
 
 
 def test_missed_records_are_told_and_change_the_exit_code(
-    watch: Watch, publisher: Publisher, sequence: SequenceCounter
+    watch: Watch, publisher: Publisher, sequence: Journal
 ) -> None:
     process = watch("--count", "2")
-    publisher.deliver(result(sequence))
+    publisher.publish(result(sequence))
     for _ in range(3):
         result(sequence)  # numbered and never sent
-    publisher.deliver(result(sequence))
+    publisher.publish(result(sequence))
 
     _, err = process.communicate(timeout=WAIT_S)
 
@@ -118,12 +118,12 @@ def test_missed_records_are_told_and_change_the_exit_code(
 
 
 def test_a_heartbeat_betrays_a_record_missed_on_an_idle_line(
-    watch: Watch, publisher: Publisher, sequence: SequenceCounter
+    watch: Watch, publisher: Publisher, sequence: Journal
 ) -> None:
     process = watch("--kinds", "heartbeat", "--count", "1")
-    publisher.deliver(result(sequence))
+    publisher.publish(result(sequence))
     result(sequence)
-    publisher.deliver(sequence.transient(lambda stamp: heartbeat_record(WHERE, stamp, samples.health())))
+    publisher.publish(sequence.transient(lambda stamp: heartbeat_record(WHERE, stamp, samples.health())))
 
     out, err = process.communicate(timeout=WAIT_S)
 
@@ -133,13 +133,13 @@ def test_a_heartbeat_betrays_a_record_missed_on_an_idle_line(
 
 
 def test_a_filter_by_kind_hides_records_and_does_not_call_them_missed(
-    watch: Watch, publisher: Publisher, sequence: SequenceCounter
+    watch: Watch, publisher: Publisher, sequence: Journal
 ) -> None:
     process = watch("--json", "--kinds", "gap,death", "--count", "2")
-    publisher.deliver(result(sequence))
-    publisher.deliver(sequence.assign(lambda stamp: gap_record(WHERE, stamp, samples.gap(2, 3))))
-    publisher.deliver(result(sequence, 4))
-    publisher.deliver(sequence.assign(lambda stamp: death_record(WHERE, stamp, "stopped")))
+    publisher.publish(result(sequence))
+    publisher.publish(sequence.assign(lambda stamp: gap_record(WHERE, stamp, samples.gap(2, 3))))
+    publisher.publish(result(sequence, 4))
+    publisher.publish(sequence.assign(lambda stamp: death_record(WHERE, stamp, "stopped")))
 
     out, err = process.communicate(timeout=WAIT_S)
 
@@ -147,11 +147,11 @@ def test_a_filter_by_kind_hides_records_and_does_not_call_them_missed(
     assert (process.returncode, err) == (0, "")
 
 
-def test_a_restart_of_the_daemon_is_told(watch: Watch, publisher: Publisher, sequence: SequenceCounter) -> None:
+def test_a_restart_of_the_daemon_is_told(watch: Watch, publisher: Publisher, sequence: Journal) -> None:
     process = watch("--count", "2")
-    publisher.deliver(result(sequence))
-    successor = SequenceCounter()
-    publisher.deliver(result(successor))
+    publisher.publish(result(sequence))
+    successor = Journal(IN_MEMORY)
+    publisher.publish(result(successor))
 
     _, err = process.communicate(timeout=WAIT_S)
 
@@ -160,13 +160,13 @@ def test_a_restart_of_the_daemon_is_told(watch: Watch, publisher: Publisher, seq
 
 
 def test_a_silent_station_is_presumed_dead_and_its_return_is_told(
-    watch: Watch, publisher: Publisher, sequence: SequenceCounter
+    watch: Watch, publisher: Publisher, sequence: Journal
 ) -> None:
     process = watch("--count", "1")
     assert process.stderr is not None
 
     first = process.stderr.readline()
-    publisher.deliver(result(sequence))
+    publisher.publish(result(sequence))
     _, err = process.communicate(timeout=WAIT_S)
 
     assert "presumed dead" in first
@@ -199,9 +199,9 @@ def interruptible() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_interrupting_ends_it_cleanly(watch: Watch, publisher: Publisher, sequence: SequenceCounter) -> None:
+def test_interrupting_ends_it_cleanly(watch: Watch, publisher: Publisher, sequence: Journal) -> None:
     process = watch()
-    publisher.deliver(result(sequence))
+    publisher.publish(result(sequence))
     assert process.stdout is not None
     process.stdout.readline()
 
@@ -211,15 +211,15 @@ def test_interrupting_ends_it_cleanly(watch: Watch, publisher: Publisher, sequen
     assert (process.returncode, err) == (0, "")
 
 
-def test_a_reader_that_goes_away_ends_it_cleanly(watch: Watch, publisher: Publisher, sequence: SequenceCounter) -> None:
+def test_a_reader_that_goes_away_ends_it_cleanly(watch: Watch, publisher: Publisher, sequence: Journal) -> None:
     process = watch()
-    publisher.deliver(result(sequence))
+    publisher.publish(result(sequence))
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.readline()
 
     process.stdout.close()  # as `edge-watch | head -1` does
-    publisher.deliver(result(sequence, 2))
+    publisher.publish(result(sequence, 2))
 
     assert process.wait(WAIT_S) == 0
     assert process.stderr.read() == ""

@@ -13,17 +13,15 @@ import pytest
 
 from edge.core.types import GapCause
 from edge.delivery.delivery import Delivery
-from edge.delivery.inbox import Inbox, Item
+from edge.delivery.inbox import Inbox
 from edge.history.announcer import Announcer
 from edge.history.database import JournalError
 from edge.history.journal import Journal
-from edge.history.recorder import Recorder
-from edge.history.told import Delivered
-from edge.sockets.publisher import Publisher
+from edge.history.told import Entry, Told
 from edge.wire.records import GapRecord, HeartbeatRecord, HistoryGapRecord, Record, ResultRecord, StateRecord
 from edge.wire.vocabulary import LossCause
 from tests.edge import samples
-from tests.edge.delivery.test_delivery import Collecting
+from tests.edge.deliveries import Collecting, Line
 from tests.edge.history.disks import Disk, mounted
 from tests.patience import WAIT_S
 
@@ -47,13 +45,11 @@ def start(journal: Journal) -> Iterator[Start]:
     opened: list[Delivery] = []
 
     def begin(**options: Any) -> tuple[Delivery, Collecting]:
-        seen = Collecting()
-        settings = {"health_snapshot": samples.health, "heartbeat_s": 0.02, **options}
-        delivery = Delivery(samples.origin(), Publisher("tcp://127.0.0.1:*"), [seen], sequence=journal, **settings)
-        opened.append(delivery)
-        delivery.start()
-        seen.wait_for(HeartbeatRecord)
-        return delivery, seen
+        line = Line(journal, **{"heartbeat_s": 0.02, **options})
+        opened.append(line.delivery)
+        line.delivery.start()
+        line.seen.wait_for(HeartbeatRecord)
+        return line.delivery, line.seen
 
     yield begin
     for delivery in opened:
@@ -83,31 +79,31 @@ def until(seen: Collecting, what: Callable[[Any], bool]) -> Any:
 def test_every_record_is_in_the_journal_when_it_is_told(journal: Journal) -> None:
     told: list[tuple[int, bool]] = []
 
-    def publish(delivered: Delivered) -> None:
+    def publish(entry: Entry) -> None:
         kept = {row.result_id for row in journal.read(0, 1000)}
-        told.append((delivered.record.seq, delivered.record.result_id in kept))
+        told.append((entry.record.seq, entry.record.result_id in kept))
 
-    announcer = Announcer(Recorder(samples.origin(), journal), publish)
-    announcer.later(announcer.recorder.birth)
-    announcer.announce([Item(inspection=samples.good(number)) for number in range(5)])
-    announcer.announce([Item(inspection=samples.good(9))])
+    announcer = Announcer(samples.origin(), journal, publish)
+    announcer.birth()
+    announcer.announce([Told(inspection=samples.good(number)) for number in range(5)])
+    announcer.announce([Told(inspection=samples.good(9))])
     assert told == [(seq, True) for seq in range(1, 8)]
 
 
 def test_parts_that_wait_together_are_synced_to_disk_together(journal: Journal, disk: Disk) -> None:
-    announcer = Announcer(Recorder(samples.origin(), journal), lambda delivered: None)
+    announcer = Announcer(samples.origin(), journal, lambda entry: None)
     before = len(disk.operations)
-    announcer.announce([Item(inspection=samples.good(number)) for number in range(50)])
+    announcer.announce([Told(inspection=samples.good(number)) for number in range(50)])
     assert [one.kind for one in disk.operations[before:]].count("sync") == 1
 
 
 def test_when_the_commit_fails_nothing_is_told_and_the_next_try_tells_the_rest(journal: Journal, disk: Disk) -> None:
-    told: list[Delivered] = []
-    announcer = Announcer(Recorder(samples.origin(), journal), told.append)
-    announcer.later(announcer.recorder.birth)
+    told: list[Entry] = []
+    announcer = Announcer(samples.origin(), journal, told.append)
+    announcer.birth()
     break_disk(disk)
     with pytest.raises(JournalError):
-        announcer.announce([Item(inspection=samples.good(1))])
+        announcer.announce([Told(inspection=samples.good(1))])
     assert told == [] and announcer.is_due
     mend_disk(disk)
     announcer.announce()
@@ -115,9 +111,9 @@ def test_when_the_commit_fails_nothing_is_told_and_the_next_try_tells_the_rest(j
 
 
 def test_losses_are_told_once_and_with_the_next_announcement(journal: Journal) -> None:
-    told: list[Delivered] = []
-    announcer = Announcer(Recorder(samples.origin(), journal), told.append)
-    announcer.announce([Item(inspection=samples.good(number)) for number in range(4)])
+    told: list[Entry] = []
+    announcer = Announcer(samples.origin(), journal, told.append)
+    announcer.announce([Told(inspection=samples.good(number)) for number in range(4)])
     journal.lose(LossCause.RETENTION, *(row.position for row in journal.read(0, 2)))
     assert announcer.is_due
     announcer.announce()
@@ -199,13 +195,13 @@ def test_a_damaged_journal_ends_delivery_so_that_the_next_start_can_salvage_it(
 
 
 def test_what_is_lost_again_is_one_gap_with_all_its_alerts() -> None:
-    inbox = Inbox(max_items=8, max_bytes=10)
-    found = samples.defective(3)
-    inbox.lose([Item(inspection=found, alerts=(samples.alert(found),))], GapCause.NOT_JOURNALED)
-    for number in (4, 5):
-        inbox.put(Item(inspection=samples.good(number)))
-        inbox.lose(inbox.take_some(8), GapCause.NOT_JOURNALED)
-    (item,) = inbox.take_some(8)
-    assert item.gap is not None and (item.gap.first_id, item.gap.last_id) == (3, 5)
-    assert item.gap.detail == "the journal could not be written; 1 alerts were lost with these frames"
-    assert inbox.overflowed == inbox.overflowed_decided == 3
+    with closing(Inbox(max_items=8, max_bytes=10)) as inbox:
+        found = samples.defective(3)
+        inbox.lose([Told(inspection=found, alerts=(samples.alert(found),))], GapCause.NOT_JOURNALED)
+        for number in (4, 5):
+            inbox.put(Told(inspection=samples.good(number)))
+            inbox.lose(inbox.take(8), GapCause.NOT_JOURNALED)
+        (part,) = inbox.take(8)
+        assert part.gap is not None and (part.gap.first_id, part.gap.last_id) == (3, 5)
+        assert part.gap.detail == "the journal could not be written; 1 alerts were lost with these frames"
+        assert inbox.overflow.frames == inbox.overflow.decided == 3

@@ -5,12 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import apsw
 import pytest
@@ -20,46 +16,18 @@ from edge.history import database
 from edge.history.database import JournalError, JournalInUse, suspicion
 from edge.history.journal import Journal
 from edge.history.opening import SERVICE_RESULT
-from edge.history.retention import PERIOD_S, Limits, Retention
+from edge.history.retention import Limits
 from edge.wire.messages import decode
-from edge.wire.recording import history_gap_record, result_record
-from edge.wire.records import HistoryGapRecord
 from edge.wire.vocabulary import LossCause, PreviousEnd
-from tests.edge import samples
 from tests.edge.history.disks import Disk, after_power_cut, mounted
+from tests.edge.history.records import build, ids_of, retain, tell_losses, write
 
 FAULTS = int(os.environ.get("EDGE_FAULTS", "1"))  # `make faults` multiplies the samples
-ORIGIN = samples.origin()
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "state" / "journal.db"
-
-
-def build(number: int) -> Callable[..., Any]:
-    return partial(result_record, ORIGIN, inspection=samples.good(number))
-
-
-def write(journal: Journal, count: int, group: int = 1) -> list[str]:
-    """Commit `count` results in groups; their result_ids."""
-    ids = []
-    for number in range(count):
-        ids.append(journal.assign(build(number)).record.result_id)
-        if (number + 1) % group == 0:
-            journal.commit()
-    journal.commit()
-    return ids
-
-
-def tell_losses(journal: Journal) -> list[HistoryGapRecord]:
-    told = journal.tell_losses(lambda lost: lambda stamp: history_gap_record(ORIGIN, stamp, lost))
-    journal.commit()
-    return [one.record for one in told]  # type: ignore[misc]
-
-
-def ids_of(journal: Journal) -> list[str]:
-    return [row.result_id for row in journal.read(0, 100_000)]
 
 
 # --- numbers ---
@@ -75,33 +43,12 @@ def test_numbers_go_on_over_restarts_in_one_epoch(path: Path) -> None:
         assert ids_of(second) == ids
 
 
-def test_what_is_read_again_is_what_was_announced_marked_historical(path: Path) -> None:
-    with closing(Journal(path)) as journal:
-        delivered = journal.assign(build(7))
-        journal.commit()
-        (row,) = journal.read(0, 10)
-        message = decode(row.frames(journal.epoch))
-    assert row.body == delivered.frames[4]
-    assert (message.seq, message.is_historical, message.body["part_id"]) == (1, True, "P7")
-
-
-def test_what_was_not_committed_never_was(path: Path) -> None:
+def test_what_was_not_committed_is_not_there_after_a_restart(path: Path) -> None:
     with closing(Journal(path)) as journal:
         write(journal, 2)
         journal.assign(build(3))
-        assert journal.transient(build(0)).record.seq == 2
-        assert len(journal.read(0, 10)) == 2
     with closing(Journal(path)) as journal:
         assert journal.head == 2
-
-
-def test_a_number_is_not_taken_by_a_record_that_cannot_be_built(path: Path) -> None:
-    with closing(Journal(path)) as journal:
-        with pytest.raises(ValueError, match="finite"):
-            journal.assign(partial(result_record, ORIGIN, inspection=samples.good(1, score=float("nan"))))
-        journal.assign(build(1))
-        journal.commit()
-        assert journal.head == 1
 
 
 # --- who may open it ---
@@ -369,75 +316,22 @@ def test_the_same_cuts_do_lose_records_without_full_synchronous(tmp_path: Path) 
     assert any(lost_in_a_cut(disk, acknowledged, cut, tmp_path / f"cut{cut}")[0] for cut in cuts)
 
 
-# --- retention ---
+# --- space ---
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture
-def journal(path: Path) -> Iterator[Journal]:
-    with closing(Journal(path)) as opened:
-        write(opened, 1200, group=400)
-        yield opened
+def test_space_given_back_inside_the_file_is_used_again(path: Path) -> None:
+    with closing(Journal(path)) as journal:
+        write(journal, 1200, group=400)
+        retain(journal, Limits(max_age_s=3600.0))
+        journal._checkpoint()
+        before = path.stat().st_size
+        write(journal, 800, group=400)
+        journal._checkpoint()
+        assert path.stat().st_size <= 1.05 * before
 
 
-def retain(journal: Journal, limits: Limits, free: int = 1 << 40, hours_later: float = 2.0) -> list[HistoryGapRecord]:
-    """What is told by passes until there is nothing more to drop."""
-    clock = Clock()
-    retention = Retention(
-        limits, now_s=lambda: time.time() + 3600 * hours_later, clock_s=clock, free_bytes=lambda folder: free
-    )
-    told: list[HistoryGapRecord] = []
-    for _ in range(10):
-        retention.pass_over(journal)
-        told += tell_losses(journal)
-        clock.now_s += PERIOD_S
-    return told
-
-
-def test_what_is_too_old_goes_and_a_gap_says_which(journal: Journal) -> None:
-    (first, second, *_) = told = retain(journal, Limits(max_age_s=3600.0))
-    assert (first.history.first_seq, first.history.last_seq, first.history.cause) == (1, 500, LossCause.RETENTION)
-    assert second.history.first_seq == 501
-    ends = [one.history.last_seq for one in told]
-    assert journal.oldest == max(end for end in ends if end) + 1
-    assert journal.head == 1200 + len(told)
-
-
-def test_what_does_not_fit_goes_down_to_the_limit(journal: Journal) -> None:
-    limit = journal.live_bytes // 2
-    assert retain(journal, Limits(max_bytes=limit))
-    assert journal.live_bytes <= limit and journal.oldest is not None and journal.oldest < 1200
-
-
-def test_a_disk_that_fills_up_makes_the_journal_smaller(journal: Journal) -> None:
-    assert retain(journal, Limits(min_free_bytes=1 << 30), free=1 << 20)
-    assert journal.oldest is not None and journal.oldest > 500
-
-
-def test_young_records_stay_however_full_it_is(journal: Journal) -> None:
-    assert retain(journal, Limits(max_bytes=1 << 20), hours_later=0.9) == []
-
-
-def test_what_a_required_consumer_has_not_acknowledged_stays(journal: Journal) -> None:
-    limits = Limits(max_age_s=3600.0, required=frozenset({"mes"}))
-    assert retain(journal, limits) == []
-    journal.stage("INSERT INTO consumers VALUES('mes', ?)", (journal.number << 40) + 300)
-    journal.commit()
-    (gap,) = retain(journal, limits)
-    assert (gap.history.last_seq, journal.oldest) == (300, 301)
-
-
-def test_space_given_back_inside_the_file_is_used_again(journal: Journal, path: Path) -> None:
-    retain(journal, Limits(max_age_s=3600.0))
-    journal._checkpoint()
-    before = path.stat().st_size
-    write(journal, 800, group=400)
-    journal._checkpoint()
-    assert path.stat().st_size <= 1.05 * before
+def test_a_disk_that_fills_up_makes_the_journal_smaller(path: Path) -> None:
+    with closing(Journal(path)) as journal:
+        write(journal, 1200, group=400)
+        assert retain(journal, Limits(min_free_bytes=1 << 30), free=1 << 20)
+        assert journal.oldest is not None and journal.oldest > 500

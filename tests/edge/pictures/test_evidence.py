@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import cv2
@@ -14,44 +14,38 @@ import pytest
 
 from edge.core.errors import SettingsError, SinkError
 from edge.core.types import Inspection
-from edge.delivery.delivery import Delivery
+from edge.history.announcer import Announcer
 from edge.history.journal import Journal
 from edge.pictures.evidence import PERIOD_S, EvidenceLimits, EvidenceWriter
 from edge.sockets.publisher import Publisher
 from edge.wire.records import EvidenceRecord, ResultRecord
 from tests.edge import samples
-from tests.edge.delivery.test_delivery import NEVER_S, Collecting, to_frame
+from tests.edge.deliveries import Line
 
 
 class Kept:
     """A station that keeps evidence in `folder`; time goes on as a test wants."""
 
     def __init__(self, root: Path, limits: EvidenceLimits) -> None:
-        self.folder, self.seen, self.hours, self.free = root / "evidence", Collecting(), 0.0, 1 << 50
+        self.folder, self.hours, self.free = root / "evidence", 0.0, 1 << 50
         self.journal = Journal(root / "journal.db")
-        self.delivery = Delivery(
-            samples.origin(),
-            Publisher("tcp://127.0.0.1:*"),
-            health_snapshot=samples.health,
-            heartbeat_s=NEVER_S,
-            sequence=self.journal,
-        )
         with ExitStack() as on_failure:
-            on_failure.callback(self.delivery.close)
-            self.writer = EvidenceWriter(
-                self.folder,
-                self.journal,
-                self.delivery.announcer,
-                limits,
-                to_frame=to_frame,
-                map_threshold=4.0,
-                now_s=lambda: 3600 * self.hours,
-                clock_s=lambda: 3600 * self.hours,
-                free_bytes=lambda folder: self.free,
-            )
+            on_failure.enter_context(closing(self.journal))
+            publisher = on_failure.enter_context(closing(Publisher("tcp://127.0.0.1:*")))
+            self.line = Line(self.journal, publisher, sinks=lambda announcer: [self.a_writer(announcer, limits)])
             on_failure.pop_all()
-        self.delivery.attach(sink=self.writer)
-        self.delivery.attach(sink=self.seen)
+        self.delivery, self.seen = self.line.delivery, self.line.seen
+
+    def a_writer(self, announcer: Announcer, limits: EvidenceLimits) -> EvidenceWriter:
+        self.writer = EvidenceWriter(
+            self.folder,
+            announcer,
+            limits,
+            now_s=lambda: 3600 * self.hours,
+            clock_s=lambda: 3600 * self.hours,
+            free_bytes=lambda folder: self.free,
+        )
+        return self.writer
 
     def files(self) -> set[str]:
         return {str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file()}
@@ -166,7 +160,7 @@ def test_what_does_not_fit_goes_the_good_ones_first_and_a_record_says_so(keep: K
     again = Kept(tmp_path, EvidenceLimits(max_bytes=total - 1))
     again.hours = 1.0
     passes(again)
-    told = again.delivery.announcer.unserved()[-1].delivered[0].record
+    told = again.seen.all[-1].record
     assert isinstance(told, EvidenceRecord) and told.is_dropped
     dropped = {file.uri for file in told.evidence}
     assert len(dropped) == 1 and dropped < {file.uri for file in good.evidence}, "no more than what makes it fit"

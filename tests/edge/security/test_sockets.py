@@ -7,6 +7,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,19 +20,19 @@ from edge.client.feed import Subscription
 from edge.client.replay_link import ReplayDenied, ReplayLink, ReplaySilent
 from edge.commands.edge_control import NoAnswer, ask
 from edge.core.errors import SettingsError
-from edge.delivery.delivery import Delivery
+from edge.history.announcer import Announcer
 from edge.history.journal import Journal
 from edge.security.certificates import PUBLISHED, Certificate, make_certificate, read_certificate, write_public
 from edge.security.client_keys import ClientKeys
 from edge.security.station_keys import Role, StationKeys
 from edge.sockets.control import ControlDesk
+from edge.sockets.desk import Desk
 from edge.sockets.endpoints import Access
 from edge.sockets.publisher import Publisher
 from edge.sockets.replay import ReplayServer
 from edge.wire.records import AuditRecord, HeartbeatRecord, Record, StateRecord
 from edge.wire.vocabulary import StationState
-from tests.edge import samples
-from tests.edge.delivery.test_delivery import Collecting
+from tests.edge.deliveries import Collecting, Line
 from tests.patience import WAIT_S
 
 SOON_S = 0.3  # a handshake takes milliseconds here; who has nothing by then is not served
@@ -69,25 +70,19 @@ class Guarded:
         self.journal = Journal(folder / "journal.db")
         self.publisher = Publisher(ANYWHERE, access)
         self.seen = Seen()
-        self.delivery = Delivery(
-            samples.origin(),
-            self.publisher,
-            [self.seen],
-            health_snapshot=samples.health,
-            heartbeat_s=0.05,
-            sequence=self.journal,
-        )
-        self.replay = ReplayServer(ANYWHERE, self.journal, access=access)
-        self.control = ControlDesk(
-            ANYWHERE, self.delivery.announcer, {"JUMP": lambda _: "jumped"}, lambda: {"state": "x"}, access
-        )
-        for desk in (self.replay, self.control):
-            self.delivery.attach(desk=desk)
+        self.line = Line(self.journal, self.publisher, desks=partial(self._desks, access), heartbeat_s=0.05)
+        self.line.seen = self.seen
+        self.delivery = self.line.delivery
         self.endpoints = {
             "read": self.publisher.endpoint,
             "replay": self.replay.endpoint,
             "control": self.control.endpoint,
         }
+
+    def _desks(self, access: Access, announcer: Announcer) -> list[Desk]:
+        self.replay = ReplayServer(ANYWHERE, self.journal, access=access)
+        self.control = ControlDesk(ANYWHERE, announcer, {"JUMP": lambda _: "jumped"}, lambda: {"state": "x"}, access)
+        return [self.replay, self.control]
 
     def consumer(self, name: str, *roles: str) -> Path:
         """A consumer that may come in; its folder."""

@@ -15,7 +15,9 @@ import zmq
 
 from edge.commands.edge_control import NoAnswer, ask
 from edge.core.errors import SettingsError
+from edge.history.announcer import Announcer
 from edge.sockets.control import ControlDesk
+from edge.sockets.desk import Desk
 from edge.sockets.endpoints import AddressInUse
 from edge.sockets.requests import Request
 from edge.wire.records import AuditRecord
@@ -29,14 +31,15 @@ class Commanded(Station):
     """A station that can be told to jump, now or later."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path)
         self.later: Future[str] = Future()
         self.jumps: list[dict[str, Any]] = []
+        super().__init__(path)
+
+    def desks(self, announcer: Announcer) -> list[Desk]:
         actions: dict[str, Callable[[Request], str | Future[str]]] = {"JUMP": self.jump, "LATER": lambda _: self.later}
-        self.desk = ControlDesk(
-            f"ipc://{path.parent}/c.sock", self.delivery.announcer, actions, lambda: {"state": self.delivery.state}
-        )
-        self.delivery.attach(desk=self.desk)
+        where = f"ipc://{self.path.parent}/c.sock"
+        self.desk = ControlDesk(where, announcer, actions, lambda: {"state": self.delivery.state})
+        return [*super().desks(announcer), self.desk]
 
     def jump(self, request: Request) -> str:
         if "height" not in request.facts:
@@ -134,7 +137,7 @@ def test_what_is_no_request_is_denied(station: Commanded, frames: list[bytes]) -
 
 def test_a_second_desk_does_not_take_over_the_socket(station: Commanded) -> None:
     with pytest.raises(AddressInUse, match="--control"):
-        ControlDesk(station.desk.endpoint, station.delivery.announcer, {}, dict)
+        ControlDesk(station.desk.endpoint, station.line.announcer, {}, dict)
 
 
 def test_no_answer_is_an_error_that_says_so(tmp_path: Path) -> None:

@@ -24,8 +24,7 @@ from hypothesis import strategies as st
 from edge.client.replay_link import ReplayError, Welcome, _fetched, _welcome
 from edge.history.announcer import Announcer
 from edge.history.journal import Journal
-from edge.history.recorder import Recorder
-from edge.history.told import Delivered
+from edge.history.told import Entry
 from edge.sockets.control import ControlDesk
 from edge.sockets.desk import Desk
 from edge.sockets.publisher import Publisher
@@ -37,7 +36,7 @@ from edge.wire.recording import audit_record, evidence_record, history_gap_recor
 from edge.wire.schema import build_schema
 from edge.wire.vocabulary import EvidenceFileRecord, HistoryRecord, LossCause, Outcome
 from tests.edge import samples
-from tests.edge.history.test_journal import write
+from tests.edge.history.records import write
 from tests.edge.inventing import Inventor
 from tests.edge.wire.test_schema import RECORDS_TO_CHECK, WHERE
 from tests.patience import WAIT_S
@@ -169,7 +168,7 @@ class Fuzzed:
     def __init__(self, folder: Path, open_desk: Callable[[Journal, Announcer, Path], Desk], stack: ExitStack) -> None:
         self.journal = stack.enter_context(closing(Journal(folder / "journal.db")))
         write(self.journal, 20, group=20)
-        announcer = Announcer(Recorder(samples.origin(), self.journal), lambda delivered: None)
+        announcer = Announcer(samples.origin(), self.journal, lambda entry: None)
         self.desk = stack.enter_context(closing(open_desk(self.journal, announcer, folder)))
         context = stack.enter_context(zmq.Context())
         self.peer = stack.enter_context(context.socket(zmq.DEALER))
@@ -304,5 +303,5 @@ def test_whatever_subscribers_send_others_still_hear(
         while not other.poll(5):  # it hears what is sent after its subscription came
             assert time.monotonic() < until_s, "somebody who subscribed hears nothing"
             publisher.service()
-            publisher.deliver(Delivered(RESULT, to_frames(RESULT)))
+            publisher.publish(Entry(RESULT, to_frames(RESULT)))
         assert decode(other.recv_multipart()).kind == "result"

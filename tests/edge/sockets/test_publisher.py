@@ -12,7 +12,7 @@ import zmq
 
 from edge.client import Subscription
 from edge.core.errors import SettingsError
-from edge.history.sequence import SequenceCounter
+from edge.history.journal import IN_MEMORY, Journal
 from edge.sockets.publisher import LINGER_MS, SEND_HIGH_WATER_MARK, AddressInUse, Publisher
 from edge.wire.messages import Message
 from edge.wire.recording import birth_record, result_record, state_record
@@ -31,8 +31,8 @@ def publisher() -> Iterator[Publisher]:
 
 
 @pytest.fixture
-def sequence() -> SequenceCounter:
-    return SequenceCounter()
+def sequence() -> Journal:
+    return Journal(IN_MEMORY)
 
 
 def serve_one_subscription(publisher: Publisher) -> None:
@@ -46,13 +46,13 @@ def receive(subscription: Subscription) -> Message:
     return message
 
 
-def announce(publisher: Publisher, sequence: SequenceCounter) -> None:
-    publisher.deliver(sequence.assign(lambda stamp: birth_record(samples.origin(), stamp)))
-    publisher.deliver(sequence.assign(lambda stamp: state_record(samples.origin(), stamp, StationState.RUNNING)))
+def announce(publisher: Publisher, sequence: Journal) -> None:
+    publisher.publish(sequence.assign(lambda stamp: birth_record(samples.origin(), stamp)))
+    publisher.publish(sequence.assign(lambda stamp: state_record(samples.origin(), stamp, StationState.RUNNING)))
 
 
-def publish_result(publisher: Publisher, sequence: SequenceCounter) -> None:
-    publisher.deliver(sequence.assign(lambda stamp: result_record(samples.origin(), stamp, samples.good())))
+def publish_result(publisher: Publisher, sequence: Journal) -> None:
+    publisher.publish(sequence.assign(lambda stamp: result_record(samples.origin(), stamp, samples.good())))
 
 
 @pytest.mark.parametrize(
@@ -121,9 +121,7 @@ def test_the_bound_port_is_told(publisher: Publisher) -> None:
     assert int(publisher.endpoint.rpartition(":")[2]) > 0
 
 
-def test_a_late_subscriber_gets_birth_and_state_marked_historical(
-    publisher: Publisher, sequence: SequenceCounter
-) -> None:
+def test_a_late_subscriber_gets_birth_and_state_marked_historical(publisher: Publisher, sequence: Journal) -> None:
     announce(publisher, sequence)
     with Subscription(publisher.endpoint) as subscription:
         serve_one_subscription(publisher)
@@ -136,7 +134,7 @@ def test_a_late_subscriber_gets_birth_and_state_marked_historical(
     ]
 
 
-def test_a_second_subscriber_to_the_same_topic_is_served_too(publisher: Publisher, sequence: SequenceCounter) -> None:
+def test_a_second_subscriber_to_the_same_topic_is_served_too(publisher: Publisher, sequence: Journal) -> None:
     announce(publisher, sequence)
     with Subscription(publisher.endpoint) as first:
         serve_one_subscription(publisher)
@@ -154,9 +152,9 @@ def test_one_can_wait_for_the_first_subscriber(publisher: Publisher) -> None:
     assert publisher.subscribed.is_set()
 
 
-def test_the_newest_state_is_the_one_sent_again(publisher: Publisher, sequence: SequenceCounter) -> None:
+def test_the_newest_state_is_the_one_sent_again(publisher: Publisher, sequence: Journal) -> None:
     announce(publisher, sequence)
-    publisher.deliver(sequence.assign(lambda stamp: state_record(samples.origin(), stamp, StationState.DEGRADED)))
+    publisher.publish(sequence.assign(lambda stamp: state_record(samples.origin(), stamp, StationState.DEGRADED)))
     with Subscription(publisher.endpoint) as subscription:
         serve_one_subscription(publisher)
 
@@ -165,7 +163,7 @@ def test_the_newest_state_is_the_one_sent_again(publisher: Publisher, sequence: 
     assert [message.body.get("state") for message in messages] == [None, "degraded"]
 
 
-def test_a_live_record_is_not_historical(publisher: Publisher, sequence: SequenceCounter) -> None:
+def test_a_live_record_is_not_historical(publisher: Publisher, sequence: Journal) -> None:
     with Subscription(publisher.endpoint) as subscription:
         serve_one_subscription(publisher)
         publish_result(publisher, sequence)
@@ -175,9 +173,7 @@ def test_a_live_record_is_not_historical(publisher: Publisher, sequence: Sequenc
     assert (message.kind, message.seq, message.is_historical) == ("result", 1, False)
 
 
-def test_a_stalled_subscriber_neither_stops_the_publisher_nor_grows_it(
-    publisher: Publisher, sequence: SequenceCounter
-) -> None:
+def test_a_stalled_subscriber_neither_stops_the_publisher_nor_grows_it(publisher: Publisher, sequence: Journal) -> None:
     """It reads nothing; far more goes out than its queues and the kernel's can hold, and every send returns."""
     with zmq.Context() as context, context.socket(zmq.SUB) as stalled:
         stalled.set(zmq.LINGER, 0)
@@ -189,7 +185,7 @@ def test_a_stalled_subscriber_neither_stops_the_publisher_nor_grows_it(
 
         def publish_many() -> None:
             for _ in range(20_000):
-                publisher.deliver(one)
+                publisher.publish(one)
 
         thread = threading.Thread(target=publish_many, daemon=True)
         thread.start()
@@ -200,7 +196,7 @@ def test_a_stalled_subscriber_neither_stops_the_publisher_nor_grows_it(
     assert publisher.socket.get(zmq.LINGER) == LINGER_MS
 
 
-def test_bytes_that_are_no_subscription_are_ignored(publisher: Publisher, sequence: SequenceCounter) -> None:
+def test_bytes_that_are_no_subscription_are_ignored(publisher: Publisher, sequence: Journal) -> None:
     announce(publisher, sequence)
     with zmq.Context() as context, context.socket(zmq.XSUB) as noisy:
         noisy.set(zmq.LINGER, 0)

@@ -19,9 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.client.replay_link import Cursor, HistoryForked, ReplayDenied, ReplayLink
-from edge.delivery.delivery import Delivery
-from edge.history.journal import Journal
+from edge.history.announcer import Announcer
+from edge.history.journal import IN_MEMORY, Journal
 from edge.history.rows import position_of
+from edge.sockets.desk import Desk
 from edge.sockets.publisher import Publisher
 from edge.sockets.replay import CHUNK, MAX_MESSAGES, ReplayServer
 from edge.sockets.requests import Request, read_request
@@ -29,8 +30,8 @@ from edge.wire.messages import decode
 from edge.wire.records import ResultRecord
 from edge.wire.vocabulary import LossCause
 from tests.edge import samples
-from tests.edge.delivery.test_delivery import NEVER_S, Collecting
-from tests.edge.history.test_journal import tell_losses, write
+from tests.edge.deliveries import NEVER_S, Line
+from tests.edge.history.records import tell_losses, write
 from tests.patience import WAIT_S
 
 FAULTS = int(os.environ.get("EDGE_FAULTS", "1"))
@@ -40,22 +41,22 @@ FUZZ = 300 * FAULTS
 class Station:
     """A delivery on a journal with a replay socket, running."""
 
+    HEARTBEAT_S = NEVER_S
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.journal = Journal(path)
-        self.server = ReplayServer("tcp://127.0.0.1:*", self.journal)
-        self.seen = Collecting()
-        self.delivery = Delivery(
-            samples.origin(),
-            Publisher("tcp://127.0.0.1:*"),
-            [self.seen],
-            health_snapshot=samples.health,
-            heartbeat_s=NEVER_S,
-            sequence=self.journal,
-        )
-        self.delivery.attach(desk=self.server)
+        self.line = Line(self.journal, self.a_publisher(), desks=self.desks, heartbeat_s=self.HEARTBEAT_S)
+        self.delivery, self.publisher, self.seen = self.line.delivery, self.line.publisher, self.line.seen
         self.endpoint = self.server.endpoint
         self.inspected = 0
+
+    def a_publisher(self) -> Publisher:
+        return Publisher("tcp://127.0.0.1:*")
+
+    def desks(self, announcer: Announcer) -> list[Desk]:
+        self.server = ReplayServer("tcp://127.0.0.1:*", self.journal)
+        return [self.server]
 
     def inspect(self, count: int) -> None:
         """So many more parts, all of them history when this returns."""
@@ -77,9 +78,10 @@ def running(path: Path) -> Iterator[Station]:
         station.delivery.close()
 
 
-@pytest.fixture
-def station(tmp_path: Path) -> Iterator[Station]:
-    with running(tmp_path / "journal.db") as opened:
+@pytest.fixture(params=["file", "memory"])
+def station(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Station]:
+    """On either store of history: a consumer cannot tell which."""
+    with running(IN_MEMORY if request.param == "memory" else tmp_path / "journal.db") as opened:
         opened.inspect(20)
         yield opened
 

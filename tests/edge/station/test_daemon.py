@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.client import Subscription
+from edge.client import Cursor, Subscription
+from edge.client.replay_link import ReplayLink
 from edge.demo.parts import render_part
 from edge.demo.run import BUNDLE
 from edge.history.journal import Journal
@@ -253,3 +254,21 @@ def test_without_a_journal_the_daemon_says_so() -> None:
     _, log = end(start("--source", "demo:machined?parts=1", "--bundle", str(BUNDLE), "--publish", free_endpoint()))
     (ready,) = (line for line in map(json.loads, log.splitlines()) if line["event"] == "ready")
     assert "a crash loses what was not received" in ready["journal"] and ready["replay"] == ready["control"] == "none"
+
+
+def test_history_is_replayed_without_a_disk(subscription: tuple[str, Subscription]) -> None:
+    endpoint, feed = subscription
+    replay = free_endpoint()
+    daemon = start(
+        *("--source", "demo:machined?rate=20", "--bundle", str(BUNDLE), "--publish", endpoint, "--replay", replay)
+    )
+    live = [receive_until(feed, "result")[-1] for _ in range(3)]
+    with closing(ReplayLink(replay, "mes", WAIT_S)) as link:
+        link.hello("earliest")
+        (birth, *rest) = link.fetch(Cursor(live[0].epoch, 0, None)).messages
+    daemon.terminate()
+    assert end(daemon)[0] == 0
+    fetched = {message.seq: message for message in rest}
+    assert birth.kind == "birth" and birth.seq == 1 and "birth_count" not in birth.body
+    assert [fetched[message.seq].body for message in live] == [message.body for message in live]
+    assert all(message.is_historical for message in rest)

@@ -126,15 +126,15 @@ def test_a_change_that_nobody_takes_any_more_is_told_so(recipes: Recipes) -> Non
 
 def test_the_loop_changes_between_two_frames(recipes: Recipes) -> None:
     station = station_of(ScriptedSource(*[a_frame(number + 1) for number in range(5)]))
-    station.recipes, adopted = recipes, []
-    station.adopt = lambda new: adopted.append(new.bundle.where)
+    station.recipes, running = recipes, []
+    station.changed = lambda new: running.append(new.bundle.where)
     told = recipes.change(Path("b"))
     while recipes._ready is None:
         time.sleep(0.01)
     inspect_loop(station, never)
     delivery: CollectingDelivery = station.delivery  # type: ignore[assignment]
     assert [inspection.frame_id for inspection in delivery.inspections] == [1, 2, 3, 4, 5]
-    assert adopted == ["b"] and station.inspector.bundle.where == "b" and told.done()
+    assert running == ["b"] and station.inspector.bundle.where == "b" and told.done()
 
 
 def test_changing_the_bundle_loses_no_part_and_every_result_names_its_own(tmp_path: Path) -> None:

@@ -1,0 +1,121 @@
+"""What any store of history promises: every test runs on a journal's file, and on one in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from edge.history.journal import IN_MEMORY, Journal, JournalError
+from edge.history.retention import MEMORY_LIMITS, Limits, Retention
+from edge.history.rows import position_of
+from edge.wire.messages import decode
+from edge.wire.recording import result_record
+from edge.wire.vocabulary import LossCause
+from tests.edge import samples
+from tests.edge.history.records import ORIGIN, build, ids_of, retain, tell_losses, write
+
+
+@pytest.fixture(params=["file", "memory"])
+def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
+    with closing(Journal(IN_MEMORY if request.param == "memory" else tmp_path / "state" / "journal.db")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def full(journal: Journal) -> Journal:
+    write(journal, 1200, group=400)
+    return journal
+
+
+# --- numbers ---
+
+
+def test_what_is_read_again_is_what_was_announced_marked_historical(journal: Journal) -> None:
+    delivered = journal.assign(build(7))
+    journal.commit()
+    (row,) = journal.read(0, 10)
+    message = decode(row.frames(journal.epoch))
+    assert row.body == delivered.frames[4]
+    assert (message.seq, message.is_historical, message.body["part_id"]) == (1, True, "P7")
+
+
+def test_what_was_not_committed_never_was(journal: Journal) -> None:
+    write(journal, 2)
+    journal.assign(build(3))
+    assert journal.transient(build(0)).record.seq == 2
+    assert len(journal.read(0, 10)) == 2
+
+
+def test_a_number_is_not_taken_by_a_record_that_cannot_be_built(journal: Journal) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        journal.assign(partial(result_record, ORIGIN, inspection=samples.good(1, score=float("nan"))))
+    journal.assign(build(1))
+    journal.commit()
+    assert journal.head == 1
+
+
+def test_records_that_were_never_committed_give_their_numbers_back(journal: Journal) -> None:
+    ids = write(journal, 2)
+    journal.assign(build(3))
+    journal.stage("INSERT INTO nowhere VALUES(1)")
+    with pytest.raises(JournalError):
+        journal.commit()
+    ids += write(journal, 1)
+    assert (ids_of(journal), journal.head) == (ids, 3)
+
+
+def test_a_lost_range_is_told_and_its_records_go_with_the_telling(journal: Journal) -> None:
+    ids = write(journal, 4)
+    journal.lose(LossCause.CORRUPT, position_of(journal.number, 2), position_of(journal.number, 3))
+    assert journal.has_losses and ids_of(journal) == ids
+    (told,) = tell_losses(journal)
+    assert (told.history.first_seq, told.history.last_seq) == (2, 3)
+    assert ids_of(journal) == [ids[0], ids[3], told.result_id] and not journal.has_losses
+
+
+# --- retention ---
+
+
+def test_what_is_too_old_goes_and_a_gap_says_which(full: Journal) -> None:
+    (first, second, *_) = told = retain(full, Limits(max_age_s=3600.0))
+    assert (first.history.first_seq, first.history.last_seq, first.history.cause) == (1, 500, LossCause.RETENTION)
+    assert second.history.first_seq == 501
+    ends = [one.history.last_seq for one in told]
+    assert full.oldest == max(end for end in ends if end) + 1
+    assert full.head == 1200 + len(told)
+
+
+def test_what_does_not_fit_goes_down_to_the_limit(full: Journal) -> None:
+    limit = full.live_bytes // 2
+    assert retain(full, Limits(max_bytes=limit))
+    assert full.live_bytes <= limit and full.oldest is not None and full.oldest < 1200
+
+
+def test_young_records_stay_however_full_it_is(full: Journal) -> None:
+    assert retain(full, Limits(max_bytes=1 << 20), hours_later=0.9) == []
+
+
+def test_what_a_required_consumer_has_not_acknowledged_stays(full: Journal) -> None:
+    limits = Limits(max_age_s=3600.0, required=frozenset({"mes"}))
+    assert retain(full, limits) == []
+    full.stage("INSERT INTO consumers VALUES('mes', ?)", (full.number << 40) + 300)
+    full.commit()
+    (gap,) = retain(full, limits)
+    assert (gap.history.last_seq, full.oldest) == (300, 301)
+
+
+def test_a_line_that_never_rests_outgrows_no_bound(journal: Journal) -> None:
+    limits, room = replace(MEMORY_LIMITS, max_bytes=1 << 20), 1 << 19  # what comes in between two looks
+    retention = Retention(limits, clock_s=lambda: journal.head * 10.0)  # it is always due
+    journal.upkeep.append(retention.pass_over)
+    for _ in range(20):
+        write(journal, 200, group=50)
+        journal.tend()  # as each second, whatever waits
+        tell_losses(journal)
+        assert journal.live_bytes <= limits.max_bytes + room
+    assert journal.oldest is not None and journal.oldest > 1000
