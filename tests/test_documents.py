@@ -43,6 +43,7 @@ FIGURES = (ROOT / "trainer" / "FIGURES.md", ROOT / "deploy" / "FIGURES.md")
 COMMAND = re.compile(
     r"(edge-(inspect|watch|control|train|deploy)|make|python -m|pytest|torchrun|sudo|deploy/install\.sh) "
 )
+NAME = re.compile(r"_?[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)+|_[A-Z]+|[A-Z]\w*[a-z]\w*[A-Z]\w+|\w+\(\)")
 RUN = [block for block in command_blocks() if block.why_not_run is None]
 MADE = ("README.md", "edge-train fit ")  # the block that makes part.bundle for the others
 ON_A_DEVICE = "edge-deploy selftest"
@@ -85,7 +86,7 @@ def _kept_to_keys(work: Workplace, done: CompletedProcess[str]) -> bool:
 
 DONE: dict[str, Done] = {  # by what a block begins with
     "make demo": lambda work, done: "pytest" in done.stdout and (work.folder / "demo-out").is_dir(),
-    "make setup": lambda work, done: ".[train,test,dev]" in done.stdout or "up to date" in done.stdout,
+    "make setup": lambda work, done: re.search("pip install|othing to be done", done.stdout) is not None,
     "edge-watch tcp://127.0.0.1:5556\n": _watched,
     "edge-inspect --source demo:machined": lambda work, done: "first frame 256×256: good" in done.stdout,
     "edge-inspect --source 'demo:machined?parts=0": _missed_nothing,
@@ -106,6 +107,14 @@ def names_of_tests() -> set[str]:
     """Names of all tests of the suite."""
     files = (ROOT / "tests").rglob("test_*.py")
     return {name for file in files for name in re.findall(r"^ *def (test_\w+)", file.read_text("utf-8"), re.MULTILINE)}
+
+
+@cache
+def names_of_code() -> set[str]:
+    """Every name in our sources, schemas and units."""
+    folders = [ROOT / name for name in ("deploy", "edge", "trainer", "systemd", "tests/edge")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".json", ".service")]
+    return {name for file in files for name in re.findall(r"\w+", file.read_text("utf-8"))}
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +163,7 @@ def test_the_commands_of_a_block_have_these_flags_and_paths(block: Block) -> Non
 
 @pytest.mark.parametrize("document", documents(), ids=name_of)
 def test_what_stands_in_backticks_exists(document: Path) -> None:
-    """Commands, flags alone, paths, modules, and tests that show something."""
+    """Commands, flags alone, paths, modules, tests that show something, names of code and fields."""
     wrong = []
     for span in spans_of(document):
         if COMMAND.match(f"{span} "):
@@ -167,6 +176,8 @@ def test_what_stands_in_backticks_exists(document: Path) -> None:
             wrong += [] if module_exists(span) else [f"{span}: no such module"]
         elif re.fullmatch(r"test_[a-z0-9_]+", span):
             wrong += [] if span in names_of_tests() else [f"{span}: no such test"]
+        elif NAME.fullmatch(span):
+            wrong += [] if span.rstrip("()") in names_of_code() else [f"{span}: no such name"]
     assert wrong == []
 
 

@@ -39,8 +39,11 @@ class Workplace:
             program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tests.documents.stand_in {name} "$@"\n', "utf-8")
             program.chmod(0o755)
         live, replay = free_endpoint(), free_endpoint()
+        outside = {
+            name: value for name, value in os.environ.items() if not name.startswith("MAKE")
+        }  # `make test` sets some
         self._environment = {
-            **os.environ,
+            **outside,
             "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "HOME": str(folder),
