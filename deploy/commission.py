@@ -22,7 +22,8 @@ import click
 from deploy.good_parts import Part, collect_parts
 from deploy.recalibrate import Rates, check_count, farthest_shift, part_scores, recalibrated, suspects_among
 from edge.core.bundle import VARIANTS
-from edge.core.commissioning import Commissioning, commissioned, commissioning_file, write_commissioning
+from edge.core.commissioned import commissioned, commissioning_file
+from edge.core.commissioning import Commissioning, write_commissioning
 from edge.core.errors import BundleError, SettingsError, SourceError
 from edge.core.health_bands import fit_bands
 from edge.core.manifest import Calibration
@@ -30,7 +31,7 @@ from edge.core.types import Acquisition
 from edge.engines import ENGINE_NAMES
 from edge.inspector import Inspector
 from edge.sources import Source
-from edge.station.settings import Settings
+from edge.station.settings import Settings, settings_of
 from edge.station.startup import open_checked_source, open_inspector
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -46,12 +47,14 @@ def commission(
     file: of the commissioning that may be in force. interval_s: see `collect_parts`; None for a second in a stream.
     """
     with ExitStack() as stack:
-        inspector, _ = open_inspector(replace(settings, commissioning="none"), stack, only_counted=False)
+        inspector, _ = open_inspector(
+            replace(settings, bundle=replace(settings.bundle, commissioning="none")), stack, only_counted=False
+        )
         bundle, engine = inspector.bundle, inspector.engine
         made, before = inspector.calibration, _in_force(inspector, file)
         rates = _rates_for(made, rates)
         check_count(count, made.is_local, rates)
-        source = open_checked_source(settings, inspector, stack)
+        source = open_checked_source(settings.camera, inspector, stack)
         parts = _shown(source, inspector, count, interval_s)
         suspects = suspects_among(bundle, engine.variant, parts)
         _warn_or_refuse(suspects, strict)
@@ -206,7 +209,9 @@ def commission_command(
         raise click.UsageError("give --source, such as --source v4l2:0 or --source folder:/parts, or --rollback")
     if not os.access(file.absolute().parent, os.W_OK):
         raise SettingsError(f"{file}: this user may not write there; give --commissioning here and to edge-inspect")
-    settings = Settings(source, bundle, engine=engine, variant=variant, engines=engines, threads=threads)
+    settings = settings_of(
+        source=source, bundle=bundle, engine=engine, variant=variant, engines=engines, threads=threads
+    )
     found = commission(settings, file, good, Rates(false_reject_rate, review_rate), interval_s, strict)
     keep(file, write_commissioning(found))
     click.echo(f"written   {file}; restart edge-inspect")

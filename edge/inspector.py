@@ -21,6 +21,8 @@ from edge.core.scoring import fuse, image_score, scale_scores
 from edge.core.types import AnomalyMap, Defect, Frame, Inspection, Map, Reason, ScaleScore, Timings, Verdict
 from edge.engines import Engine
 
+STAGES = ("preprocess_ms", "infer_ms", "score_ms", "defects_ms")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InspectedMap(AnomalyMap):
@@ -63,7 +65,7 @@ class Inspector:
         """
         clock = [time.perf_counter_ns()]
         try:
-            geometry = self.geometry.for_frame(_size(frame))
+            geometry = self.geometry.for_frame(frame.image.shape[:2])
         except BundleError as error:  # a frame of a few pixels, of which the ROI leaves nothing
             return self._undecided(frame, Reason.HEALTH_GATE, str(error), clock), None
         image = geometry.to_input(frame.image)
@@ -132,11 +134,6 @@ class Inspector:
             trigger_id=frame.trigger_id,
             is_simulated=frame.is_simulated,
             threshold=self.image_threshold,
-            timings=Timings(*stages),
-            frame_size=_size(frame),
+            timings=Timings(**dict(zip(STAGES, stages, strict=False)), total_ms=sum(stages)),
+            frame_size=frame.image.shape[:2],
         )
-
-
-def _size(frame: Frame) -> Size:
-    height, width = frame.image.shape[:2]
-    return height, width

@@ -18,7 +18,7 @@ import edge
 from deploy.bench.measurement import Bench
 from edge.core.types import Acquisition, Frame, Image, Timings
 from edge.delivery.delivery import Delivery
-from edge.delivery.isolation import Isolation
+from edge.delivery.thread import Isolation
 from edge.history.announcer import Announcer
 from edge.history.journal import Journal
 from edge.history.told import Entry

@@ -17,10 +17,10 @@ import zmq
 
 from edge.core.types import Acquisition, Inspection, ScaleScore, Timings, Verdict
 from edge.delivery.delivery import Delivery
-from edge.delivery.isolation import Isolation
+from edge.delivery.thread import Isolation
 from edge.history.announcer import Announcer
 from edge.history.journal import Journal
-from edge.history.rows import Row, position_of
+from edge.history.rows import Row, checksum, position_of
 from edge.security.station_keys import Role
 from edge.sockets.endpoints import BoundSocket
 from edge.sockets.publisher import Publisher
@@ -57,7 +57,7 @@ def verdict(number: int) -> Inspection:
         score=1.0,
         threshold=3.0,
         scales=_SCALES,
-        timings=Timings(1.0, 20.0, 2.0, 0.5),
+        timings=Timings(1.0, 20.0, 2.0, 0.5, 23.5),
         frame_size=(256, 256),
     )
 
@@ -69,9 +69,10 @@ def fill(journal: Journal, records: int) -> None:
     topic, _, _, properties, body = first.frames
     old_id = first.record.result_id.encode()
     for seq in range(2, records + 1):
-        result_id, now = str(uuid7()), datetime.now(timezone.utc)
+        result_id = str(uuid7())
         own = body.replace(old_id, result_id.encode()).replace(b'"seq":1,', b'"seq":%d,' % seq)
-        row = Row.of(position_of(journal.number, seq), result_id, now, (topic, b"", b"", properties, own))
+        position = position_of(journal.number, seq)
+        row = Row(position, result_id, 0, topic, properties, own, checksum(position, topic, properties, own))
         journal.stage("INSERT INTO records VALUES(?, ?, ?, ?, ?, ?, ?)", *row)
         if seq % GROUP == 0:
             journal.commit()

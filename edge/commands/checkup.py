@@ -22,7 +22,7 @@ from edge.core.errors import EdgeError, SettingsError
 from edge.history.database import open_database
 from edge.security.station_keys import Role
 from edge.sockets.endpoints import LOCAL, Access, BoundSocket
-from edge.station.settings import Settings
+from edge.station.settings import Settings, SocketSettings
 
 SYNCS = 9
 SLOW_SYNC_MS = 250.0  # each verdict waits for one: a line of 4 parts a second is the most behind that
@@ -49,7 +49,7 @@ def check_clock(now: datetime, bundle_created: str) -> str:
     return f"clock {now:%Y-%m-%d %H:%M} UTC"
 
 
-def check_addresses(settings: Settings, access: Access = LOCAL) -> str:
+def check_addresses(settings: SocketSettings, access: Access = LOCAL) -> str:
     """SettingsError where an address is taken, given twice, or open to the network and not by `access`."""
     wanted = {"--publish": settings.publish}
     if settings.replay is not None:
@@ -67,9 +67,9 @@ def check_addresses(settings: Settings, access: Access = LOCAL) -> str:
 
 def check_folders(settings: Settings) -> Iterator[Path]:
     """Write into each folder that the station writes to; Finding names the one that refuses."""
-    wanted = {"--evidence": settings.evidence, "--overlays": settings.overlays}
-    if settings.journal is not None:
-        wanted["--journal"] = settings.journal.absolute().parent
+    wanted = {"--evidence": settings.pictures.evidence, "--overlays": settings.pictures.overlays}
+    if settings.journal.path is not None:
+        wanted["--journal"] = settings.journal.path.absolute().parent
     for flag, folder in wanted.items():
         if folder is None:
             continue
@@ -88,10 +88,10 @@ def check_folders(settings: Settings) -> Iterator[Path]:
 def check_room(settings: Settings) -> str | None:
     """Finding where the disk could not hold what the limits let journal and evidence grow to; None without either."""
     needs: dict[Path, int] = {}
-    if settings.journal is not None:
-        needs[settings.journal.absolute().parent] = settings.limits.max_bytes
-    if settings.evidence is not None:
-        needs[settings.evidence] = settings.evidence_limits.max_bytes
+    if settings.journal.path is not None:
+        needs[settings.journal.path.absolute().parent] = settings.journal.limits.max_bytes
+    if settings.pictures.evidence is not None:
+        needs[settings.pictures.evidence] = settings.pictures.evidence_limits.max_bytes
     by_disk: dict[int, tuple[Path, int]] = {}
     for folder, size in needs.items():
         device = folder.stat().st_dev

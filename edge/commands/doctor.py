@@ -37,7 +37,7 @@ def check(settings: Settings, now: Callable[[], datetime] = lambda: datetime.now
             lambda: _bundle(settings, stack, inspectors),
             lambda: _machine(settings),
             lambda: _journal(settings),
-            lambda: iter([check_addresses(settings, open_access(settings))]),
+            lambda: iter([check_addresses(settings.sockets, open_access(settings.sockets))]),
             lambda: (check_clock(now(), one.bundle.manifest.created) for one in inspectors),
             lambda: (line for one in inspectors for line in _camera(settings, one, stack)),
         ):
@@ -97,20 +97,20 @@ def _machine(settings: Settings) -> Iterator[str]:
 
 
 def _journal(settings: Settings) -> Iterator[str]:
-    if settings.journal is None:
+    if settings.journal.path is None:
         yield "note  journal: none, so records are lost with the process; give --journal PATH to keep them"
     else:
-        yield check_journal(settings.journal)
+        yield check_journal(settings.journal.path)
 
 
 def _camera(settings: Settings, inspector: Inspector, stack: ExitStack) -> Iterator[str]:
-    if re.fullmatch(r"v4l2:(\d+|/dev/video\d+)", settings.source):
-        yield f"note  {settings.source}: this number may change at the next boot; use a name in /dev/v4l/by-id"
-    source = open_checked_source(settings, inspector, stack)
-    acquisition = settings.acquisition_for(source.acquisition)
-    rule = settings.gate_for(acquisition)
+    if re.fullmatch(r"v4l2:(\d+|/dev/video\d+)", settings.camera.source):
+        yield f"note  {settings.camera.source}: this number may change at the next boot; use a name in /dev/v4l/by-id"
+    source = open_checked_source(settings.camera, inspector, stack)
+    acquisition = settings.camera.acquisition_for(source.acquisition)
+    rule = settings.gate.rule_for(acquisition)
     yield f"source {source.uri}: opened, {acquisition.value}, gate {rule.k}/{rule.n}"
-    if settings.trigger == "control":
+    if settings.camera.trigger == "control":
         yield "note  pictures wait for a command TRIGGER, so none was taken"
         return
     frame = _first_frame(source)
@@ -126,7 +126,7 @@ def _camera(settings: Settings, inspector: Inspector, stack: ExitStack) -> Itera
 
 
 def _require_in_time(settings: Settings, inspection: Inspection) -> None:
-    deadline_ms, took_ms = settings.deadline_ms, inspection.timings.total_ms
+    deadline_ms, took_ms = settings.gate.deadline_ms, inspection.timings.total_ms
     if deadline_ms is not None and took_ms > deadline_ms:
         raise Finding(
             f"--deadline-ms {deadline_ms:g}: an inspection takes {took_ms:.1f} ms here, so that no part would be OK; "

@@ -10,7 +10,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -127,7 +128,7 @@ def main(
     watcher = Watcher(kinds, _show_json if as_json else _show_line)
     if only_verify and consumer is None:
         raise click.UsageError("--verify reads as a consumer: give --consumer NAME too")
-    try:
+    with _ending_well():
         if consumer is None:
             with Subscription(endpoint, keys) as subscription:
                 _watch(subscription, watcher, count, seconds)
@@ -136,20 +137,27 @@ def main(
         else:
             with Consumer(consumer, replay=replay, live=endpoint, keys=keys) as reliable:
                 watcher.shown, watcher.records_missed = follow(reliable, watcher.show_chosen, _notice, seconds, count)
+    if watcher.records_missed:
+        sys.exit(MISSED)
+    if count is not None and seconds is not None and watcher.shown < count:
+        sys.exit(TOO_FEW)
+
+
+@contextmanager
+def _ending_well() -> Iterator[None]:
+    """What is wrong is one line and an exit code; an interrupt, and a reader that has gone, are the usual ends."""
+    try:
+        yield
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
     except (ReplayError, WireError) as error:
         _notice(str(error), "red")
         sys.exit(REFUSED)
     except KeyboardInterrupt:
-        pass  # the usual way to end it
+        pass
     except BrokenPipeError:
-        # The reader of our pipe has gone; what Python would still flush at exit must not complain.
+        # What Python would still flush at exit must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if watcher.records_missed:
-        sys.exit(MISSED)
-    if count is not None and seconds is not None and watcher.shown < count:
-        sys.exit(TOO_FEW)
 
 
 def _verify(replay: str, consumer: str, keys: Path | None) -> None:

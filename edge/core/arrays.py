@@ -38,6 +38,7 @@ class GoldenSample:
 
 
 def write_golden(golden: GoldenSample) -> bytes:
+    """The golden sample as a bundle keeps it: npz."""
     arrays: dict[str, Any] = {"image": golden.image, "score": golden.score}
     for size, maps in golden.maps.items():
         for term in TERMS:
@@ -46,6 +47,7 @@ def write_golden(golden: GoldenSample) -> bytes:
 
 
 def read_golden(raw: bytes, manifest: Manifest, where: str) -> GoldenSample:
+    """What `write_golden` wrote, fitting the manifest; BundleError where it does not."""
     with _arrays(raw, f"bundle {where}: golden sample") as arrays:
         maps = {
             size: PatchMaps(
@@ -62,6 +64,7 @@ def read_golden(raw: bytes, manifest: Manifest, where: str) -> GoldenSample:
 
 
 def write_local_stats(stats: ScoreStats) -> bytes:
+    """Mean and deviation of each place, of every term: npz."""
     arrays: dict[str, Any] = {}
     for key, term_stats in stats.items():
         assert term_stats.local is not None  # a local calibration has them for every term

@@ -12,15 +12,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from edge.core.arrays import read_local_stats, write_local_stats
-from edge.core.bundle import Bundle
+from edge.core.arrays import write_local_stats
 from edge.core.errors import BundleError
 from edge.core.image_health import HealthBands, bands_from_json, bands_to_json
-from edge.core.manifest import Calibration, calibration_json, parse_calibration, problem_with
+from edge.core.manifest import Calibration, calibration_json, parse_calibration
 
 SCHEMA = "edge-inspect.commissioning/1"
 ADVICE = "commission again (edge-deploy commission), go back (--rollback), or start with --commissioning none"
@@ -61,51 +59,6 @@ class Commissioning:
         return f"{self.parts} good parts of {self.source}, {self.engine} ({self.variant}), {self.created}"
 
 
-def commissioning_file(bundle: Path) -> Path:
-    """Where a bundle's commissioning lies unless another place is named: beside it."""
-    return bundle.with_name(f"{bundle.name}.commissioning.json")
-
-
-def commissioned(bundle: Bundle, file: str | None = None) -> Bundle:
-    """`bundle` with its commissioning.
-
-    file: its path; `none` for the bundle as it was made; None for the file beside the bundle, if there is one.
-    BundleError where it cannot be read, is damaged, or was made for another bundle.
-    """
-    path = commissioning_file(Path(bundle.where)) if file is None else Path(file)
-    if file == "none" or (file is None and not path.exists()):
-        return bundle
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise BundleError(f"commissioning {path}: cannot be read ({error.strerror}); check --commissioning") from error
-    return replace(bundle, commissioning=parse_commissioning(raw, bundle, str(path)))
-
-
-def parse_commissioning(raw: bytes, bundle: Bundle, where: str) -> Commissioning:
-    """Parse and check against the bundle; BundleError says what is wrong with it and what to do."""
-    try:
-        body = json.loads(raw)
-        if (schema := body["schema"]) != SCHEMA:
-            raise BundleError(f"commissioning {where}: it is {schema!r}, this version reads {SCHEMA!r}; {ADVICE}")
-        found = _parse(body, hashlib.sha256(raw).hexdigest(), where)
-        packed = base64.b64decode(body["local_stats"], validate=True) if "local_stats" in body else None
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        raise BundleError(f"commissioning {where}: damaged or foreign ({error!r}); {ADVICE}") from error
-    if found.bundle != bundle.digest:
-        raise BundleError(
-            f"commissioning {where}: made for the bundle {found.bundle[:12]}…, but {bundle.where} is "
-            f"{bundle.digest[:12]}…; {ADVICE}"
-        )
-    if what := problem_with(found.calibration, bundle.manifest.patch_sizes):
-        raise BundleError(f"commissioning {where}: {what}; {ADVICE}")
-    if packed is None:
-        return found
-    what = f"commissioning {where}: local_stats"
-    stats = read_local_stats(packed, found.calibration.stats, bundle.golden, what, ADVICE)
-    return replace(found, calibration=replace(found.calibration, stats=stats))
-
-
 def write_commissioning(commissioning: Commissioning) -> bytes:
     """The file's bytes; the same for the same commissioning."""
     body: dict[str, Any] = {
@@ -125,6 +78,18 @@ def write_commissioning(commissioning: Commissioning) -> bytes:
         packed = write_local_stats(commissioning.calibration.stats)
         body["local_stats"] = base64.b64encode(packed).decode("ascii")
     return json.dumps(body, indent=1, allow_nan=False).encode()
+
+
+def read_commissioning(raw: bytes, where: str) -> tuple[Commissioning, bytes | None]:
+    """What `write_commissioning` wrote, and its packed statistics of each place, where it has such; BundleError."""
+    try:
+        body = json.loads(raw)
+        if (schema := body["schema"]) != SCHEMA:
+            raise BundleError(f"commissioning {where}: it is {schema!r}, this version reads {SCHEMA!r}; {ADVICE}")
+        packed = base64.b64decode(body["local_stats"], validate=True) if "local_stats" in body else None
+        return _parse(body, hashlib.sha256(raw).hexdigest(), where), packed
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise BundleError(f"commissioning {where}: damaged or foreign ({error!r}); {ADVICE}") from error
 
 
 def _parse(body: dict[str, Any], digest: str, where: str) -> Commissioning:

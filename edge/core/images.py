@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from edge.core.errors import SourceError
-from edge.core.opencv import as_bgr, cv2
+from edge.core.opencv import cv2
 from edge.core.types import Image
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -50,6 +50,19 @@ def read_image(path: Path) -> Image:
             f"{path}: not a readable image (damaged or cut short?); replace it, or take the picture again"
         )
     return as_bgr(image, str(path))
+
+
+def as_bgr(image: object, where: str) -> Image:
+    """(H, W, 3) uint8 BGR, contiguous, of anything OpenCV decodes: grey is repeated, alpha cut off.
+
+    Raises SourceError, naming `where`, when the pixels are not 8 bits a channel.
+    """
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        pixels = getattr(image, "dtype", "no")
+        raise SourceError(f"{where}: {pixels} pixels; only 8 bits a channel are inspected: set the camera or save so")
+    if image.ndim == 2 or image.shape[2] == 1:
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
+    return np.ascontiguousarray(image[:, :, :3], np.uint8)
 
 
 def _decode(encoded: bytes) -> np.ndarray | None:

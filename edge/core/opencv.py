@@ -7,11 +7,6 @@ cv2 that JetPack ships with its hardware decoders.
 
 from __future__ import annotations
 
-import numpy as np
-
-from edge.core.errors import SourceError
-from edge.core.types import Image
-
 
 def remedy(error: ImportError) -> str:
     """What is wrong with this machine's OpenCV and what to install instead."""
@@ -37,17 +32,4 @@ except ImportError as missing:
 # longer depend on how many cores there are.
 cv2.setNumThreads(1)
 
-__all__ = ["as_bgr", "cv2", "remedy"]
-
-
-def as_bgr(image: object, where: str) -> Image:
-    """(H, W, 3) uint8 BGR, contiguous, of anything OpenCV decodes: grey is repeated, alpha cut off.
-
-    Raises SourceError, naming `where`, when the pixels are not 8 bits a channel.
-    """
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-        pixels = getattr(image, "dtype", "no")
-        raise SourceError(f"{where}: {pixels} pixels; only 8 bits a channel are inspected: set the camera or save so")
-    if image.ndim == 2 or image.shape[2] == 1:
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
-    return np.ascontiguousarray(image[:, :, :3], np.uint8)
+__all__ = ["cv2", "remedy"]

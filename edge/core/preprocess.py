@@ -65,16 +65,7 @@ class Geometry:
     @property
     def box(self) -> tuple[int, int, int, int]:
         """Bounding box of the ROI in frame pixels: left, top, right, bottom (the last two exclusive)."""
-        height, width = self.frame_size
-        if not self.roi:
-            return 0, 0, width, height
-        xs, ys = [p[0] for p in self.roi], [p[1] for p in self.roi]
-        return (
-            max(0, int(np.floor(min(xs)))),
-            max(0, int(np.floor(min(ys)))),
-            min(width, int(np.ceil(max(xs))) + 1),
-            min(height, int(np.ceil(max(ys))) + 1),
-        )
+        return _box(self)
 
     def for_frame(self, frame_size: Size) -> Geometry:
         """The same geometry for frames of another size: polygons and millimetres scale along."""
@@ -86,16 +77,16 @@ class Geometry:
         No copy is made where the frame already is the input. Where `is_blanked`, an input pixel that any uncounted
         frame pixel has a part in is BLANK.
         """
-        left, top, right, bottom = self.box
+        left, top, right, bottom = _box(self)
         cropped = frame[top:bottom, left:right]
         image = np.ascontiguousarray(_resized(cropped, self.input_size))
-        if not (self.is_blanked and self.is_masked):
-            return image
-        return np.where(_seen(self)[..., None], image, np.uint8(BLANK))
+        seen = _seen(self) if self.is_blanked else None
+        return image if seen is None else np.where(seen[..., None], image, np.uint8(BLANK))
 
     def input_mask(self) -> NDArray[np.uint8] | None:
         """(h, w) uint8 of the input, 1 where only counted frame pixels have a part; None when all count."""
-        return _seen(self).view(np.uint8) if self.is_masked else None
+        seen = _seen(self)
+        return None if seen is None else seen.view(np.uint8)
 
     def scale(self) -> tuple[float, float]:
         """Frame pixels per input pixel: horizontally, vertically."""
@@ -126,7 +117,21 @@ class Geometry:
 
     def grid_mask(self, shape: Size, stride: int) -> NDArray[np.bool_] | None:
         """Which grid points count: inside the ROI and no ignore polygon; None when all do."""
-        return _grid_mask(self, shape, stride) if self.is_masked else None
+        return _grid_mask(self, shape, stride)
+
+
+@lru_cache(maxsize=8)
+def _box(geometry: Geometry) -> tuple[int, int, int, int]:
+    height, width = geometry.frame_size
+    if not geometry.roi:
+        return 0, 0, width, height
+    xs, ys = [p[0] for p in geometry.roi], [p[1] for p in geometry.roi]
+    return (
+        max(0, int(np.floor(min(xs)))),
+        max(0, int(np.floor(min(ys)))),
+        min(width, int(np.ceil(max(xs))) + 1),
+        min(height, int(np.ceil(max(ys))) + 1),
+    )
 
 
 @lru_cache(maxsize=8)
@@ -142,7 +147,9 @@ def _scaled(geometry: Geometry, frame_size: Size) -> Geometry:
 
 
 @lru_cache(maxsize=8)
-def _grid_mask(geometry: Geometry, shape: Size, stride: int) -> NDArray[np.bool_]:
+def _grid_mask(geometry: Geometry, shape: Size, stride: int) -> NDArray[np.bool_] | None:
+    if not geometry.is_masked:
+        return None
     (sx, _, left), (_, sy, top) = geometry.input_to_frame()  # crop and resize alone: x and y do not mix
     columns = np.rint(sx * stride * np.arange(shape[1]) + left).astype(int)
     rows = np.rint(sy * stride * np.arange(shape[0]) + top).astype(int)
@@ -162,8 +169,10 @@ def _counted(geometry: Geometry) -> NDArray[np.uint8]:
 
 
 @lru_cache(maxsize=8)
-def _seen(geometry: Geometry) -> NDArray[np.bool_]:
-    """(h, w) bool of the input: pixels that only counted frame pixels have a part in."""
+def _seen(geometry: Geometry) -> NDArray[np.bool_] | None:
+    """(h, w) bool of the input: pixels that only counted frame pixels have a part in; None when all count."""
+    if not geometry.is_masked:
+        return None
     left, top, right, bottom = geometry.box
     share = _resized(_counted(geometry)[top:bottom, left:right].astype(np.float32), geometry.input_size)
     return np.asarray(share > 1 - 1e-5, np.bool_)

@@ -154,11 +154,10 @@ def fuse(
     finest = min(maps.values(), key=lambda m: m.stride)
     stride, shape = grid or (finest.stride, finest.regression_error.shape)
     deviations: dict[DrivenBy, Map] = {}
-    for patch_maps in maps.values():
-        for term in TERMS:
-            key = DrivenBy(patch_maps.patch_size, term)
-            normalised = normalise(patch_maps.term(term), stats[key])
-            deviations[key] = refine(normalised, patch_maps.stride // stride, shape)
+    for of in maps.values():
+        for term, values in zip(TERMS, (of.regression_error, of.predictive_uncertainty), strict=True):
+            key = DrivenBy(of.patch_size, term)
+            deviations[key] = refine(normalise(values, stats[key]), of.stride // stride, shape)
     weights = {key: stats[key].weight for key in deviations}
     scores = combine(np.stack(list(deviations.values())), np.array(list(weights.values()), np.float32), fusion)
     return AnomalyMap(scores, stride, deviations, weights)
@@ -217,16 +216,13 @@ def driver(anomaly_map: AnomalyMap, row: int, column: int) -> DrivenBy:
 
 def scale_scores(anomaly_map: AnomalyMap, row: int, column: int) -> tuple[ScaleScore, ...]:
     """Each patch size's two terms at a grid point, in standard deviations above normal, whatever they weigh."""
-
-    def at_point(size: int, term: Term) -> float:
-        return float(anomaly_map.deviations[DrivenBy(size, term)][row, column])
-
+    here = {key: float(values[row, column]) for key, values in anomaly_map.deviations.items()}
     return tuple(
         ScaleScore(
             patch_size=size,
-            regression_error=at_point(size, Term.REGRESSION_ERROR),
-            predictive_uncertainty=at_point(size, Term.PREDICTIVE_UNCERTAINTY),
+            regression_error=here[DrivenBy(size, Term.REGRESSION_ERROR)],
+            predictive_uncertainty=here[DrivenBy(size, Term.PREDICTIVE_UNCERTAINTY)],
             weight=sum(anomaly_map.weights[DrivenBy(size, term)] for term in TERMS),
         )
-        for size in sorted({key.patch_size for key in anomaly_map.deviations})
+        for size in sorted({key.patch_size for key in here})
     )

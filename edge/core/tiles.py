@@ -33,6 +33,7 @@ class Span:
 
     @property
     def all(self) -> slice:
+        """As an index."""
         return slice(self.start, self.stop)
 
     def at_stride(self, stride: int) -> Span:

@@ -72,6 +72,7 @@ class PatchMaps:
     predictive_uncertainty: Map
 
     def term(self, term: Term) -> Map:
+        """The map of that term."""
         return self.regression_error if term is Term.REGRESSION_ERROR else self.predictive_uncertainty
 
 
@@ -124,16 +125,13 @@ class ScaleScore:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Milliseconds spent in each of the four stages of `Inspector.inspect`."""
+    """Milliseconds spent in each of the four stages of `Inspector.inspect`, and in all of them."""
 
     preprocess_ms: float = 0.0
     infer_ms: float = 0.0
     score_ms: float = 0.0
     defects_ms: float = 0.0
-
-    @property
-    def total_ms(self) -> float:
-        return self.preprocess_ms + self.infer_ms + self.score_ms + self.defects_ms
+    total_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

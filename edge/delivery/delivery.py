@@ -13,8 +13,8 @@ import structlog
 
 from edge.core.types import Acquisition, Alert, Frame, Gap, Inspection
 from edge.delivery.inbox import End, Inbox
-from edge.delivery.isolation import Isolation
-from edge.delivery.thread import HEARTBEAT_S, DeliveryThread
+from edge.delivery.pulse import HEARTBEAT_S
+from edge.delivery.thread import DeliveryThread, Isolation
 from edge.history.announcer import Announcer
 from edge.history.told import Sink, Told
 from edge.inspector import InspectedMap
@@ -89,11 +89,11 @@ class Delivery:
     @property
     def state(self) -> str:
         """What the station last said of itself."""
-        return "starting" if self._thread.state is None else self._thread.state.value
+        return "starting" if self._thread.pulse.state is None else self._thread.pulse.state.value
 
     def health(self) -> HealthSnapshot:
         """The loop's counts, less the verdicts that did not get out: those parts are undecided."""
-        return self._thread.health()
+        return self._thread.pulse.health()
 
     def start(self) -> None:
         """Start the thread; its first records are BIRTH and the state."""
@@ -110,6 +110,9 @@ class Delivery:
         if not alerts and self._origin.acquisition is Acquisition.FREE:
             self.require_open()  # frames are not parts: there is nothing to deliver
             return
+        nbytes = 0 if frame is None else frame.image.nbytes
+        if anomaly_map is not None:
+            nbytes += sum(grid.nbytes for grid in (anomaly_map.scores, *anomaly_map.deviations.values()))
         self._inbox.put(
             Told(
                 inspection=inspection,
@@ -118,6 +121,7 @@ class Delivery:
                 anomaly_map=anomaly_map,
                 latency_ms=max(0.0, (time.monotonic_ns() - inspection.captured_ns) / 1e6),
                 origin=self._origin,
+                nbytes=nbytes,
             )
         )
 

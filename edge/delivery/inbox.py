@@ -66,16 +66,15 @@ class Inbox:
         Once there is a gap, everything joins it until `take` has closed it: order holds, and one stall is one gap.
         SinkError once `abandon` was called: nobody would take it.
         """
-        nbytes = part.nbytes
         with self._lock:
             if self._is_closed:
                 raise _ended()
             if self.overflow.gap is not None or len(self._waiting) >= self._max_items:
                 self.overflow.add(part)
-            elif self._bytes + nbytes > self._max_bytes:
+            elif self._bytes + part.nbytes > self._max_bytes:
                 self._waiting.append(part.bare())
             else:
-                self._bytes += nbytes
+                self._bytes += part.nbytes
                 self._waiting.append(part)
         self._ring()
 
@@ -100,10 +99,6 @@ class Inbox:
         self._ring()
 
     # --- the thread's side ---
-
-    def hear(self) -> None:
-        """Take in what has rung."""
-        self.ear.recv(4096)
 
     def take(self, at_most: int) -> list[Told]:
         """The oldest parts. A gap is closed, and queued, once half of the room is free."""

@@ -41,6 +41,7 @@ class DemoPart:
 
     @property
     def is_defective(self) -> bool:
+        """Whether a defect was planted on it."""
         return self.defect is not None
 
 

@@ -50,6 +50,7 @@ class Outcome:
 
     @property
     def is_right(self) -> bool:
+        """Whether the verdict agrees with what was rendered."""
         return self.is_rejected == self.truth.is_defective
 
     def as_json(self) -> dict[str, Any]:

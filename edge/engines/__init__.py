@@ -9,34 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from edge.core.bundle import Bundle, GraphSet, graph_name
 from edge.core.errors import EngineError
 from edge.core.preprocess import Size
 from edge.core.tiles import Tiling, tiling_for
-from edge.core.types import Image, PatchMaps
 from edge.engines.choice import read_choice, require_verification
+from edge.engines.protocol import Engine as Engine
 from edge.engines.tiled import in_tiles
 
 if TYPE_CHECKING:  # opening a CPU engine loads nothing of TensorRT's
     from edge.engines.tensorrt_cache import EngineCache, Report
-
-
-class Engine(Protocol):
-    """Runs every patch size's graph on one image; owned by the thread that calls `infer`."""
-
-    name: str
-    version: str
-    variant: str
-
-    def infer(self, image: Image) -> dict[int, PatchMaps]:
-        """(H, W, 3) uint8 BGR of the bundle's input size -> maps by patch size; EngineError on failure."""
-        ...
-
-    def close(self) -> None:
-        """Release the runtime; `infer` must not be called afterwards."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,19 +61,57 @@ class Gpu:
 class CudaRuntime(Protocol):
     """What an engine asks of CUDA. Addresses, streams and graphs are integers; sizes are bytes."""
 
-    def gpu(self) -> Gpu: ...
-    def allocate(self, size: int) -> int: ...
-    def allocate_pinned(self, size: int) -> int: ...
-    def free(self, address: int) -> None: ...
-    def free_pinned(self, address: int) -> None: ...
-    def create_stream(self) -> int: ...
-    def destroy_stream(self, stream: int) -> None: ...
-    def copy_in(self, device: int, host: int, size: int, stream: int) -> None: ...
-    def copy_out(self, host: int, device: int, size: int, stream: int) -> None: ...
-    def wait(self, stream: int) -> None: ...
-    def capture(self, stream: int, enqueue: Callable[[], None]) -> int: ...
-    def launch(self, graph: int, stream: int) -> None: ...
-    def destroy_graph(self, graph: int) -> None: ...
+    def gpu(self) -> Gpu:
+        """The GPU of this process."""
+        ...
+
+    def allocate(self, size: int) -> int:
+        """Address of device memory."""
+        ...
+
+    def allocate_pinned(self, size: int) -> int:
+        """Address of page-locked host memory."""
+        ...
+
+    def free(self, address: int) -> None:
+        """Give device memory back."""
+        ...
+
+    def free_pinned(self, address: int) -> None:
+        """Give host memory back."""
+        ...
+
+    def create_stream(self) -> int:
+        """A stream that waits for no other."""
+        ...
+
+    def destroy_stream(self, stream: int) -> None:
+        """End it."""
+        ...
+
+    def copy_in(self, device: int, host: int, size: int, stream: int) -> None:
+        """Enqueue a copy to the device."""
+        ...
+
+    def copy_out(self, host: int, device: int, size: int, stream: int) -> None:
+        """Enqueue a copy to the host."""
+        ...
+
+    def wait(self, stream: int) -> None:
+        """Until everything enqueued is done."""
+        ...
+
+    def capture(self, stream: int, enqueue: Callable[[], None]) -> int:
+        """Record what `enqueue` puts on the stream as a graph."""
+        ...
+
+    def launch(self, graph: int, stream: int) -> None:
+        """Enqueue a graph."""
+        ...
+
+    def destroy_graph(self, graph: int) -> None:
+        """Give a graph back."""
+        ...
 
 
 class Cuda:
@@ -124,15 +162,19 @@ class Cuda:
         return self._new("cudaHostAlloc", size, 0)
 
     def free(self, address: int) -> None:
+        """Give device memory back."""
         self._call("cudaFree", address)
 
     def free_pinned(self, address: int) -> None:
+        """Give page-locked host memory back."""
         self._call("cudaFreeHost", address)
 
     def create_stream(self) -> int:
+        """A stream that does not wait for the default one."""
         return self._new("cudaStreamCreateWithFlags", NON_BLOCKING)
 
     def destroy_stream(self, stream: int) -> None:
+        """End a stream."""
         self._call("cudaStreamDestroy", stream)
 
     def copy_in(self, device: int, host: int, size: int, stream: int) -> None:
@@ -162,9 +204,11 @@ class Cuda:
             self._call("cudaGraphDestroy", graph)
 
     def launch(self, graph: int, stream: int) -> None:
+        """Enqueue a captured graph."""
         self._call("cudaGraphLaunch", graph, stream)
 
     def destroy_graph(self, graph: int) -> None:
+        """Give a captured graph back."""
         self._call("cudaGraphExecDestroy", graph)
 
     def _attribute(self, attribute: int) -> int:

@@ -55,9 +55,11 @@ class Progress:
         self._report, self._phases, self._share = report, list[Phase](), 0.0
 
     def start(self, name: str, parent: str | None, steps: int) -> None:
+        """A phase of `steps` steps begins, inside `parent` where there is one."""
         self._phases = [*self._phases, Phase(name, parent, max(steps, 1))]
 
     def step(self, name: str, step: int) -> None:
+        """Step number `step` of a phase is done; reported where the share grew by half a percent."""
         for phase in self._phases:
             if phase.name == name:
                 phase.done = min(step + 1, phase.steps)
@@ -66,6 +68,7 @@ class Progress:
             self._report(share)
 
     def finish(self, name: str) -> None:
+        """A phase is over."""
         self._phases = [phase for phase in self._phases if phase.name != name]
 
     def _share_of(self, phase: Phase) -> float:

@@ -42,6 +42,7 @@ class BuildProgress:
 
     @property
     def seconds_left(self) -> float | None:
+        """By the rate so far; None while too little is done to say."""
         if self.share < MEANINGFUL_SHARE:
             return None
         return self.elapsed_s * (1 - self.share) / self.share

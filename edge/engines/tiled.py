@@ -6,16 +6,12 @@ that of a tile. Rejected: tiles in one batch (as much memory as one pass, and no
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from edge.core.errors import EngineError
 from edge.core.tiles import Tiling
 from edge.core.types import Image, PatchMaps
-
-if TYPE_CHECKING:
-    from edge.engines import Engine
+from edge.engines.protocol import Engine
 
 
 def in_tiles(engine: Engine, tiling: Tiling) -> Engine:
@@ -24,7 +20,7 @@ def in_tiles(engine: Engine, tiling: Tiling) -> Engine:
 
 
 class TiledEngine:
-    """Runs `engine`, made for inputs of `tiling.tile_size`, on inputs of `tiling.size`. See `edge.engines.Engine`."""
+    """Runs `engine`, made for inputs of `tiling.tile_size`, on inputs of `tiling.size`. See `Engine`."""
 
     def __init__(self, engine: Engine, tiling: Tiling) -> None:
         self._engine, self._tiling = engine, tiling

@@ -55,7 +55,7 @@ class Announcer:
     @property
     def is_due(self) -> bool:
         """True while a record of the station itself waits to be announced."""
-        return bool(self._due) or self.journal.has_losses
+        return bool(self._due or self.journal.losses)
 
     def later(self, build: Callable[..., Record], **facts: Any) -> None:
         """A record of the station itself, `build(origin, stamp, **facts)`, numbered with the next announcement."""
@@ -72,7 +72,7 @@ class Announcer:
         JournalError: none of it was.
         """
         entries = [self.journal.assign(build(self.origin)) for build in self._due]
-        if self.journal.has_losses:
+        if self.journal.losses:
             entries += self.journal.tell_losses(lambda lost: partial(history_gap_record, self.origin, history=lost))
         told = [self._numbered(part) for part in parts]
         self.journal.commit()

@@ -19,7 +19,7 @@ import apsw
 
 from edge.history.database import IN_MEMORY, JournalError, suspicion
 from edge.history.opening import open_history
-from edge.history.rows import Row, number_and_seq, position_of
+from edge.history.rows import Row, checksum, number_and_seq, position_of
 from edge.history.told import Entry
 from edge.wire.encoding import to_frames
 from edge.wire.facts import Stamp
@@ -63,7 +63,7 @@ class Journal:
         self._db.set_wal_hook(self._note_wal)
         self._wal_pages = 0 if path == IN_MEMORY else CHECKPOINT_PAGES  # unknown: the first rest moves it
         self._staged: list[tuple[str, tuple[Any, ...]]] = []
-        self._losses = [Loss(lost) for lost in history.losses]
+        self.losses = [Loss(lost) for lost in history.losses]  # to be told, and gone with that
         self._told: list[Loss] = []
         self.oldest: int | None = None  # the lowest seq of this epoch that is kept
         with suppress(JournalError):
@@ -73,15 +73,21 @@ class Journal:
 
     def assign(self, build: Build) -> Entry:
         """Build, encode and number the next record, staged for `commit`; ValueError (number not taken) if it fails."""
-        entry, made = self._sealed(build, self.head + 1)
+        stamp = Stamp(self.epoch, self.head + 1, str(uuid7()), datetime.now(timezone.utc))
+        record = build(stamp)
+        entry = Entry(record, to_frames(record))
         self.head += 1
-        row = Row.of(self._start + self.head, entry.record.result_id, made, entry.frames)
+        topic, _, _, properties, body = entry.frames
+        position = self._start + self.head
+        crc = checksum(position, topic, properties, body)
+        row = (position, stamp.result_id, int(1000 * stamp.created.timestamp()), topic, properties, body, crc)
         self._staged.append(("INSERT INTO records VALUES(?, ?, ?, ?, ?, ?, ?)", row))
         return entry
 
     def transient(self, build: Build) -> Entry:
         """Build and encode a record that is no part of the stream; it carries the committed head."""
-        return self._sealed(build, self._committed)[0]
+        record = build(Stamp(self.epoch, self._committed, str(uuid7()), datetime.now(timezone.utc)))
+        return Entry(record, to_frames(record))
 
     def stage(self, sql: str, *values: Any) -> None:
         """A statement for the next commit."""
@@ -102,18 +108,12 @@ class Journal:
         self._committed = self.head
         self._staged.clear()
         if self._told or self.oldest is None:
-            self._losses = [loss for loss in self._losses if loss not in self._told]
+            self.losses = [loss for loss in self.losses if loss not in self._told]
             self._told.clear()
             self.oldest = self._find_oldest()
         if self._wal_pages >= FORCED_CHECKPOINT_PAGES:
             with suppress(JournalError):  # what was committed stays so; a disk in trouble shows at the next commit
                 self._checkpoint()
-
-    def _sealed(self, build: Build, seq: int) -> tuple[Entry, datetime]:
-        """The record of this very number, with an id and a time of its own, encoded; and that time."""
-        made = datetime.now(timezone.utc)
-        record = build(Stamp(self.epoch, seq, str(uuid7()), made))
-        return Entry(record, to_frames(record)), made
 
     def _give_back(self) -> None:
         with suppress(apsw.Error):  # SQLite may have rolled back by itself
@@ -166,23 +166,18 @@ class Journal:
             return self.epoch
         return bytes(self._get("SELECT epoch FROM epochs WHERE number = ?", number) or bytes(EPOCH_BYTES))
 
-    @property
-    def has_losses(self) -> bool:
-        """True while a loss of history waits to be told."""
-        return bool(self._losses)
-
     def lose(self, cause: LossCause, first: int, last: int) -> None:
         """Positions first..last (of one epoch) are to go; they do with the commit of the record that tells it."""
         number, seq = number_and_seq(first)
         history = HistoryRecord(
             epoch=self.epoch_of(number).hex(), first_seq=seq, last_seq=number_and_seq(last)[1], cause=cause
         )
-        if (loss := Loss(history, first, last)) not in self._losses:
-            self._losses.append(loss)
+        if (loss := Loss(history, first, last)) not in self.losses:
+            self.losses.append(loss)
 
     def tell_losses(self, tell: Callable[[HistoryRecord], Build]) -> list[Entry]:
         """Assign one record for each loss; when they are committed the lost rows are gone."""
-        self._told = list(self._losses)
+        self._told = list(self.losses)
         for loss in self._told:
             self.stage("DELETE FROM records WHERE position BETWEEN ? AND ?", loss.first, loss.last)
         return [self.assign(tell(loss.history)) for loss in self._told]

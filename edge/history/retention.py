@@ -53,7 +53,7 @@ class Retention:
 
     def pass_over(self, journal: Journal) -> None:
         """Hand to the journal what it may lose now; at most every PERIOD_S, or at once while there is more."""
-        if self._clock_s() < self._due_s or journal.has_losses:
+        if self._clock_s() < self._due_s or journal.losses:
             return
         doomed = self._doomed(journal)
         if doomed is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, NamedTuple
 
 EPOCH_SHIFT = 40  # a position is (number of the epoch << 40) + seq: 10^12 records in an epoch
@@ -31,13 +30,6 @@ class Row(NamedTuple):
     properties: bytes
     body: bytes
     crc: int
-
-    @classmethod
-    def of(cls, position: int, result_id: str, created: datetime, frames: Sequence[bytes]) -> Row:
-        """The row of a record's five frames."""
-        topic, _, _, properties, body = frames
-        crc = checksum(position, topic, properties, body)
-        return cls(position, result_id, int(1000 * created.timestamp()), topic, properties, body, crc)
 
     @classmethod
     def from_database(cls, values: Sequence[Any]) -> Row | None:

@@ -27,8 +27,8 @@ class Told:
     """An inspection with its pictures, or a gap; the alerts it tipped; and, once it was told, its records.
 
     frame and anomaly_map are None where they were shed because the hand-off held too many bytes. origin: what the
-    station ran when this was decided, None for what it runs now. lost_alerts: in a gap, alerts that went with its
-    frames.
+    station ran when this was decided, None for what it runs now. nbytes: of the pictures that ride along.
+    lost_alerts: in a gap, alerts that went with its frames.
     """
 
     inspection: Inspection | None = None
@@ -38,21 +38,13 @@ class Told:
     anomaly_map: InspectedMap | None = None
     latency_ms: float | None = None
     origin: Origin | None = None
+    nbytes: int = 0
     lost_alerts: int = 0
     entries: tuple[Entry, ...] = ()
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the pictures that ride along."""
-        total = 0 if self.frame is None else self.frame.image.nbytes
-        if self.anomaly_map is not None:
-            maps = (self.anomaly_map.scores, *self.anomaly_map.deviations.values())
-            total += sum(grid.nbytes for grid in maps)
-        return total
-
     def bare(self) -> Told:
         """The same without pictures."""
-        return replace(self, frame=None, anomaly_map=None)
+        return replace(self, frame=None, anomaly_map=None, nbytes=0)
 
     def missed(self) -> tuple[int, int, tuple[str, ...]]:
         """First and last frame id, and part ids, of what would be lost with this."""

@@ -24,6 +24,7 @@ SEND_HIGH_WATER_MARK = 1000  # messages kept for one slow subscriber: at most 32
 LINGER_MS = 1000
 MAX_SUBSCRIPTION_BYTES = 4096
 SUBSCRIPTIONS_A_TURN = 256  # a flood of subscriptions must not hold up results
+_NOW = int(zmq.NOBLOCK)
 _RETAINED = (Kind.BIRTH, Kind.STATE)
 
 
@@ -69,7 +70,8 @@ class Publisher(BoundSocket):
 
     def _send(self, frames: Sequence[bytes]) -> None:
         try:
-            self.send_frames(frames)
+            # 11 µs slower than `send_frames`: much for replay's tens of thousands a second, nothing once a part.
+            self.socket.send_multipart(frames, _NOW)
         except zmq.Again:
             self.drops += 1
 

@@ -41,7 +41,9 @@ class Camera(Protocol):
         """Block for the next frame; None when none came within about `timeout_s`. SourceError when it failed."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release the device."""
+        ...
 
 
 class Taken(NamedTuple):
@@ -117,6 +119,7 @@ class Capture:
             return Failed("stalled", f"no frame and no error for {silence_ns / NS:.1f} s")
 
     def wait_opened(self, timeout_s: float) -> bool:
+        """Whether the camera was opened, or has failed, within `timeout_s`."""
         with self._changed:
             return self._changed.wait_for(lambda: self.is_open or self._ended, timeout_s)
 
@@ -126,6 +129,7 @@ class Capture:
             self._changed.wait_for(lambda: self._shot is not None or self._ended or self._stopped, timeout_s)
 
     def stop(self) -> None:
+        """Ask the thread to end; it does when the camera lets it."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()

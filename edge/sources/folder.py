@@ -57,6 +57,7 @@ class FolderSource:
         return Frame(image, id_, time.monotonic_ns(), datetime.now(timezone.utc), part_id=part_id)
 
     def close(self) -> None:
+        """Nothing more is read."""
         self._next_id = len(self._paths)
 
 

@@ -12,7 +12,8 @@ from datetime import datetime, timezone
 from urllib.parse import urlsplit
 
 from edge.core.errors import SourceError
-from edge.core.opencv import as_bgr, cv2
+from edge.core.images import as_bgr
+from edge.core.opencv import cv2
 from edge.sources.capture import Shot
 
 OPEN_TIMEOUT_MS, READ_TIMEOUT_MS = 3000, 1500

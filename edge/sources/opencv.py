@@ -15,8 +15,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from edge.core.errors import EdgeError, SourceEnded, SourceError
-from edge.core.images import IMAGE_SUFFIXES
-from edge.core.opencv import as_bgr, cv2
+from edge.core.images import IMAGE_SUFFIXES, as_bgr
+from edge.core.opencv import cv2
 from edge.core.types import Acquisition, Frame, Gap, GapCause
 from edge.sources.camera_settings import force_v4l2
 from edge.sources.capture import Shot
@@ -72,6 +72,7 @@ class VideoFileSource:
         return Gap(read, self._next_id - 1, GapCause.UNREADABLE, datetime.now(timezone.utc), detail=detail)
 
     def close(self) -> None:
+        """End the clip and release it."""
         self._ended = True
         self._video.release()
 
@@ -118,6 +119,7 @@ class CameraSource:
         return Shot(as_bgr(image, self._device), captured_ns, captured_at)
 
     def close(self) -> None:
+        """Release the device."""
         self._video.release()
 
     def _check_present(self) -> None:

@@ -11,12 +11,11 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 
 import structlog
 
 from edge.core.errors import BuildStopped, EdgeError, EngineError, SettingsError, SinkError, SourceEnded, SourceLost
-from edge.core.types import Gap, Inspection, Reason
+from edge.core.types import Gap, Reason
 from edge.station.gate import meet_deadline
 from edge.station.settings import Settings
 from edge.station.startup import Station, open_station
@@ -28,25 +27,16 @@ READ_TIMEOUT_S = 1.0
 REPEATED_FAILURES = 10
 
 
-@dataclass(slots=True)
-class Failures:
-    """Counts engine failures in a row: one is a frame's fate, ten are the engine's."""
-
-    in_a_row: int = 0
-
-    def count(self, inspection: Inspection) -> None:
-        """EngineError when the engine has failed on REPEATED_FAILURES frames in a row."""
-        self.in_a_row = self.in_a_row + 1 if inspection.reason is Reason.ENGINE_ERROR else 0
-        if self.in_a_row >= REPEATED_FAILURES:
-            raise EngineError(f"the engine failed on {self.in_a_row} frames in a row: {inspection.detail}")
-
-
 def inspect_loop(station: Station, should_stop: Callable[[], bool], deadline_ms: float | None = None) -> str:
-    """Grab, inspect, decide, deliver, until it should stop or the source ends; returns which of the two."""
+    """Grab, inspect, decide, deliver, until it should stop or the source ends; returns which of the two.
+
+    EngineError when the engine has failed on REPEATED_FAILURES frames in a row: one is a frame's fate, ten are its own.
+    """
     source, gate, delivery, health = station.source, station.gate, station.delivery, station.health
-    failures = Failures()
+    failures = 0  # of the engine, in a row
     while not should_stop():
-        station.take_recipe()
+        if station.recipes is not None and station.recipes.is_ready:
+            station.take_recipe()
         try:
             frame = source.read(READ_TIMEOUT_S)
         except SourceEnded:
@@ -65,7 +55,9 @@ def inspect_loop(station: Station, should_stop: Callable[[], bool], deadline_ms:
             inspection = meet_deadline(inspection, deadline_ms)
             health.alive(inspection)
             delivery.put_inspection(inspection, gate.update(inspection), frame, anomaly_map)
-            failures.count(inspection)
+            failures = failures + 1 if inspection.reason is Reason.ENGINE_ERROR else 0
+            if failures >= REPEATED_FAILURES:
+                raise EngineError(f"the engine failed on {failures} frames in a row: {inspection.detail}")
     return "stopped"
 
 
@@ -100,8 +92,8 @@ def run(station: Station, settings: Settings, should_stop: Callable[[], bool]) -
     station.delivery.start()
     try:
         station.health.ready(f"inspecting {station.source.uri}")
-        _await_subscriber(station, settings.wait_for_subscriber_s, should_stop)
-        reason = inspect_loop(station, should_stop, settings.deadline_ms)
+        _await_subscriber(station, settings.sockets.wait_for_subscriber_s, should_stop)
+        reason = inspect_loop(station, should_stop, settings.gate.deadline_ms)
         code = STOPPED
     except SourceLost as error:
         reason, code = str(error), CAMERA_LOST

@@ -23,7 +23,7 @@ def describe(settings: Settings, inspector: Inspector, drift: float) -> dict[str
     commissioning = inspector.bundle.commissioning
     idle = sorted(calibration.idle_sizes)
     return {
-        "bundle": str(settings.bundle),
+        "bundle": str(settings.bundle.path),
         "product": manifest.product,
         "sha256": inspector.bundle.digest,
         "signature": f"signed by {inspector.bundle.signer}" if inspector.bundle.signer else "signature not asked for",
@@ -56,7 +56,7 @@ def origin_of(settings: Settings, inspector: Inspector, source: Source, acquisit
         image_threshold=inspector.image_threshold,
         map_threshold=inspector.map_threshold,
         review_threshold=inspector.review_threshold,
-        deadline_ms=settings.deadline_ms,
+        deadline_ms=settings.gate.deadline_ms,
         boot_id=_boot_id(),
         product_id=manifest.product,
     )

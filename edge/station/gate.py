@@ -56,7 +56,7 @@ class AlertGate:
             return self._review(inspection)
         if inspection.verdict is Verdict.DEFECTIVE:
             return self._defective(inspection)
-        return self._good(inspection)
+        return self._good(inspection) if self._raised_ns is not None else ()
 
     def undecided(self, gap: Gap) -> tuple[Alert, ...]:
         """Frames that nobody inspected. Overwritten frames of a stream are its normal state where the camera is
@@ -91,7 +91,7 @@ class AlertGate:
     def _good(self, inspection: Inspection) -> tuple[Alert, ...]:
         k = self.rule.k
         is_over = self._recent.count(Verdict.DEFECTIVE) < k <= self._recent.count(Verdict.GOOD)
-        if not self._is_stream or self._raised_ns is None or not is_over:
+        if not self._is_stream or not is_over:
             return ()
         self._raised_ns = None
         return (_alert(AlertKind.CLEARED, inspection, None),)

@@ -37,10 +37,6 @@ class Counts:
         """By the source's ids, which are contiguous over frames and gaps: it must equal the sum of the rest."""
         return 0 if self.first_id is None else self.last_id - self.first_id + 1
 
-    def seen(self, first_id: int, last_id: int) -> Counts:
-        """Ids up to `last_id` have been captured."""
-        return replace(self, first_id=first_id if self.first_id is None else self.first_id, last_id=last_id)
-
 
 class Health:
     """Counts what happened to every captured frame; written by the loop, read by the heartbeat.
@@ -71,14 +67,17 @@ class Health:
     def took(self, frame: Frame) -> None:
         """A frame was handed to the loop; it is in flight until its verdict is counted."""
         self.state = StationState.DEGRADED if self._is_degraded else StationState.RUNNING
-        self.counts = replace(self.counts.seen(frame.id, frame.id), taken=self.counts.taken + 1)
+        first_id = frame.id if self.counts.first_id is None else self.counts.first_id
+        self.counts = replace(self.counts, first_id=first_id, last_id=frame.id, taken=self.counts.taken + 1)
         self._last_frame_ns = frame.captured_ns
-        self._watchdog.rests(Part.CAPTURE)
-        self._watchdog.moved(Part.INFERENCE)
+        moved_s = self._watchdog.moved_s
+        moved_s[Part.CAPTURE], moved_s[Part.INFERENCE] = None, time.monotonic()
 
     def missed(self, gap: Gap) -> None:
         """Frames that nobody inspected."""
-        self.counts = replace(self.counts.seen(gap.first_id, gap.last_id), skipped=self.counts.skipped + gap.count)
+        first_id = gap.first_id if self.counts.first_id is None else self.counts.first_id
+        skipped = self.counts.skipped + gap.count
+        self.counts = replace(self.counts, first_id=first_id, last_id=gap.last_id, skipped=skipped)
         self._captures()
 
     def alive(self, inspection: Inspection) -> None:
@@ -87,8 +86,10 @@ class Health:
         self.state = StationState.DEGRADED if self._is_degraded else StationState.RUNNING
         field = inspection.verdict.value
         self.counts = replace(self.counts, **{field: getattr(self.counts, field) + 1})
-        self._watchdog.rests(Part.INFERENCE)
-        self._captures()
+        moved_s, now_s = self._watchdog.moved_s, time.monotonic()
+        moved_s[Part.INFERENCE], moved_s[Part.CAPTURE] = None, now_s
+        if now_s >= self._watchdog.due_s:
+            self._watchdog.feed()
 
     def idle(self, source_state: str = "streaming") -> None:
         """The source gave nothing new in time: a state, not a hang; critical while a camera is lost or stalled."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from edge.core.errors import SettingsError
 from edge.delivery.delivery import Delivery
-from edge.delivery.isolation import Isolation
+from edge.delivery.thread import Isolation
 from edge.history.announcer import Announcer
 from edge.history.journal import IN_MEMORY, Journal
 from edge.history.retention import MEMORY_LIMITS, Retention
@@ -34,7 +34,7 @@ from edge.sources import Source
 from edge.sources.triggered import TriggeredSource
 from edge.station.health import Health
 from edge.station.recipes import Recipes
-from edge.station.settings import Settings
+from edge.station.settings import JournalSettings, PictureSettings, Settings, SocketSettings
 from edge.wire.facts import Origin
 from edge.wire.vocabulary import StationState
 
@@ -53,21 +53,22 @@ class Outlets:
 
 def open_outlets(settings: Settings, origin: Origin, health: Health, source: Source, recipes: Recipes) -> Outlets:
     """Open everything that `settings` want, or nothing: SettingsError, or its AddressInUse and JournalInUse."""
-    access, isolation = open_access(settings), Isolation()
+    sockets, pictures = settings.sockets, settings.pictures
+    access, isolation = open_access(sockets), Isolation()
     with ExitStack() as opened:
-        publisher = opened.enter_context(closing(Publisher(settings.publish, access)))
-        journal = opened.enter_context(closing(open_journal(settings, origin)))
+        publisher = opened.enter_context(closing(Publisher(sockets.publish, access)))
+        journal = opened.enter_context(closing(open_journal(settings.journal, origin)))
         announcer = Announcer(origin, journal, partial(isolation.run, publisher, publisher.publish))
-        evidence = open_evidence(settings, announcer)
+        evidence = open_evidence(pictures, announcer)
         opened.callback(evidence.close if evidence else lambda: None)
         desks: dict[str, Desk] = {}
-        if settings.replay is not None:
-            desks["replay"] = opened.enter_context(closing(ReplayServer(settings.replay, journal, access=access)))
-        if settings.control is not None:
+        if sockets.replay is not None:
+            desks["replay"] = opened.enter_context(closing(ReplayServer(sockets.replay, journal, access=access)))
+        if sockets.control is not None:
             actions = _actions(recipes, source, evidence)
-            desk = ControlDesk(settings.control, announcer, actions, lambda: _status(delivery, announcer), access)
+            desk = ControlDesk(sockets.control, announcer, actions, lambda: _status(delivery, announcer), access)
             desks["control"] = opened.enter_context(closing(desk))
-        overlays = None if settings.overlays is None else OverlayWriter(settings.overlays)
+        overlays = None if pictures.overlays is None else OverlayWriter(pictures.overlays)
         sinks: list[Sink] = [sink for sink in (overlays, evidence) if sink is not None]
         delivery = Delivery(
             announcer,
@@ -80,7 +81,7 @@ def open_outlets(settings: Settings, origin: Origin, health: Health, source: Sou
         )
         opened.pop_all()  # they are the delivery's now
     where = {name: desks[name].endpoint if name in desks else "none" for name in ("replay", "control")}
-    file = NO_JOURNAL if settings.journal is None else str(settings.journal)
+    file = NO_JOURNAL if settings.journal.path is None else str(settings.journal.path)
     return Outlets(
         delivery,
         publisher,
@@ -88,20 +89,20 @@ def open_outlets(settings: Settings, origin: Origin, health: Health, source: Sou
     )
 
 
-def open_journal(settings: Settings, origin: Origin) -> Journal:
+def open_journal(settings: JournalSettings, origin: Origin) -> Journal:
     """History, in a file if one is wanted, else in memory; JournalInUse or SettingsError if it cannot be had."""
-    journal = Journal(settings.journal or IN_MEMORY, boot_id=origin.boot_id)
+    journal = Journal(settings.path or IN_MEMORY, boot_id=origin.boot_id)
     journal.upkeep.append(Retention(MEMORY_LIMITS if journal.is_in_memory else settings.limits).pass_over)
     return journal
 
 
-def open_access(settings: Settings) -> Access:
+def open_access(settings: SocketSettings) -> Access:
     """Who may reach the sockets; all of them ask for the same keys. SettingsError."""
     keys = None if settings.keys is None else StationKeys(settings.keys)
-    return Access(keys, settings.insecure_plaintext)
+    return Access(keys, settings.is_insecure)
 
 
-def open_evidence(settings: Settings, announcer: Announcer) -> EvidenceWriter | None:
+def open_evidence(settings: PictureSettings, announcer: Announcer) -> EvidenceWriter | None:
     """Keep evidence, if that is wanted; the journal keeps account of it."""
     if settings.evidence is None:
         return None

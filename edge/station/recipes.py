@@ -52,6 +52,7 @@ class Recipes:
         self._current = current
         self._previous: Bundle | None = None
         self._ready: Change | None = None
+        self.is_ready = False  # whether `due` has a change to make
         self._lock = threading.Lock()
         self._is_closing = False
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="recipe")
@@ -66,10 +67,8 @@ class Recipes:
 
     def due(self) -> Change | None:
         """The change to make now, at most once each; from the inspection loop."""
-        if self._ready is None:
-            return None
         with self._lock:
-            change, self._ready = self._ready, None
+            change, self._ready, self.is_ready = self._ready, None, False
         return change
 
     def taken(self, change: Change) -> Inspector:
@@ -101,7 +100,7 @@ class Recipes:
             self._require_same_frames(bundle)
             change = Change(self._open_bundle(bundle), told)
             with self._lock:
-                overtaken, self._ready = self._ready, change
+                overtaken, self._ready, self.is_ready = self._ready, change, True
             if overtaken is not None:
                 overtaken.inspector.engine.close()
                 overtaken.told.set_exception(BundleError("another change came before this one was taken"))

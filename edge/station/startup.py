@@ -15,14 +15,14 @@ from typing import Any
 import structlog
 
 from edge.core.bundle import Bundle
-from edge.core.commissioning import commissioned
+from edge.core.commissioned import commissioned
 from edge.core.errors import BundleError, EngineError
 from edge.delivery.delivery import Delivery
 from edge.engines import EngineOptions, open_engine
 from edge.inspector import Inspector
 from edge.security.trust import Trust
 from edge.sockets.publisher import Publisher
-from edge.sources import CameraOptions, Source, open_source
+from edge.sources import Source, open_source
 from edge.sources.checked import CheckedSource
 from edge.sources.triggered import TriggeredSource
 from edge.station.building import BuildReporter
@@ -32,7 +32,7 @@ from edge.station.golden import check_golden
 from edge.station.health import Health
 from edge.station.outlets import open_outlets
 from edge.station.recipes import Recipes
-from edge.station.settings import Settings
+from edge.station.settings import CameraSettings, EngineSettings, Settings
 
 log = structlog.get_logger()
 
@@ -70,10 +70,10 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         trust = open_trust(settings)
         inspector, drift = open_inspector(settings, stack, trust, should_stop)
         trust.ran(inspector.bundle, is_start=True)
-        source = open_checked_source(settings, inspector, stack)
+        source = open_checked_source(settings.camera, inspector, stack)
         _warn_of_another_source(inspector, source)
-        acquisition = settings.acquisition_for(source.acquisition)
-        rule = settings.gate_for(acquisition)
+        acquisition = settings.camera.acquisition_for(source.acquisition)
+        rule = settings.gate.rule_for(acquisition)
         health = Health(lambda: source.camera_fps, (lambda: source.state) if source.is_live else lambda: None)
         stack.callback(health.close)
         recipes = open_recipes(settings, inspector, source, trust)
@@ -89,7 +89,7 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
             outlets.publisher,
             health,
             describe(settings, inspector, drift)
-            | {"source": source.uri, "trust": trust.description, "peers": _who_is_served(settings)}
+            | {"source": source.uri, "trust": trust.description, "peers": settings.sockets.who_is_served}
             | {"acquisition": acquisition.value, "gate": f"{rule.k}/{rule.n}", **outlets.description},
             recipes,
             lambda inspector: outlets.delivery.change_origin(origin_of(settings, inspector, source, acquisition)),
@@ -99,19 +99,15 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
 def open_recipes(settings: Settings, inspector: Inspector, source: Source, trust: Trust) -> Recipes:
     """What can change the bundle while the station runs."""
     # A path names the commissioning of the first bundle; another bundle has its own beside it.
-    commission = partial(commissioned, file="none" if settings.commissioning == "none" else None)
-    return Recipes(inspector, partial(open_bundle, settings), trust, is_live=source.is_live, commission=commission)
+    commission = partial(commissioned, file="none" if settings.bundle.commissioning == "none" else None)
+    return Recipes(
+        inspector, partial(open_bundle, settings.engine), trust, is_live=source.is_live, commission=commission
+    )
 
 
-def _who_is_served(settings: Settings) -> str:
-    if settings.keys is not None:
-        return f"with a key in {settings.keys}/consumers, encrypted"
-    return "ANYONE on the network, in plain text" if settings.insecure_plaintext else "anyone on this machine"
-
-
-def open_bundle(settings: Settings, bundle: Bundle) -> Inspector:
+def open_bundle(settings: EngineSettings, bundle: Bundle) -> Inspector:
     """An inspector on another bundle, proved by its golden sample; BundleError or EngineError if that fails."""
-    engine = open_engine(settings.engine, bundle, _engine_options(settings))
+    engine = open_engine(settings.name, bundle, _engine_options(settings))
     try:
         check_golden(bundle, engine)
         return Inspector(bundle, engine)
@@ -120,11 +116,11 @@ def open_bundle(settings: Settings, bundle: Bundle) -> Inspector:
         raise
 
 
-def _engine_options(settings: Settings) -> EngineOptions:
+def _engine_options(settings: EngineSettings) -> EngineOptions:
     return EngineOptions(
         threads=settings.threads,
         variant=settings.variant,
-        folder=settings.engines,
+        folder=settings.folder,
         only_counted=True,
         cuda_graph=settings.cuda_graph,
         say=lambda reason: log.info("engine", chosen=reason),
@@ -133,8 +129,9 @@ def _engine_options(settings: Settings) -> EngineOptions:
 
 def open_trust(settings: Settings) -> Trust:
     """The door for bundles; releases are remembered beside the journal."""
-    state = None if settings.journal is None else settings.journal.absolute().parent
-    return Trust(settings.trusted_keys, state, is_rollback_allowed=settings.allow_rollback)
+    journal, bundle = settings.journal.path, settings.bundle
+    state = None if journal is None else journal.absolute().parent
+    return Trust(bundle.trusted_keys, state, is_rollback_allowed=bundle.is_rollback_allowed)
 
 
 def open_inspector(
@@ -148,19 +145,20 @@ def open_inspector(
 
     trust: the door that the bundle comes through; None for the one of `settings`. only_counted: see `EngineOptions`.
     """
-    bundle = commissioned((trust or open_trust(settings)).load(settings.bundle), settings.commissioning)
+    bundle = commissioned((trust or open_trust(settings)).load(settings.bundle.path), settings.bundle.commissioning)
     reporter = BuildReporter()
     stack.callback(reporter.close)
-    options = replace(_engine_options(settings), report=reporter, should_stop=should_stop, only_counted=only_counted)
-    engine = open_engine(settings.engine, bundle, options)
+    options = replace(
+        _engine_options(settings.engine), report=reporter, should_stop=should_stop, only_counted=only_counted
+    )
+    engine = open_engine(settings.engine.name, bundle, options)
     stack.callback(engine.close)
     return Inspector(bundle, engine), check_golden(bundle, engine)
 
 
-def open_checked_source(settings: Settings, inspector: Inspector, stack: ExitStack) -> Source:
+def open_checked_source(settings: CameraSettings, inspector: Inspector, stack: ExitStack) -> Source:
     """The source; frames of a live one are checked: frozen, or of another size."""
-    options = CameraOptions(settings.source_lost_s, settings.camera_settings, settings.is_camera_triggered)
-    source = open_source(settings.source, options)
+    source = open_source(settings.source, settings.options)
     stack.callback(source.close)
     checked = CheckedSource(source, inspector.geometry.frame_size) if source.is_live else source
     return TriggeredSource(checked) if settings.trigger == "control" else checked

@@ -27,6 +27,7 @@ MAX_TOPIC_BYTES = 256
 MAX_PROPERTIES_BYTES = 4 * 1024
 MAX_BODY_BYTES = 32 * 1024
 
+JSON = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 _KEPT = 256  # topics and properties that were read: a station has a dozen of each, and they come with every record
 _PART = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _KIND = re.compile(r"[a-z]{1,32}")
@@ -74,25 +75,6 @@ class Message:
     def is_historical(self) -> bool:
         """True for a record that was sent before: show it, but never act on it."""
         return self.properties.get("is_historical") is True
-
-
-def topic_of(site: str, line: str, station: str, kind: str) -> str:
-    """`ei1/<site>/<line>/<station>/<kind>/`; the trailing slash keeps prefix filters exact."""
-    return f"{WIRE_MAJOR}/{site}/{line}/{station}/{kind}/"
-
-
-def encode(
-    topic: str, seq: int, epoch: bytes, properties: Mapping[str, object], body: Mapping[str, object]
-) -> list[bytes]:
-    """The five frames; ValueError for a number that is not finite, a wrong size, or a body over 32 KiB."""
-    if len(epoch) != EPOCH_BYTES or not 0 <= seq < 2**64:
-        raise ValueError(f"epoch must be {EPOCH_BYTES} bytes and seq a u64; got {len(epoch)} bytes and {seq}")
-    frames = [topic.encode("ascii"), struct.pack(">Q", seq), epoch, dump_object(properties), dump_object(body)]
-    limits = (MAX_TOPIC_BYTES, 8, EPOCH_BYTES, MAX_PROPERTIES_BYTES, MAX_BODY_BYTES)
-    for name, frame, limit in zip(("topic", "seq", "epoch", "properties", "body"), frames, limits, strict=True):
-        if len(frame) > limit:
-            raise ValueError(f"{name} of {topic} has {len(frame)} bytes; at most {limit} may go out")
-    return frames
 
 
 def decode(frames: Sequence[bytes]) -> Message:
@@ -154,7 +136,7 @@ def _read_properties(frame: bytes, kind: str) -> dict[str, Any]:
 
 def dump_object(content: Mapping[str, object]) -> bytes:
     """Compact UTF-8 JSON; ValueError for a number that is not finite."""
-    return json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    return JSON.encode(content).encode("utf-8")
 
 
 def load_object(name: str, frame: bytes, limit: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ the types of `edge.core.types`, which would make the nouns know the wire.
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, overload
 from urllib.parse import urlsplit
 
 from edge.core.redaction import hide_credentials
@@ -24,7 +24,7 @@ MAX_POLYGON_POINTS = 64
 _MAX_POINTS = 768  # over all defects: keeps the largest body under 32 KiB (a test builds it)
 _MAX_ID, _MAX_DETAIL, _MAX_PART_IDS, _MAX_PART_IDS_CHARACTERS = 128, 512, 64, 2048
 
-_STATE_OF_REASON: dict[Reason | None, ResultState] = {  # any other: it ran, and could not decide
+_STATE_OF_REASON: dict[Reason, ResultState] = {  # any other: it ran, and could not decide
     Reason.ENGINE_ERROR: ResultState.FAILED,
     Reason.NON_FINITE: ResultState.FAILED,
     Reason.GAP: ResultState.ABORTED,
@@ -104,7 +104,7 @@ def evidence_record(
         about_result_id=about_result_id,
         evidence=files,
         is_dropped=is_dropped,
-        part_id=_id(part_id),
+        part_id=_text(part_id),
         frame_id=frame_id,
     )
 
@@ -123,10 +123,10 @@ def audit_record(
     """A command and what became of it; texts are cut to 512 characters (`arguments`: 4096)."""
     return records.AuditRecord(
         **_envelope(origin, stamp),
-        command=_text(command, _MAX_ID),
+        command=_text(command),
         outcome=outcome,
         arguments=_told(arguments, 8 * _MAX_DETAIL),
-        actor=_id(actor),
+        actor=_text(actor),
         details=None if details is None else _told(details, _MAX_DETAIL),
         about_result_id=about_result_id,
     )
@@ -189,9 +189,9 @@ def _evaluated(origin: Origin) -> dict[str, Any]:
     return {
         "internal_recipe": origin.recipe,
         "software": origin.software,
-        "product_id": _id(origin.product_id),
-        "batch_id": _id(origin.batch_id),
-        "job_id": _id(origin.job_id),
+        "product_id": _text(origin.product_id),
+        "batch_id": _text(origin.batch_id),
+        "job_id": _text(origin.job_id),
     }
 
 
@@ -216,8 +216,8 @@ def _inspected(origin: Origin, inspection: Inspection, latency_ms: float | None)
             for scale in inspection.scales
         ),
         "defects": tuple(_defect(index, defect, len(kept)) for index, defect in enumerate(kept)),
-        "trigger_id": _id(inspection.trigger_id),
-        "part_id": _id(inspection.part_id),
+        "trigger_id": _text(inspection.trigger_id),
+        "part_id": _text(inspection.part_id),
         "acquired": rfc3339(inspection.captured_at),
         "t_boot_ns": inspection.captured_ns,
         "boot_id": origin.boot_id,
@@ -239,6 +239,8 @@ def _decision(inspection: Inspection) -> dict[str, Any]:
 
 
 def _undecided(reason: Reason | None, detail: str | None) -> dict[str, Any]:
+    if reason is None:
+        raise ValueError("NotDecidable must say why: give a reason")
     return {
         "result_state": _STATE_OF_REASON.get(reason, ResultState.COMPLETED),
         "result_evaluation": ResultEvaluation.NOT_DECIDABLE,
@@ -262,7 +264,7 @@ def _missed(gap: Gap) -> vocabulary.MissedRecord:
     named: list[str] = []
     room = _MAX_PART_IDS_CHARACTERS
     for part_id in gap.part_ids[:_MAX_PART_IDS]:
-        named.append(_text(part_id, _MAX_ID))
+        named.append(_text(part_id))
         room -= len(named[-1])
         if room < 0:
             del named[-1]
@@ -299,17 +301,19 @@ def _thinned(polygon: tuple[tuple[int, int], ...], limit: int) -> tuple[tuple[in
     return tuple(polygon[index * len(polygon) // limit] for index in range(limit))
 
 
-def _id(value: str | None) -> str | None:
-    return None if value is None else _text(value, _MAX_ID)
-
-
 def _told(value: str, limit: int) -> str:
     """A sentence, such as an error's, which may quote a camera's address."""
     return _text(hide_credentials(value), limit)
 
 
-def _text(value: str, limit: int) -> str:
-    """At most `limit` characters; what cannot be printed (controls, half surrogates of file names) becomes '?'."""
+@overload
+def _text(value: str, limit: int = _MAX_ID) -> str: ...
+@overload
+def _text(value: str | None, limit: int = _MAX_ID) -> str | None: ...
+def _text(value: str | None, limit: int = _MAX_ID) -> str | None:
+    """At most `limit` characters, by default an id's; what cannot be printed (controls, surrogates) becomes '?'."""
+    if value is None:
+        return None
     clean = "".join(character if character.isprintable() else "?" for character in value[:limit])
     return clean if len(value) <= limit else clean[:-1] + "…"
 

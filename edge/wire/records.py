@@ -72,10 +72,6 @@ class EvaluatedRecord(Record):
     batch_id: str | None = None
     job_id: str | None = None
 
-    def __post_init__(self) -> None:
-        if self.result_evaluation is ResultEvaluation.NOT_DECIDABLE and self.reason is None:
-            raise ValueError("NotDecidable must say why: give a reason")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectedRecord(EvaluatedRecord):

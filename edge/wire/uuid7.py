@@ -33,12 +33,8 @@ class Uuid7:
                 self._ms, self._counter = now, secrets.randbits(_COUNTER_BITS - 1)
             else:
                 self._counter += 1
-            return _compose(self._ms, self._counter)
-
-
-def _compose(ms: int, counter: int) -> UUID:
-    rand_a, rand_b = counter >> 62, counter & (2**62 - 1)
-    return UUID(int=(ms & (2**48 - 1)) << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b)
+            rand_a, rand_b = self._counter >> 62, self._counter & (2**62 - 1)
+            return UUID(int=(self._ms & (2**48 - 1)) << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b)
 
 
 uuid7 = Uuid7()

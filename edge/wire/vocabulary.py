@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from functools import cache
 from typing import Annotated
 
 from edge.core.words import GapCause, Term
@@ -16,6 +17,7 @@ from edge.core.words import GapCause, Term
 SCHEMA_MAJOR, SCHEMA_MINOR = 1, 0
 
 
+@cache
 def schema_name(kind: str) -> str:
     """`edge-inspect.<kind>/<major>.<minor>`."""
     return f"edge-inspect.{kind}/{SCHEMA_MAJOR}.{SCHEMA_MINOR}"

@@ -16,14 +16,14 @@ from deploy.commission import keep, roll_back
 from deploy.good_parts import MOST_COPIES, collect_parts
 from edge.commands.edge_inspect import command as edge_inspect
 from edge.core.bundle import Bundle, load_bundle, save_bundle
-from edge.core.commissioning import commissioned
+from edge.core.commissioned import commissioned
 from edge.core.errors import BundleError, EngineError, PromiseError, SettingsError, SourceError
 from edge.core.images import read_image
 from edge.core.opencv import cv2
 from edge.core.types import Frame, Gap, GapCause, Image
 from edge.demo.parts import render_part
 from edge.inspector import Inspector
-from edge.station.settings import Settings
+from edge.station.settings import settings_of
 from edge.station.startup import open_inspector
 from tests.deploy.conftest import Run
 from tests.edge.fakes import NOW, BrightnessEngine, ScriptedSource, a_bundle, a_frame
@@ -62,7 +62,9 @@ def station(bundle_file: Path, tmp_path: Path) -> Path:
 def verdicts_of(bundle: Path, folder: Path) -> list[tuple[str, float]]:
     """What the daemon's inspector says of each part, with its commissioning as the daemon finds it."""
     with ExitStack() as stack:
-        inspector, _ = open_inspector(Settings(f"folder:{folder}", bundle, engine="onnxruntime", threads=1), stack)
+        inspector, _ = open_inspector(
+            settings_of(source=f"folder:{folder}", bundle=bundle, engine="onnxruntime", threads=1), stack
+        )
         frames = [Frame(read_image(path), 1, 0, NOW) for path in sorted(folder.iterdir())]
         found = [inspector.inspect(frame)[0] for frame in frames]
     return [(inspection.verdict.value, inspection.score or 0.0) for inspection in found]
@@ -158,7 +160,7 @@ def test_a_commissioning_that_cannot_hold_any_more_is_no_obstacle_to_a_new_one(
 def test_the_daemon_does_not_start_on_a_commissioning_that_cannot_hold(station: Path) -> None:
     commissioning(station).write_text(json.dumps({"schema": "edge-inspect.commissioning/1"}))
     with pytest.raises(BundleError, match=r"part\.bundle\.commissioning\.json"), ExitStack() as stack:
-        open_inspector(Settings("folder:/", station, threads=1), stack)
+        open_inspector(settings_of(source="folder:/", bundle=station, threads=1), stack)
 
 
 def test_every_older_one_is_kept_and_comes_back_in_turn(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from edge.delivery.delivery import Delivery
-from edge.delivery.isolation import Isolation
+from edge.delivery.thread import Isolation
 from edge.history.announcer import Announcer
 from edge.history.journal import IN_MEMORY, Journal
 from edge.history.told import Entry, Sink

@@ -69,7 +69,7 @@ def good(frame_id: int = 1, **changes: Any) -> Inspection:
         "score": 1.0,
         "threshold": 3.0,
         "scales": (ScaleScore(33, 0.7, 0.3, 1.0),),
-        "timings": Timings(1.0, 20.0, 2.0, 0.5),
+        "timings": Timings(1.0, 20.0, 2.0, 0.5, 23.5),
         "frame_size": (480, 640),
     }
     return Inspection(**{**facts, **changes})

@@ -29,7 +29,7 @@ from edge.inspector import Inspector
 from edge.log import configure_logging
 from edge.security.trust import Trust
 from edge.station.daemon import serve
-from edge.station.settings import Settings
+from edge.station.settings import Settings, settings_of
 from edge.station.watchdog import Part
 from tests.edge.fakes import BrightnessEngine, a_bundle, a_frame
 from tests.edge.history.disks import Disk, Operation, mounted
@@ -75,7 +75,7 @@ class AllGoodEngine(BrightnessEngine):
 
 
 def open_inspector(settings: Settings, stack: ExitStack, trust: Trust, should_stop: object) -> tuple[Inspector, float]:
-    if settings.source == ENDLESS:
+    if settings.camera.source == ENDLESS:
         return Inspector(a_bundle(), SlowEngine()), 0.0
     return Inspector(a_bundle(frame_size=FAKE_CAMERA_SIZE), AllGoodEngine()), 0.0
 
@@ -125,7 +125,7 @@ def main() -> int:
                     super().__init__(path, boot_id=boot_id, vfs=vfs)
 
             edge.station.outlets.Journal = OnThatDisk  # type: ignore[misc]
-        return serve(Settings(source, Path("stub.bundle"), journal=journal, **arguments))
+        return serve(settings_of(source=source, bundle=Path("stub.bundle"), journal=journal, **arguments))
 
 
 if __name__ == "__main__":

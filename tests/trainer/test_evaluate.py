@@ -50,7 +50,7 @@ class PixelInspector:
         reason = None
         if self.review_threshold is not None and self.review_threshold < score <= self.image_threshold:
             verdict, reason = Verdict.UNDECIDED, Reason.REVIEW
-        timings = Timings(infer_ms=10.0 + frame.id)
+        timings = Timings(infer_ms=10.0 + frame.id, total_ms=10.0 + frame.id)
         return Inspection(**base, verdict=verdict, reason=reason, score=score, timings=timings), AnomalyMap(
             scores, STRIDE, shares, dict.fromkeys(shares, 1.0)
         )

@@ -140,7 +140,7 @@ def test_efficientad_in_int8_is_really_computed_in_int8_so_that_the_comparison_i
 
 
 def test_stages_of_a_part_add_up_to_the_time_from_capture_to_received() -> None:
-    timings = Timings(1.0, 100.0, 2.0, 3.0)
+    timings = Timings(1.0, 100.0, 2.0, 3.0, 106.0)
     decided = [Decided(i * MS, timings, (i + 110) * MS) for i in range(30)]
     told = {i + 5: Told(i, (i + 115) * MS, (i + 116) * MS) for i in range(30)}
     found = {row.name: row.figures for row in latency_rows(decided, told, {i + 5: (i + 118) * MS for i in range(30)})}

@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,12 +20,13 @@ from edge.commands.doctor import check
 from edge.core.bundle import load_bundle, save_bundle
 from edge.core.image_health import THUMB, HealthBands
 from edge.history.database import open_database
-from edge.history.retention import Limits
-from edge.pictures.evidence import EvidenceLimits
-from edge.station.settings import Settings
+from edge.station.settings import settings_of
 from tests.edge.small_bundle import small_bundle
 
 BANDS = HealthBands(20.0, 240.0, 0.9, 0.0, None, bytes(THUMB * THUMB), 100)
+
+
+Flags = dict[str, Any]  # what a test says on the command line, by the names of the flags
 
 
 @pytest.fixture(scope="module")
@@ -36,26 +38,26 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, bundle: Path) -> Settings:
-    return Settings(
-        source="demo:machined",
-        bundle=bundle,
-        publish="tcp://127.0.0.1:*",
-        replay="tcp://127.0.0.1:*",
-        journal=tmp_path / "journal.db",
-        control=f"ipc://{tmp_path}/control.sock",
-        evidence=tmp_path / "evidence",
-        evidence_limits=EvidenceLimits(max_bytes=1 << 20),
-        limits=Limits(max_bytes=1 << 20),
-    )
+def settings(tmp_path: Path, bundle: Path) -> Flags:
+    return {
+        "source": "demo:machined",
+        "bundle": bundle,
+        "publish": "tcp://127.0.0.1:*",
+        "replay": "tcp://127.0.0.1:*",
+        "journal": tmp_path / "journal.db",
+        "control": f"ipc://{tmp_path}/control.sock",
+        "evidence": tmp_path / "evidence",
+        "evidence_max_mb": 1,
+        "journal_max_mb": 1,
+    }
 
 
-def report_on(settings: Settings, capsys: pytest.CaptureFixture[str]) -> tuple[bool, str]:
-    is_well = check(settings)
+def report_on(settings: Flags, capsys: pytest.CaptureFixture[str]) -> tuple[bool, str]:
+    is_well = check(settings_of(**settings))
     return is_well, capsys.readouterr().out
 
 
-def test_a_sound_station_has_no_findings(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sound_station_has_no_findings(settings: Flags, capsys: pytest.CaptureFixture[str]) -> None:
     is_well, report = report_on(settings, capsys)
     assert is_well, report
     assert "WRONG" not in report
@@ -64,78 +66,78 @@ def test_a_sound_station_has_no_findings(settings: Settings, capsys: pytest.Capt
     assert "light, clipping, sharpness and no place" in report
 
 
-def taken(kind: str) -> Callable[[Settings, ExitStack], Settings]:
-    def plant(settings: Settings, stack: ExitStack) -> Settings:
+def taken(kind: str) -> Callable[[Flags, ExitStack], Flags]:
+    def plant(settings: Flags, stack: ExitStack) -> Flags:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         endpoint = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
-        return replace(settings, publish=endpoint) if kind == "publish" else replace(settings, replay=endpoint)
+        return dict(settings, publish=endpoint) if kind == "publish" else dict(settings, replay=endpoint)
 
     return plant
 
 
-def file_in_the_way(settings: Settings, stack: ExitStack) -> Path:
-    path = settings.bundle.parent / "a file"
+def file_in_the_way(settings: Flags, stack: ExitStack) -> Path:
+    path = settings["bundle"].parent / "a file"
     path.touch()
     return path
 
 
-def damaged(settings: Settings, stack: ExitStack) -> Settings:
-    path = settings.bundle.parent / "damaged.bundle"
-    path.write_bytes(settings.bundle.read_bytes()[:-5000])
-    return replace(settings, bundle=path)
+def damaged(settings: Flags, stack: ExitStack) -> Flags:
+    path = settings["bundle"].parent / "damaged.bundle"
+    path.write_bytes(settings["bundle"].read_bytes()[:-5000])
+    return dict(settings, bundle=path)
 
 
-def locked(settings: Settings, stack: ExitStack) -> Settings:
-    assert settings.journal is not None
-    stack.enter_context(closing(open_database(settings.journal)))
+def locked(settings: Flags, stack: ExitStack) -> Flags:
+    assert settings["journal"] is not None
+    stack.enter_context(closing(open_database(settings["journal"])))
     return settings
 
 
-def foreign_journal(settings: Settings, stack: ExitStack) -> Settings:
-    assert settings.journal is not None
-    settings.journal.write_bytes(b"this is a text of some other program\n" * 200)
+def foreign_journal(settings: Flags, stack: ExitStack) -> Flags:
+    assert settings["journal"] is not None
+    settings["journal"].write_bytes(b"this is a text of some other program\n" * 200)
     return settings
 
 
-def pictures(image: np.ndarray | None) -> Callable[[Settings, ExitStack], Settings]:
-    def plant(settings: Settings, stack: ExitStack) -> Settings:
-        assert settings.journal is not None
-        folder = settings.journal.parent / "parts"
+def pictures(image: np.ndarray | None) -> Callable[[Flags, ExitStack], Flags]:
+    def plant(settings: Flags, stack: ExitStack) -> Flags:
+        assert settings["journal"] is not None
+        folder = settings["journal"].parent / "parts"
         folder.mkdir()
         if image is not None:
             cv2.imwrite(str(folder / "part.png"), image)
-        return replace(settings, source=f"folder:{folder}")
+        return dict(settings, source=f"folder:{folder}")
 
     return plant
 
 
-Plant = Callable[[Settings, ExitStack], Settings]
+Plant = Callable[[Flags, ExitStack], Flags]
 FAULTS: dict[str, tuple[Plant, str]] = {
-    "the bundle is missing": (lambda s, _: replace(s, bundle=Path("/none.bundle")), r"none\.bundle: .*check --bundle"),
+    "the bundle is missing": (lambda s, _: dict(s, bundle=Path("/none.bundle")), r"none\.bundle: .*check --bundle"),
     "the bundle is damaged": (damaged, r"damaged\.bundle: .*copy it again or re-export"),
-    "the engine is missing": (lambda s, _: replace(s, engine="tensorrt"), r"(?i)tensorrt"),
-    "the variant is not in the bundle": (lambda s, _: replace(s, variant="int8-trt"), r"int8-trt"),
+    "the engine is missing": (lambda s, _: dict(s, engine="tensorrt"), r"(?i)tensorrt"),
+    "the variant is not in the bundle": (lambda s, _: dict(s, variant="int8-trt"), r"int8-trt"),
     "the live address is taken": (taken("publish"), r"--publish .*in use.*endpoint of its own"),
     "the replay address is taken": (taken("replay"), r"--replay .*in use"),
     "an address is open to the network": (
-        lambda s, _: replace(s, publish="tcp://0.0.0.0:5556"),
+        lambda s, _: dict(s, publish="tcp://0.0.0.0:5556"),
         r"--publish .*network",
     ),
-    "the control socket has no folder": (lambda s, _: replace(s, control="ipc:///none/c.sock"), r"--control .*make it"),
+    "the control socket has no folder": (lambda s, _: dict(s, control="ipc:///none/c.sock"), r"--control .*make it"),
     "another daemon has the journal": (locked, r"journal\.db.*"),
     "the journal is another program's": (foreign_journal, r"journal\.db"),
-    "evidence cannot be written": (lambda s, e: replace(s, evidence=file_in_the_way(s, e)), r"--evidence: .*chown"),
-    "overlays cannot be written": (lambda s, e: replace(s, overlays=file_in_the_way(s, e)), r"--overlays: .*chown"),
+    "evidence cannot be written": (lambda s, e: dict(s, evidence=file_in_the_way(s, e)), r"--evidence: .*chown"),
+    "overlays cannot be written": (lambda s, e: dict(s, overlays=file_in_the_way(s, e)), r"--overlays: .*chown"),
     "the disk is too small": (
-        lambda s, _: replace(s, evidence_limits=EvidenceLimits(max_bytes=1 << 60)),
+        lambda s, _: dict(s, evidence_max_mb=1 << 40),
         r"disk: .*MB free.*--evidence-max-mb",
     ),
-    "the camera is not there": (lambda s, _: replace(s, source="v4l2:987"), r"/dev/video987.*v4l2-ctl --list-devices"),
+    "the camera is not there": (lambda s, _: dict(s, source="v4l2:987"), r"/dev/video987.*v4l2-ctl --list-devices"),
     "the folder is empty": (pictures(None), r"parts.*"),
     "the lamp is off": (pictures(np.zeros((256, 256, 3), np.uint8)), r"dark: .*check the lamp"),
-    "the deadline cannot be met": (lambda s, _: replace(s, deadline_ms=0.001), r"--deadline-ms .*faster --engine"),
+    "the deadline cannot be met": (lambda s, _: dict(s, deadline_ms=0.001), r"--deadline-ms .*faster --engine"),
 }
 
 
@@ -147,7 +149,7 @@ def stack() -> Iterator[ExitStack]:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_named_with_what_to_do(
-    fault: str, settings: Settings, stack: ExitStack, capsys: pytest.CaptureFixture[str]
+    fault: str, settings: Flags, stack: ExitStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plant, finding = FAULTS[fault]
     is_well, report = report_on(plant(settings, stack), capsys)
@@ -157,8 +159,8 @@ def test_a_planted_fault_is_named_with_what_to_do(
     assert re.search(finding, wrong[0]), report
 
 
-def test_a_clock_that_woke_up_in_the_past_is_found(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    assert not check(settings, now=lambda: datetime(1970, 1, 1, tzinfo=timezone.utc))
+def test_a_clock_that_woke_up_in_the_past_is_found(settings: Flags, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not check(settings_of(**settings), now=lambda: datetime(1970, 1, 1, tzinfo=timezone.utc))
     assert "WRONG clock: 1970-01-01" in capsys.readouterr().out
 
 
@@ -167,20 +169,18 @@ def test_a_slow_disk_is_found(tmp_path: Path) -> None:
         check_journal(tmp_path / "journal.db", slow_ms=-1.0)
 
 
-def test_one_fault_does_not_hide_another(
-    settings: Settings, stack: ExitStack, capsys: pytest.CaptureFixture[str]
-) -> None:
-    both = replace(taken("publish")(settings, stack), source="v4l2:987", deadline_ms=None)
+def test_one_fault_does_not_hide_another(settings: Flags, stack: ExitStack, capsys: pytest.CaptureFixture[str]) -> None:
+    both = dict(taken("publish")(settings, stack), source="v4l2:987", deadline_ms=None)
     _, report = report_on(both, capsys)
     assert report.count("WRONG") == 2
     assert "note  v4l2:987: this number may change" in report
 
 
 def test_of_an_older_bundle_it_is_said_what_is_not_checked(
-    tmp_path: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, settings: Flags, capsys: pytest.CaptureFixture[str]
 ) -> None:
     today = load_bundle(small_bundle(tmp_path / "today.bundle", 9))
     old = replace(today.manifest, health=None)
     save_bundle(tmp_path / "old.bundle", old, today.graphs, today.golden)
-    _, report = report_on(replace(settings, bundle=tmp_path / "old.bundle"), capsys)
+    _, report = report_on(dict(settings, bundle=tmp_path / "old.bundle"), capsys)
     assert "only frozen and wrongly sized ones are noticed" in report

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from edge.core.bundle import Bundle, load_bundle, save_bundle
-from edge.core.commissioning import Commissioning, commissioned, commissioning_file, write_commissioning
+from edge.core.commissioned import commissioned, commissioning_file
+from edge.core.commissioning import Commissioning, write_commissioning
 from edge.core.errors import BundleError
 from edge.core.image_health import THUMB, HealthBands
 from edge.core.manifest import Bound, Calibration, Review

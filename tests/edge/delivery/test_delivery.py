@@ -293,7 +293,7 @@ def test_after_a_stall_parts_join_the_gap_until_half_the_room_is_free(an_inbox: 
 def test_too_many_bytes_cost_the_pictures_and_never_the_verdict(an_inbox: Callable[..., Inbox]) -> None:
     frame = samples.frame()
     inbox = an_inbox(max_items=10, max_bytes=2 * frame.image.nbytes)
-    parts = [Told(inspection=samples.good(number), frame=frame) for number in range(3)]
+    parts = [Told(inspection=samples.good(n), frame=frame, nbytes=frame.image.nbytes) for n in range(3)]
     for part in parts:
         inbox.put(part)
 

@@ -72,10 +72,10 @@ def test_records_that_were_never_committed_give_their_numbers_back(journal: Jour
 def test_a_lost_range_is_told_and_its_records_go_with_the_telling(journal: Journal) -> None:
     ids = write(journal, 4)
     journal.lose(LossCause.CORRUPT, position_of(journal.number, 2), position_of(journal.number, 3))
-    assert journal.has_losses and ids_of(journal) == ids
+    assert journal.losses and ids_of(journal) == ids
     (told,) = tell_losses(journal)
     assert (told.history.first_seq, told.history.last_seq) == (2, 3)
-    assert ids_of(journal) == [ids[0], ids[3], told.result_id] and not journal.has_losses
+    assert ids_of(journal) == [ids[0], ids[3], told.result_id] and not journal.losses
 
 
 # --- retention ---

@@ -15,7 +15,7 @@ from edge.commands.edge_control import ask
 from edge.commands.edge_control import main as edge_control
 from edge.commands.edge_inspect import command
 from edge.core.errors import SettingsError
-from edge.station.settings import Settings
+from edge.station.settings import settings_of
 from tests.edge.small_bundle import small_bundle
 from tests.edge.stub import Stub, end
 from tests.patience import WAIT_S
@@ -63,4 +63,4 @@ def test_a_daemon_that_trusts_keys_runs_a_signed_bundle_only(tmp_path: Path) -> 
 
 def test_keys_and_plain_text_are_not_both_asked_for(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="--insecure-plaintext"):
-        Settings("demo:", tmp_path / "b", keys=tmp_path, insecure_plaintext=True)
+        settings_of(source="demo:", bundle=tmp_path / "b", keys=tmp_path, insecure_plaintext=True)

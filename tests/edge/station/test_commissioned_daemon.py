@@ -9,7 +9,8 @@ from pathlib import Path
 from edge.client import Subscription
 from edge.commands.edge_control import ask
 from edge.core.bundle import load_bundle
-from edge.core.commissioning import Commissioning, commissioning_file, write_commissioning
+from edge.core.commissioned import commissioning_file
+from edge.core.commissioning import Commissioning, write_commissioning
 from tests.edge.small_bundle import small_bundle
 from tests.edge.station.test_daemon import end, receive_until, start
 from tests.edge.stub import free_endpoint

@@ -14,7 +14,7 @@ from edge.core.images import read_image
 from edge.core.overlay import draw_overlay
 from edge.core.preprocess import Point
 from edge.demo.parts import TRAIN_DOMAIN, render_part
-from edge.station.settings import Settings
+from edge.station.settings import settings_of
 from edge.station.startup import Station, open_station
 from tests.edge.small_bundle import small_bundle
 from tests.patience import WAIT_S
@@ -53,7 +53,7 @@ def test_a_part_is_drawn_as_the_bundle_judged_it_whatever_runs_by_then(tmp_path:
     right = tuple((x + width / 2 - 1, y) for x, y in left)
     judge, other = a_bundle(tmp_path / "a.bundle", left, 0.5), a_bundle(tmp_path / "b.bundle", right, 50.0)
     overlays = tmp_path / "overlays"
-    settings = Settings(
+    settings = settings_of(
         source=f"folder:{tmp_path / 'parts'}", bundle=judge, engine="onnxruntime",
         publish="tcp://127.0.0.1:*", overlays=overlays,
     )  # fmt: skip

@@ -21,7 +21,7 @@ def notified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> socket.socket:
     return listener
 
 
-def test_systemd_hears_ready_then_a_feed_for_each_verdict_then_stopping(notified: socket.socket) -> None:
+def test_systemd_hears_ready_then_a_feed_while_something_moves_then_stopping(notified: socket.socket) -> None:
     with notified, closing(Health()) as health:
         health.ready("inspecting folder:/parts")
         frame = a_frame()

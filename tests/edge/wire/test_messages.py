@@ -18,7 +18,7 @@ from edge.core.errors import EdgeError, SettingsError
 from edge.core.types import Alert, AlertKind, GapCause, Reason, ScaleScore, Verdict
 from edge.wire.encoding import to_body, to_frames
 from edge.wire.facts import HealthSnapshot, Stamp
-from edge.wire.messages import MAX_BODY_BYTES, Station, WireError, as_historical, decode, encode
+from edge.wire.messages import MAX_BODY_BYTES, Station, WireError, as_historical, decode, dump_object
 from edge.wire.recording import (
     alert_record,
     birth_record,
@@ -29,7 +29,7 @@ from edge.wire.recording import (
     rfc3339,
     state_record,
 )
-from edge.wire.records import Record
+from edge.wire.records import Record, ResultRecord
 from edge.wire.soundness import sendable, severity_of
 from edge.wire.uuid7 import Uuid7
 from edge.wire.vocabulary import Kind, StationState
@@ -49,6 +49,10 @@ ALL_RECORDS: list[Record] = [
 
 def body_of(inspection: Any, **changes: Any) -> dict[str, Any]:
     return to_body(result_record(samples.origin(**changes), samples.stamp(), inspection))
+
+
+def a_result() -> ResultRecord:
+    return result_record(samples.origin(), samples.stamp(), samples.good())
 
 
 def valid_frames(seq: int = 5) -> list[bytes]:
@@ -98,18 +102,20 @@ def test_sent_again_a_message_is_historical_and_its_body_unchanged() -> None:
 @pytest.mark.parametrize("seq", [-1, 2**64])
 def test_a_number_outside_64_bits_is_refused(seq: int) -> None:
     with pytest.raises(ValueError, match="u64"):
-        encode("ei1/a/b/c/result/", seq, EPOCH, {}, {})
+        to_frames(replace(ALL_RECORDS[0], seq=seq))
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_a_number_that_is_not_finite_never_goes_out(number: float) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        to_frames(replace(a_result(), anomaly_score=number))
     with pytest.raises(ValueError, match="JSON"):
-        encode("ei1/a/b/c/result/", 1, EPOCH, {}, {"score": number})
+        dump_object({"score": number})
 
 
 def test_a_body_over_the_limit_is_refused_on_both_sides() -> None:
     with pytest.raises(ValueError, match="at most 32768"):
-        encode("ei1/a/b/c/result/", 1, EPOCH, {}, {"text": "x" * MAX_BODY_BYTES})
+        to_frames(replace(a_result(), result_evaluation_details="x" * MAX_BODY_BYTES))
     with pytest.raises(WireError, match="at most 32768"):
         decode([*valid_frames()[:4], b'{"text":"' + b"x" * MAX_BODY_BYTES + b'"}'])
 

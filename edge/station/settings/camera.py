@@ -1,0 +1,102 @@
+"""Where frames come from, and what makes one a part."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import click
+
+from edge.core.errors import SettingsError
+from edge.core.types import Acquisition
+from edge.sources import CameraOptions
+from edge.sources.camera_settings import NAMES, parse_settings
+from edge.station.settings.flags import Flag, Flags
+
+TRIGGERS = "source", "control"
+FIRST_DAY = [
+    Flag("--camera", "A first day", metavar="N", help="Camera number or device path; short for --source v4l2:N."),
+    Flag(
+        "--source",
+        "A first day",
+        metavar="URI",
+        help="Where frames come from: v4l2:0, v4l2:/dev/v4l/by-id/…, aravis:NAME, rtsp://…, gst:PIPELINE, "
+        "file:clip.mp4, folder:/parts, demo:machined.",
+    ),
+]
+FLAGS = [
+    Flag(
+        "--acquisition",
+        "Camera",
+        type=click.Choice([a.value for a in Acquisition]),
+        help="triggered: each frame is a part with its own result. free: frames are a stream, only alerts are sent.  "
+        "[default: triggered for folder: and demo:, else free]",
+    ),
+    Flag(
+        "--trigger",
+        "Camera",
+        type=click.Choice(TRIGGERS),
+        default="source",
+        help="What says that a part is there: every frame of the source, or a command on the control socket.",
+    ),
+    Flag(
+        "--camera-set",
+        "Camera",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help=f"Force this on the camera and read it back whenever it is opened: {', '.join(NAMES)}. Repeatable.",
+    ),
+    Flag(
+        "--source-lost-s",
+        "Camera",
+        type=float,
+        default=30.0,
+        help="Give up on a silent camera after so long (exit 75).",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class CameraSettings:
+    """`acquisition` None: what the source naturally is. forced: by name, what a camera must read back as."""
+
+    source: str
+    acquisition: Acquisition | None = None
+    trigger: str = "source"
+    forced: Mapping[str, str] = field(default_factory=dict)
+    lost_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.lost_s < math.inf:
+            raise SettingsError(f"--source-lost-s {self.lost_s}: give seconds above 0")
+        if self.trigger not in TRIGGERS:
+            raise SettingsError(f"--trigger {self.trigger}: choose one of {', '.join(TRIGGERS)}")
+        if self.trigger == "control" and self.acquisition is Acquisition.FREE:
+            raise SettingsError("--trigger control: every trigger is a part; leave --acquisition free out")
+
+    @property
+    def options(self) -> CameraOptions:
+        """What `open_source` wants to know."""
+        # Where the line triggers a live camera, its silence is none of its faults.
+        is_triggered = self.forced.get("trigger", "Off").lower() not in ("off", "0")
+        return CameraOptions(self.lost_s, self.forced, is_triggered)
+
+    def acquisition_for(self, natural: Acquisition) -> Acquisition:
+        """What the flag says, else what the source naturally is."""
+        return self.acquisition or natural
+
+
+def camera_settings(flags: Flags) -> CameraSettings:
+    """Of the command line; SettingsError or UsageError."""
+    if (flags["camera"] is None) == (flags["source"] is None):
+        raise click.UsageError(
+            "give exactly one of --camera and --source, such as --camera 0 or --source folder:/parts"
+        )
+    return CameraSettings(
+        flags["source"] or f"v4l2:{flags['camera']}",
+        Acquisition(flags["acquisition"]) if flags["acquisition"] else None,
+        flags["trigger"],
+        parse_settings(flags["camera_set"]),
+        flags["source_lost_s"],
+    )

@@ -1,0 +1,43 @@
+"""A flag of `edge-inspect` stands beside the setting it fills, in a group of --help; these are the means.
+
+Rejected: click's decorators above the command, where a flag stood in three places and its default in two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import click
+
+
+class Flag(click.Option):
+    """A click option that knows its group and its default.
+
+    group: the heading it stands under in --help. default: what `defaults_of` gives where nothing was said.
+    """
+
+    def __init__(self, name: str, group: str, *declarations: str, default: Any = None, **attributes: Any) -> None:
+        attributes.setdefault("show_default", default is not None and default is not False)
+        super().__init__([name, *declarations], default=default, **attributes)
+        self.group, self.fallback = group, () if self.multiple else default
+
+
+def defaults_of(flags: Sequence[Flag]) -> dict[str, Any]:
+    """By name, what each flag gives when it is left out."""
+    return {str(flag.name): flag.fallback for flag in flags}
+
+
+class GroupedCommand(click.Command):
+    """A command whose --help shows its flags under the headings of their groups, in the order given."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click's, group by group; what has none comes last."""
+        for heading, parameters in groupby(self.get_params(ctx), lambda one: getattr(one, "group", "Options")):
+            rows = [row for one in parameters if (row := one.get_help_record(ctx)) is not None]
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
+
+Flags = Mapping[str, Any]  # what the command line says, by the names of the flags
