@@ -87,10 +87,12 @@ class Workplace:
         return "\n".join(one.read_text("utf-8") for one in sorted(self._terminals.glob(f"*-{program}-*")))
 
     def close(self) -> None:
-        """End what still runs in its terminals; those processes were started by this workplace's blocks only."""
+        """End what still runs in its terminals; a number that meanwhile belongs to another process is left alone."""
         for terminal in self._terminals.iterdir():
-            with suppress(ProcessLookupError, ValueError):
-                os.kill(int(terminal.name.rpartition("-")[2]), signal.SIGKILL)
+            process = terminal.name.rpartition("-")[2]
+            with suppress(OSError):
+                if str(self._terminals).encode() in Path("/proc", process, "environ").read_bytes():
+                    os.kill(int(process), signal.SIGKILL)
 
 
 def write_parts(folder: Path) -> None:
