@@ -1,1 +1,2 @@
-"""What runs on the target beside the daemon: measuring, and later engines, verification and commissioning."""
+"""What runs on the target beside the daemon: engines, verification, commissioning, keys, and measuring
+(FIGURES.md)."""

@@ -1,8 +1,9 @@
 """What students and their statistics see of a good image: all of it, or a crop where it is large.
 
 A step costs the same whatever the input size. A crop has its true surroundings, reflected only at the image's own
-border, so that what is computed in it is what the whole image would give there. Rejected: crops padded at their own
-border (most of what the largest patches see would be mirrors), and resizing (defects shrink with the parts).
+border, so that what is computed in it is what the whole image would give there. On large inputs more steps are wanted,
+for each sees less. Rejected: crops padded at their own border (most of what the largest patches see would be mirrors),
+and resizing (defects shrink with the parts).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """One patch size's teacher and students as one module: image -> (regression error, predictive uncertainty).
 
-This is what is exported, so everything from uint8 pixels to the two maps happens in here and nowhere
-else. The teacher's normalisation (y − μ)/σ is folded into its last layer, so students learn, and the
-graph computes, the very same numbers at no cost.
+This is what is exported, so everything from uint8 pixels to the two maps happens in here and nowhere else. The
+teacher's normalisation (y − μ)/σ is folded into its last layer, so students learn, and the graph computes, the very
+same numbers at no cost. Students may share the teacher's first layers, frozen: what they would learn there the teacher
+knows already. Off by default: after a long training whole images are told apart less well (FIGURES.md).
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """One bundle, one zip: graphs, statistics, thresholds, ROI, golden sample; loaded from bytes, never extracted.
 
 The manifest comes first: its signature is checked before it is parsed, and it names the digest of every other member,
-so nothing is used that it does not vouch for. What the zip may look like is in `edge.core.archive`. Rejected: signing
-the whole file, for which all of it would have to be read before anything is known of it.
+so nothing is used that it does not vouch for. What the zip may look like is in `edge.core.archive`. Patch sizes that
+the fusion gives no weight need not be computed (`graph_set`): they change no score, and the map keeps the grid it was
+calibrated on; evaluation and commissioning run all, for they show, and re-fit, every term. Rejected: signing the whole
+file, for which all of it would have to be read before anything is known of it.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ The graph does all arithmetic on pixels, so this is the only place where a pixel
 Polygons are stored in pixels of the frame size the bundle was fitted on and scaled to other sizes. What lies outside
 the ROI or inside an ignore polygon is painted over before the networks see it: a mask on the scores alone would let a
 change outside reach every place whose patch it touches. Pixel centres are integers; grid point (i, j) sits on input
-pixel (i·stride, j·stride).
+pixel (i·stride, j·stride), not in the middle of a cell, which would shift a stride-8 map by 3.5 px. Rejected: a margin
+at the image's border; the padding reflects, students and teacher see the same, and thresholds are set on whole images.
 """
 
 from __future__ import annotations

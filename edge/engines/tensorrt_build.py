@@ -2,8 +2,9 @@
 
 `python -m edge.engines.tensorrt_build` reads a request (one JSON line, then the timing cache and the graph) from its
 input, prints progress as JSON lines, and writes the plan to the file the request names. A build that is killed, runs
-out of memory or crashes inside the compiler takes no daemon with it. The graph comes through the pipe as the bytes
-that were verified, never from a file somebody could exchange.
+out of memory or crashes inside the compiler takes no daemon with it. The graph comes through the pipe as the bytes that
+were verified, never from a file somebody could exchange. Engines see tiles of at most 640 px, so 5 megapixels need no
+more of the 1 GiB of workspace than 640×640.
 """
 
 from __future__ import annotations

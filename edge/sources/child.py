@@ -1,8 +1,8 @@
 """Cameras that a child process reads: GenICam through Aravis, CSI and others through GStreamer.
 
 A child, because both live in the system's Python and not in a venv, and because a driver that hangs or crashes is then
-ended with a kill. Frames come through a pipe, whose cost for a frame is in the README. Rejected: shared memory (less
-copying, but somebody must clean it up after a crash).
+ended with a kill. Frames come through a pipe, whose cost for a frame is in deploy/FIGURES.md. Rejected: shared memory
+(less copying, but somebody must clean it up after a crash).
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 A defect among the good images is learned as good, and a picture taken twice promises twice: both are cheap to see
 before training and hard to see after it. Findings are suspicions for a person with the sheet open, never reasons to
-drop an image unasked. Thresholds were set on *screw* and two rendered products: see each one's comment.
+drop an image unasked. Near copies are found by what the mean image does not show; rejected: perceptual hashes, to which
+parts in one fixture all look alike. Thresholds were set on *screw* and two rendered products: see each one's comment.
 """
 
 from __future__ import annotations

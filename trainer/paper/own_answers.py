@@ -1,10 +1,10 @@
 """Students that disagree on what they should not know: each learns an answer of its own on natural images.
 
-Nothing in the paper makes students differ away from the normal class but chance, and after the few steps a CPU
-affords they hardly do. So each student is given a random descriptor to answer with on crops of natural images, beside
-the teacher's on the normal class: off the normal class the regression error is then high, and so is the predictive
+Nothing in the paper makes students differ away from the normal class but chance, and after the few steps a CPU affords
+they hardly do. So each student is given a random descriptor to answer with on crops of natural images, beside the
+teacher's on the normal class: off the normal class the regression error is then high, and so is the predictive
 uncertainty. Rejected: the mean descriptor as everybody's answer (the penalty of EfficientAd, Batzner et al. 2024),
-which makes them agree: e gains nearly as much, but v falls below chance.
+which makes them agree: e gains nearly as much, but v falls below chance (FIGURES.md).
 """
 
 from __future__ import annotations
