@@ -23,7 +23,6 @@ from tests.documents.reading import ROOT
 TOP_LEVEL = ("edge/", "trainer/", "deploy/", "systemd/", "tests/", ".ci/")
 OTHERS = {"apt", "cd", ".", "install", "journalctl", "pip", "python3", "sudo", "systemctl"}  # not ours to check
 ASSIGNMENT = re.compile(r"[A-Z_]+=")
-NOT_MERGED_YET = {"tests/peers/debian.txt", "peers"}  # and `lab`, see `_walk`
 
 
 class Captured(BaseException):
@@ -115,7 +114,7 @@ def _problems(words: list[str], is_whole: bool) -> list[str]:
 def is_missing(word: str) -> bool:
     """Whether this names something of the repository that is not there."""
     path = word.partition("=")[2] if word.startswith("-") else word
-    plain = path.startswith(TOP_LEVEL) and not re.search(r"[*<>…]", path) and path not in NOT_MERGED_YET
+    plain = path.startswith(TOP_LEVEL) and not re.search(r"[*<>…]", path)
     return plain and not (ROOT / path.partition("::")[0]).exists()
 
 
@@ -148,7 +147,7 @@ def _help_of(module: str) -> str:
 
 def _of_make(arguments: list[str]) -> list[str]:
     text = (ROOT / "Makefile").read_text("utf-8")
-    targets = set(re.findall(r"^\.PHONY: (\S+)$", text, re.MULTILINE)) | NOT_MERGED_YET
+    targets = set(re.findall(r"^\.PHONY: (\S+)$", text, re.MULTILINE))
     variables = [word.partition("=")[0] for word in arguments if "=" in word]
     found = [f"make {word}: no such target" for word in arguments if "=" not in word and word not in targets]
     return found + [f"make {name}=: no such variable" for name in variables if f"$({name})" not in text]
@@ -167,7 +166,7 @@ def _of_click(command: click.Command | None, name: str, arguments: list[str], is
     assert command is not None, f"{name} is no click command"
     while isinstance(command, click.Group) and arguments and not arguments[0].startswith("-"):
         step, arguments = arguments[0], arguments[1:]
-        command, name = _walk(command, name, step), f"{name} {step}"
+        command, name = command.commands.get(step), f"{name} {step}"
         if command is None:
             return [f"{name}: no such command"]
     context = click.Context(command, info_name=name)
@@ -186,9 +185,3 @@ def _of_click(command: click.Command | None, name: str, arguments: list[str], is
 
 def _is_unset(value: object) -> bool:
     return value in ((), []) or "UNSET" in repr(value)  # click 8.3 has a sentinel of its own
-
-
-def _walk(group: click.Group, name: str, step: str) -> click.Command | None:
-    if step == "lab" and step not in group.commands:  # until it is merged: its commands are where they were
-        return group if name == "edge-train" else group.commands["bench"]
-    return group.commands.get(step)
