@@ -6,6 +6,7 @@ Each test prints what it measured (pytest -s) and says why its bound is where it
 from __future__ import annotations
 
 import ast
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -232,6 +233,18 @@ def _strongly_connected(graph: dict[str, set[str]]) -> Iterator[set[str]]:
     for node in graph:
         if node not in order:
             yield from visit(node)
+
+
+def test_the_journal_is_asked_in_verbs_and_sql_stays_with_history() -> None:
+    speaks_sql = re.compile(r"\b(SELECT .* FROM|INSERT (OR \w+ )?INTO|DELETE FROM|UPDATE \w+ SET) ")
+    spoken = {
+        file
+        for file, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and speaks_sql.search(node.value)
+    }
+    assert "edge/history/journal.py" in spoken  # it would be found
+    assert [file for file in spoken if not file.startswith("edge/history/")] == ["deploy/bench/wire_station.py"]
 
 
 def test_the_measures_can_fail() -> None:

@@ -68,7 +68,6 @@ class Consumer:
         self._link = ReplayLink(replay, name, answer_timeout_s, keys)
         self._live = None if live is None else Subscription(live, keys)
         self._position: Cursor | None = None  # the last record in `_ready`, or given out; None before the welcome
-        self._given: Cursor | None = None
         self._is_welcome = False
         self._is_behind = True
         self._ready: deque[Message | Lost] = deque()
@@ -102,7 +101,6 @@ class Consumer:
         one = self._ready.popleft()
         if isinstance(one, Lost):
             raise RecordsLost(one)
-        self._given = Cursor.of(one)
         return one
 
     def ack(self, message: Message) -> None:
@@ -116,7 +114,7 @@ class Consumer:
 
     def restart(self, resume: Resume) -> None:
         """Go on from elsewhere, such as "earliest" after a fork."""
-        self._resume, self._position, self._given = resume, None, None
+        self._resume, self._position = resume, None
         self._is_welcome, self._is_behind = False, True
         self._ready.clear()
         self._early.clear()

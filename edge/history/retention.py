@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge.history.consumers import acknowledged
 from edge.history.journal import Journal
 from edge.history.rows import number_and_seq
 from edge.wire.vocabulary import LossCause
@@ -32,8 +33,8 @@ class Limits:
     required: frozenset[str] = frozenset()
 
 
-# A station without a file keeps the last of its records: some ten thousand, whoever has read them.
-MEMORY_LIMITS = Limits(max_bytes=32 << 20, min_age_s=0.0)
+# A station without a file keeps the last of its records: some four thousand, whoever has read them.
+MEMORY_LIMITS = Limits(max_bytes=8 << 20, min_age_s=0.0)
 
 
 class Retention:
@@ -84,5 +85,5 @@ class Retention:
 
     def _acknowledged(self, journal: Journal) -> int:
         """The last position that all required consumers have acknowledged."""
-        cursors = dict(journal.query("SELECT name, position FROM consumers"))
+        cursors = acknowledged(journal)
         return min((cursors.get(name, 0) for name in self.limits.required), default=journal.head_position)

@@ -16,15 +16,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from edge.core.errors import SettingsError, SinkError
 from edge.core.opencv import cv2
-from edge.core.types import AnomalyMap, Frame, Image, Inspection, Map, Verdict
+from edge.core.types import AnomalyMap, Frame, Image, Inspection, Verdict
+from edge.history import kept_files
 from edge.history.announcer import Announcer
 from edge.history.journal import Journal
+from edge.history.kept_files import KeptFile
 from edge.history.told import Told
 from edge.inspector import InspectedMap
 from edge.pictures.durable import DurableFiles
@@ -34,13 +35,6 @@ from edge.wire.vocabulary import EvidenceFileRecord
 
 PERIOD_S = 10.0
 FILES_A_PASS = 16
-_INSERT = "INSERT OR IGNORE INTO evidence(path, about, written_ms, bytes, is_good) VALUES(?, ?, ?, ?, ?)"
-_OLDEST = (  # a file may be the evidence of several parts: the best reason to keep it counts
-    "SELECT path, min(about), max(bytes) FROM evidence GROUP BY path HAVING max(is_pinned) = 0 AND "
-    "max(written_ms) <= ? ORDER BY min(is_good) DESC, max(written_ms) LIMIT ?"
-)
-
-ToFrame = Callable[[Map, int, tuple[int, int]], Map]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +93,8 @@ class EvidenceWriter:
         files = self._write(self._contents(inspection, frame, told.anomaly_map))
         is_good = inspection.verdict is Verdict.GOOD
         for file in files:
-            self._journal.stage(_INSERT, file.uri, result_id, round(1000 * self._now_s()), file.bytes, int(is_good))
+            kept = KeptFile(file.uri, result_id, file.bytes)
+            kept_files.keep(self._journal, kept, self._now_s(), is_good)
         self._announcer.announce_now(
             evidence_record,
             about_result_id=result_id,
@@ -114,10 +109,10 @@ class EvidenceWriter:
 
     def pin(self, about: str, pinned: bool) -> str:
         """Keep (or no longer keep) the evidence of this record for ever; SinkError when there is none."""
-        count = self._journal.query("SELECT count(*) FROM evidence WHERE about = ?", about)[0][0]
+        count = kept_files.count_about(self._journal, about)
         if not count:
             raise SinkError(f"there is no evidence of {about}: it was good and not sampled, or has been dropped")
-        self._journal.stage("UPDATE evidence SET is_pinned = ? WHERE about = ?", int(pinned), about)
+        kept_files.pin(self._journal, about, pinned)
         return f"{count} files {'are kept until unpinned' if pinned else 'may be dropped when their time comes'}"
 
     def pass_over(self, journal: Journal) -> None:
@@ -128,11 +123,11 @@ class EvidenceWriter:
         self._due_s = self._clock_s() + (0.0 if len(doomed) >= FILES_A_PASS else PERIOD_S)
         if not doomed:
             return
-        for uri, _, _ in doomed:
-            (self._folder / uri).unlink(missing_ok=True)
-            journal.stage("DELETE FROM evidence WHERE path = ?", uri)
-        files = tuple(_file(uri, size) for uri, _, size in doomed)
-        self._announcer.announce_now(evidence_record, about_result_id=doomed[0][1], files=files, is_dropped=True)
+        for one in doomed:
+            (self._folder / one.path).unlink(missing_ok=True)
+            kept_files.forget(journal, one)
+        files = tuple(_file(one.path, one.nbytes) for one in doomed)
+        self._announcer.announce_now(evidence_record, about_result_id=doomed[0].about, files=files, is_dropped=True)
 
     # --- what is kept ---
 
@@ -142,15 +137,14 @@ class EvidenceWriter:
         draw = int.from_bytes(hashlib.sha256(result_id.encode()).digest()[:4], "big") / 2**32
         return draw < self._limits.good_share
 
-    def _doomed(self) -> list[tuple[str, str, int]]:
-        """Path, result_id and bytes of what is to go now: the oldest good ones first."""
-        total = self._journal.query("SELECT coalesce(sum(bytes), 0) FROM (SELECT DISTINCT path, bytes FROM evidence)")
-        excess = total[0][0] - self._limits.max_bytes
+    def _doomed(self) -> list[KeptFile]:
+        """What is to go now: the oldest good ones first."""
+        excess = kept_files.total_bytes(self._journal) - self._limits.max_bytes
         is_low = self._free_bytes(self._folder) < self._limits.min_free_bytes
         before_s = self._now_s() - (0 if is_low or excess > 0 else self._limits.max_age_s)
-        found: list[Any] = self._journal.query(_OLDEST, round(1000 * before_s), FILES_A_PASS)
+        found = kept_files.oldest(self._journal, before_s, FILES_A_PASS)
         if not is_low and excess > 0:  # no more than what makes it fit
-            freed = list(itertools.accumulate(size for _, _, size in found))
+            freed = list(itertools.accumulate(one.nbytes for one in found))
             found = found[: sum(before < excess for before in [0, *freed[:-1]])] if found else []
         return found
 

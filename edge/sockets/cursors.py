@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from edge.history import consumers
 from edge.history.journal import Journal
 from edge.history.rows import number_and_seq, position_of
 from edge.sockets.requests import Request, RequestError
@@ -37,7 +38,7 @@ class Cursors:
     def hello(self, request: Request) -> tuple[str, Answer]:
         """Who says HELLO, and WELCOME, LOST or FORK; RequestError when the request makes no sense."""
         name = request.text("consumer", _NAME)
-        known = self.known()
+        known = consumers.acknowledged(self._journal)
         if name not in known and len(known) >= MAX_CONSUMERS:
             raise RequestError(f"there are {MAX_CONSUMERS} consumers already; use the name of one of them")
         resume = request.facts.get("resume")
@@ -48,7 +49,7 @@ class Cursors:
         else:
             raise RequestError('resume must be "earliest", "latest" or {epoch, seq, result_id}')
         if answer.position is not None and name not in known:
-            self._journal.stage("INSERT OR IGNORE INTO consumers VALUES(?, ?)", name, answer.position)
+            consumers.welcome(self._journal, name, answer.position)
         return name, answer
 
     def ack(self, name: str, request: Request) -> Answer:
@@ -59,8 +60,10 @@ class Cursors:
             return self._fork("this history does not go that far")
         if expected is not None and expected != request.facts.get("result_id"):
             return self._fork("another record has that seq")
-        self._journal.stage("UPDATE consumers SET position = max(position, ?) WHERE name = ?", position, name)
-        return Answer("ACKED", self._cursor(max(position, self.known().get(name, 0))), position)
+        consumers.acknowledge(self._journal, name, position)
+        return Answer(
+            "ACKED", self._cursor(max(position, consumers.acknowledged(self._journal).get(name, 0))), position
+        )
 
     def position(self, request: Request, name: str) -> int:
         """The place that the facts `epoch` (left out: the current one) and `name` say."""
@@ -70,13 +73,12 @@ class Cursors:
             raise RequestError("this history has no such epoch; say HELLO again")
         return position_of(number, seq)
 
-    def known(self) -> dict[str, int]:
-        """The position that each consumer has acknowledged, by name."""
-        return dict(self._journal.query("SELECT name, position FROM consumers ORDER BY name"))
-
     def status(self) -> dict[str, Any]:
         """Where history begins and ends, and where each consumer is."""
-        return {**self._bounds(), "consumers": [{"consumer": n, **self._cursor(p)} for n, p in self.known().items()]}
+        return {
+            **self._bounds(),
+            "consumers": [{"consumer": n, **self._cursor(p)} for n, p in consumers.acknowledged(self._journal).items()],
+        }
 
     def _start(self, resume: str | None, acknowledged: int | None) -> int:
         if resume == "latest":

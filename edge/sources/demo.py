@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from edge.core.errors import SettingsError, SourceEnded
-from edge.core.types import Acquisition, Frame, GapCause, Image
+from edge.core.types import Acquisition, Frame, Image
 from edge.demo.parts import MATERIALS, TRAIN_DOMAIN, part_id, render_part
 
 
@@ -50,7 +50,6 @@ class DemoSource:
     acquisition = Acquisition.TRIGGERED
     is_live = False
     state, camera_fps = "streaming", None
-    gap_cause = GapCause.UNREADABLE
 
     def __init__(
         self,
