@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 import time
 from datetime import datetime, timezone
-from urllib.parse import urlsplit
 
 from edge.core.errors import SourceError
 from edge.core.images import as_bgr
 from edge.core.opencv import cv2
+from edge.core.redaction import without_credentials
 from edge.sources.capture import Shot
 
 OPEN_TIMEOUT_MS, READ_TIMEOUT_MS = 3000, 1500
@@ -48,11 +48,10 @@ class StreamCamera:
 
 def redacted_pipeline(pipeline: str) -> str:
     """The pipeline without users and passwords, in URLs and in properties."""
-    without_users = re.sub(r"(://)[^/@\s]*@", r"\1", pipeline)
-    return re.sub(r"\b((?:user-pw|user-id|password|passwd)\s*=\s*)(?:\"[^\"]*\"|\S+)", r"\1…", without_users)
+    hidden = without_credentials(pipeline)
+    return re.sub(r"\b((?:user-pw|user-id|password|passwd)\s*=\s*)(?:\"[^\"]*\"|\S+)", r"\1…", hidden)
 
 
 def redacted(url: str) -> str:
-    """The URL without user and password: it goes into logs and records."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+    """The URL without user, password and query: it goes into logs and records."""
+    return without_credentials(without_credentials(url).partition("?")[0])

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 from typing import Any, overload
-from urllib.parse import urlsplit
 
-from edge.core.redaction import hide_credentials
+from edge.core.redaction import hide_credentials, without_credentials
 from edge.core.types import Alert, Defect, Gap, Inspection
 from edge.core.words import GapCause, Reason, Verdict
 from edge.wire import records, vocabulary
@@ -77,7 +76,7 @@ def birth_record(
         **_envelope(origin, stamp),
         internal_recipe=origin.recipe,
         software=origin.software,
-        camera_uri=_text(_without_credentials(origin.camera_uri), _MAX_DETAIL),
+        camera_uri=_text(without_credentials(origin.camera_uri), _MAX_DETAIL),
         acquisition=origin.acquisition,
         image_threshold=origin.image_threshold,
         map_threshold=origin.map_threshold,
@@ -316,8 +315,3 @@ def _text(value: str | None, limit: int = _MAX_ID) -> str | None:
         return None
     clean = "".join(character if character.isprintable() else "?" for character in value[:limit])
     return clean if len(value) <= limit else clean[:-1] + "…"
-
-
-def _without_credentials(uri: str) -> str:
-    authority = urlsplit(uri).netloc
-    return uri.replace(authority, authority.rpartition("@")[2], 1) if "@" in authority else uri
