@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
@@ -19,6 +19,7 @@ from deploy.bench.measurement import Bench
 from edge.core.types import Acquisition, Frame, Image, Timings
 from edge.delivery.delivery import Delivery
 from edge.delivery.thread import Isolation
+from edge.engines import Engine
 from edge.history.announcer import Announcer
 from edge.history.journal import Journal
 from edge.history.told import Entry
@@ -96,15 +97,20 @@ class Pipeline:
         self._delivery.put_inspection(inspection, self._gate.update(inspection), frame, anomaly_map)
         self.decided.append(Decided(frame.captured_ns, inspection.timings, time.monotonic_ns()))
 
+    def wait(self) -> None:
+        """Until all that was taken has been told."""
+        while len(self.publisher.told) < len(self.decided):
+            time.sleep(0.001)
+
     def close(self) -> None:
         """Deliver what waits, then DEATH."""
         self._delivery.close(timeout_s=60.0)
 
 
 @contextmanager
-def pipeline(bench: Bench, folder: Path) -> Iterator[Pipeline]:
-    """A pipeline that has begun to deliver; on exit everything is delivered, and DEATH told."""
-    with bench.opened(only_counted=True) as engine:
+def pipeline(bench: Bench, folder: Path, opened: AbstractContextManager[Engine] | None = None) -> Iterator[Pipeline]:
+    """A pipeline that has begun to deliver; on exit everything is delivered, and DEATH told. opened: another engine."""
+    with opened or bench.opened(only_counted=True) as engine:
         inspector, health = Inspector(bench.bundle, engine), Health()
         journal = TimedJournal(folder / "journal.db")
         publisher = TimedPublisher(f"ipc://{folder}/feed", journal)

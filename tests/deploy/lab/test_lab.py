@@ -17,6 +17,7 @@ from deploy.lab.area import area, forget_peak, memory_mib
 from deploy.lab.command import BUDGETS
 from deploy.lab.efficientad import faster
 from deploy.lab.efficientad_networks import VARIANTS, efficientad_bundle, efficientad_graph
+from deploy.lab.handling import handling
 from deploy.lab.onnx_file import GraphWriter
 from deploy.lab.paper import paper
 from deploy.lab.plan import MEASUREMENTS
@@ -72,6 +73,15 @@ def test_cost_is_set_against_area_and_what_memory_does_not_allow_is_left_out(
     monkeypatch.setattr("deploy.lab.area.available_bytes", lambda: 6 << 20)
     first, second = area(bench)
     assert first.figures and not second.figures and "left out: it may take 17 MiB" in second.note
+
+
+def test_what_a_part_costs_beside_its_graphs_is_measured_without_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.lab.handling.PARTS", 5)
+    monkeypatch.setattr("edge.engines.onnxruntime.OnnxRuntimeEngine.infer", None)  # it would be noticed
+    (row,) = handling(bench)
+    assert 0 < row.figures["median_ms"] < 1000
 
 
 def test_the_peak_of_memory_is_that_since_it_was_forgotten() -> None:
