@@ -192,13 +192,13 @@ class DeliveryThread(threading.Thread):
     def _beat(self) -> None:
         """A heartbeat; and the state, where it has changed."""
         self._alive()
-        self._isolation.run(self._journal, self._journal.tend)
         for bound in self._bound:
             self._isolation.run(bound, bound.look_at_keys)
         health, is_news = self.pulse.feel()
         if is_news and self._can_announce():
             self._announce([])
         self.pulse.tell(health, self._isolation.failures)
+        self._isolation.run(self._journal, self._journal.tend)
 
     # --- the sinks ---
 

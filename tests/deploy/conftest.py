@@ -60,6 +60,6 @@ def device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeCuda:
     import tensorrt as double
 
     monkeypatch.setattr(double, "_on_stream", cuda.enqueue)
-    monkeypatch.delitem(sys.modules, "tensorrt")
+    del sys.modules["tensorrt"]  # so that it is gone, and not put back, when the test is over
     monkeypatch.setitem(sys.modules, "tensorrt", double)
     return cuda
