@@ -164,12 +164,14 @@ def _of_pytest(arguments: list[str]) -> list[str]:
 
 def _of_click(command: click.Command | None, name: str, arguments: list[str], is_whole: bool) -> list[str]:
     assert command is not None, f"{name} is no click command"
+    # Each in its group's context, as click does it: a command keeps the help flags of the first context it meets.
+    context = click.Context(command, info_name=name, **command.context_settings)
     while isinstance(command, click.Group) and arguments and not arguments[0].startswith("-"):
         step, arguments = arguments[0], arguments[1:]
         command, name = command.commands.get(step), f"{name} {step}"
         if command is None:
             return [f"{name}: no such command"]
-    context = click.Context(command, info_name=name)
+        context = click.Context(command, info_name=step, parent=context, **command.context_settings)
     try:
         given, rest, _ = command.make_parser(context).parse_args(list(arguments))
         for param in command.get_params(context):
