@@ -37,6 +37,11 @@ class Counts:
         """By the source's ids, which are contiguous over frames and gaps: it must equal the sum of the rest."""
         return 0 if self.first_id is None else self.last_id - self.first_id + 1
 
+    def seen(self, first_id: int, last_id: int, **counts: int) -> Counts:
+        """Ids up to `last_id` have been captured, and `counts` are now these."""
+        first_id = first_id if self.first_id is None else self.first_id
+        return replace(self, first_id=first_id, last_id=last_id, **counts)
+
 
 class Health:
     """Counts what happened to every captured frame; written by the loop, read by the heartbeat.
@@ -67,17 +72,14 @@ class Health:
     def took(self, frame: Frame) -> None:
         """A frame was handed to the loop; it is in flight until its verdict is counted."""
         self.state = StationState.DEGRADED if self._is_degraded else StationState.RUNNING
-        first_id = frame.id if self.counts.first_id is None else self.counts.first_id
-        self.counts = replace(self.counts, first_id=first_id, last_id=frame.id, taken=self.counts.taken + 1)
+        self.counts = self.counts.seen(frame.id, frame.id, taken=self.counts.taken + 1)
         self._last_frame_ns = frame.captured_ns
         moved_s = self._watchdog.moved_s
         moved_s[Part.CAPTURE], moved_s[Part.INFERENCE] = None, time.monotonic()
 
     def missed(self, gap: Gap) -> None:
         """Frames that nobody inspected."""
-        first_id = gap.first_id if self.counts.first_id is None else self.counts.first_id
-        skipped = self.counts.skipped + gap.count
-        self.counts = replace(self.counts, first_id=first_id, last_id=gap.last_id, skipped=skipped)
+        self.counts = self.counts.seen(gap.first_id, gap.last_id, skipped=self.counts.skipped + gap.count)
         self._captures()
 
     def alive(self, inspection: Inspection) -> None:
