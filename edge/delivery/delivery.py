@@ -119,7 +119,7 @@ class Delivery:
                 alerts=tuple(alerts),
                 frame=frame,
                 anomaly_map=anomaly_map,
-                latency_ms=max(0.0, (time.monotonic_ns() - inspection.captured_ns) / 1e6),
+                latency_ms=max(0.0, (time.monotonic_ns() - inspection.since_ns) / 1e6),
                 origin=self._origin,
                 nbytes=nbytes,
             )
