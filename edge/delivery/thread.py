@@ -75,6 +75,7 @@ class DeliveryThread(threading.Thread):
         super().__init__(name="delivery", daemon=True)
         self.is_complete = False  # everything handed over was published, and DEATH said
         self._inbox, self._announcer, self._journal = inbox, announcer, announcer.journal
+        self._journal.intents.wake = inbox.ring
         self._publisher, self._sinks, self._desks = publisher, sinks, desks
         self._bound: list[BoundSocket] = [publisher, *desks]
         self._isolation = isolation

@@ -54,8 +54,8 @@ class Announcer:
 
     @property
     def is_due(self) -> bool:
-        """True while a record of the station itself waits to be announced."""
-        return bool(self._due or self.journal.losses)
+        """True while a record of the station itself, or an intent, waits for a commit."""
+        return bool(self._due or self.journal.losses or self.journal.intents.waiting)
 
     def later(self, build: Callable[..., Record], **facts: Any) -> None:
         """A record of the station itself, `build(origin, stamp, **facts)`, numbered with the next announcement."""
