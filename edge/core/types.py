@@ -7,6 +7,7 @@ that nobody inspected must never look like a good one. Rejected: dictionaries (n
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -44,7 +45,7 @@ Map = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """When something was: not before `earliest_ns` and not after `latest_ns` (monotonic clock). ValueError if reversed."""
+    """When something was: from `earliest_ns` to `latest_ns` at most (monotonic clock). ValueError if reversed."""
 
     earliest_ns: int
     latest_ns: int
@@ -56,12 +57,13 @@ class Interval:
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """An accepted trigger, from its DONE until its part is told; the delivery thread's alone.
+    """An accepted trigger, until its part is told; the delivery thread's alone.
 
-    intent: its number among the journal's intents, once it is there. is_settled: the part's record has been numbered.
+    intent: will be its number among the journal's intents; None before it is asked for. is_settled: the part's record
+    has been numbered.
     """
 
-    intent: int | None = None
+    intent: Future[int] | None = None
     is_settled: bool = False
 
 
@@ -69,11 +71,11 @@ class Ticket:
 class Frame:
     """One captured image.
 
-    image: (H, W, 3) uint8 BGR. id: +1 per captured frame (a camera's own counter where it has one),
-    so a missing id is a frame nobody saw. captured_ns: the earliest moment of its exposure, monotonic clock.
-    captured_at: UTC. flaw: why it must not be inspected (frozen, incomplete, of a wrong size, by another recipe than its
-    trigger's); None for a sound one. asked_ns: when its part was triggered at the earliest. recipe: what the part is to
-    be judged by, None for whatever runs. is_repeat: its part id was seen before.
+    image: (H, W, 3) uint8 BGR. id: +1 per captured frame (a camera's own counter where it has one), so a missing id is
+    a frame nobody saw. captured_ns: the earliest moment of its exposure, monotonic clock. captured_at: UTC. flaw: why
+    it must not be inspected (frozen, incomplete, of a wrong size, by another recipe than its trigger's); None for a
+    sound one. asked_ns: when its part was triggered at the earliest. recipe: what the part is to be judged by, None
+    for whatever runs. is_repeat: its part id was seen before.
     """
 
     image: Image

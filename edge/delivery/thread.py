@@ -25,8 +25,7 @@ from edge.history.announcer import Announcer, is_rarely
 from edge.history.database import JournalError
 from edge.history.journal import Journal
 from edge.history.told import Sink, Told
-from edge.sockets.desk import Desk
-from edge.sockets.endpoints import BoundSocket
+from edge.sockets.desk import Served
 from edge.sockets.publisher import Publisher
 from edge.wire.facts import HealthSnapshot
 from edge.wire.recording import death_record
@@ -64,7 +63,7 @@ class DeliveryThread(threading.Thread):
         announcer: Announcer,
         publisher: Publisher,
         sinks: Sequence[Sink],
-        desks: Sequence[Desk],
+        desks: Sequence[Served],
         *,
         isolation: Isolation,
         health_snapshot: Callable[[], HealthSnapshot],
@@ -77,7 +76,7 @@ class DeliveryThread(threading.Thread):
         self._inbox, self._announcer, self._journal = inbox, announcer, announcer.journal
         self._journal.intents.wake = inbox.ring
         self._publisher, self._sinks, self._desks = publisher, sinks, desks
-        self._bound: list[BoundSocket] = [publisher, *desks]
+        self._bound: list[Served | Publisher] = [publisher, *desks]
         self._isolation = isolation
         self._alive, self._max_unserved = alive, max_unserved
         self.pulse = Pulse(inbox, announcer, self._bound, health_snapshot, heartbeat_s)
@@ -224,7 +223,7 @@ class DeliveryThread(threading.Thread):
 
     def _end(self) -> None:
         self._inbox.abandon()  # refuses whatever still comes
-        closed: list[BoundSocket | Sink | Journal] = [*self._bound, *self._sinks, self._journal]
+        closed: list[Served | Publisher | Sink | Journal] = [*self._bound, *self._sinks, self._journal]
         for part in closed:
             self._isolation.run(part, part.close)
         self._inbox.close()

@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from edge.core.types import Acquisition, Alert, AlertKind, Inspection
+from edge.core.types import Acquisition, Alert, AlertKind, Inspection, Ticket
 from edge.history.journal import Build, Journal
 from edge.history.told import Entry, Told
 from edge.wire.facts import HealthSnapshot, Origin
@@ -117,7 +117,16 @@ class Announcer:
         builds += [
             partial(alert_record, origin, alert=_sound(alert), latency_ms=part.latency_ms) for alert in part.alerts
         ]
-        return replace(part, inspection=inspection, entries=tuple(map(self.journal.assign, builds)))
+        entries = tuple(map(self.journal.assign, builds))
+        for ticket in part.tickets:
+            self._settle(ticket)
+        return replace(part, inspection=inspection, entries=entries)
+
+    def _settle(self, ticket: Ticket) -> None:
+        """Nothing is owed for this part any more, once its record is committed."""
+        ticket.is_settled = True
+        if ticket.intent is not None and not ticket.intent.cancel():  # one that is not yet on disk need never be
+            self.journal.intents.settle(ticket.intent.result(0))
 
     def _note_unsound(self, inspection: Inspection, why: str) -> None:
         self._unsound += 1

@@ -7,24 +7,23 @@ changes nothing, so it leaves no record. Rejected: signals and files to touch (n
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sized
 from concurrent.futures import Future
-from typing import Any
-
-import zmq
+from typing import Any, Protocol
 
 from edge.core.errors import EdgeError
+from edge.core.types import Ticket
 from edge.history.announcer import Announcer
 from edge.history.database import JournalError
-from edge.security.station_keys import Role
-from edge.sockets.desk import Desk
-from edge.sockets.endpoints import LOCAL, Access
+from edge.sockets.front import ControlFront, drain
 from edge.sockets.requests import Request, RequestError, answer_to
 from edge.wire.messages import dump_object
 from edge.wire.recording import audit_record
 from edge.wire.vocabulary import Outcome
 
 MAX_PENDING = 16
+TRIGGER_INTENT = "trigger"
 POLL_S = 0.05  # how soon the end of a slow command is noticed
 UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _ACTOR = r"[ -~]{1,64}"
@@ -34,49 +33,116 @@ _DISPOSITION = r"accept|reject|rework|scrap|unknown"
 Action = Callable[[Request], "str | Future[str]"]
 
 
-class ControlDesk(Desk):
-    """Takes commands on `endpoint`, from the delivery thread. Who proved a key is the actor, whatever he says.
+class Accepted(Protocol):
+    """What a TRIGGER is answered with, and the ticket of the part that it begins, if it begins one."""
 
-    actions: by verb, called in that thread, so they must not block. status: facts for STATUS. Binds in the
-    constructor: SettingsError or AddressInUse.
+    facts: Mapping[str, Any]
+    ticket: Ticket | None
+
+
+class ControlDesk:
+    """Carries commands out, in the delivery thread, as `front` reads them. Who proved a key is the actor.
+
+    actions: by verb, called in that thread, so they must not block. status: facts for STATUS. is_durable: TRIGGER is
+    answered once the journal has it. Starts the front; `socket` rings when that has something.
     """
-
-    REQUESTS_A_TURN = 16
 
     def __init__(
         self,
-        endpoint: str,
+        front: ControlFront,
         announcer: Announcer,
         actions: Mapping[str, Action],
         status: Callable[[], Mapping[str, Any]],
-        access: Access = LOCAL,
+        *,
+        is_durable: bool = True,
     ) -> None:
-        super().__init__("--control", endpoint, Role.CONTROL, access, LINGER=200)
-        self._announcer, self._status = announcer, status
+        self._front, self._announcer, self._status, self._is_durable = front, announcer, status, is_durable
         self._actions: dict[str, Action] = {**actions, "FEEDBACK": feedback}
         self._pending: list[tuple[Request, Future[str]]] = []
-        self.work = self._pending
+        self._triggered: list[tuple[Request, Accepted, Future[int]]] = []  # accepted, and not yet on disk
+        self.endpoint = front.endpoint
+        self.socket = front.bell
+        self.polled = [self.socket]
+        front.start()
+
+    @property
+    def work(self) -> Sized:
+        """What was asked for and is not done."""
+        return self._pending or self._triggered
+
+    @property
+    def refused(self) -> int | None:
+        """As `BoundSocket`."""
+        return self._front.refused
+
+    @property
+    def is_well_guarded(self) -> bool:
+        """As `BoundSocket`; False too when nobody reads the socket any more."""
+        return self._front.is_well_guarded and self._front.is_alive
+
+    @property
+    def malformed(self) -> int:
+        """As `Desk`."""
+        return self._front.malformed
+
+    def guard_turn(self) -> None:
+        """The front's thread does it."""
+
+    def look_at_keys(self) -> None:
+        """The front's thread does it."""
+
+    def close(self) -> None:
+        """Send the answers that wait, and release the endpoint."""
+        self._front.end()
 
     def service(self) -> None:
         """Take a few requests."""
-        for request in self.requests():
-            self._take(request)
-
-    def refuse(self, answer: list[bytes]) -> None:
-        """Send at once."""
-        self.send_frames(answer)
+        drain(self.socket)
+        for _ in range(len(self._front.taken)):  # the front reads no more while MOST_WAITING of them wait
+            request, accepted, refused = self._front.taken.popleft()
+            if refused is not None:
+                future: Future[str] = Future()
+                future.set_exception(refused)
+                self._conclude(request, future)
+            elif accepted is not None:
+                self._triggered_part(request, accepted)
+            else:
+                self._take(request)
 
     def turn(self) -> bool:
-        """Answer commands that have been carried out."""
-        done = [one for one in self._pending if one[1].done()]
-        for request, future in done:
+        """Answer commands that have been carried out, and triggers that are on disk."""
+        for request, future in [one for one in self._pending if one[1].done()]:
             self._pending.remove((request, future))
             self._conclude(request, future)
+        for one in [one for one in self._triggered if one[2].done()]:
+            self._triggered.remove(one)
+            self._answer_trigger(*one)
         return False
 
     def wait_s(self) -> float:
         """Seconds until it is worth looking at slow commands again."""
-        return POLL_S if self._pending else math.inf
+        return POLL_S if self.work else math.inf
+
+    def _triggered_part(self, request: Request, accepted: Accepted) -> None:
+        """Have the part on record before it is answered: its audit record, and that something is owed for it."""
+        self._announcer.later(audit_record, **_audited(request, Outcome.DONE, accepted.facts["details"]))
+        done: Future[int] = Future()
+        if accepted.ticket is not None and not accepted.ticket.is_settled:
+            part = {name: value for name, value in request.facts.items() if name in ("part_id", "trigger_id")}
+            accepted.ticket.intent = done = self._announcer.journal.intents.record(TRIGGER_INTENT, part)
+        else:
+            done.set_result(0)
+        if self._is_durable:
+            self._triggered.append((request, accepted, done))
+        else:
+            self._reply(request, "DONE", accepted.facts)
+
+    def _answer_trigger(self, request: Request, accepted: Accepted, done: Future[int]) -> None:
+        error = None if done.cancelled() else done.exception()  # cancelled: its part is told already
+        if error is None:
+            self._reply(request, "DONE", accepted.facts)
+        else:
+            self._reply(request, "REFUSED", {"reason": f"it could not be recorded: {error}"})
 
     def _take(self, request: Request) -> None:
         if request.verb == "STATUS":
@@ -113,22 +179,23 @@ class ControlDesk(Desk):
         self._reply(request, outcome.name, {"details" if error is None else "reason": details})
 
     def _record(self, request: Request, outcome: Outcome, details: str) -> None:
-        actor, about = request.user or request.facts.get("actor"), request.facts.get("about")
-        self._announcer.announce_now(
-            audit_record,
-            command=request.verb.lower(),
-            outcome=outcome,
-            arguments=dump_object(request.facts).decode(),
-            actor=actor if isinstance(actor, str) else None,
-            details=details,
-            about_result_id=about if isinstance(about, str) and outcome is Outcome.DONE else None,
-        )
+        self._announcer.announce_now(audit_record, **_audited(request, outcome, details))
 
     def _reply(self, request: Request, verb: str, facts: Mapping[str, Any]) -> None:
-        try:
-            self.send_frames(answer_to(request, verb, facts))
-        except zmq.Again:
-            self.malformed += 1  # it asks and never reads
+        self._front.answer(answer_to(request, verb, {**facts, "clock_ns": time.monotonic_ns()}))
+
+
+def _audited(request: Request, outcome: Outcome, details: str) -> dict[str, Any]:
+    """What an audit record says of a command."""
+    actor, about = request.user or request.facts.get("actor"), request.facts.get("about")
+    return {
+        "command": request.verb.lower(),
+        "outcome": outcome,
+        "arguments": dump_object(request.facts).decode(),
+        "actor": actor if isinstance(actor, str) else None,
+        "details": details,
+        "about_result_id": about if isinstance(about, str) and outcome is Outcome.DONE else None,
+    }
 
 
 def feedback(request: Request) -> str:

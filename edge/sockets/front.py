@@ -1,9 +1,9 @@
 """The control socket's own thread: it reads requests the moment they come, and hands on what takes longer.
 
 When a part was triggered must be known to the millisecond, so nothing that waits for a disk may stand before TRIGGER.
-The thread reads, has TRIGGER taken, and leaves records and answers to the delivery thread; answers come back through it,
-because a socket belongs to one thread. Rejected: reading TRIGGER in the delivery thread, where a commit's sync delays it
-by more than a part may be off.
+The thread reads, has TRIGGER taken, and leaves records and answers to the delivery thread; answers come back through
+it, because a socket belongs to one thread. Rejected: reading TRIGGER in the delivery thread, where a commit's sync
+delays it by more than a part may be off.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ KEYS_S = 1.0
 class TriggerTaker(Protocol):
     """Takes triggers, in the front's thread."""
 
-    is_timed: bool
+    @property
+    def is_timed(self) -> bool:
+        """Whether it matters to the millisecond when a trigger came."""
+        ...
 
     def take(self, request: Request, at: Interval) -> Any:
         """What to answer; EdgeError or RequestError where it is refused."""
@@ -134,8 +137,10 @@ class ControlFront(Desk):
 
     def refuse(self, answer: list[bytes]) -> None:
         """Send at once."""
-        with suppress(zmq.Again):
+        try:
             self.send_frames(answer)
+        except zmq.Again:
+            self.malformed += 1  # it asks and never reads
 
     def turn(self) -> bool:
         """There is nothing else to do."""
@@ -176,10 +181,7 @@ class ControlFront(Desk):
 
     def _send_answers(self) -> None:
         while self._answers:
-            try:
-                self.send_frames(self._answers.popleft())
-            except zmq.Again:
-                self.malformed += 1  # it asks and never reads
+            self.refuse(list(self._answers.popleft()))
 
 
 def _ring(bell: zmq.Socket[bytes]) -> None:
@@ -192,4 +194,3 @@ def drain(bell: zmq.Socket[bytes]) -> None:
     with suppress(zmq.Again):
         while True:
             bell.recv(zmq.NOBLOCK)
-

@@ -1,10 +1,11 @@
 """When a frame was exposed, where its camera does not say so: a declared latency, checked against the stream itself.
 
-A frame arrives between LEAST and MOST after its exposure. Whether that still holds is seen in the stream's own rhythm: a
-frame that arrives further behind it than MOST - LEAST has an unknown time, and so have all after it until the stream has
-caught up. The rhythm is the presentation times of the stream, or else its frames' count. It is learnt from frames that
-were in time only, so that a stream which falls behind does not teach us that this is how it goes. Rejected: believing
-the declaration (a decoder or a TCP connection that falls behind shows the part before), and the arrival as the capture.
+A frame arrives between LEAST and MOST after its exposure. Whether that still holds is seen in the stream's own rhythm:
+a frame that arrives further behind it than MOST - LEAST has an unknown time, and so have all after it until the stream
+has caught up. The rhythm is the presentation times of the stream, or else its frames' count. It is learnt from frames
+that were in time only, so that a stream which falls behind does not teach us that this is how it goes. Rejected:
+believing the declaration (a decoder or a TCP connection that falls behind shows the part before), and the arrival as
+the capture.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Latency:
     def __post_init__(self) -> None:
         if not 0 <= self.least_ns < self.most_ns <= 60 * NS:
             raise SettingsError(
-                f"--camera-latency-ms {self.least_ns / 1e6:g}-{self.most_ns / 1e6:g}: write LEAST-MOST in milliseconds, "
+                f"--camera-latency-ms {self.least_ns / 1e6:g}-{self.most_ns / 1e6:g}: write LEAST-MOST in ms, "
                 "such as 40-70; edge-deploy latency measures it"
             )
 

@@ -1,7 +1,7 @@
 """A part is what a command says it is: each trigger is one part, whatever the camera does.
 
-A trigger that gets no frame becomes a Gap with its part's id, so later parts keep theirs. Beside a live camera the pairs
-are made in the capture's thread, where frames pass one by one and none has been overwritten; what waits for the
+A trigger that gets no frame becomes a Gap with its part's id, so later parts keep theirs. Beside a live camera the
+pairs are made in the capture's thread, where frames pass one by one and none has been overwritten; what waits for the
 inspection is then a part, and no newer frame takes its place. Files and the demo give the next frame to the next
 trigger: exact, and simulated, since no picture that existed before its trigger can be of that part.
 """

@@ -1,7 +1,7 @@
 """Which TRIGGER is taken: each part once, in time, by the recipe that runs; the socket's thread asks, and goes on.
 
-A trigger that is repeated gets the first one's answer and takes no second frame, since an answer may be lost on its way.
-One that is old by the time it is read is refused: its part may be gone. Rejected: a queue of triggers for later.
+A trigger that is repeated gets the first one's answer and takes no second frame, since an answer may be lost on its
+way. One that is old by the time it is read is refused: its part may be gone. Rejected: a queue of triggers for later.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriggerRules:
-    """window_ms: how long a part is surely in view. valid_ms: how old a trigger may be. must_be_dated: whether it has to
-    say since when it can have been sent, because a network lies between."""
+    """window_ms: how long a part is surely in view. valid_ms: how old a trigger may be. must_be_dated: whether it has
+    to say since when it can have been sent, because a network lies between.
+    """
 
     window_ms: float = 0.0
     valid_ms: float = VALID_MS
