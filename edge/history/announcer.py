@@ -23,6 +23,7 @@ from edge.history.told import Entry, Told
 from edge.wire.facts import HealthSnapshot, Origin
 from edge.wire.recording import (
     alert_record,
+    audit_record,
     birth_record,
     gap_record,
     heartbeat_record,
@@ -31,6 +32,10 @@ from edge.wire.recording import (
 )
 from edge.wire.records import Record
 from edge.wire.soundness import problem_with, sendable
+from edge.wire.vocabulary import Outcome
+
+COMMAND = "command"  # the kind of an intent: its request has an audit record's command, arguments and actor
+ENDED_MEANWHILE = "the station ended meanwhile"
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +54,7 @@ class Announcer:
     def __init__(self, origin: Origin, journal: Journal, publish: Callable[[Entry], object]) -> None:
         self.origin, self.journal = origin, journal
         self._publish = publish
-        self._due: deque[Callable[[Origin], Build]] = deque()
+        self._due: deque[tuple[Callable[[Origin], Build], int | None]] = deque()  # and the intents they settle
         self._unsound = 0  # inspections that could not go out as they were
 
     @property
@@ -57,9 +62,21 @@ class Announcer:
         """True while a record of the station itself, or an intent, waits for a commit."""
         return bool(self._due or self.journal.losses or self.journal.intents.waiting)
 
-    def later(self, build: Callable[..., Record], **facts: Any) -> None:
-        """A record of the station itself, `build(origin, stamp, **facts)`, numbered with the next announcement."""
-        self._due.append(lambda origin: partial(build, origin, **facts))
+    def later(self, build: Callable[..., Record], *, settles: int | None = None, **facts: Any) -> None:
+        """A record of the station itself, `build(origin, stamp, **facts)`, numbered with the next announcement.
+
+        settles: the intent of which it says what became.
+        """
+        self._due.append((lambda origin: partial(build, origin, **facts), settles))
+
+    def begin(self) -> None:
+        """BIRTH, and then what earlier runs left undone."""
+        self.birth()
+        for intent in self.journal.intents.unsettled:
+            if intent.kind == COMMAND:
+                asked = {name: intent.request.get(name) for name in ("command", "arguments", "actor")}
+                known = {"outcome": Outcome.REFUSED, "details": ENDED_MEANWHILE, **asked}
+                self.later(audit_record, settles=intent.number, **known)
 
     def birth(self) -> None:
         """What the station runs; numbered with the next announcement."""
@@ -71,7 +88,9 @@ class Announcer:
 
         JournalError: none of it was.
         """
-        entries = [self.journal.assign(build(self.origin)) for build in self._due]
+        entries = [self.journal.assign(build(self.origin)) for build, _ in self._due]
+        for _, settles in self._due:
+            self._settle(settles)
         if self.journal.losses:
             entries += self.journal.tell_losses(lambda lost: partial(history_gap_record, self.origin, history=lost))
         told = [self._numbered(part) for part in parts]
@@ -84,9 +103,13 @@ class Announcer:
                 self._publish(entry)
         return told
 
-    def announce_now(self, build: Callable[..., Record], **facts: Any) -> Entry:
-        """One record, `build(origin, stamp, **facts)`; JournalError when it cannot be committed: it never was."""
+    def announce_now(self, build: Callable[..., Record], *, settles: int | None = None, **facts: Any) -> Entry:
+        """One record, `build(origin, stamp, **facts)`; JournalError when it cannot be committed: it never was.
+
+        settles: as in `later`.
+        """
         entry = self.journal.assign(partial(build, self.origin, **facts))
+        self._settle(settles)
         self.journal.commit()
         self._publish(entry)
         return entry
@@ -102,6 +125,10 @@ class Announcer:
             refused_peers=refused,
         )
         self._publish(self.journal.transient(build))
+
+    def _settle(self, number: int | None) -> None:
+        if number is not None:
+            self.journal.intents.settle(number)
 
     def _numbered(self, part: Told) -> Told:
         """The part with its records, sound and numbered."""

@@ -56,6 +56,9 @@ class Desk(BoundSocket, ABC):
     def turn(self) -> bool:
         """Do a bounded piece of what was asked for; True when there is more to do at once."""
 
+    def end(self) -> None:
+        """The station ends: tell whoever still waits, if a record is to say so; nothing comes in any more."""
+
     @abstractmethod
     def wait_s(self) -> float:
         """Seconds until `turn` has something to do without anything coming in; may be infinite."""

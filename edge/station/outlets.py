@@ -66,7 +66,14 @@ def open_outlets(settings: Settings, origin: Origin, health: Health, source: Sou
             desks["replay"] = opened.enter_context(closing(ReplayServer(sockets.replay, journal, access=access)))
         if sockets.control is not None:
             actions = _actions(recipes, source, evidence)
-            desk = ControlDesk(sockets.control, announcer, actions, lambda: _status(delivery, announcer), access)
+            desk = ControlDesk(
+                sockets.control,
+                announcer,
+                actions,
+                lambda: _status(delivery, announcer),
+                access,
+                attempt=isolation.run,
+            )
             desks["control"] = opened.enter_context(closing(desk))
         overlays = None if pictures.overlays is None else OverlayWriter(pictures.overlays)
         sinks: list[Sink] = [sink for sink in (overlays, evidence) if sink is not None]
