@@ -36,19 +36,21 @@ log = structlog.get_logger(__name__)
 
 
 class Isolation:
-    """Runs what belongs to a sink; `failures` counts, over all sinks."""
+    """Runs what belongs to a sink, or was asked for by a command; `failures` counts, over all of them."""
 
     def __init__(self) -> None:
         self.failures = 0
 
-    def run(self, sink: object, action: Callable[..., object], *arguments: Any) -> None:
-        """Whatever goes wrong is counted, and logged at 1, 2, 4, 8… failures."""
+    def run(self, sink: object, action: Callable[..., object], *arguments: Any) -> Exception | None:
+        """Whatever goes wrong is counted, logged at 1, 2, 4, 8… failures, and returned."""
         try:
             action(*arguments)
-        except Exception:  # one of the project's two: a sink's failure is nobody else's
+        except Exception as error:  # one of the project's two: a sink's failure is nobody else's
             self.failures += 1
             if is_rarely(self.failures):
                 log.exception("a sink failed", sink=type(sink).__name__, failures=self.failures)
+            return error
+        return None
 
 
 class DeliveryThread(threading.Thread):
@@ -89,7 +91,7 @@ class DeliveryThread(threading.Thread):
     def run(self) -> None:
         """Deliver until the loop says to end; BIRTH and the state come first."""
         try:
-            self._announcer.birth()
+            self._announcer.begin()
             self._beat()
             while not (self._inbox.end and self._is_drained(self._inbox.end)) and not self._journal.is_corrupt:
                 self._turn()
@@ -214,6 +216,8 @@ class DeliveryThread(threading.Thread):
             return False
         left = self._inbox.abandon()
         is_told = left is None or self._announce([left])
+        for desk in self._desks:
+            self._isolation.run(desk, desk.end)
         self._announcer.later(death_record, reason=end.reason)
         self._journal.ended()
         is_told = self._announce([]) and is_told

@@ -86,6 +86,18 @@ class Journal:
         self._staged.append(("INSERT INTO records VALUES(?, ?, ?, ?, ?, ?, ?)", row))
         return entry
 
+    def write_over(self, entry: Entry, build: Build) -> Entry:
+        """The record with that number as `build` has it now, staged for `commit`; nobody may have heard of it yet."""
+        seq = entry.record.seq
+        stamp = Stamp(self.epoch, seq, entry.record.result_id, datetime.now(timezone.utc))
+        record = build(stamp)
+        over = Entry(record, to_frames(record))
+        topic, _, _, properties, body = over.frames
+        position = self._start + seq
+        crc = checksum(position, topic, properties, body)
+        self.stage("UPDATE records SET body = ?, crc = ? WHERE position = ?", body, crc, position)
+        return over
+
     def transient(self, build: Build) -> Entry:
         """Build and encode a record that is no part of the stream; it carries the committed head."""
         record = build(Stamp(self.epoch, self._committed, str(uuid7()), datetime.now(timezone.utc)))

@@ -49,6 +49,10 @@ class Served(Guarded, Protocol):
         """Seconds until `turn` has something to do without anything coming in; may be infinite."""
         ...
 
+    def end(self) -> None:
+        """The station ends: say what became of what is not done."""
+        ...
+
     def close(self) -> None:
         """Release everything."""
         ...
@@ -92,6 +96,9 @@ class Desk(BoundSocket, ABC):
     @abstractmethod
     def turn(self) -> bool:
         """Do a bounded piece of what was asked for; True when there is more to do at once."""
+
+    def end(self) -> None:
+        """The station ends: tell whoever still waits, if a record is to say so; nothing comes in any more."""
 
     @abstractmethod
     def wait_s(self) -> float:

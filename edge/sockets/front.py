@@ -70,7 +70,7 @@ class ControlFront(Desk):
         endpoint: str,
         triggers: TriggerTaker,
         access: Access = LOCAL,
-        isolated: Callable[..., None] = lambda owner, action, *arguments: action(*arguments),
+        isolated: Callable[..., object] = lambda owner, action, *arguments: action(*arguments),
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         super().__init__("--control", endpoint, Role.CONTROL, access, LINGER=200)
@@ -101,7 +101,7 @@ class ControlFront(Desk):
         self._answers.append(frames)
         _ring(self.bell)
 
-    def end(self) -> None:
+    def close_down(self) -> None:
         """Send what waits, and close; from the delivery thread."""
         self._is_closing = True
         _ring(self.bell)

@@ -20,7 +20,7 @@ _SPARSE = 16  # sensor noise alone makes fresh frames differ in one of these pix
 
 
 class FrameCheck:
-    """Whether a camera's frames are of `frame_size` (height, width) and differ from the one before; it wants them all."""
+    """Whether a camera's frames are of `frame_size` (height, width) and differ from the one before. Give it all."""
 
     def __init__(self, frame_size: Size) -> None:
         self._frame_size = frame_size

@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 
 import structlog
 
+from edge.core.deadline import meet_deadline
 from edge.core.errors import BuildStopped, EdgeError, EngineError, SettingsError, SinkError, SourceEnded, SourceLost
 from edge.core.types import Gap, Reason
-from edge.station.gate import meet_deadline
 from edge.station.settings import Settings
 from edge.station.startup import Station, open_station
 

@@ -72,6 +72,7 @@ def open_outlets(
                 announcer,
                 actions,
                 lambda: _status(delivery, announcer),
+                attempt=isolation.run,
                 is_durable=settings.camera.pairing.is_durable,
             )
             desks["control"] = opened.enter_context(closing(desk))

@@ -21,7 +21,8 @@ from edge.wire.vocabulary import CameraState, ResultEvaluation, ResultState, Sta
 MAX_DEFECTS = 32
 MAX_POLYGON_POINTS = 64
 _MAX_POINTS = 768  # over all defects: keeps the largest body under 32 KiB (a test builds it)
-_MAX_ID, _MAX_DETAIL, _MAX_PART_IDS, _MAX_PART_IDS_CHARACTERS = 128, 512, 64, 2048
+MAX_PART_IDS = 64  # named in one gap
+_MAX_ID, _MAX_DETAIL, _MAX_PART_IDS_CHARACTERS = 128, 512, 2048
 
 _STATE_OF_REASON: dict[Reason, ResultState] = {  # any other: it ran, and could not decide
     Reason.ENGINE_ERROR: ResultState.FAILED,
@@ -262,7 +263,7 @@ def _gap(gap: Gap) -> dict[str, Any]:
 def _missed(gap: Gap) -> vocabulary.MissedRecord:
     named: list[str] = []
     room = _MAX_PART_IDS_CHARACTERS
-    for part_id in gap.part_ids[:_MAX_PART_IDS]:
+    for part_id in gap.part_ids[:MAX_PART_IDS]:
         named.append(_text(part_id))
         room -= len(named[-1])
         if room < 0:

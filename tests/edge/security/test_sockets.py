@@ -20,6 +20,7 @@ from edge.client.feed import Subscription
 from edge.client.replay_link import ReplayDenied, ReplayLink, ReplaySilent
 from edge.commands.edge_control import NoAnswer, ask
 from edge.core.errors import SettingsError
+from edge.delivery.thread import Isolation
 from edge.history.announcer import Announcer
 from edge.history.journal import Journal
 from edge.security.certificates import PUBLISHED, Certificate, make_certificate, read_certificate, write_public
@@ -81,7 +82,8 @@ class Guarded:
 
     def _desks(self, access: Access, announcer: Announcer) -> list[Desk]:
         self.replay = ReplayServer(ANYWHERE, self.journal, access=access)
-        self.control = ControlDesk(ANYWHERE, announcer, {"JUMP": lambda _: "jumped"}, lambda: {"state": "x"}, access)
+        jump = {"JUMP": lambda _: "jumped"}
+        self.control = ControlDesk(ANYWHERE, announcer, jump, lambda: {"state": "x"}, access, attempt=Isolation().run)
         return [self.replay, self.control]
 
     def consumer(self, name: str, *roles: str) -> Path:

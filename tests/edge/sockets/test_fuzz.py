@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from edge.client.replay_link import ReplayError, Welcome, _fetched, _welcome
+from edge.delivery.thread import Isolation
 from edge.history.announcer import Announcer
 from edge.history.journal import Journal
 from edge.history.told import Entry
@@ -238,7 +239,9 @@ def test_any_request_to_replay_is_answered_or_refused_and_history_stays(replay: 
 def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzed]:
     def open_desk(journal: Journal, announcer: Announcer, folder: Path) -> Desk:
         jump = {"JUMP": lambda request: f"jumped {request.whole('height', 0, 9)}"}
-        return ControlDesk(f"ipc://{folder}/c.sock", announcer, jump, lambda: {"state": "running"})
+        return ControlDesk(
+            f"ipc://{folder}/c.sock", announcer, jump, lambda: {"state": "running"}, attempt=Isolation().run
+        )
 
     with ExitStack() as stack:
         yield Fuzzed(tmp_path_factory.mktemp("control"), open_desk, stack)
