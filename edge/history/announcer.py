@@ -9,6 +9,7 @@ inspection loop, where encoding would cost the hot path.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -136,6 +137,7 @@ class Announcer:
             sink_failures=sink_failures,
             oldest_seq=self.journal.oldest,
             refused_peers=refused,
+            clock_ns=time.monotonic_ns(),
         )
         self._publish(self.journal.transient(build))
 

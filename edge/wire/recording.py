@@ -86,6 +86,9 @@ def birth_record(
         boot_id=origin.boot_id,
         birth_count=birth_count,
         previous_end=previous_end,
+        trigger=origin.trigger,
+        trigger_window_ms=origin.trigger_window_ms,
+        camera_latency_ms=origin.camera_latency_ms,
     )
 
 
@@ -149,6 +152,7 @@ def heartbeat_record(
     sink_failures: int = 0,
     oldest_seq: int | None = None,
     refused_peers: int | None = None,
+    clock_ns: int | None = None,
 ) -> records.HeartbeatRecord:
     """The second's heartbeat; `stamp.seq` is the head seq, since a heartbeat has none of its own."""
     return records.HeartbeatRecord(
@@ -167,6 +171,7 @@ def heartbeat_record(
         camera_fps=health.fps,
         frame_age_s=health.frame_age_s,
         refused_peers=refused_peers,
+        clock_ns=clock_ns,
     )
 
 
@@ -220,6 +225,8 @@ def _inspected(origin: Origin, inspection: Inspection, latency_ms: float | None)
         "part_id": _text(inspection.part_id),
         "acquired": rfc3339(inspection.captured_at),
         "t_boot_ns": inspection.captured_ns,
+        "t_trigger_ns": inspection.asked_ns,
+        "is_repeat": inspection.is_repeat or None,
         "boot_id": origin.boot_id,
         "image": vocabulary.ImageRecord(frame_id=inspection.frame_id, width_px=width, height_px=height),
         "processing_duration_ms": inspection.timings.total_ms,

@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _read(lines: list[str | None]) -> None:
-    for line in iter(sys.stdin.readline, ""):
+    while line := sys.stdin.readline():
         lines.append(line)
     lines.append(None)
 

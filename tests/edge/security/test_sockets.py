@@ -27,10 +27,12 @@ from edge.security.certificates import PUBLISHED, Certificate, make_certificate,
 from edge.security.client_keys import ClientKeys
 from edge.security.station_keys import Role, StationKeys
 from edge.sockets.control import ControlDesk
-from edge.sockets.desk import Desk
+from edge.sockets.desk import Served
 from edge.sockets.endpoints import Access
+from edge.sockets.front import ControlFront
 from edge.sockets.publisher import Publisher
 from edge.sockets.replay import ReplayServer
+from edge.station.triggers import NoTriggers
 from edge.wire.records import AuditRecord, HeartbeatRecord, Record, StateRecord
 from edge.wire.vocabulary import StationState
 from tests.edge.deliveries import Collecting, Line
@@ -80,10 +82,11 @@ class Guarded:
             "control": self.control.endpoint,
         }
 
-    def _desks(self, access: Access, announcer: Announcer) -> list[Desk]:
+    def _desks(self, access: Access, announcer: Announcer) -> list[Served]:
         self.replay = ReplayServer(ANYWHERE, self.journal, access=access)
         jump = {"JUMP": lambda _: "jumped"}
-        self.control = ControlDesk(ANYWHERE, announcer, jump, lambda: {"state": "x"}, access, attempt=Isolation().run)
+        front = ControlFront(ANYWHERE, NoTriggers("x"), access, Isolation().run)
+        self.control = ControlDesk(front, announcer, jump, lambda: {"state": "x"}, attempt=Isolation().run)
         return [self.replay, self.control]
 
     def consumer(self, name: str, *roles: str) -> Path:

@@ -23,9 +23,11 @@ from edge.history.announcer import ENDED_MEANWHILE, Announcer
 from edge.history.intents import Intent, unsettled
 from edge.history.journal import Journal
 from edge.sockets.control import ControlDesk
-from edge.sockets.desk import Desk
+from edge.sockets.desk import Served
 from edge.sockets.endpoints import AddressInUse
+from edge.sockets.front import ControlFront
 from edge.sockets.requests import Request
+from edge.station.triggers import NoTriggers
 from edge.wire.records import AuditRecord, DeathRecord, StateRecord
 from tests.edge.deliveries import Line
 from tests.edge.history.disks import Disk, mounted
@@ -46,14 +48,16 @@ class Commanded(Station):
         self.jumps: list[dict[str, Any]] = []
         super().__init__(path, vfs)
 
-    def desks(self, announcer: Announcer) -> list[Desk]:
+    def desks(self, announcer: Announcer) -> list[Served]:
         actions: dict[str, Callable[[Request], str | Future[str]]] = {
             "JUMP": self.jump,
             "LATER": lambda _: self.later,
             "FAIL": self.fail,
         }
         where = f"ipc://{self.path.parent}/c.sock"
-        self.desk = ControlDesk(where, announcer, actions, self.tell_state, attempt=Isolation().run)
+        self.desk = ControlDesk(
+            ControlFront(where, NoTriggers("x")), announcer, actions, self.tell_state, attempt=Isolation().run
+        )
         return [*super().desks(announcer), self.desk]
 
     def tell_state(self) -> dict[str, Any]:
@@ -87,7 +91,9 @@ def station(tmp_path: Path) -> Iterator[Commanded]:
 
 
 def command(station: Commanded, verb: str, **facts: Any) -> tuple[str, Any]:
-    return ask(station.desk.endpoint, verb, facts, WAIT_S)
+    answer, said = ask(station.desk.endpoint, verb, facts, WAIT_S)
+    assert answer == "DENIED" or isinstance(said.pop("clock_ns"), int)
+    return answer, said
 
 
 def test_every_command_is_recorded_before_it_is_answered(station: Commanded) -> None:
@@ -278,7 +284,7 @@ def test_what_is_no_request_is_denied(station: Commanded, frames: list[bytes]) -
 
 def test_a_second_desk_does_not_take_over_the_socket(station: Commanded) -> None:
     with pytest.raises(AddressInUse, match="--control"):
-        ControlDesk(station.desk.endpoint, station.line.announcer, {}, dict, attempt=Isolation().run)
+        ControlFront(station.desk.endpoint, NoTriggers("x"))
 
 
 def test_no_answer_is_an_error_that_says_so(tmp_path: Path) -> None:

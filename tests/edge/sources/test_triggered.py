@@ -55,7 +55,7 @@ class Camera:
 
 
 def a_line(clock: Clock, **kwargs: Any) -> tuple[TriggeredCamera, Callable[..., None]]:
-    """A triggered camera of a window of 100 ms and a latency of 10 to 20 ms; what exposes a frame of that brightness."""
+    """A triggered camera of a window of 100 ms and a latency of 10 to 20 ms; what exposes a frame of a brightness."""
     camera = Camera()
     pairing = FreeRunning(100 * MS, 20 * MS)
     source = TriggeredCamera(camera.open, pairing, Latency(10 * MS, 20 * MS), has_rhythm=False, clock=clock, **kwargs)
