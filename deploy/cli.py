@@ -11,6 +11,7 @@ from deploy.contest import choose
 from deploy.engines import engines
 from deploy.keys import keys, sign
 from deploy.lab.command import lab
+from deploy.latency import latency
 from deploy.selftest import selftest
 from deploy.verify import verify
 from edge.commands.errors import errors_in_one_line
@@ -42,6 +43,7 @@ cli.add_command(commission_command)
 cli.add_command(engines)
 cli.add_command(keys)
 cli.add_command(lab)
+cli.add_command(latency)
 cli.add_command(selftest)
 cli.add_command(sign)
 cli.add_command(verify)
