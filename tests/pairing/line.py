@@ -162,7 +162,8 @@ class Plc:
         command = [sys.executable, "-m", "tests.pairing.plc", endpoint, *(["--dated"] if dated else [])]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         self.answers: list[dict[str, Any]] = []
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def trigger(self, part_id: str) -> None:
         """The part is there now."""
@@ -175,6 +176,9 @@ class Plc:
         self.process.send_signal(signal.SIGCONT)
         self.process.stdin.close()
         self.process.wait(20)
+        self._reader.join(5)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
