@@ -13,11 +13,13 @@ from deploy.keys import keys, sign
 from deploy.lab.command import lab
 from deploy.selftest import selftest
 from deploy.verify import verify
+from edge.commands.bits import BITS_ATTRIBUTES
 from edge.commands.errors import errors_in_one_line
 from edge.log import configure_logging
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--bits", **BITS_ATTRIBUTES)
 def cli() -> None:
     """Prepare and check this device for a bundle.
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from edge.core.errors import TrainingError
-from edge.core.images import list_images, read_image
+from edge.core.images import find_images, read_image
 from edge.core.preprocess import Geometry
 from edge.core.scoring import robust_deviations
 from edge.core.types import Image
@@ -151,8 +151,8 @@ def test_a_sheet_of_images_from_sessions_tells_equal_names_apart(tmp_path: Path)
 def test_defective_screws_planted_among_good_ones_are_among_the_least_alike(test_data: Path, tmp_path: Path) -> None:
     """Ten defective among 120 good: chance alone would put less than two of them into the first 20."""
     screws = test_data / "mvtec" / "screw"
-    defective = [p for kind in ("scratch_neck", "thread_top") for p in list_images(screws / "test" / kind)[:5]]
-    paths = [*list_images(screws / "train" / "good")[:120], *defective]
+    defective = [p for kind in ("scratch_neck", "thread_top") for p in find_images(screws / "test" / kind).images[:5]]
+    paths = [*find_images(screws / "train" / "good").images[:120], *defective]
     started = time.process_time()
     seen = look_at(paths, (), Geometry((512, 512), (256, 256)))
     ranks = [int(np.flatnonzero(np.argsort(-seen.unlike) == 120 + i)[0]) for i in range(10)]
