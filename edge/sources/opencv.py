@@ -20,6 +20,7 @@ from edge.core.opencv import cv2
 from edge.core.types import Acquisition, Frame, Gap, GapCause
 from edge.sources.camera_settings import force_v4l2
 from edge.sources.capture import Shot
+from edge.sources.clip import counts_frames, is_cut
 
 # Whole seconds a V4L2 grab waits for a frame (OpenCV's own default is 10). OpenCV reads it once per
 # process, at the first wait for any V4L2 device: an earlier `import cv2` elsewhere does no harm, an
@@ -30,8 +31,8 @@ os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")
 class VideoFileSource:
     """Every frame of a video file, in order and as fast as they are read; none is dropped.
 
-    A file that stops before the number of frames it declares ends with one Gap (UNREADABLE) for the
-    rest. SourceError where the file is missing or OpenCV cannot play it.
+    A file whose bytes end before its container does ends with one Gap (UNREADABLE) for the rest. SourceError where the
+    file is missing, says that its frames are to be turned, or OpenCV cannot play it.
     """
 
     acquisition = Acquisition.FREE
@@ -40,14 +41,18 @@ class VideoFileSource:
 
     def __init__(self, rest: str) -> None:
         self.uri = f"file:{rest}"
-        path = Path(rest)
+        path = self._path = Path(rest)
         # OpenCV would also take a pattern, a pipeline, or an image as the first of a series.
         if not path.is_file() or path.suffix.lower() in IMAGE_SUFFIXES:
             raise SourceError(f"{self.uri}: no such video; give a video file, or a folder of images as folder:WHERE")
         self._video = cv2.VideoCapture(str(path))
         if not self._video.isOpened():
             raise SourceError(f"{self.uri}: OpenCV cannot play it; is it whole? Convert it to MP4 (H.264) or AVI")
-        self._declared = self._video.get(cv2.CAP_PROP_FRAME_COUNT)  # below 1 where the container does not say
+        if turned := int(self._video.get(cv2.CAP_PROP_ORIENTATION_META)):
+            raise SourceError(
+                f"{self.uri}: a tag says that its frames are to be turned by {turned} degrees, and not every player "
+                f"does; turn the pixels themselves: ffmpeg -i {path.name} turned.mp4"
+            )
         self._next_id = 0
         self._ended = False
 
@@ -63,12 +68,12 @@ class VideoFileSource:
         return self._end()
 
     def _end(self) -> Gap:
-        read = self._next_id
+        read, declared = self._next_id, int(self._video.get(cv2.CAP_PROP_FRAME_COUNT))
         self.close()
-        if self._declared < read + 1:
+        if not is_cut(self._path):
             raise SourceEnded(f"{self.uri}: all {read} frames were read")
-        self._next_id = int(self._declared)
-        detail = f"{self.uri}: declares {self._next_id} frames, {read} could be read; is it cut short? Copy it again"
+        self._next_id = max(read + 1, declared if counts_frames(self._path) else 0)
+        detail = f"{self.uri}: cut short: {read} frames were read, {self._next_id} or more were there; copy it anew"
         return Gap(read, self._next_id - 1, GapCause.UNREADABLE, datetime.now(timezone.utc), detail=detail)
 
     def close(self) -> None:
