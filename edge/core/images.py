@@ -21,7 +21,7 @@ import numpy as np
 
 from edge.core.errors import SourceError
 from edge.core.opencv import cv2
-from edge.core.picture_file import claims_of, jpeg_is_cut
+from edge.core.picture_file import Claims, claims_of, jpeg_is_cut
 from edge.core.types import Image
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp")
@@ -31,6 +31,10 @@ _NAMED = 8  # files by name in a warning
 
 # What --bits said: for a whole command, and whoever reads a file somewhere below it. None: deep pixels are refused.
 _bits: ContextVar[int | None] = ContextVar("bits", default=None)
+
+
+class DamagedImage(SourceError):
+    """Bytes of it are missing or wrong; SourceError alone is of a whole picture that is not for us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,23 +116,22 @@ def read_pixels(path: Path) -> np.ndarray:
 
 
 def decode(encoded: bytes, where: str) -> np.ndarray:
-    """The pixels of an encoded picture, as `read_pixels`; SourceError, naming `where`, for one that is none or cut."""
-    claims = claims_of(encoded)
-    if claims.problem is not None and encoded:
-        raise SourceError(
+    """The pixels of an encoded picture, as `read_pixels`; SourceError or DamagedImage name `where`."""
+    is_cut = not encoded or (encoded.startswith(b"\xff\xd8") and jpeg_is_cut(encoded))
+    claims = Claims() if is_cut else claims_of(encoded)
+    if claims.problem is not None:
+        raise (DamagedImage if claims.is_damaged else SourceError)(
             f"{where}: not a readable image: {claims.problem}; save it as one 8-bit sRGB PNG, or take the picture again"
         )
-    image = None if encoded.startswith(b"\xff\xd8") and jpeg_is_cut(encoded) else _decoded(encoded)
+    image = None if is_cut else _decoded(encoded)
     if image is None:
-        raise SourceError(
+        raise DamagedImage(
             f"{where}: not a readable image (damaged or cut short?); replace it, or take the picture again"
         )
     return _upright(image, claims.orientation)
 
 
 def _decoded(encoded: bytes) -> np.ndarray | None:
-    if not encoded:
-        return None
     try:
         return cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:  # for example a header that claims more pixels than OpenCV allows

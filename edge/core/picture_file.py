@@ -25,10 +25,14 @@ _COLOUR_TOLERANCE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """orientation: EXIF's 1 to 8, 1 for pixels that stand as they are stored. problem: why it must not be read."""
+    """orientation: EXIF's 1 to 8, 1 for pixels that stand as they are stored. problem: why it must not be read.
+
+    is_damaged: whether that is because these are not the bytes of a whole picture.
+    """
 
     orientation: int = 1
     problem: str | None = None
+    is_damaged: bool = False
 
 
 def claims_of(encoded: bytes) -> Claims:
@@ -43,11 +47,12 @@ def claims_of(encoded: bytes) -> Claims:
         if encoded.startswith(TIFF_HEADS):
             return _of_tiff(encoded)
     except (struct.error, IndexError, zlib.error):
-        return Claims(problem="its header is damaged")
+        return Claims(problem="its header is damaged", is_damaged=True)
     if encoded.startswith(b"BM"):
         return Claims()
-    inside = "HEIC or AVIF inside, whatever its name says" if encoded[4:8] == b"ftyp" else "of no format that is read"
-    return Claims(problem=inside)
+    if encoded[4:8] == b"ftyp":
+        return Claims(problem="HEIC or AVIF inside, whatever its name says")
+    return Claims(problem="of no format that is read", is_damaged=True)
 
 
 def jpeg_is_cut(encoded: bytes) -> bool:

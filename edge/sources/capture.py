@@ -25,13 +25,14 @@ NS = 1_000_000_000
 class Shot(NamedTuple):
     """One captured image: (H, W, 3) uint8 BGR contiguous, monotonic ns, UTC.
 
-    skipped: frames that the camera's own counter says came before it and got lost.
+    skipped: frames that the camera's own counter says came before it and got lost. flaw: as a Frame's.
     """
 
     image: Image
     captured_ns: int
     captured_at: datetime
     skipped: int = 0
+    flaw: str | None = None
 
 
 class Camera(Protocol):

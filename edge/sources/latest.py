@@ -156,7 +156,7 @@ class LatestFrameSource:
         if taken.skipped:
             self._append_gap(taken.skipped, GapCause.LOST_IN_TRANSFER, "the camera counted them, they never arrived")
         shot, self.state = taken.shot, "streaming"
-        self._ready.append(Frame(shot.image, self._next_id, shot.captured_ns, shot.captured_at))
+        self._ready.append(Frame(shot.image, self._next_id, shot.captured_ns, shot.captured_at, flaw=shot.flaw))
         self._next_id += 1
         self.frames_captured += taken.overwritten + taken.skipped + 1
         self.frames_overwritten += taken.overwritten

@@ -21,6 +21,7 @@ from edge.core.types import Acquisition, Frame, Gap, GapCause
 from edge.sources.camera_settings import force_v4l2
 from edge.sources.capture import Shot
 from edge.sources.clip import counts_frames, is_cut
+from edge.sources.damage import JPEG_START, StandIn
 
 # Whole seconds a V4L2 grab waits for a frame (OpenCV's own default is 10). OpenCV reads it once per
 # process, at the first wait for any V4L2 device: an earlier `import cv2` elsewhere does no harm, an
@@ -105,6 +106,10 @@ class CameraSource:
             raise
         # Fewer buffers, younger frames after a stall. A driver that needs more keeps more.
         self._video.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        self._is_mjpg = int(self._video.get(cv2.CAP_PROP_FOURCC)) == cv2.VideoWriter.fourcc(*"MJPG")
+        if self._is_mjpg:
+            self._video.set(cv2.CAP_PROP_CONVERT_RGB, 0)  # its JPEGs as bytes: OpenCV is silent where some are missing
+        self._stand_in = StandIn()
 
     def grab(self, timeout_s: float) -> Shot | None:
         """Block for the next frame; stamped when the driver hands it over, before it is decoded.
@@ -121,6 +126,9 @@ class CameraSource:
         self._check_present()  # after unplugging, OpenCV may return its last buffer as a success
         if not there:
             raise SourceError(f"{self._device}: the camera gave no frame; check its cable and power")
+        if self._is_mjpg and image is not None and image.ravel()[:2].tobytes() == JPEG_START:
+            shown, flaw = self._stand_in.decoded(image.tobytes(), self._device)
+            return None if shown is None else Shot(shown, captured_ns, captured_at, flaw=flaw)
         return Shot(as_bgr(image, self._device), captured_ns, captured_at)
 
     def close(self) -> None:
