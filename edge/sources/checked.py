@@ -1,8 +1,9 @@
-"""What can be wrong with a live camera's frame without knowing the part: it is frozen, or of another size.
+"""What can be wrong with a frame without knowing the part: it is of another size, or a live camera's is frozen.
 
-Such a frame keeps its place and its part id, and carries its flaw, which makes it UNDECIDED. Files and folders are
-resized, and a copy in a folder is a file, not a fault. Rejected: ending the daemon at a wrong size (a line without
-any records, where NotDecidable ones say what to mend), and looking at the first frame only.
+Such a frame keeps its place and its part id, and carries its flaw, which makes it UNDECIDED. A copy in a folder is a
+file, not a fault. Rejected: resizing files unasked (a squeezed part looks like a defective one, or hides a defect),
+ending the daemon at a wrong size (a line without any records, where NotDecidable ones say what to mend), and looking
+at the first frame only.
 """
 
 from __future__ import annotations
@@ -19,15 +20,13 @@ _SPARSE = 16  # sensor noise alone makes fresh frames differ in one of these pix
 
 
 class CheckedSource:
-    """The live `source`, whose frames must be of `frame_size` (height, width) and differ from the one before."""
+    """`source`, whose frames must be of `frame_size` (height, width; None: of any), and differ where it is live."""
 
-    is_live = True
-
-    def __init__(self, source: Source, frame_size: Size) -> None:
+    def __init__(self, source: Source, frame_size: Size | None) -> None:
         self._source, self._frame_size = source, frame_size
         self._before: Image | None = None
         self._repeats = 0
-        self.uri, self.acquisition = source.uri, source.acquisition
+        self.uri, self.acquisition, self.is_live = source.uri, source.acquisition, source.is_live
 
     @property
     def state(self) -> str:
@@ -44,8 +43,9 @@ class CheckedSource:
         frame = self._source.read(timeout_s)
         if not isinstance(frame, Frame):
             return frame
-        self._repeats = self._repeats + 1 if self._before is not None and is_same(frame.image, self._before) else 0
-        self._before = frame.image
+        if self.is_live:
+            is_repeat = self._before is not None and is_same(frame.image, self._before)
+            self._repeats, self._before = self._repeats + 1 if is_repeat else 0, frame.image
         flaw = frame.flaw or self._flaw(frame)
         return frame if flaw is None else replace(frame, flaw=flaw)
 
@@ -55,10 +55,11 @@ class CheckedSource:
 
     def _flaw(self, frame: Frame) -> str | None:
         height, width = frame.image.shape[:2]
-        if (height, width) != self._frame_size:
+        if self._frame_size is not None and (height, width) != self._frame_size:
             return (
-                f"wrong size: the camera gives {width}×{height} px, the bundle was made for "
-                f"{self._frame_size[1]}×{self._frame_size[0]}; set the camera to that, or fit a bundle on its images"
+                f"wrong size: the picture has {width}×{height} px, the bundle was made for "
+                f"{self._frame_size[1]}×{self._frame_size[0]}; set the camera to that, fit a bundle on such "
+                "pictures, or give --resize"
             )
         if self._repeats:
             return (

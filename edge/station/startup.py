@@ -157,10 +157,10 @@ def open_inspector(
 
 
 def open_checked_source(settings: CameraSettings, inspector: Inspector, stack: ExitStack) -> Source:
-    """The source; frames of a live one are checked: frozen, or of another size."""
+    """The source; its frames are checked: of another size, or (of a live one) frozen."""
     source = open_source(settings.source, settings.options)
     stack.callback(source.close)
-    checked = CheckedSource(source, inspector.geometry.frame_size) if source.is_live else source
+    checked = CheckedSource(source, None if settings.is_resized else inspector.geometry.frame_size)
     return TriggeredSource(checked) if settings.trigger == "control" else checked
 
 
