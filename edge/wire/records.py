@@ -75,7 +75,11 @@ class EvaluatedRecord(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectedRecord(EvaluatedRecord):
-    """What an inspection adds; durations in milliseconds, `t_boot_ns` on the device's monotonic clock."""
+    """What an inspection adds; durations in milliseconds, `t_boot_ns` on the device's monotonic clock.
+
+    picture_fault: in a word or a few, why the picture was not fit for inspection (`health_gate`), the same for the same
+    fault; more of them may come, so do not take them for a closed list.
+    """
 
     late: bool
     scales: tuple[ScaleRecord, ...] = ()
@@ -91,6 +95,7 @@ class InspectedRecord(EvaluatedRecord):
     deadline_ms: NotNegative | None = None
     anomaly_score: float | None = None
     threshold: float | None = None
+    picture_fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,11 +172,13 @@ class DeathRecord(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateRecord(Record):
-    """The station's state changed to this."""
+    """The station's state changed to this; why, and what to do, where no single part says so."""
 
     KIND: ClassVar[Kind] = Kind.STATE
 
     state: StationState
+    cause: str | None = None
+    advice: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
