@@ -14,11 +14,13 @@ from deploy.lab.command import lab
 from deploy.latency import latency
 from deploy.selftest import selftest
 from deploy.verify import verify
+from edge.commands.bits import BITS_ATTRIBUTES
 from edge.commands.errors import errors_in_one_line
 from edge.log import configure_logging
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--bits", **BITS_ATTRIBUTES)
 def cli() -> None:
     """Prepare and check this device for a bundle.
 

@@ -21,7 +21,7 @@ from deploy.drift import ImageDrift, Summary, drift_of, summarise
 from deploy.terminal import FILE, FOLDER, ProgressLine
 from edge.core.bundle import VARIANTS, Bundle, load_bundle
 from edge.core.errors import SettingsError
-from edge.core.images import IMAGE_SUFFIXES, list_images, read_image
+from edge.core.images import IMAGE_SUFFIXES, Found, find_images, read_image
 from edge.core.types import Frame, Image
 from edge.engines import ENGINE_NAMES, Engine, EngineOptions, open_engine
 from edge.engines.choice import VERIFICATION_SCHEMA, verification_file
@@ -53,16 +53,18 @@ def _frames(bundle: Bundle, images: Sequence[tuple[str, Path]]) -> Iterator[tupl
         yield name, read
 
 
-def find_images(folders: Sequence[Path]) -> list[tuple[str, Path]]:
+def images_of(folders: Sequence[Path]) -> list[tuple[str, Path]]:
     """Name and path of every image below the folders; SettingsError where a folder holds none."""
     found = []
     for folder in folders:
-        paths = list_images(folder) if folder.is_dir() else []
-        if not paths:
+        here = find_images(folder) if folder.is_dir() else Found([], [])
+        if not here.images:
             raise SettingsError(
                 f"--images {folder}: no image in it ({', '.join(IMAGE_SUFFIXES)}); is it the right one?"
             )
-        found += [(str(path.relative_to(folder.parent)), path) for path in paths]
+        if here.warning:
+            click.echo(f"{folder}: {here.warning}", err=True)
+        found += [(str(path.relative_to(folder.parent)), path) for path in here.images]
     return found
 
 
@@ -103,7 +105,7 @@ def verify(
     float32 and half precision may flip no verdict at all; INT8 none farther from the threshold than its own drift
     (its 99.9th percentile, printed), and nearer ones on 2 % of the images at most.
     """
-    loaded, found, line = load_bundle(bundle), find_images(images), ProgressLine()
+    loaded, found, line = load_bundle(bundle), images_of(images), ProgressLine()
     kept = private_folder(folder or default_folder())
     with ExitStack() as stack:
         reference = open_engine("onnxruntime", loaded, EngineOptions(threads=threads))

@@ -147,9 +147,9 @@ def _further_images(run: Run, folders: Sequence[Path]) -> list[Path]:
     known = {image_digest(path) for split in run.splits for path in run.paths(split)}
     further = []
     for folder in folders:
-        found = check_good_images(folder, minimum=1)
+        found = check_good_images(folder, 1, run.product.is_mixed)
         height, width = found.frame_size
-        if found.frame_size != run.frame_size:
+        if found.frame_size != run.frame_size and not run.product.is_mixed:
             raise TrainingError(f"{folder}: images are {width}×{height}, the run's are another size; leave it out")
         for path in found.paths:
             digest = image_digest(path)

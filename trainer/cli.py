@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from edge.commands.bits import BITS_ATTRIBUTES
 from edge.commands.errors import errors_in_one_line
 from edge.log import configure_logging
 from trainer.calibrate import CalibrationConfig
@@ -23,6 +24,7 @@ from trainer.runs import Run, prepare_run
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--bits", **BITS_ATTRIBUTES)
 def cli() -> None:
     """Train on images of good parts, and write the bundle that edge-inspect runs.
 

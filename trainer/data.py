@@ -7,20 +7,28 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import structlog
 
 from edge.core import images
 from edge.core.errors import TrainingError
 from edge.core.types import Image
 
+log = structlog.get_logger()
+
 
 def list_images(folder: Path) -> list[Path]:
-    """All image files below `folder`, in natural order; TrainingError where there is none."""
+    """All image files below `folder`, in natural order; TrainingError where there is none.
+
+    What lies beside them and is not read is named in one warning.
+    """
     if not folder.is_dir():
         raise TrainingError(f"{folder}: no such folder; give the folder that holds the images")
-    paths = images.list_images(folder)
-    if not paths:
+    found = images.find_images(folder)
+    if found.warning:
+        log.warning("files are left out", folder=str(folder), why=found.warning)
+    if not found.images:
         raise TrainingError(f"{folder}: no images in it ({', '.join(images.IMAGE_SUFFIXES)}); is it the right folder?")
-    return paths
+    return found.images
 
 
 class NaturalCrops:

@@ -19,13 +19,13 @@ import edge
 from edge.core.bundle import GraphSet, graph_name, save_bundle
 from edge.core.health_bands import fit_bands
 from edge.core.image_health import sketch
+from edge.core.images import find_images
 from edge.core.manifest import Manifest
 from edge.core.promise import require_images, require_review_images
 from edge.core.tiles import TILE_PX, tiling_for
 from edge.engines import EngineOptions, engine_cache
 from edge.engines.tensorrt_cache import BuildProgress
 from trainer.calibrate import Calibrated, CalibrationConfig, calibrate
-from trainer.data import list_images
 from trainer.export import USUAL_VARIANTS, export_graphs, quantise_graphs
 from trainer.fusion import FittedFusion
 from trainer.quantise import RECIPES
@@ -39,7 +39,7 @@ QUANTISED_ON = 32  # images; each takes a quarter of a second
 
 def check_promise(run: Run, config: CalibrationConfig) -> None:
     """PromiseError now, and not after hours of training, where the images cannot support the promises."""
-    n = len(run.splits["threshold"]) + sum(len(list_images(folder)) for folder in config.more_good)
+    n = len(run.splits["threshold"]) + sum(len(find_images(folder).images) for folder in config.more_good)
     if config.false_reject_rate is not None:
         require_images(n, config.false_reject_rate)
     if config.review_rate is not None:

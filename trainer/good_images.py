@@ -36,15 +36,21 @@ GOOD = {"good", "ok", "io", "pass"}
 
 @dataclass(frozen=True, slots=True)
 class GoodImages:
-    """Distinct good images of one size, (height, width), and the copies that were left out, each with its original."""
+    """Distinct good images, and the copies that were left out, each with its original.
+
+    frame_size: (height, width) of all of them, or of most where sizes are mixed.
+    """
 
     paths: tuple[Path, ...]
     frame_size: Size
     copies: tuple[tuple[Path, Path], ...]
 
 
-def check_good_images(folder: Path, minimum: int = MINIMUM) -> GoodImages:
-    """The folder's good images; TrainingError names what does not belong; copies are left out with a warning."""
+def check_good_images(folder: Path, minimum: int = MINIMUM, is_mixed: bool = False) -> GoodImages:
+    """The folder's good images; TrainingError names what does not belong; copies are left out with a warning.
+
+    is_mixed: images of several sizes do belong, as crops of parts come; each is resized.
+    """
     paths = list_images(folder)
     _refuse_structure(folder, paths)
     sizes: list[Size] = []
@@ -62,7 +68,9 @@ def check_good_images(folder: Path, minimum: int = MINIMUM) -> GoodImages:
         kept.append(path)
         sizes.append((image.shape[0], image.shape[1]))
         grey.append(bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all()))
-    _refuse_minority(folder, kept, [f"{w}×{h}" for h, w in sizes], "pixels")
+    if not is_mixed:
+        advice = "sort them out, or resize them all: --mixed-sizes resize"
+        _refuse_minority(folder, kept, [f"{w}×{h}" for h, w in sizes], "pixels", advice)
     _refuse_minority(folder, kept, ["grey" if g else "colour" for g in grey], "images")
     if len(kept) < minimum:
         raise TrainingError(
@@ -71,7 +79,7 @@ def check_good_images(folder: Path, minimum: int = MINIMUM) -> GoodImages:
         )
     if len(kept) < WANTED and minimum == MINIMUM:
         log.warning("few good images", have=len(kept), wanted=WANTED)
-    return GoodImages(tuple(kept), sizes[0], tuple(copies))
+    return GoodImages(tuple(kept), Counter(sizes).most_common(1)[0][0], tuple(copies))
 
 
 def image_digest(path: Path) -> str:
@@ -112,13 +120,15 @@ def _is_foreign(name: str) -> bool:
     return name.lower() in STRUCTURE | DEFECTS
 
 
-def _refuse_minority(folder: Path, paths: Sequence[Path], kinds: Sequence[str], what: str) -> None:
+def _refuse_minority(
+    folder: Path, paths: Sequence[Path], kinds: Sequence[str], what: str, advice: str = "sort them out"
+) -> None:
     """Refuse images of several kinds; names those of the rarer ones."""
     common, _ = Counter(kinds).most_common(1)[0]
     odd = [f"{path.relative_to(folder)} ({kind})" for path, kind in zip(paths, kinds, strict=True) if kind != common]
     if odd:
         shown = ", ".join(odd[:8]) + (f" and {len(odd) - 8} more" if len(odd) > 8 else "")
-        raise TrainingError(f"{folder}: most images are {common} {what}, but not {shown}; sort them out")
+        raise TrainingError(f"{folder}: most images are {common} {what}, but not {shown}; {advice}")
 
 
 class InputImages(Sequence[Image]):

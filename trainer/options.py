@@ -62,10 +62,20 @@ INPUT_SIZE = click.option(
     "--input-size", nargs=2, type=int, default=(256, 256), show_default=True, help="Network input: height and width."
 )
 
+REFUSE, RESIZE = "refuse", "resize"
+MIXED_SIZES = click.option(
+    "--mixed-sizes",
+    type=click.Choice([RESIZE, REFUSE]),
+    default=REFUSE,
+    show_default=True,
+    help="What to do with good images of several sizes: crops of parts do come so.",
+)
+
 PRODUCT_FLAGS = (
     click.argument("good_dir", type=FOLDER),
     click.option("--name", help="Product name in the bundle and on the wire.  [default: the folder's name]"),
     INPUT_SIZE,
+    MIXED_SIZES,
     click.option("--roi", type=Polygon(), default=(), help="Only inspect inside this polygon."),
     click.option(
         "--ignore",
@@ -211,7 +221,8 @@ def _product(good_dir: Path, values: dict[str, Any]) -> Product:
     # A folder's name may hold bytes that are no UTF-8; the product's goes on the wire.
     name = (values.pop("name") or good_dir.resolve().name).encode("utf-8", "replace").decode()[:64]
     fields = ("input_size", "roi", "mm_per_px", "min_area_px", "ignore")
-    return Product(name, **{field: values.pop(field) for field in fields})
+    is_mixed = values.pop("mixed_sizes") == RESIZE
+    return Product(name, **{field: values.pop(field) for field in fields}, is_mixed=is_mixed)
 
 
 def _teachers(values: dict[str, Any]) -> dict[int, Path]:

@@ -34,7 +34,7 @@ class Product:
     """What the vision engineer says of the part: goes into the bundle.
 
     roi: polygon in pixels of the good images; ignore: polygons in it that do not count.
-    min_area_px: of a drawn defect, in frame pixels.
+    min_area_px: of a drawn defect, in frame pixels. is_mixed: its images are of several sizes, and all resized.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Product:
     mm_per_px: float | None = None
     min_area_px: float = 9.0
     ignore: tuple[tuple[Point, ...], ...] = ()
+    is_mixed: bool = False
 
     def geometry(self, frame_size: Size, is_blanked: bool | None = None) -> Geometry:
         """For frames of (height, width), blanked where nothing counts, or as is said; BundleError if it cannot be."""
@@ -83,7 +84,8 @@ class Run:
         described = {
             "good": str(self.good),
             "frame_size": self.frame_size,
-            "product": asdict(self.product),
+            # As earlier versions wrote it, where nothing new was asked for: an old run goes on.
+            "product": {k: v for k, v in asdict(self.product).items() if k != "is_mixed" or v},
             "is_blanked": self.is_blanked,
             "students": asdict(self.students),
             "splits": dict(self.splits),
@@ -137,7 +139,7 @@ def prepare_run(good: Path, folder: Path, product: Product, config: StudentConfi
 
     strict: TrainingError instead of a warning where the look finds something.
     """
-    found = check_good_images(good)
+    found = check_good_images(good, is_mixed=product.is_mixed)
     geometry = product.geometry(found.frame_size)
     splits, rule = split_good([session_of(path, good) for path in found.paths], config.seed)
     names = [path.relative_to(good).as_posix() for path in found.paths]

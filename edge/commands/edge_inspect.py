@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 import edge
+from edge.commands.bits import BITS_ATTRIBUTES
 from edge.commands.doctor import check
 from edge.core.errors import EdgeError
 from edge.core.redaction import hide_credentials
@@ -27,6 +28,7 @@ CHECK = Flag(
     default=False,
     help="Open everything, inspect one frame, report, and exit.",
 )
+BITS = Flag("--bits", "Image files", **BITS_ATTRIBUTES)
 LOG_LEVEL = Flag("--log-level", "Log", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 
 
@@ -60,7 +62,7 @@ def inspect(only_check: bool, log_level: str, **flags: Any) -> None:
 command = GroupedCommand(
     "edge-inspect",
     callback=inspect,
-    params=[*FIRST_DAY, CHECK, *FLAGS, LOG_LEVEL],
+    params=[*FIRST_DAY, CHECK, *FLAGS, BITS, LOG_LEVEL],
     help=inspect.__doc__,
     context_settings={
         "auto_envvar_prefix": "EDGE_INSPECT",

@@ -103,7 +103,7 @@ _DETAILS: dict[str, Callable[[dict[str, Any]], str]] = {
     "gap": _gap,
     "birth": _birth,
     "death": lambda body: printable(body.get("reason")),
-    "state": lambda body: printable(body.get("state")),
+    "state": lambda body: "  ".join(printable(body[name]) for name in ("state", "cause", "advice") if name in body),
     "heartbeat": _heartbeat,
     "evidence": _evidence,
     "audit": _audit,

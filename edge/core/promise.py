@@ -143,14 +143,14 @@ def binomial_upper_bound(errors: int, n: int, confidence: float = 0.95) -> float
     low, high = errors / n, 1.0
     for _ in range(64):  # halves the interval below the spacing of float64
         middle = (low + high) / 2.0
-        if _binomial_cdf(errors, n, middle) > 1.0 - confidence:
+        if binomial_cdf(errors, n, middle) > 1.0 - confidence:
             low = middle
         else:
             high = middle
     return high
 
 
-def _binomial_cdf(k: int, n: int, rate: float) -> float:
+def binomial_cdf(k: int, n: int, rate: float) -> float:
     """P(X <= k), X binomial, by logarithms: factorials of thousands of parts overflow otherwise."""
     if rate <= 0.0 or rate >= 1.0:
         return 1.0 if rate <= 0.0 else 0.0

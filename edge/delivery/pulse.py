@@ -37,7 +37,8 @@ class Pulse:
         self._inbox, self._announcer, self._bound = inbox, announcer, bound
         self._health_snapshot, self.heartbeat_s = health_snapshot, heartbeat_s
         self.state: StationState | None = None  # last told …
-        self._camera: str | None = None  # … and the camera's
+        self._camera: str | None = None  # … and the camera's …
+        self._cause: str | None = None  # … and why
         self.is_failing = False
         self.next_s = time.monotonic()
 
@@ -58,7 +59,8 @@ class Pulse:
         """Whether a state has changed since the last heartbeat, where the loop wants it looked at."""
         self._inbox.has_news = False
         health = self.health()
-        return (health.state, health.camera) != (self.state and self.state.value, self._camera)
+        told = self.state and self.state.value, self._camera, self._cause
+        return (health.state, health.camera, health.cause) != told
 
     def feel(self) -> tuple[HealthSnapshot, bool]:
         """A beat begins: how the station is, and whether its state is news, whose record is then due."""
@@ -67,10 +69,10 @@ class Pulse:
         self.next_s = max(self.next_s + self.heartbeat_s, now_s + 0.5 * self.heartbeat_s)
         health = self.health()
         state, self._camera = StationState(health.state), health.camera
-        if state is self.state:
+        if (state, health.cause) == (self.state, self._cause):
             return health, False
-        self.state = state
-        self._announcer.later(state_record, state=state)
+        self.state, self._cause = state, health.cause
+        self._announcer.later(state_record, state=state, cause=health.cause, advice=health.advice)
         return health, True
 
     def tell(self, health: HealthSnapshot, sink_failures: int) -> None:

@@ -100,11 +100,11 @@ def _aravis(rest: str, options: CameraOptions) -> Source:
 
 
 def _url(scheme: str, rest: str, options: CameraOptions) -> Source:
-    from edge.sources.network import StreamCamera, redacted
+    from edge.sources.network import open_stream, redacted
 
     _refuse_settings(scheme, options)
     url = f"{scheme}:{rest}"
-    return _live(redacted(url), partial(StreamCamera, url), options)
+    return _live(redacted(url), partial(open_stream, url), options)
 
 
 def _pipeline(rest: str, options: CameraOptions) -> Source:

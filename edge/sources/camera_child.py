@@ -19,9 +19,10 @@ OPENED, FRAME, INCOMPLETE, ALIVE, FAILED = b"OPEN", b"FRAM", b"PART", b"LIVE", b
 # What cameras of before SFNC 2.0 call them.
 OLDER = {"ExposureTime": "ExposureTimeAbs", "Gain": "GainRaw", "AcquisitionFrameRate": "AcquisitionFrameRateAbs"}
 BUFFERS = 8
-NAMESPACES = {"aravis": {"Aravis": "0.8"}, "gstreamer": {"Gst": "1.0"}}
-PACKAGES = {"aravis": "gir1.2-aravis-0.8", "gstreamer": "gir1.2-gstreamer-1.0"}
+NAMESPACES = {"aravis": {"Aravis": "0.8"}, "gstreamer": {"Gst": "1.0", "GstVideo": "1.0"}}
+PACKAGES = {"aravis": "gir1.2-aravis-0.8", "gstreamer": "gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0"}
 LAYOUTS = {"GRAY8": (0x01080001, 1), "RGB": (0x02180014, 3), "BGR": (0x02180015, 3)}  # PFNC, and channels
+LAYOUTS |= {"grbg": (0x01080008, 1), "rggb": (0x01080009, 1), "gbrg": (0x0108000A, 1), "bggr": (0x0108000B, 1)}
 NO_OFFSET = (1 << 64) - 1  # GST_BUFFER_OFFSET_NONE
 WAIT_US = 200_000
 
@@ -113,7 +114,7 @@ def _stream(aravis: Any, camera: Any) -> None:
 
 
 def _gstreamer(pipeline: str) -> None:
-    from gi.repository import Gst
+    from gi.repository import Gst, GstVideo
 
     Gst.init(None)
     line = Gst.parse_launch(pipeline)
@@ -125,7 +126,7 @@ def _gstreamer(pipeline: str) -> None:
     line.set_state(Gst.State.PLAYING)
     try:
         _send(OPENED)
-        _pull(Gst, line, sinks[0])
+        _pull(Gst, GstVideo, line, sinks[0])
     finally:
         line.set_state(Gst.State.NULL)
 
@@ -134,13 +135,13 @@ def _elements(line: Any) -> list[Any]:
     return list(line.children) if hasattr(line, "children") else [line]
 
 
-def _pull(gst: Any, line: Any, sink: Any) -> None:
+def _pull(gst: Any, video: Any, line: Any, sink: Any) -> None:
     count = 0
     while True:
         sample = sink.emit("try-pull-sample", WAIT_US * 1000)
         if sample is not None:
             count += 1
-            _send_sample(sample, count)
+            _send_sample(video, sample, count)
             continue
         error = line.get_bus().pop_filtered(gst.MessageType.ERROR)
         if error is not None:
@@ -150,25 +151,30 @@ def _pull(gst: Any, line: Any, sink: Any) -> None:
         _send(ALIVE)
 
 
-def _send_sample(sample: Any, count: int) -> None:
+def _send_sample(video: Any, sample: Any, count: int) -> None:
     buffer, caps = sample.get_buffer(), sample.get_caps().get_structure(0)
     layout = caps.get_string("format")
     if layout not in LAYOUTS:
-        raise ValueError(f"it gives {layout}; put videoconvert ! video/x-raw,format=BGR ! before appsink")
+        decoder = "bayer2rgb ! " if caps.get_name() == "video/x-bayer" else ""
+        raise ValueError(f"it gives {layout}; put {decoder}videoconvert ! video/x-raw,format=BGR ! before appsink")
     pixels, channels = LAYOUTS[layout]
     width, height = caps.get_int("width")[1], caps.get_int("height")[1]
-    content = _rows(buffer.extract_dup(0, buffer.get_size()), width * channels, height)
+    row, stated = width * channels, video.buffer_get_video_meta(buffer)
+    # Rows begin where the buffer itself says; where it says nothing, at multiples of four bytes.
+    start, step = (stated.offset[0], stated.stride[0]) if stated else (0, (row + 3) // 4 * 4)
+    content = _rows(buffer.extract_dup(start, buffer.get_size() - start), row, step, height)
     # A live source numbers its buffers; where one does not, nothing says what was missed.
     number = count if buffer.offset == NO_OFFSET else buffer.offset + 1
     _send(FRAME, content, number, (width, height, pixels))
 
 
-def _rows(content: bytes, row: int, height: int) -> bytes:
-    """The same without the padding that brings each row to a multiple of four bytes."""
-    padded = (row + 3) // 4 * 4
-    if padded == row or len(content) < padded * (height - 1) + row:
+def _rows(content: bytes, row: int, step: int, height: int) -> bytes:
+    """The same without what lies between the end of a row and the beginning of the next."""
+    if len(content) < step * (height - 1) + row:
+        raise ValueError(f"a buffer of {len(content)} bytes is too short for {height} rows of {step}")
+    if step == row:
         return content
-    return b"".join(content[at : at + row] for at in range(0, padded * height, padded))
+    return b"".join(content[at : at + row] for at in range(0, step * height, step))
 
 
 def _send(kind: bytes, content: bytes = b"", frame_id: int = 0, shape: tuple[int, int, int] = (0, 0, 0)) -> None:

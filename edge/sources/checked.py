@@ -1,8 +1,9 @@
-"""What can be wrong with a live camera's frame without knowing the part: it is frozen, or of another size.
+"""What can be wrong with a frame without knowing the part: it is of another size, or a live camera's is frozen.
 
-Such a frame keeps its place and its part id, and carries its flaw, which makes it UNDECIDED. Files and folders are
-resized, and a copy in a folder is a file, not a fault. Rejected: ending the daemon at a wrong size (a line without
-any records, where NotDecidable ones say what to mend), and looking at the first frame only.
+Such a frame keeps its place and its part id, and carries its flaw, which makes it UNDECIDED. A copy in a folder is a
+file, not a fault. Rejected: resizing files unasked (a squeezed part looks like a defective one, or hides a defect),
+ending the daemon at a wrong size (a line without any records, where NotDecidable ones say what to mend), and looking
+at the first frame only.
 """
 
 from __future__ import annotations
@@ -20,22 +21,24 @@ _SPARSE = 16  # sensor noise alone makes fresh frames differ in one of these pix
 
 
 class FrameCheck:
-    """Whether a camera's frames are of `frame_size` (height, width) and differ from the one before. Give it all."""
+    """Whether frames are of `frame_size` (height, width; None: of any), and differ where they are live. Give it all."""
 
-    def __init__(self, frame_size: Size) -> None:
-        self._frame_size = frame_size
+    def __init__(self, frame_size: Size | None, *, is_live: bool = True) -> None:
+        self._frame_size, self._is_live = frame_size, is_live
         self._before: Image | None = None
         self._repeats = 0
 
     def flaw_of(self, image: Image) -> str | None:
         """Why this next frame must not be inspected; None where it may."""
-        self._repeats = self._repeats + 1 if self._before is not None and is_same(image, self._before) else 0
-        self._before = image
+        if self._is_live:
+            is_repeat = self._before is not None and is_same(image, self._before)
+            self._repeats, self._before = self._repeats + 1 if is_repeat else 0, image
         height, width = image.shape[:2]
-        if (height, width) != self._frame_size:
+        if self._frame_size is not None and (height, width) != self._frame_size:
             return (
-                f"wrong size: the camera gives {width}×{height} px, the bundle was made for "
-                f"{self._frame_size[1]}×{self._frame_size[0]}; set the camera to that, or fit a bundle on its images"
+                f"wrong size: the picture has {width}×{height} px, the bundle was made for "
+                f"{self._frame_size[1]}×{self._frame_size[0]}; set the camera to that, fit a bundle on such "
+                "pictures, or give --resize"
             )
         if self._repeats:
             return (
@@ -46,13 +49,11 @@ class FrameCheck:
 
 
 class CheckedSource:
-    """The live `source`; its frames that do not pass `flaw_of` carry their flaw."""
-
-    is_live = True
+    """`source`, whose frames that do not pass `flaw_of` carry their flaw."""
 
     def __init__(self, source: Source, flaw_of: Callable[[Image], str | None]) -> None:
         self._source, self._flaw_of = source, flaw_of
-        self.uri, self.acquisition = source.uri, source.acquisition
+        self.uri, self.acquisition, self.is_live = source.uri, source.acquisition, source.is_live
 
     @property
     def state(self) -> str:

@@ -15,14 +15,14 @@ from pathlib import Path
 import structlog
 
 from edge.core.errors import SourceEnded, SourceError
-from edge.core.images import IMAGE_SUFFIXES, list_images, read_image
+from edge.core.images import IMAGE_SUFFIXES, find_images, read_image
 from edge.core.types import Acquisition, Frame, Gap, GapCause
 
 _log = structlog.get_logger(__name__)
 
 
 class FolderSource:
-    """The image files that are below the folder when it is opened; hidden files do not count.
+    """The image files that are below the folder when it is opened; what lies beside them is named in a warning.
 
     SourceError where the folder is missing, unreadable or holds no image.
     """
@@ -36,12 +36,15 @@ class FolderSource:
         folder = Path(rest)
         if not rest or not folder.is_dir():
             raise SourceError(f"{self.uri}: no such folder; give the folder that holds the parts' images")
-        self._paths = list_images(folder)
+        found = find_images(folder)
+        self._paths = found.images
         if not self._paths:
             raise SourceError(f"{self.uri}: no image in it ({', '.join(IMAGE_SUFFIXES)}); is it the right folder?")
         self._part_ids = name_parts([path.relative_to(folder) for path in self._paths])
         self._next_id = 0
         _log.info("folder_opened", uri=self.uri, images=len(self._paths))
+        if found.warning:
+            _log.warning("files are no parts", uri=self.uri, why=found.warning)
 
     def read(self, timeout_s: float) -> Frame | Gap | None:
         """The next file as a Frame, or as a Gap (UNREADABLE) of that one part; never None."""

@@ -1,4 +1,4 @@
-"""Streams that OpenCV reads: cameras behind a URL through FFmpeg, and pipelines where it was built with GStreamer.
+"""Streams behind a URL: MJPEG as bytes, all others through FFmpeg; and pipelines where OpenCV was built with GStreamer.
 
 FFmpeg's own patience is 30 s; ours is shorter than a stall, so that a server that holds the line and sends nothing is
 noticed. Rejected: a reader per protocol.
@@ -8,15 +8,30 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from datetime import datetime, timezone
 
 from edge.core.errors import SourceError
 from edge.core.images import as_bgr
 from edge.core.opencv import cv2
 from edge.core.redaction import without_credentials
-from edge.sources.capture import Shot
+from edge.sources.capture import Camera, Shot
+from edge.sources.mjpeg import MjpegCamera, NotMjpeg
 
 OPEN_TIMEOUT_MS, READ_TIMEOUT_MS = 3000, 1500
+OPEN_TRIES = 4
+
+
+def open_stream(url: str) -> Camera:
+    """A camera for `LatestFrameSource`, by what is served at `url`; SourceError where nothing is."""
+    if url.startswith("http:"):
+        with suppress(NotMjpeg):
+            return MjpegCamera(url)
+        for _ in range(OPEN_TRIES):  # a server of one client at a time is there again in a moment
+            with suppress(SourceError):
+                return StreamCamera(url)
+            time.sleep(0.3)
+    return StreamCamera(url)
 
 
 class StreamCamera:

@@ -20,6 +20,8 @@ from edge.core.opencv import cv2
 from edge.core.types import Acquisition, Frame, Gap, GapCause
 from edge.sources.camera_settings import force_v4l2
 from edge.sources.capture import Shot
+from edge.sources.clip import counts_frames, is_cut
+from edge.sources.damage import JPEG_START, StandIn
 
 # Whole seconds a V4L2 grab waits for a frame (OpenCV's own default is 10). OpenCV reads it once per
 # process, at the first wait for any V4L2 device: an earlier `import cv2` elsewhere does no harm, an
@@ -30,8 +32,8 @@ os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")
 class VideoFileSource:
     """Every frame of a video file, in order and as fast as they are read; none is dropped.
 
-    A file that stops before the number of frames it declares ends with one Gap (UNREADABLE) for the
-    rest. SourceError where the file is missing or OpenCV cannot play it.
+    A file whose bytes end before its container does ends with one Gap (UNREADABLE) for the rest. SourceError where the
+    file is missing, says that its frames are to be turned, or OpenCV cannot play it.
     """
 
     acquisition = Acquisition.FREE
@@ -40,14 +42,18 @@ class VideoFileSource:
 
     def __init__(self, rest: str) -> None:
         self.uri = f"file:{rest}"
-        path = Path(rest)
+        path = self._path = Path(rest)
         # OpenCV would also take a pattern, a pipeline, or an image as the first of a series.
         if not path.is_file() or path.suffix.lower() in IMAGE_SUFFIXES:
             raise SourceError(f"{self.uri}: no such video; give a video file, or a folder of images as folder:WHERE")
         self._video = cv2.VideoCapture(str(path))
         if not self._video.isOpened():
             raise SourceError(f"{self.uri}: OpenCV cannot play it; is it whole? Convert it to MP4 (H.264) or AVI")
-        self._declared = self._video.get(cv2.CAP_PROP_FRAME_COUNT)  # below 1 where the container does not say
+        if turned := int(self._video.get(cv2.CAP_PROP_ORIENTATION_META)):
+            raise SourceError(
+                f"{self.uri}: a tag says that its frames are to be turned by {turned} degrees, and not every player "
+                f"does; turn the pixels themselves: ffmpeg -i {path.name} turned.mp4"
+            )
         self._next_id = 0
         self._ended = False
 
@@ -63,12 +69,12 @@ class VideoFileSource:
         return self._end()
 
     def _end(self) -> Gap:
-        read = self._next_id
+        read, declared = self._next_id, int(self._video.get(cv2.CAP_PROP_FRAME_COUNT))
         self.close()
-        if self._declared < read + 1:
+        if not is_cut(self._path):
             raise SourceEnded(f"{self.uri}: all {read} frames were read")
-        self._next_id = int(self._declared)
-        detail = f"{self.uri}: declares {self._next_id} frames, {read} could be read; is it cut short? Copy it again"
+        self._next_id = max(read + 1, declared if counts_frames(self._path) else 0)
+        detail = f"{self.uri}: cut short: {read} frames were read, {self._next_id} or more were there; copy it anew"
         return Gap(read, self._next_id - 1, GapCause.UNREADABLE, datetime.now(timezone.utc), detail=detail)
 
     def close(self) -> None:
@@ -100,6 +106,10 @@ class CameraSource:
             raise
         # Fewer buffers, younger frames after a stall. A driver that needs more keeps more.
         self._video.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        self._is_mjpg = int(self._video.get(cv2.CAP_PROP_FOURCC)) == cv2.VideoWriter.fourcc(*"MJPG")
+        if self._is_mjpg:
+            self._video.set(cv2.CAP_PROP_CONVERT_RGB, 0)  # its JPEGs as bytes: OpenCV is silent where some are missing
+        self._stand_in = StandIn()
 
     def grab(self, timeout_s: float) -> Shot | None:
         """Block for the next frame; stamped when the driver hands it over, before it is decoded.
@@ -116,6 +126,9 @@ class CameraSource:
         self._check_present()  # after unplugging, OpenCV may return its last buffer as a success
         if not there:
             raise SourceError(f"{self._device}: the camera gave no frame; check its cable and power")
+        if self._is_mjpg and image is not None and image.ravel()[:2].tobytes() == JPEG_START:
+            shown, flaw = self._stand_in.decoded(image.tobytes(), self._device)
+            return None if shown is None else Shot(shown, captured_ns, captured_at, flaw=flaw)
         return Shot(as_bgr(image, self._device), captured_ns, captured_at)
 
     def close(self) -> None:

@@ -14,10 +14,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+import structlog
+
+from edge.core.manifest import Bound
 from edge.core.types import Frame, Gap, Inspection, Reason
+from edge.line.population import Change, Population
 from edge.station.watchdog import Part, Watchdog
 from edge.wire.facts import HealthSnapshot
 from edge.wire.vocabulary import CameraState, StationState
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +52,20 @@ class Counts:
 class Health:
     """Counts what happened to every captured frame; written by the loop, read by the heartbeat.
 
-    The loop's, but `delivers`, `snapshot` and `close`.
+    The loop's, but `delivers`, `snapshot` and `close`. population: of parts; None for a stream, whose frames are none.
     """
 
     def __init__(
         self,
         camera_fps: Callable[[], float | None] = lambda: None,
         camera_state: Callable[[], str | None] = lambda: None,
+        population: Population | None = None,
     ) -> None:
         self.state = StationState.STARTING
         self.counts = Counts()
         self._camera_fps, self._camera_state = camera_fps, camera_state
-        self._is_degraded = False  # the newest frame could not be inspected
+        self._is_unfit = False  # the newest frame could not be inspected
+        self._population = population
         self._started_ns = time.monotonic_ns()
         self._last_frame_ns: int | None = None
         self._systemd = SystemdNotifier()
@@ -71,7 +79,7 @@ class Health:
 
     def took(self, frame: Frame) -> None:
         """A frame was handed to the loop; it is in flight until its verdict is counted."""
-        self.state = StationState.DEGRADED if self._is_degraded else StationState.RUNNING
+        self.state = self._calm
         self.counts = self.counts.seen(frame.id, frame.id, taken=self.counts.taken + 1)
         self._last_frame_ns = frame.captured_ns
         moved_s = self._watchdog.moved_s
@@ -83,9 +91,11 @@ class Health:
         self._captures()
 
     def alive(self, inspection: Inspection) -> None:
-        """One more verdict; degraded while frames come that cannot be inspected."""
-        self._is_degraded = inspection.reason is Reason.HEALTH_GATE
-        self.state = StationState.DEGRADED if self._is_degraded else StationState.RUNNING
+        """One more verdict; degraded while frames come that cannot be inspected, or contradict the promise."""
+        self._is_unfit = inspection.reason is Reason.HEALTH_GATE
+        if self._population is not None:
+            self._watch(self._population, inspection)
+        self.state = self._calm
         field = inspection.verdict.value
         self.counts = replace(self.counts, **{field: getattr(self.counts, field) + 1})
         moved_s, now_s = self._watchdog.moved_s, time.monotonic()
@@ -96,13 +106,34 @@ class Health:
     def idle(self, source_state: str = "streaming") -> None:
         """The source gave nothing new in time: a state, not a hang; critical while a camera is lost or stalled."""
         is_lost = source_state in (CameraState.STALLED.value, CameraState.LOST.value)
-        calm = StationState.DEGRADED if self._is_degraded else StationState.RUNNING
-        self.state = StationState.CRITICAL if is_lost else calm
+        self.state = StationState.CRITICAL if is_lost else self._calm
         self._captures()
 
     def _captures(self) -> None:
         self._watchdog.moved(Part.CAPTURE)
         self._watchdog.feed()
+
+    def runs(self, bound: Bound) -> None:
+        """Another bundle runs from the next frame on, with a promise of its own."""
+        if self._population is not None:
+            self._population = Population(bound)
+
+    def _watch(self, population: Population, inspection: Inspection) -> None:
+        before = population.change
+        population.add(inspection)
+        if (change := population.change) is not None and before is None:
+            log.warning("the parts have changed", why=change.cause, what_to_do=change.advice)
+        elif before is not None and change is None:
+            log.info("the parts keep the promise again")
+
+    @property
+    def _calm(self) -> StationState:
+        """The state while frames come."""
+        return StationState.DEGRADED if self._is_unfit or self._change is not None else StationState.RUNNING
+
+    @property
+    def _change(self) -> Change | None:
+        return None if self._population is None else self._population.change
 
     def delivers(self) -> None:
         """The delivery thread turns: what is committed is told, what cannot be is said. Called from there."""
@@ -123,9 +154,10 @@ class Health:
     def snapshot(self) -> HealthSnapshot:
         """The heartbeat's counts; captured = inspected + skipped + undecided + in flight."""
         now_ns, counts, last_ns = time.monotonic_ns(), self.counts, self._last_frame_ns
-        inspected = counts.good + counts.defective
+        inspected, state = counts.good + counts.defective, self.state
+        change = self._change if state is StationState.DEGRADED else None
         return HealthSnapshot(
-            state=self.state.value,
+            state=state.value,
             uptime_s=(now_ns - self._started_ns) / 1e9,
             captured=counts.captured,
             inspected=inspected,
@@ -135,13 +167,15 @@ class Health:
             fps=self._camera_fps(),
             frame_age_s=None if last_ns is None else (now_ns - last_ns) / 1e9,
             camera=self._camera(),
+            cause=None if change is None else change.cause,
+            advice=None if change is None else change.advice,
         )
 
     def _camera(self) -> str | None:
         """The camera's state: what its source says, unless frames come that cannot be inspected."""
         state = self._camera_state()
-        is_degraded = self._is_degraded and state == CameraState.STREAMING.value
-        return CameraState.DEGRADED.value if is_degraded else state
+        is_unfit = self._is_unfit and state == CameraState.STREAMING.value
+        return CameraState.DEGRADED.value if is_unfit else state
 
 
 class SystemdNotifier:

@@ -139,6 +139,7 @@ def _status(delivery: Delivery, announcer: Announcer) -> dict[str, Any]:
     health, recipe, journal = delivery.health(), announcer.origin.recipe, announcer.journal
     counts = {name: getattr(health, name) for name in ("captured", "inspected", "skipped", "undecided", "in_flight")}
     status = {"state": StationState(health.state).value, "uptime_s": round(health.uptime_s, 3), **counts}
+    status |= {name: text for name in ("cause", "advice") if (text := getattr(health, name)) is not None}
     status |= {"bundle": recipe.id, "version": recipe.version, "hash": recipe.hash}
     if recipe.commissioning_hash is not None:
         status |= {"commissioning_hash": recipe.commissioning_hash}

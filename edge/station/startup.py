@@ -17,10 +17,11 @@ import structlog
 from edge.core.bundle import Bundle
 from edge.core.commissioned import commissioned
 from edge.core.errors import BundleError, EngineError
-from edge.core.types import Frame, Image
+from edge.core.types import Acquisition, Frame, Image
 from edge.delivery.delivery import Delivery
 from edge.engines import EngineOptions, open_engine
 from edge.inspector import Inspector
+from edge.line.population import Population
 from edge.security.trust import Trust
 from edge.sockets.publisher import Publisher
 from edge.sources import Source, is_live, open_source
@@ -68,6 +69,7 @@ class Station:
         """At a frame boundary: run another bundle from the next frame on, if one is ready."""
         if self.recipes is not None and (change := self.recipes.due()) is not None:
             self.inspector = change.inspector
+            self.health.runs(change.inspector.calibration.bound)
             self.changed(change.inspector)
             self.recipes.taken(change)
 
@@ -86,7 +88,12 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         _warn_of_another_source(inspector, source)
         acquisition = settings.camera.acquisition_for(source.acquisition)
         rule = settings.gate.rule_for(acquisition)
-        health = Health(lambda: source.camera_fps, (lambda: source.state) if source.is_live else lambda: None)
+        are_parts = acquisition is Acquisition.TRIGGERED
+        health = Health(
+            lambda: source.camera_fps,
+            (lambda: source.state) if source.is_live else lambda: None,
+            Population(inspector.calibration.bound) if are_parts else None,
+        )
         stack.callback(health.close)
         recipes = open_recipes(settings, inspector, source, trust)
         triggers = open_triggers(settings, source, recipes)
@@ -185,17 +192,17 @@ def open_inspector(
 
 
 def open_checked_source(settings: CameraSettings, inspector: Inspector, stack: ExitStack) -> Source:
-    """The source; frames of a live one are checked: frozen, or of another size."""
-    flaw_of = FrameCheck(inspector.geometry.frame_size).flaw_of
+    """The source; its frames are checked: of another size, or (of a live one) frozen."""
+    size = None if settings.is_resized else inspector.geometry.frame_size
+    flaw_of = FrameCheck(size, is_live=is_live(settings.source)).flaw_of
     if settings.pairing.is_asked and is_live(settings.source):
         paired = _open_paired(settings, flaw_of)
         stack.callback(paired.close)
         return paired
     source = open_source(settings.source, settings.options)
     stack.callback(source.close)
-    if settings.pairing.is_asked:
-        return TriggeredFiles(source)
-    return CheckedSource(source, flaw_of) if source.is_live else source
+    checked = CheckedSource(source, flaw_of)
+    return TriggeredFiles(checked) if settings.pairing.is_asked else checked
 
 
 def _open_paired(settings: CameraSettings, flaw_of: Callable[[Image], str | None]) -> TriggeredCamera:

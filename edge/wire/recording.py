@@ -7,6 +7,7 @@ the types of `edge.core.types`, which would make the nouns know the wire.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timezone
 from typing import Any, overload
 
@@ -140,9 +141,12 @@ def death_record(origin: Origin, stamp: Stamp, reason: str) -> records.DeathReco
     return records.DeathRecord(**_envelope(origin, stamp), reason=_told(reason, _MAX_DETAIL))
 
 
-def state_record(origin: Origin, stamp: Stamp, state: StationState) -> records.StateRecord:
-    """The station's state became `state`."""
-    return records.StateRecord(**_envelope(origin, stamp), state=state)
+def state_record(
+    origin: Origin, stamp: Stamp, state: StationState, cause: str | None = None, advice: str | None = None
+) -> records.StateRecord:
+    """The station's state became `state`; `cause` and `advice` are cut to 512 characters."""
+    why, what_to_do = (None if text is None else _told(text, _MAX_DETAIL) for text in (cause, advice))
+    return records.StateRecord(**_envelope(origin, stamp), state=state, cause=why, advice=what_to_do)
 
 
 def heartbeat_record(
@@ -234,7 +238,16 @@ def _inspected(origin: Origin, inspection: Inspection, latency_ms: float | None)
         "deadline_ms": origin.deadline_ms,
         "anomaly_score": inspection.score,
         "threshold": inspection.threshold,
+        "picture_fault": _picture_fault(inspection),
     }
+
+
+def _picture_fault(inspection: Inspection) -> str | None:
+    """What the health gate's sentence begins with, where it names a fault: `blurred: sharpness 0.1 …`."""
+    if inspection.reason is not Reason.HEALTH_GATE or inspection.detail is None:
+        return None
+    fault, colon, _ = inspection.detail.partition(": ")
+    return fault if colon and re.fullmatch(r"[a-z ]{1,40}", fault) else None
 
 
 def _decision(inspection: Inspection) -> dict[str, Any]:

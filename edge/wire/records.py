@@ -78,7 +78,8 @@ class InspectedRecord(EvaluatedRecord):
     """What an inspection adds; durations in milliseconds, `t_…_ns` on the device's monotonic clock.
 
     t_boot_ns, t_trigger_ns: the earliest moment of its exposure, and of its trigger where it had one. is_repeat: its
-    part id was triggered before; left out otherwise.
+    part id was triggered before; left out otherwise. picture_fault: in a word or a few, why the picture was not
+    fit for inspection (`health_gate`), the same for the same fault; more may come: do not take them for a closed list.
     """
 
     late: bool
@@ -97,6 +98,7 @@ class InspectedRecord(EvaluatedRecord):
     deadline_ms: NotNegative | None = None
     anomaly_score: float | None = None
     threshold: float | None = None
+    picture_fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,11 +181,13 @@ class DeathRecord(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateRecord(Record):
-    """The station's state changed to this."""
+    """The station's state changed to this; why, and what to do, where no single part says so."""
 
     KIND: ClassVar[Kind] = Kind.STATE
 
     state: StationState
+    cause: str | None = None
+    advice: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,7 +53,7 @@ def a_bundle(
         students=3,
         geometry=Geometry(frame_size, SIZE),
         min_area_px=4.0,
-        calibrations={"fp32": Calibration(stats, image_threshold, 50.0, Bound(0.03, 0.95, 0, 100), review=review)},
+        calibrations={"fp32": Calibration(stats, image_threshold, 50.0, Bound(0.32, 0.95, 0, 8), review=review)},
         provenance={},
     )
     image = np.zeros((*SIZE, 3), np.uint8)

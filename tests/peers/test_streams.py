@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -36,12 +38,19 @@ pytestmark = needs_ffmpeg  # OpenCV's, which reads
 
 
 @contextmanager
-def process(*command: str) -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(command) as started:
+def process(*command: str) -> Iterator[Callable[[], None]]:
+    """A server that begins anew for each client, as a camera does and FFmpeg does not; gives what ends it."""
+    again = ["sh", "-c", 'while :; do "$@"; sleep 0.1; done', "sh", *command]
+    with subprocess.Popen(again, start_new_session=True) as started:
+
+        def end() -> None:
+            with suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)
+
         try:
-            yield started
+            yield end
         finally:
-            started.kill()
+            end()
 
 
 def encoder(url: str, form: Sequence[str]) -> list[str]:
@@ -100,11 +109,11 @@ def test_a_stream_is_seen_in_its_colour_told_when_it_is_gone_and_seen_again(
     scheme: str, server: Callable[[str], list[str]]
 ) -> None:
     url = free_endpoint().replace("tcp:", f"{scheme}:") + "/line"
-    with process(*server(url)) as camera:
+    with process(*server(url)) as pull:
         source = opened(url)
         try:
             assert is_green(picture(source))
-            camera.kill()
+            pull()
             until(source, lambda: source.state != "streaming")
             with process(*server(url)):
                 until(source, lambda: source.state == "streaming")

@@ -11,7 +11,7 @@ import torch
 
 from edge.core.bundle import GraphSet
 from edge.core.errors import TrainingError
-from edge.core.images import list_images, read_image
+from edge.core.images import find_images, read_image
 from edge.core.preprocess import Geometry
 from edge.core.scoring import PAPER_FUSION, fit_stats, fuse
 from edge.core.types import Image, PatchMaps
@@ -90,7 +90,7 @@ def test_verdicts_agree_on_rendered_parts(ensembles: dict[int, Ensemble], graphs
 
 @pytest.mark.real_data
 def test_verdicts_agree_on_real_screws(ensembles: dict[int, Ensemble], graphs: GraphSet, test_data: Path) -> None:
-    paths = list(list_images(test_data / "mvtec" / "screw" / "test"))[::14]
+    paths = find_images(test_data / "mvtec" / "screw" / "test").images[::14]
     agree_on_verdicts(ensembles, graphs, [read_image(p)[::2, ::2].copy() for p in paths])
 
 

@@ -9,7 +9,7 @@ import click
 
 from trainer.good_images import check_good_images
 from trainer.look.record import look_first
-from trainer.options import FILE, FOLDER, INPUT_SIZE, Polygon
+from trainer.options import FILE, FOLDER, INPUT_SIZE, MIXED_SIZES, RESIZE, Polygon
 from trainer.runs import Product
 
 
@@ -18,6 +18,7 @@ from trainer.runs import Product
 @click.option("--roi", type=Polygon(), default=(), help="Only look inside this polygon.")
 @click.option("--ignore", type=Polygon(), multiple=True, help="Never look inside this polygon; may be repeated.")
 @INPUT_SIZE
+@MIXED_SIZES
 @click.option("--out", type=FILE, default="look.png", show_default=True, help="The picture sheet to write.")
 @click.option("--strict", is_flag=True, help="Exit with 1 where something is found.")
 def look(
@@ -25,6 +26,7 @@ def look(
     roi: tuple[Any, ...],
     ignore: tuple[tuple[Any, ...], ...],
     input_size: tuple[int, int],
+    mixed_sizes: str,
     out: Path,
     strict: bool,
 ) -> None:
@@ -34,7 +36,7 @@ def look(
     compared with each other, each left out of its own comparison, so the least alike are worth a look even when none
     is flagged. `fit` does the same by itself.
     """
-    found, sheet = check_good_images(good_dir, minimum=1), out.with_suffix(".png")
+    found, sheet = check_good_images(good_dir, 1, mixed_sizes == RESIZE), out.with_suffix(".png")
     product = Product(good_dir.name, input_size, roi, ignore=ignore)
     findings = look_first(found, product.geometry(found.frame_size), sheet, strict)
     for finding in findings:

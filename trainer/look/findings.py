@@ -69,7 +69,7 @@ class _Measured:
 def look_at(
     paths: Sequence[Path], copies: Sequence[tuple[Path, Path]], geometry: Geometry, teachers: Path = PRETRAINED
 ) -> Look:
-    """Look at distinct images `paths` of `geometry`'s frame size; `copies`: (copy, original) already left out.
+    """Look at distinct images `paths`, each in `geometry` at its own size; `copies`: (copy, original) left out already.
 
     At LOOK_PX a side at most: a look says which images to open, and costs minutes otherwise.
     """
@@ -77,7 +77,8 @@ def look_at(
     inputs, small, level, sharpness = [], [], [], []
     for path in paths:
         image = read_image(path)
-        inputs.append(np.ascontiguousarray(geometry.to_input(image)))
+        here = geometry.for_frame((image.shape[0], image.shape[1]))
+        inputs.append(np.ascontiguousarray(here.to_input(image)))
         grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
         small.append(cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32))
         level.append(float(grey.mean()))

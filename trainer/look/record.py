@@ -15,6 +15,7 @@ from edge.core.preprocess import Geometry
 from trainer.good_images import GoodImages
 from trainer.look.findings import look_at
 from trainer.look.sheet import write_sheet
+from trainer.resizing import is_costly, resizing_cost
 
 log = structlog.get_logger()
 
@@ -24,6 +25,7 @@ def look_first(found: GoodImages, geometry: Geometry, sheet: Path, strict: bool)
 
     TrainingError with `strict` where anything was found.
     """
+    size = _tell_resizing(geometry)
     findings = _recorded(found, geometry, sheet)
     if findings is None:
         look = look_at(found.paths, found.copies, geometry)
@@ -33,6 +35,7 @@ def look_first(found: GoodImages, geometry: Geometry, sheet: Path, strict: bool)
         sheet.with_suffix(".json").write_text(json.dumps(record, indent=1), encoding="utf-8")
     for finding in findings:
         log.warning("look at this good image", why=finding)
+    findings = [*size, *findings]
     log.info("looked at the good images", images=len(found.paths), findings=len(findings), sheet=str(sheet))
     if strict and findings:
         shown = "; ".join(findings[:5]) + (f" and {len(findings) - 5} more" if len(findings) > 5 else "")
@@ -41,6 +44,18 @@ def look_first(found: GoodImages, geometry: Geometry, sheet: Path, strict: bool)
             "remove what is not good, or leave out --strict"
         )
     return findings
+
+
+def _tell_resizing(geometry: Geometry) -> list[str]:
+    """Say what the networks' input size costs; the finding, where it is much."""
+    cost = resizing_cost(geometry)
+    if cost is None:
+        return []
+    if not is_costly(geometry):
+        log.info("resizing", what=cost)
+        return []
+    log.warning("resizing costs", what=cost)
+    return [f"size: {cost}"]
 
 
 def _recorded(found: GoodImages, geometry: Geometry, sheet: Path) -> list[str] | None:

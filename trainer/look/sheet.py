@@ -72,4 +72,5 @@ def _heat(look: Look, path: Path, image: Image) -> Map:
     unit = 1.4826 * float(np.median(np.abs(compared - middle))) or 1.0
     deviations = np.where(own > 0, (own - middle) / unit, 0).astype(np.float32)
     stride = look.geometry.input_size[0] // own.shape[0]
-    return look.geometry.scores_to_frame(np.maximum(deviations, 0), max(1, stride))
+    here = look.geometry.for_frame((image.shape[0], image.shape[1]))
+    return here.scores_to_frame(np.maximum(deviations, 0), max(1, stride))

@@ -41,6 +41,13 @@ FLAGS = [
         help=f"Force this on the camera and read it back whenever it is opened: {', '.join(NAMES)}. Repeatable.",
     ),
     Flag(
+        "--resize",
+        "Camera",
+        is_flag=True,
+        default=False,
+        help="Inspect pictures of another size than the bundle's too, resized to it.  [default: they are undecided]",
+    ),
+    Flag(
         "--source-lost-s",
         "Camera",
         type=float,
@@ -52,13 +59,17 @@ FLAGS = [
 
 @dataclass(frozen=True, slots=True)
 class CameraSettings:
-    """`acquisition` None: what the source naturally is. forced: by name, what a camera must read back as."""
+    """`acquisition` None: what the source naturally is. forced: by name, what a camera must read back as.
+
+    is_resized: pictures of another size are inspected, and not undecided.
+    """
 
     source: str
     acquisition: Acquisition | None = None
     forced: Mapping[str, str] = field(default_factory=dict)
     lost_s: float = 30.0
     pairing: PairingSettings = field(default_factory=PairingSettings)
+    is_resized: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.lost_s < math.inf:
@@ -93,4 +104,5 @@ def camera_settings(flags: Flags) -> CameraSettings:
         parse_settings(flags["camera_set"]),
         flags["source_lost_s"],
         pairing_settings(flags),
+        flags["resize"],
     )

@@ -24,7 +24,7 @@ from deploy.bench.throughput import rate
 from deploy.bench.timing import WARM_UP, interleaved
 from edge.core.bundle import load_bundle
 from edge.core.errors import EdgeError, SettingsError
-from edge.core.images import list_images, read_image
+from edge.core.images import find_images, read_image
 from edge.core.types import Timings
 from edge.demo.run import BUNDLE
 from tests.deploy.conftest import Run
@@ -135,7 +135,7 @@ def test_the_smallest_patch_size_alone_is_a_bundle_that_loads(tmp_path: Path) ->
 
 def test_parts_have_the_frames_size_and_one_in_four_a_spot(bench: Bench, tmp_path: Path) -> None:
     write_parts(tmp_path / "parts", bench.bundle, 9)
-    images = [read_image(path) for path in list_images(tmp_path / "parts")]
+    images = [read_image(path) for path in find_images(tmp_path / "parts").images]
     assert len(images) == 9 and len(parts(bench.bundle)) == 4
     assert images[0].shape[:2] == bench.bundle.manifest.geometry.frame_size
     differs = [bool((image != images[1]).any()) for image in images]

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import structlog
 
 from edge.core.errors import SourceError
 from edge.core.types import Frame, Gap, GapCause
@@ -80,11 +81,21 @@ def test_grey_is_repeated_into_three_channels(tmp_path: Path) -> None:
     np.testing.assert_array_equal(only_frame(tmp_path).image, np.dstack([GREY] * 3))
 
 
-def test_alpha_is_cut_off_and_the_colour_below_it_kept(tmp_path: Path) -> None:
-    save(tmp_path / "a.png", np.dstack([COLOUR, np.zeros_like(GREY)]))
-    image = only_frame(tmp_path).image
-    np.testing.assert_array_equal(image, COLOUR)
-    assert image.flags.c_contiguous
+def test_what_is_not_read_is_one_warning_with_number_and_names(tmp_path: Path) -> None:
+    for name in ("0.png", ".3.png"):
+        save(tmp_path / name)
+    for name in ("1.pgm", "2.pgm", "4.HEIC"):
+        (tmp_path / name).write_bytes(b"P5 1 1 255 x")
+    save(tmp_path / ".thumbnails" / "0.png")
+    (tmp_path / "linked").symlink_to(tmp_path / ".thumbnails")
+    for name in ("5.jpe", "6.jfif"):
+        (tmp_path / name).write_bytes(cv2.imencode(".jpg", COLOUR)[1].tobytes())
+    with structlog.testing.capture_logs() as said:
+        assert part_ids(tmp_path) == ["0", "5", "6"]
+    (warning,) = [one for one in said if one["log_level"] == "warning"]
+    assert warning["why"].startswith(
+        "6 left out (1 .heic, 2 .pgm, 1 hidden, 2 hidden or linked folder): 1.pgm, 2.pgm, 4.HEIC, .3.png, .thumbnails"
+    )
 
 
 def test_sixteen_bit_pixels_are_refused_by_name(tmp_path: Path) -> None:

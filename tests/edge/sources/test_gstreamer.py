@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge.core.errors import SourceError
@@ -15,14 +17,15 @@ from edge.sources.gstreamer import GstreamerCamera
 from tests.patience import WAIT_S
 
 PROBE = (
-    "import gi; gi.require_version('Gst', '1.0'); from gi.repository import Gst; Gst.init(None); "
+    "import gi; gi.require_version('Gst', '1.0'); gi.require_version('GstVideo', '1.0'); "
+    "from gi.repository import Gst, GstVideo; Gst.init(None); "
     "assert Gst.ElementFactory.find('videotestsrc') and Gst.ElementFactory.find('appsink')"
 )
 HAS_GSTREAMER = subprocess.run([SYSTEM_PYTHON, "-c", PROBE], capture_output=True, check=False).returncode == 0
 
 pytestmark = pytest.mark.skipif(
     not HAS_GSTREAMER,
-    reason="no GStreamer: apt install python3-gi gir1.2-gstreamer-1.0 gstreamer1.0-plugins-base to test pipelines",
+    reason="no GStreamer: apt install python3-gi gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base to test it",
 )
 
 
@@ -43,6 +46,33 @@ def test_pixels_arrive_as_bgr_without_the_padding_of_rows(layout: str, red: tupl
     assert first.image.shape == (48, 65, 3)
     assert abs(first.image.astype(int) - red).max() <= 5
     assert second.received_ns > first.received_ns
+
+
+def test_rows_begin_where_the_buffer_itself_says(tmp_path: Path) -> None:
+    """As libcamera, pylon and hardware decoders hand them out: padded to 64 bytes."""
+    width, height, stride = 296, 64, 320
+    truth = np.random.default_rng(0).integers(0, 256, (height, width), np.uint8)
+    padded = np.pad(truth, ((0, 0), (0, stride - width)))
+    (tmp_path / "frames.raw").write_bytes(padded.tobytes() * 10)
+    camera = GstreamerCamera(
+        f"filesrc location={tmp_path}/frames.raw blocksize={padded.size} ! rawvideoparse format=gray8 width={width} "
+        f'height={height} plane-strides="<{stride}>" plane-offsets="<0>" frame-size={padded.size} framerate=10/1 '
+        "! appsink"
+    )
+    try:
+        assert np.array_equal(shot_of(camera).image[..., 1], truth)
+    finally:
+        camera.close()
+
+
+@pytest.mark.parametrize("layout", ["rggb", "bggr", "gbrg", "grbg"])
+def test_bayer_is_decoded_as_it_is_for_genicam_cameras(layout: str) -> None:
+    camera = GstreamerCamera(f"videotestsrc pattern=red ! video/x-bayer,format={layout},width=66,height=48 ! appsink")
+    try:
+        inside = shot_of(camera).image[4:-4, 4:-4].astype(int)
+    finally:
+        camera.close()
+    assert np.abs(inside - (0, 0, 255)).max() <= 5
 
 
 def test_a_pipeline_is_a_source() -> None:

@@ -43,7 +43,7 @@ def test_a_video_that_is_cut_short_ends_with_a_gap_for_the_frames_it_declares(tm
     assert all(isinstance(frame, Frame) for frame in frames)
     assert isinstance(gap, Gap)
     assert (gap.first_id, gap.last_id, gap.cause) == (len(frames), 19, GapCause.UNREADABLE)
-    assert "declares 20 frames" in str(gap.detail)
+    assert f"{len(frames)} frames were read, 20 or more were there" in str(gap.detail)
 
 
 def test_a_missing_video_is_refused(tmp_path: Path) -> None:
@@ -86,6 +86,8 @@ class FakeDriver:
 
     image: np.ndarray = np.full((4, 6, 3), 7, np.uint8)
     gives = True
+    is_mjpg = False
+    is_raw = False
 
     def __init__(self, device: str, backend: int) -> None:
         assert backend == cv2.CAP_V4L2
@@ -94,12 +96,18 @@ class FakeDriver:
         return True
 
     def set(self, prop: int, value: float) -> bool:
+        self.is_raw |= prop == cv2.CAP_PROP_CONVERT_RGB and value == 0
         return False  # as a driver that does not let its buffers be counted
+
+    def get(self, prop: int) -> float:
+        assert prop == cv2.CAP_PROP_FOURCC
+        return float(cv2.VideoWriter.fourcc(*("MJPG" if self.is_mjpg else "YUYV")))
 
     def grab(self) -> bool:
         return self.gives
 
     def retrieve(self) -> tuple[bool, np.ndarray]:
+        assert self.is_raw is self.is_mjpg
         return True, self.image
 
     def release(self) -> None:
@@ -126,6 +134,23 @@ def test_a_camera_with_deep_pixels_is_refused(device: Path, monkeypatch: pytest.
     monkeypatch.setattr(FakeDriver, "image", np.zeros((4, 6), np.uint16))
     with pytest.raises(SourceError, match=r"video0: uint16 pixels; only 8 bits"):
         CameraSource(str(device)).grab(0.5)
+
+
+def test_a_cut_jpeg_of_a_camera_is_grey_and_says_so(device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    jpeg = cv2.imencode(".jpg", picture)[1].reshape(1, -1)
+    monkeypatch.setattr(FakeDriver, "is_mjpg", True)
+    monkeypatch.setattr(FakeDriver, "image", jpeg[:, :900])
+    camera = CameraSource(str(device))
+    assert camera.grab(0.5) is None  # its size is not known yet
+    monkeypatch.setattr(FakeDriver, "image", jpeg)
+    whole = camera.grab(0.5)
+    assert whole is not None and whole.flaw is None
+    assert np.array_equal(whole.image, cv2.imdecode(jpeg, cv2.IMREAD_COLOR))
+    monkeypatch.setattr(FakeDriver, "image", jpeg[:, :900])
+    cut = camera.grab(0.5)
+    assert cut is not None and str(cut.flaw).startswith("damaged in transfer: a picture of 900 bytes without its end")
+    assert cut.image.shape == picture.shape and (cut.image == 127).all()
 
 
 def test_a_grab_without_a_frame_is_an_error(device: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from edge.client import Cursor, Subscription
 from edge.client.replay_link import ReplayLink
-from edge.demo.parts import render_part
+from edge.demo.parts import TRAIN_DOMAIN, render_part
 from edge.demo.run import BUNDLE
 from edge.history.journal import Journal
 from edge.wire.messages import Message
@@ -92,6 +92,30 @@ def test_every_part_of_a_folder_arrives_once_in_order_even_the_damaged_one(
     numbered = [m.seq for m in messages if not m.is_transient and not m.is_historical]
     assert numbered == list(range(numbered[0], numbered[0] + len(numbered)))
     assert len({m.body["result_id"] for m in messages if m.kind == "result"}) == 5
+
+
+def test_a_new_lot_is_told_once_and_not_only_by_each_part(
+    tmp_path: Path, subscription: tuple[str, Subscription]
+) -> None:
+    """Twelve parts of the old lot, then twelve of one with a stronger finish, none defective."""
+    endpoint, feed = subscription
+    for i in range(24):
+        image = render_part("machined", 41, TRAIN_DOMAIN + i, defective=False).image.astype(np.float32)
+        if i >= 12:
+            fine = image - cv2.GaussianBlur(image, (0, 0), 2)
+            image = (image + 0.8 * fine) * 1.04
+        cv2.imwrite(str(tmp_path / f"{i:02}.png"), image.clip(0, 255).astype(np.uint8))
+    source = ("--source", f"folder:{tmp_path}", "--bundle", str(BUNDLE), "--publish", endpoint)
+    daemon = start(*source, "--wait-for-subscriber-s", "30")
+    messages = receive_until(feed, "death")
+    code, log = end(daemon)
+    assert code == 0, log
+    states = [m.body for m in messages if m.kind == "state" and not m.is_historical]
+    (degraded,) = [state for state in states if state["state"] == "degraded"]
+    assert degraded["cause"].startswith("rejects contradict the promise: ")
+    assert "commission" in degraded["advice"]
+    said = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert [one["event"] for one in said if one["level"] == "warning"] == ["the parts have changed"]
 
 
 def test_sigterm_ends_cleanly_with_a_death_record(subscription: tuple[str, Subscription]) -> None:

@@ -199,8 +199,17 @@ def test_a_live_camera_of_another_size_than_the_bundles_decides_nothing() -> Non
     _, delivery, health = run(live(a_frame(1), a_frame(2, size=(48, 64))))
     good, wrong = delivery.inspections
     assert (good.verdict, wrong.verdict, wrong.reason) == (Verdict.GOOD, Verdict.UNDECIDED, Reason.HEALTH_GATE)
-    assert "wrong size: the camera gives 64×48 px, the bundle was made for 32×32" in str(wrong.detail)
+    assert "wrong size: the picture has 64×48 px, the bundle was made for 32×32" in str(wrong.detail)
     assert health.snapshot().state == "degraded"
+
+
+def test_so_does_a_file_unless_it_is_to_be_resized() -> None:
+    frames = a_frame(1), a_frame(2, size=(48, 64)), a_frame(3, size=(64, 64))
+    _, delivery, _ = run(CheckedSource(ScriptedSource(*frames), FrameCheck((32, 32), is_live=False).flaw_of))
+    assert [one.verdict for one in delivery.inspections] == [Verdict.GOOD, Verdict.UNDECIDED, Verdict.UNDECIDED]
+    assert "the picture has 64×64 px, the bundle was made for 32×32" in str(delivery.inspections[2].detail)
+    _, delivery, _ = run(CheckedSource(ScriptedSource(*frames), FrameCheck(None, is_live=False).flaw_of))
+    assert [one.verdict for one in delivery.inspections] == [Verdict.GOOD] * 3
 
 
 def test_a_frozen_camera_is_never_good_and_is_degraded_until_it_moves_again() -> None:

@@ -234,6 +234,27 @@ def test_verdicts_become_evaluations(inspection: Any, evaluation: int, state: in
     assert body.get("reason") == (inspection.reason.value if inspection.reason else None)
 
 
+@pytest.mark.parametrize(
+    ("detail", "fault"),
+    [
+        ("blurred: sharpness 0.1, good images have 0.3 or more", "blurred"),
+        ("damaged in transfer: 900 of 1000 bytes came", "damaged in transfer"),
+        ("roi ((0, 0), (1, 1)): it leaves nothing", None),
+        ("of one piece", None),
+    ],
+)
+def test_a_picture_that_is_not_fit_says_its_fault_in_a_word(detail: str, fault: str | None) -> None:
+    body = body_of(samples.undecided(reason=Reason.HEALTH_GATE, detail=detail))
+    assert (body["result_evaluation"], body["reason"], body.get("picture_fault")) == (3, "health_gate", fault)
+    assert "picture_fault" not in body_of(samples.undecided(reason=Reason.LATE, detail=detail))
+
+
+def test_a_state_says_why_and_what_to_do_where_no_part_does() -> None:
+    body = to_body(state_record(samples.origin(), samples.stamp(), StationState.DEGRADED, "the lot " * 99, "look"))
+    assert (body["state"], len(body["cause"]), body["advice"]) == ("degraded", 512, "look")
+    assert "cause" not in to_body(state_record(samples.origin(), samples.stamp(), StationState.RUNNING))
+
+
 def test_a_part_in_review_goes_out_with_its_score_scales_and_defects() -> None:
     seen = samples.defective(7, verdict=Verdict.UNDECIDED, score=2.5, reason=Reason.REVIEW, detail="look at the part")
     message = decode(to_frames(result_record(samples.origin(), samples.stamp(), seen)))

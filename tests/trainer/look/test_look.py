@@ -11,12 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 from edge.core.errors import TrainingError
-from edge.core.images import list_images, read_image
+from edge.core.images import find_images, read_image
 from edge.core.preprocess import Geometry
 from edge.core.scoring import robust_deviations
 from edge.core.types import Image
 from trainer.cli import cli
-from trainer.good_images import check_good_images
+from trainer.good_images import InputImages, check_good_images
 from trainer.look.findings import Look, look_at
 from trainer.look.record import look_first
 from trainer.look.sheet import look_sheet
@@ -128,6 +128,32 @@ def test_the_sheet_names_findings_and_strict_refuses_them(folder: Path, tmp_path
         look_first(check_good_images(folder), GEOMETRY, tmp_path / "look.png", strict=True)
 
 
+def test_a_strip_squeezed_into_a_square_is_said_and_strict_refuses_it(tmp_path: Path) -> None:
+    strips = tmp_path / "strips"
+    strips.mkdir()
+    for seed in range(20):
+        cv2.imwrite(str(strips / f"{seed:02}.png"), cv2.resize(a_part(seed), (960, 96)))
+    result = CliRunner().invoke(
+        cli, ["look", str(strips), "--input-size", "96", "96", "--out", str(tmp_path / "l.png")]
+    )
+    assert "size: 960×96 becomes 96×96: 10 times narrower; the smallest visible defect is about 10 px" in result.output
+    with pytest.raises(TrainingError, match="--strict: .*size: 960×96 becomes 96×96.*--input-size 96 960 keeps it"):
+        look_first(check_good_images(strips), Geometry((96, 960), (96, 96)), tmp_path / "l.png", strict=True)
+
+
+def test_mixed_sizes_are_refused_by_name_or_resized_as_was_chosen(folder: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(folder / "x-small.png"), cv2.resize(a_part(31), (80, 88)))
+    arguments = ["look", str(folder), "--input-size", str(SIDE), str(SIDE), "--out", str(tmp_path / "look.png")]
+    refused = CliRunner().invoke(cli, arguments)
+    assert "x-small.png (80×88)" in str(refused.exception) and "--mixed-sizes resize" in str(refused.exception)
+    resized = CliRunner().invoke(cli, [*arguments, "--mixed-sizes", "resize"])
+    assert resized.exit_code == 0, resized.exception
+    assert "among 31 images" in resized.output
+    found = check_good_images(folder, is_mixed=True)
+    assert found.frame_size == (SIDE, SIDE)
+    assert {image.shape for image in InputImages(found.paths, GEOMETRY)} == {(SIDE, SIDE, 3)}
+
+
 def test_a_second_look_at_the_same_images_only_says_again_what_was_found(folder: Path, tmp_path: Path) -> None:
     found, sheet = check_good_images(folder), tmp_path / "look.png"
     first = look_first(found, GEOMETRY, sheet, strict=False)
@@ -151,8 +177,8 @@ def test_a_sheet_of_images_from_sessions_tells_equal_names_apart(tmp_path: Path)
 def test_defective_screws_planted_among_good_ones_are_among_the_least_alike(test_data: Path, tmp_path: Path) -> None:
     """Ten defective among 120 good: chance alone would put less than two of them into the first 20."""
     screws = test_data / "mvtec" / "screw"
-    defective = [p for kind in ("scratch_neck", "thread_top") for p in list_images(screws / "test" / kind)[:5]]
-    paths = [*list_images(screws / "train" / "good")[:120], *defective]
+    defective = [p for kind in ("scratch_neck", "thread_top") for p in find_images(screws / "test" / kind).images[:5]]
+    paths = [*find_images(screws / "train" / "good").images[:120], *defective]
     started = time.process_time()
     seen = look_at(paths, (), Geometry((512, 512), (256, 256)))
     ranks = [int(np.flatnonzero(np.argsort(-seen.unlike) == 120 + i)[0]) for i in range(10)]

@@ -1,0 +1,70 @@
+"""Do the parts that come still keep the bundle's promise? A new lot, a lamp, a worn tool reject part after part.
+
+The bundle promises that at most so many of its good parts are rejected. Where so many of the last WINDOW parts were
+that this has a chance below LEVEL (a binomial test), the parts or the picture have changed, and not one part. With
+the level so low, a line that keeps its promise to the letter is called wrongly less than once in a million parts; nine
+lines in ten reject far fewer than promised. Parts that nobody decided say nothing here: they are told by themselves.
+Rejected: a trend of scores (its unit is the bundle's own), and so many in a row (a burst that every other part breaks).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from functools import lru_cache
+
+from edge.core.manifest import Bound
+from edge.core.promise import binomial_cdf
+from edge.core.types import Inspection, Reason, Verdict
+
+WINDOW = 100  # decided parts that are looked at together
+LEVEL = 1e-6  # the chance that so many rejects have by the promise, below which it is contradicted …
+RECENT, CALM = 20, 0.05  # … and kept again once the last so many parts have a chance of this or more
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Why the station is degraded although each part was decided: what was counted, and the one thing to do."""
+
+    cause: str
+    advice: str
+
+
+class Population:
+    """Counts verdicts of parts against `bound`; `change` is what is wrong with them now, None for nothing."""
+
+    def __init__(self, bound: Bound) -> None:
+        self._bound = bound
+        self._rejects: deque[bool] = deque(maxlen=WINDOW)
+        self.change: Change | None = None
+
+    def add(self, inspection: Inspection) -> None:
+        """One more part; those that could not be inspected, and a demo's, do not count."""
+        is_decided = inspection.verdict is not Verdict.UNDECIDED or inspection.reason is Reason.REVIEW
+        if inspection.is_simulated or not is_decided:
+            return
+        self._rejects.append(inspection.verdict is Verdict.DEFECTIVE)
+        if self.change is None:
+            if sum(self._rejects) >= most_expected(len(self._rejects), self._bound.rate, LEVEL):
+                self.change = self._contradiction()
+        elif sum(recent := list(self._rejects)[-RECENT:]) < most_expected(len(recent), self._bound.rate, CALM):
+            self.change = None
+            self._rejects.clear()  # what came before was told
+
+    def _contradiction(self) -> Change:
+        rejected, n = sum(self._rejects), len(self._rejects)
+        return Change(
+            f"rejects contradict the promise: {rejected} of the last {n} parts rejected, and the promise is "
+            f"{self._bound} (binomial test over the last {WINDOW} parts, level {LEVEL:g})",
+            "the parts or the picture have changed, not one part: compare a rejected part with an earlier good one; if "
+            "the parts are good, check lamp, focus and fixture, then commission on such parts (edge-deploy commission)",
+        )
+
+
+@lru_cache(maxsize=4096)
+def most_expected(n: int, rate: float, level: float) -> int:
+    """The fewest rejects of `n` parts that have a chance below `level` where each is rejected at `rate`; n + 1: none.
+
+    rate, level: 0 to 1.
+    """
+    return next((k for k in range(1, n + 1) if 1 - binomial_cdf(k - 1, n, rate) < level), n + 1)
