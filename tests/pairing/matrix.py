@@ -36,13 +36,12 @@ def lines(parts: int) -> Iterator[tuple[str, Options, float]]:
     yield "camera cuts", Options(parts, cuts=set(range(50, parts, 100)), **seen), 0.5
     stepped = Options(parts, latency=0.05, declared="0-100", step=(parts // 2, 0.4))
     yield "a latency that steps from .05 to .4 s, .1 declared", stepped, 0.45
-    hardware = {"hardware": True, "window": 100.0, "latency": 0.02, "declared": "0-60"}
+    hardware = {"hardware": True, "period": 0.3, "pulse": 0.08, "window": 160.0, "latency": 0.02, "declared": "0-60"}
     yield "hardware", Options(parts, **hardware), JUDGED
     strays = set(range(100, parts, 200))
     yield "hardware, frames lost", Options(parts, lose=strays, **hardware), 0.9
     yield "hardware, stray frames", Options(parts, extra=strays, **hardware), 0.9
-    late = {**hardware, "window": 60.0}
-    yield "hardware, triggers 0 to 1.5 periods late", Options(parts, late=0.3, **late), 0.0
+    yield "hardware, triggers 0 to 1.5 periods late", Options(parts, late=0.45, **hardware), 0.0
 
 
 def all_lines(folder: Path, share: float) -> tuple[bool, dict[str, Any]]:
