@@ -32,6 +32,8 @@ CREATE TABLE IF NOT EXISTS epochs(number INTEGER PRIMARY KEY, epoch BLOB NOT NUL
 CREATE TABLE IF NOT EXISTS consumers(name TEXT PRIMARY KEY, position INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS intents(
     number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, request TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS untold(
+    epoch TEXT, first_seq INTEGER NOT NULL, last_seq INTEGER, cause TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS evidence(
     path TEXT NOT NULL, about TEXT NOT NULL, written_ms INTEGER NOT NULL, bytes INTEGER NOT NULL,
@@ -103,8 +105,8 @@ def _prepare(db: apsw.Connection, path: Path) -> None:
     except (apsw.CorruptError, apsw.NotADBError) as error:
         raise JournalCorrupt(f"--journal {path}: damaged ({error})") from error
     except apsw.Error as error:
-        raise SettingsError(
-            f"--journal {path}: cannot be written ({error}); check the disk's free space, the folder and its owner"
+        raise JournalError(
+            f"--journal {path}: cannot be written ({error}); check the disk's free space, and whether it is read-only"
         ) from error
 
 
