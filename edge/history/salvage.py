@@ -20,7 +20,7 @@ from typing import Any
 import apsw
 import structlog
 
-from edge.core.errors import SettingsError
+from edge.core.errors import Unavailable, refusal
 from edge.history.database import PAGE_BYTES, JournalError, close_anyway, open_database, suspicion
 from edge.history.losses import begin_epoch, holes, remember
 from edge.history.proof import Mark
@@ -43,7 +43,7 @@ def salvage(path: Path, mark: Mark | None, vfs: str | None = None) -> None:
     """Put what can be read of the damaged journal in its place, in a new epoch, with its losses; keep it beside.
 
     A kill at any moment leaves the damaged journal as it was, or what `finish` puts in its place. JournalError where
-    there is no room for it, SettingsError where files cannot be moved.
+    there is no room for it, what `refusal` says where files cannot be moved.
     """
     log.error("journal damaged: what can be read of it is salvaged", journal=str(path))
     with suppress(OSError):
@@ -60,7 +60,7 @@ def salvage(path: Path, mark: Mark | None, vfs: str | None = None) -> None:
             close_anyway(db)
         _sync(begun)
         begun.replace(_beside(path, DONE))
-    except (apsw.Error, OSError, JournalError) as error:
+    except (apsw.Error, OSError, JournalError, Unavailable) as error:
         why = f"--journal {path}: damaged, and cannot be salvaged ({error}); make room beside it"
         raise JournalError(why) from error
     finally:
@@ -73,9 +73,12 @@ def finish(path: Path) -> None:
     """Put a salvaged journal that is whole in the damaged one's place; remove what an earlier salvage has left."""
     if not path.parent.is_dir():
         return
-    for left in (BEGUN, READING):
-        _remove(_beside(path, left))
     done = _beside(path, DONE)
+    try:
+        for left in (BEGUN, READING):
+            _remove(_beside(path, left))
+    except OSError as error:
+        raise refusal(error.errno, f"--journal {path}: what a salvage left cannot be removed ({error})") from error
     if not done.exists():
         return
     aside = _beside(path, f".corrupt-{datetime.fromtimestamp(done.stat().st_mtime, timezone.utc):%Y%m%dT%H%M%S%f}")
@@ -87,7 +90,8 @@ def finish(path: Path) -> None:
         done.replace(path)
         _sync(path.parent)
     except OSError as error:
-        raise SettingsError(f"--journal {path}: damaged, and cannot be set aside ({error}); move it away") from error
+        why = f"--journal {path}: damaged, and cannot be set aside ({error}); move it away"
+        raise refusal(error.errno, why) from error
     log.error("journal damaged: set aside", journal=str(path), kept_as=str(aside))
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.core.errors import SettingsError, SinkError
+from edge.core.errors import SettingsError, SinkError, refusal
 from edge.core.opencv import cv2
 from edge.core.types import AnomalyMap, Frame, Image, Inspection, Verdict
 from edge.history import kept_files
@@ -77,7 +77,7 @@ class EvidenceWriter:
             (folder / ".writable").touch()
             (folder / ".writable").unlink()
         except OSError as error:
-            raise SettingsError(f"--evidence {folder}: cannot be written to: {error}; choose another") from error
+            raise refusal(error.errno, f"--evidence {folder}: cannot be written to: {error}; choose another") from error
 
     def deliver(self, told: Told) -> None:
         """Write and announce, if it is a part to keep that still has its frame; SinkError or OSError if that fails.
