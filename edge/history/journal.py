@@ -18,7 +18,7 @@ from typing import Any
 import apsw
 
 from edge.history.database import IN_MEMORY, JournalError, suspicion
-from edge.history.losses import Loss, Statement
+from edge.history.losses import NOTHING_MORE, Loss, Statement, lost_before
 from edge.history.opening import open_history
 from edge.history.proof import checksum
 from edge.history.rows import Row, number_and_seq, position_of
@@ -188,7 +188,24 @@ class Journal:
         history = HistoryRecord(
             epoch=self.epoch_of(number).hex(), first_seq=seq, last_seq=number_and_seq(last)[1], cause=cause
         )
-        loss = Loss(history, ("DELETE FROM records WHERE position BETWEEN ? AND ?", (first, last)))
+        self._lose(Loss(history, ("DELETE FROM records WHERE position BETWEEN ? AND ?", (first, last))))
+
+    def lose_oldest(self, last: int) -> None:
+        """All up to position `last` is to go, for want of room: told as from the first of that epoch on.
+
+        The records that told of earlier losses go with it, so this one says all of it again: who was behind them gets
+        this one. What they told of earlier epochs, none of which is left, is told again, one record an epoch.
+        """
+        first = position_of(number_and_seq(last)[0], 1)
+        try:
+            before = lost_before(self._db, first, last)
+        except apsw.Error as error:
+            raise self._failure("read", error) from error
+        for history in before:
+            self._lose(Loss(history, NOTHING_MORE))
+        self.lose(LossCause.RETENTION, first, last)
+
+    def _lose(self, loss: Loss) -> None:
         if loss not in self.losses:
             self.losses.append(loss)
 

@@ -7,6 +7,7 @@ until it is told (a second start would find less, and begin a third epoch).
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from edge.wire.messages import EPOCH_BYTES
 from edge.wire.vocabulary import HistoryRecord, LossCause
 
 Statement = tuple[str, tuple[Any, ...]]
+NOTHING_MORE: Statement = ("SELECT 1", ())
 
 
 class Loss(NamedTuple):
@@ -26,6 +28,28 @@ class Loss(NamedTuple):
 
     history: HistoryRecord
     with_telling: Statement
+
+
+def lost_before(db: apsw.Connection, first: int, last: int) -> list[HistoryRecord]:
+    """What the records at these positions, of one epoch, tell of earlier epochs: one for each, as wide as all of them.
+
+    apsw.Error.
+    """
+    own = _name(db, number_and_seq(last)[0])
+    bodies = db.execute(
+        "SELECT body FROM records WHERE position BETWEEN ? AND ? AND CAST(topic AS TEXT) LIKE '%/gap/'", (first, last)
+    )
+    found: dict[str, HistoryRecord] = {}
+    for (body,) in bodies:
+        told = json.loads(body).get("history", {})
+        epoch, end = told.get("epoch"), told.get("last_seq")
+        if epoch is None or (own is not None and epoch == own.hex()):
+            continue
+        before = found.get(epoch)
+        if before is not None:
+            end = None if end is None or before.last_seq is None else max(end, before.last_seq)
+        found[epoch] = HistoryRecord(epoch=epoch, first_seq=1, last_seq=end, cause=LossCause(told["cause"]))
+    return list(found.values())
 
 
 def remember(db: apsw.Connection, lost: Iterable[HistoryRecord]) -> None:

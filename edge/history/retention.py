@@ -2,7 +2,8 @@
 
 What a required consumer has not acknowledged stays, and so does what is young: rather than lose it the station runs
 out of room, says critical, and decides nothing. Each pass drops the oldest few hundred records and leaves one `gap`
-record that says which. Rejected: a ring buffer (it drops what nobody has read yet).
+record that says all that went, since those that said so before go, too. Rejected: a ring buffer (it drops what nobody
+has read yet).
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from pathlib import Path
 from edge.history.consumers import acknowledged
 from edge.history.journal import Journal
 from edge.history.rows import number_and_seq
-from edge.wire.vocabulary import LossCause
 
 PERIOD_S = 10.0
 ROWS_A_PASS = 500
@@ -58,7 +58,7 @@ class Retention:
             return
         doomed = self._doomed(journal)
         if doomed is not None:
-            journal.lose(LossCause.RETENTION, *doomed)
+            journal.lose_oldest(doomed[1])
         has_more = doomed is not None and doomed[1] - doomed[0] + 1 >= ROWS_A_PASS
         self._due_s = self._clock_s() + (0.0 if has_more else PERIOD_S)
 

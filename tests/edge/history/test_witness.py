@@ -14,6 +14,7 @@ from edge.history.journal import Journal, JournalError
 from edge.history.proof import Mark, read_mark, witness_of
 from edge.history.retention import Limits
 from edge.history.rows import position_of
+from edge.wire.messages import decode
 from tests.edge.history.records import build, ids_of, retain, tell_losses, write
 from tests.faults import MULTIPLIER
 
@@ -225,3 +226,20 @@ def test_a_journal_that_is_gone_from_its_place_is_noticed_and_nothing_is_written
         else:
             log_of(path).write_bytes(b"of whoever has that place now")
     assert log_of(path).exists() == (not aside.exists() and "deleted" in how)
+
+
+def test_an_epoch_that_was_dropped_is_told_again_when_retention_drops_what_told_it(path: Path) -> None:
+    """Row 43, over epochs: who is behind in the first gets a gap that names it."""
+    with closing(Journal(path)) as journal:
+        epoch = journal.epoch
+        write(journal, 5)
+    path.unlink()
+    everything = Limits(min_age_s=0.0, max_age_s=0.0)
+    with closing(Journal(path)) as journal:
+        assert len(tell_losses(journal)) == 1
+        for _ in range(3):
+            write(journal, 700, group=100)
+            assert retain(journal, everything)
+        told = [decode(row.frames(journal.epoch)).body.get("history") for row in journal.read(0, 10_000)]
+        about = [(one["epoch"], one["first_seq"], one["last_seq"]) for one in told if one]
+        assert (epoch.hex(), 1, 5) in about and journal.oldest is not None and journal.oldest > 1500
