@@ -19,7 +19,7 @@ from edge.core.errors import EdgeError, SettingsError, SinkError, Unavailable, r
 
 IN_MEMORY = Path(":memory:")  # SQLite's own name for a database that ends with the process
 APPLICATION_ID = 0x65493131  # "eI11"
-VERSION = 1
+VERSION = 2  # 1 had UTC in place of powered_ms, the journal's own clock
 PAGE_BYTES = 4096
 QUICK_CHECK_BYTES = 64 * 2**20  # a larger file is checked at its end only: a restart must not take seconds
 _WAL_KEPT_BYTES = 16 * 2**20
@@ -27,7 +27,7 @@ _WAL_KEPT_BYTES = 16 * 2**20
 # `position` is the epoch's number and the seq in one, so that the order of history is the order of the rows.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS records(
-    position INTEGER PRIMARY KEY, result_id TEXT NOT NULL, created_ms INTEGER NOT NULL,
+    position INTEGER PRIMARY KEY, result_id TEXT NOT NULL, powered_ms INTEGER NOT NULL,
     topic BLOB NOT NULL, properties BLOB NOT NULL, body BLOB NOT NULL, crc INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS epochs(number INTEGER PRIMARY KEY, epoch BLOB NOT NULL UNIQUE) STRICT;
 CREATE TABLE IF NOT EXISTS consumers(name TEXT PRIMARY KEY, position INTEGER NOT NULL) STRICT;
@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS untold(
     epoch TEXT, first_seq INTEGER NOT NULL, last_seq INTEGER, cause TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS evidence(
-    path TEXT NOT NULL, about TEXT NOT NULL, written_ms INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    path TEXT NOT NULL, about TEXT NOT NULL, powered_ms INTEGER NOT NULL, bytes INTEGER NOT NULL,
     is_good INTEGER NOT NULL, is_pinned INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(path, about)) STRICT;
 """
 
@@ -129,7 +129,10 @@ def _require_version(db: apsw.Connection, path: Path) -> None:
             f"--journal {path}: written by a newer version (format {version}, this one knows {VERSION}); "
             "run that version, or give another --journal"
         )
-    if version == 0:
+    if version == 1:
+        db.execute("ALTER TABLE records RENAME COLUMN created_ms TO powered_ms")
+        db.execute("ALTER TABLE evidence RENAME COLUMN written_ms TO powered_ms")
+    if version < VERSION:
         db.pragma("application_id", APPLICATION_ID)
         db.pragma("user_version", VERSION)
 

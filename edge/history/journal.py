@@ -9,6 +9,7 @@ seen), and a counter in place of the journal where there is no file (two of ever
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -17,6 +18,7 @@ from typing import Any
 
 import apsw
 
+from edge.history.clock import saved
 from edge.history.database import IN_MEMORY, JournalError, suspicion
 from edge.history.losses import NOTHING_MORE, Loss, Statement, lost_before
 from edge.history.opening import open_history
@@ -47,8 +49,16 @@ class Journal:
     ones too.
     """
 
-    def __init__(self, path: Path, *, boot_id: str | None = None, vfs: str | None = None) -> None:
-        history = open_history(path, boot_id, vfs)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        boot_id: str | None = None,
+        vfs: str | None = None,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        history = open_history(path, boot_id, vfs, clock_s())
+        self.clock_s, self._clock = clock_s, history.clock
         self.path = path
         self.number, self.epoch, self.birth = history.number, history.end.epoch, history.birth
         self.head, self._last_id = history.end.seq, history.end.result_id
@@ -79,7 +89,8 @@ class Journal:
         topic, _, _, properties, body = entry.frames
         position = self._start + self.head
         crc = checksum(position, topic, properties, body)
-        row = (position, stamp.result_id, int(1000 * stamp.created.timestamp()), topic, properties, body, crc)
+        powered_ms = int(1000 * (self._clock.before_s + self.clock_s()))
+        row = (position, stamp.result_id, powered_ms, topic, properties, body, crc)
         self._staged.append(("INSERT INTO records VALUES(?, ?, ?, ?, ?, ?, ?)", row))
         return entry
 
@@ -224,6 +235,17 @@ class Journal:
         """Whether this history ends with the process."""
         return self.path == IN_MEMORY
 
+    def powered_s(self) -> float:
+        """Now, on the clock that records age by: seconds with power since the journal began (`edge.history.clock`)."""
+        return self._clock.before_s + self.clock_s()
+
+    def oldest_births(self, at_most: int) -> list[tuple[int, float]]:
+        """Position and birth on that clock of the oldest records, in order; JournalError if that fails."""
+        sql = (
+            "SELECT position, CASE WHEN position <= ? THEN 0 ELSE powered_ms END FROM records ORDER BY position LIMIT ?"
+        )
+        return [(position, born / 1000) for position, born in self._all(sql, self._clock.is_older, at_most)]
+
     @property
     def live_bytes(self) -> int:
         """Bytes of the database that hold something."""
@@ -249,6 +271,7 @@ class Journal:
     def ended(self) -> None:
         """Remember, with the next commit, that this run ended in good order."""
         self.stage("INSERT OR REPLACE INTO facts VALUES('ended', 'clean')")
+        self._staged += saved(self.powered_s(), self.clock_s())
 
     def close(self) -> None:
         """Release the file; what was staged and not committed is forgotten."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import apsw
 
+from edge.history.clock import Clock, wind_up
 from edge.history.database import IN_MEMORY, JournalCorrupt, JournalError, close_anyway, open_database
 from edge.history.intents import Intents, last_number, unsettled
 from edge.history.losses import Loss, begin_epoch, compare, untold
@@ -45,12 +46,13 @@ class History:
     intents: Intents
     losses: tuple[Loss, ...]
     told: int | None
+    clock: Clock
 
 
-def open_history(path: Path, boot_id: str | None = None, vfs: str | None = None) -> History:
+def open_history(path: Path, boot_id: str | None, vfs: str | None, now_s: float) -> History:
     """Open, or set aside and salvage, and count one more start; errors as `open_database`.
 
-    What the witness has seen and is not there is remembered as lost, and a new epoch begins.
+    What the witness has seen and is not there is remembered as lost, and a new epoch begins. now_s: since boot.
     """
     mark = None if path == IN_MEMORY else read_mark(path)
     db = _open(path, mark, vfs)
@@ -59,6 +61,7 @@ def open_history(path: Path, boot_id: str | None = None, vfs: str | None = None)
             if mark is not None:
                 compare(db, mark)
             number, epoch = _epoch(db)
+            clock = wind_up(db, boot_id or "", now_s)  # before the run's boot is remembered
             birth = Birth() if path == IN_MEMORY else _begin_run(db, path, boot_id)
         last = _last_record(db, number)
         intents = Intents(unsettled(db), last_number(db))
@@ -66,7 +69,7 @@ def open_history(path: Path, boot_id: str | None = None, vfs: str | None = None)
         already = 0 if mark is None or mark.epoch != epoch else mark.told
         end = Mark(epoch, *last, already, intents.last)
         witness = None if path == IN_MEMORY else Witness(path)
-        return History(db, witness, end, number, birth, intents, tuple(untold(db)), told)
+        return History(db, witness, end, number, birth, intents, tuple(untold(db)), told, clock)
     except (apsw.Error, OSError) as error:
         close_anyway(db)
         raise JournalError(f"--journal {path}: cannot be written: {error}; check the disk's free space") from error

@@ -38,18 +38,17 @@ MEMORY_LIMITS = Limits(max_bytes=8 << 20, min_age_s=0.0)
 
 
 class Retention:
-    """Decides what the journal drops; called when the line is idle. `now_s`: UTC; `clock_s`: monotonic."""
+    """Decides what the journal drops; called when the line is idle. `clock_s`: monotonic."""
 
     def __init__(
         self,
         limits: Limits,
         *,
-        now_s: Callable[[], float] = time.time,
         clock_s: Callable[[], float] = time.monotonic,
         free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     ) -> None:
         self.limits = limits
-        self._now_s, self._clock_s, self._free_bytes = now_s, clock_s, free_bytes
+        self._clock_s, self._free_bytes = clock_s, free_bytes
         self._due_s = clock_s()
 
     def pass_over(self, journal: Journal) -> None:
@@ -64,15 +63,16 @@ class Retention:
 
     def _doomed(self, journal: Journal) -> tuple[int, int] | None:
         """First and last position of what may go, of one epoch; None when nothing may."""
-        oldest = journal.query("SELECT position, created_ms FROM records ORDER BY position LIMIT ?", ROWS_A_PASS)
+        oldest = journal.oldest_births(ROWS_A_PASS)
         before = min(self._acknowledged(journal), journal.head_position - 1)
-        born_before_ms = 1000 * (self._now_s() - self._age_s(journal))
+        born_before_s = journal.powered_s() - self._age_s(journal)
         last = None
-        for position, created_ms in oldest:
+        for position, born_s in oldest:
             of_one_epoch = number_and_seq(position)[0] == number_and_seq(oldest[0][0])[0]
-            if position > before or created_ms > born_before_ms or not of_one_epoch:
+            if position > before or not of_one_epoch:
                 break
-            last = position
+            if born_s <= born_before_s:  # order outranks time: what stands before it is as old
+                last = position
         return None if last is None else (oldest[0][0], last)
 
     def _age_s(self, journal: Journal) -> float:

@@ -22,11 +22,14 @@ def number_and_seq(position: int) -> tuple[int, int]:
 
 
 class Row(NamedTuple):
-    """A record's frames but seq and epoch, which its position says; `crc` over everything that is sent."""
+    """A record's frames but seq and epoch, which its position says; `crc` over everything that is sent.
+
+    powered_ms: its birth on the journal's clock, which does not jump (`Journal.powered_s`).
+    """
 
     position: int
     result_id: str
-    created_ms: int
+    powered_ms: int
     topic: bytes
     properties: bytes
     body: bytes
