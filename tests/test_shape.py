@@ -63,9 +63,9 @@ class Followed:
 
 
 def _is_aside(frame: FrameType | None) -> bool:
-    """Whether this is a heartbeat's work, or this test's own."""
+    """Whether this is a heartbeat's work, or what is done when nothing waits, or this test's own."""
     while frame is not None:
-        if frame.f_code.co_name in ("_beat", "_settle"):
+        if frame.f_code.co_name in ("_beat", "_upkeep", "_settle"):
             return True
         frame = frame.f_back
     return False

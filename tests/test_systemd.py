@@ -86,6 +86,7 @@ def test_the_program_is_started_without_flags_so_that_the_environment_file_says_
 
 def test_failures_are_restarted_for_ever_but_not_what_a_person_must_mend(service: ConfigParser) -> None:
     """0 stopped; 70 and 75 restart; 2 (wrong flag) and 78 (bad bundle or configuration) do not."""
+    assert service["Service"]["RuntimeDirectoryPreserve"] == "restart"  # what was said is said once a minute
     assert service["Service"]["Restart"] == "on-failure"
     assert service["Service"]["RestartPreventExitStatus"].split() == ["2", "78"]
     assert service["Service"]["RestartSec"] == "2"

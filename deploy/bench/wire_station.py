@@ -20,7 +20,8 @@ from edge.delivery.delivery import Delivery
 from edge.delivery.thread import Isolation
 from edge.history.announcer import Announcer
 from edge.history.journal import Journal
-from edge.history.rows import Row, checksum, position_of
+from edge.history.proof import checksum
+from edge.history.rows import Row, position_of
 from edge.security.station_keys import Role
 from edge.sockets.endpoints import BoundSocket
 from edge.sockets.publisher import Publisher

@@ -46,7 +46,8 @@ def inspect(only_check: bool, log_level: str, **flags: Any) -> None:
 
     \b
     Exit codes: 0 stopped or source ended, 2 bad flag, 70 failure while running (restart),
-    75 camera lost (restart), 78 bad bundle, source or configuration, address in use (do not restart).
+    75 camera lost, lock or address held by another, disk full or read-only (restart until it has passed),
+    78 bad bundle, source or configuration: a person must change a file or a flag (do not restart).
     """
     configure_logging(log_level, is_limited=True)
     try:

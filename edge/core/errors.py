@@ -3,6 +3,8 @@
 The daemon maps classes to exit codes (see `edge.station.daemon`); nothing catches `EdgeError` to hide it.
 """
 
+import errno
+
 
 class EdgeError(Exception):
     """Base of all errors this project raises on purpose."""
@@ -10,6 +12,21 @@ class EdgeError(Exception):
 
 class SettingsError(EdgeError):
     """A flag or variable is wrong; the message names it."""
+
+
+class Unavailable(EdgeError):
+    """What is wanted cannot be had at the moment: another has the lock or the address, the disk is full. Try again."""
+
+
+_PASSES_BY_ITSELF = (
+    errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EAGAIN, errno.EBUSY, errno.EDQUOT, errno.EIO, errno.EMFILE,
+    errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EROFS, errno.ESTALE, errno.ETXTBSY,
+)  # fmt: skip
+
+
+def refusal(number: int | None, message: str) -> EdgeError:
+    """For a system's error of that number: Unavailable where it may pass by itself, SettingsError where it will not."""
+    return (Unavailable if number in _PASSES_BY_ITSELF else SettingsError)(message)
 
 
 class BundleError(EdgeError):

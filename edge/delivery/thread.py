@@ -170,7 +170,7 @@ class DeliveryThread(threading.Thread):
         parts = self._inbox.take(min(GROUP_ITEMS, self._max_unserved - len(self._unserved)))
         if parts or self._announcer.is_due:
             return self._announce(parts)
-        self._isolation.run(self._journal, self._journal.rest)
+        self._upkeep(self._journal.rest)
         return False
 
     def _announce(self, parts: Sequence[Told]) -> bool:
@@ -191,6 +191,13 @@ class DeliveryThread(threading.Thread):
         if is_rarely(self._commit_failures):
             log.error("the journal failed; parts are undecided until it works", error=str(error))
 
+    def _upkeep(self, work: Callable[[], None]) -> None:
+        """A journal that fails at it is told as failing at once, though nothing is to be committed."""
+        error = self._isolation.run(self._journal, work)
+        if isinstance(error, JournalError):
+            self._note_failure(error)
+            self._inbox.has_news = True
+
     def _beat(self) -> None:
         """A heartbeat; and the state, where it has changed."""
         self._alive()
@@ -200,7 +207,7 @@ class DeliveryThread(threading.Thread):
         if is_news and self._can_announce():
             self._announce([])
         self.pulse.tell(health, self._isolation.failures)
-        self._isolation.run(self._journal, self._journal.tend)
+        self._upkeep(self._journal.tend)
 
     # --- the sinks ---
 

@@ -115,6 +115,7 @@ class Announcer:
         for part in told:
             for entry in part.entries:
                 self._publish(entry)
+        self.journal.told()
         return told
 
     def announce_now(self, build: Callable[..., Record], *, settles: Sequence[int] = (), **facts: Any) -> Entry:
@@ -126,6 +127,7 @@ class Announcer:
         self._settle(settles)
         self.journal.commit()
         self._publish(entry)
+        self.journal.told()
         return entry
 
     def heartbeat(self, health: HealthSnapshot, sink_failures: int, refused: int | None) -> None:

@@ -8,17 +8,18 @@ cursors and retention would have to be written and proved anew).
 
 from __future__ import annotations
 
+import errno
 import mmap
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import apsw
 
-from edge.core.errors import SettingsError, SinkError
+from edge.core.errors import EdgeError, SettingsError, SinkError, Unavailable, refusal
 
 IN_MEMORY = Path(":memory:")  # SQLite's own name for a database that ends with the process
 APPLICATION_ID = 0x65493131  # "eI11"
-VERSION = 1
+VERSION = 2  # 1 had UTC in place of powered_ms, the journal's own clock
 PAGE_BYTES = 4096
 QUICK_CHECK_BYTES = 64 * 2**20  # a larger file is checked at its end only: a restart must not take seconds
 _WAL_KEPT_BYTES = 16 * 2**20
@@ -26,15 +27,17 @@ _WAL_KEPT_BYTES = 16 * 2**20
 # `position` is the epoch's number and the seq in one, so that the order of history is the order of the rows.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS records(
-    position INTEGER PRIMARY KEY, result_id TEXT NOT NULL, created_ms INTEGER NOT NULL,
+    position INTEGER PRIMARY KEY, result_id TEXT NOT NULL, powered_ms INTEGER NOT NULL,
     topic BLOB NOT NULL, properties BLOB NOT NULL, body BLOB NOT NULL, crc INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS epochs(number INTEGER PRIMARY KEY, epoch BLOB NOT NULL UNIQUE) STRICT;
 CREATE TABLE IF NOT EXISTS consumers(name TEXT PRIMARY KEY, position INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS intents(
     number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, request TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS untold(
+    epoch TEXT, first_seq INTEGER NOT NULL, last_seq INTEGER, cause TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS evidence(
-    path TEXT NOT NULL, about TEXT NOT NULL, written_ms INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    path TEXT NOT NULL, about TEXT NOT NULL, powered_ms INTEGER NOT NULL, bytes INTEGER NOT NULL,
     is_good INTEGER NOT NULL, is_pinned INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(path, about)) STRICT;
 """
 
@@ -43,7 +46,7 @@ class JournalError(SinkError):
     """The journal could not be written or read; what was not committed has not been announced."""
 
 
-class JournalInUse(SettingsError):
+class JournalInUse(Unavailable):
     """Another process, probably a second daemon, has the journal."""
 
 
@@ -54,8 +57,8 @@ class JournalCorrupt(JournalError):
 def open_database(path: Path, vfs: str | None = None) -> apsw.Connection:
     """The journal at `path`, made if need be, locked by us alone, its schema present; a new one for IN_MEMORY.
 
-    JournalInUse when somebody has it, JournalCorrupt when it is damaged, SettingsError when it is not ours or cannot
-    be opened.
+    JournalInUse when somebody has it, JournalCorrupt when it is damaged, SettingsError when it is not ours or may not
+    be opened, Unavailable when that may pass: a disk that is full or read-only.
     """
     if path == IN_MEMORY:
         db = apsw.Connection(str(IN_MEMORY))
@@ -66,7 +69,7 @@ def open_database(path: Path, vfs: str | None = None) -> apsw.Connection:
         path.parent.mkdir(parents=True, exist_ok=True)
         db = apsw.Connection(str(path), vfs=vfs)
     except (apsw.CantOpenError, apsw.IOError, OSError) as error:
-        raise SettingsError(f"--journal {path}: cannot be opened ({error}); check the folder and its owner") from error
+        raise _refusal(path, "opened", error) from error
     with ExitStack() as on_failure:
         on_failure.callback(close_anyway, db)
         _prepare(db, path)
@@ -103,9 +106,20 @@ def _prepare(db: apsw.Connection, path: Path) -> None:
     except (apsw.CorruptError, apsw.NotADBError) as error:
         raise JournalCorrupt(f"--journal {path}: damaged ({error})") from error
     except apsw.Error as error:
-        raise SettingsError(
-            f"--journal {path}: cannot be written ({error}); check the disk's free space, the folder and its owner"
-        ) from error
+        raise _refusal(path, "written", error) from error
+
+
+def _refusal(path: Path, what: str, error: Exception) -> EdgeError:
+    """SQLite does not say whether a person must change something, so it is tried without SQLite."""
+    number = error.errno if isinstance(error, OSError) else errno.ENOSPC
+    if not isinstance(error, OSError):
+        try:
+            with path.open("ab"):
+                pass
+        except OSError as found:
+            number = found.errno or number
+    advice = "check the disk's free space and whether it is read-only, the folder and its owner"
+    return refusal(number, f"--journal {path}: cannot be {what} ({error}); {advice}")
 
 
 def _require_version(db: apsw.Connection, path: Path) -> None:
@@ -115,7 +129,10 @@ def _require_version(db: apsw.Connection, path: Path) -> None:
             f"--journal {path}: written by a newer version (format {version}, this one knows {VERSION}); "
             "run that version, or give another --journal"
         )
-    if version == 0:
+    if version == 1:
+        db.execute("ALTER TABLE records RENAME COLUMN created_ms TO powered_ms")
+        db.execute("ALTER TABLE evidence RENAME COLUMN written_ms TO powered_ms")
+    if version < VERSION:
         db.pragma("application_id", APPLICATION_ID)
         db.pragma("user_version", VERSION)
 
@@ -146,7 +163,7 @@ def _require_ours(path: Path) -> None:
         if is_fresh or head[68:72] == APPLICATION_ID.to_bytes(4, "big") or any(map(_holds_records, (path, log))):
             return
     except OSError as error:
-        raise SettingsError(f"--journal {path}: cannot be read ({error}); check its owner") from error
+        raise _refusal(path, "read", error) from error
     raise SettingsError(f"--journal {path}: this file is not a journal; give a path of its own")
 
 

@@ -9,17 +9,21 @@ seen), and a counter in place of the journal where there is no file (two of ever
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import apsw
 
+from edge.history.clock import saved
 from edge.history.database import IN_MEMORY, JournalError, suspicion
+from edge.history.losses import NOTHING_MORE, Loss, Statement, lost_before
 from edge.history.opening import open_history
-from edge.history.rows import Row, checksum, number_and_seq, position_of
+from edge.history.proof import checksum
+from edge.history.rows import Row, number_and_seq, position_of
 from edge.history.told import Entry
 from edge.wire.encoding import to_frames
 from edge.wire.facts import Stamp
@@ -33,15 +37,8 @@ __all__ = ["IN_MEMORY", "Journal", "JournalError"]
 Build = Callable[[Stamp], Record]
 
 CHECKPOINT_PAGES = 1000  # of the write-ahead log, moved into the database when the line is idle …
+LOSSES_A_COMMIT = 64
 FORCED_CHECKPOINT_PAGES = 16_000  # … and in any case beyond this
-
-
-class Loss(NamedTuple):
-    """Records that are gone, or go from position `first` to `last` with the commit of the record that tells it."""
-
-    history: HistoryRecord
-    first: int = 0
-    last: int = 0
 
 
 class Journal:
@@ -52,21 +49,31 @@ class Journal:
     ones too.
     """
 
-    def __init__(self, path: Path, *, boot_id: str | None = None, vfs: str | None = None) -> None:
-        history = open_history(path, boot_id, vfs)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        boot_id: str | None = None,
+        vfs: str | None = None,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        history = open_history(path, boot_id, vfs, clock_s())
+        self.clock_s, self._clock = clock_s, history.clock
         self.path = path
-        self.number, self.epoch, self.birth = history.number, history.epoch, history.birth
-        self.head = self._committed = history.head
+        self.number, self.epoch, self.birth = history.number, history.end.epoch, history.birth
+        self.head, self._last_id = history.end.seq, history.end.result_id
+        self._end, self._witness = history.end, history.witness  # what is committed, and who else knows
+        self.told_before = history.told  # the position of the last record that earlier runs told; None: nobody knows
         self._start = position_of(self.number, 0)  # a record's position is this and its seq
         self.is_corrupt = False
         self.upkeep: list[Callable[[Journal], None]] = []  # called by `tend`, such as a retention's `pass_over`
         self._db = history.db
         self._db.set_wal_hook(self._note_wal)
         self._wal_pages = 0 if path == IN_MEMORY else CHECKPOINT_PAGES  # unknown: the first rest moves it
-        self._staged: list[tuple[str, tuple[Any, ...]]] = []
-        self.losses = [Loss(lost) for lost in history.losses]  # to be told, and gone with that
-        self._told: list[Loss] = []
+        self._staged: list[Statement] = []
         self.intents = history.intents  # recorded and settled with the next commit, whoever asks
+        self.losses = list(history.losses)  # to be told, and gone with that …
+        self._telling = 0  # … the first so many with the next commit
         self.oldest: int | None = None  # the lowest seq of this epoch that is kept
         with suppress(JournalError):
             self.oldest = self._find_oldest()
@@ -78,11 +85,12 @@ class Journal:
         stamp = Stamp(self.epoch, self.head + 1, str(uuid7()), datetime.now(timezone.utc))
         record = build(stamp)
         entry = Entry(record, to_frames(record))
-        self.head += 1
+        self.head, self._last_id = self.head + 1, stamp.result_id
         topic, _, _, properties, body = entry.frames
         position = self._start + self.head
         crc = checksum(position, topic, properties, body)
-        row = (position, stamp.result_id, int(1000 * stamp.created.timestamp()), topic, properties, body, crc)
+        powered_ms = int(1000 * (self._clock.before_s + self.clock_s()))
+        row = (position, stamp.result_id, powered_ms, topic, properties, body, crc)
         self._staged.append(("INSERT INTO records VALUES(?, ?, ?, ?, ?, ?, ?)", row))
         return entry
 
@@ -100,7 +108,7 @@ class Journal:
 
     def transient(self, build: Build) -> Entry:
         """Build and encode a record that is no part of the stream; it carries the committed head."""
-        record = build(Stamp(self.epoch, self._committed, str(uuid7()), datetime.now(timezone.utc)))
+        record = build(Stamp(self.epoch, self._end.seq, str(uuid7()), datetime.now(timezone.utc)))
         return Entry(record, to_frames(record))
 
     def stage(self, sql: str, *values: Any) -> None:
@@ -117,19 +125,23 @@ class Journal:
             self._db.execute("BEGIN IMMEDIATE")
             for sql, values in self._staged:
                 self._db.execute(sql, values)
+            if self._witness is not None:
+                self._witness.require_place()
             self._db.execute("COMMIT")
-        except apsw.Error as error:
+        except (apsw.Error, JournalError) as error:
             self._give_back()
-            failure = self._failure("written", error)
+            failure = error if isinstance(error, JournalError) else self._failure("written", error)
             for step in intended:
                 step.done.set_exception(failure)
             raise failure from error
-        self._committed = self.head
+        intent = max((step.number for step in intended), default=0)
+        self._end = self._end._replace(seq=self.head, result_id=self._last_id, intent=max(self._end.intent, intent))
+        if self._witness is not None:
+            self._witness.note(self._end)
         self._staged.clear()
-        if self._told or self.oldest is None:
-            self.losses = [loss for loss in self.losses if loss not in self._told]
-            self._told.clear()
-            self.oldest = self._find_oldest()
+        if self._telling or self.oldest is None:
+            del self.losses[: self._telling]
+            self._telling, self.oldest = 0, self._find_oldest()
         for step in intended:
             step.done.set_result(step.number)
         if self._wal_pages >= FORCED_CHECKPOINT_PAGES:
@@ -140,9 +152,15 @@ class Journal:
         with suppress(apsw.Error):  # SQLite may have rolled back by itself
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-        self.head = self._committed
+        self.head, self._last_id = self._end.seq, self._end.result_id
         self._staged.clear()
-        self._told.clear()
+        self._telling = 0
+
+    def told(self) -> None:
+        """What is committed has been published."""
+        self._end = self._end._replace(told=self._end.seq)
+        if self._witness is not None:
+            self._witness.note(self._end)
 
     # --- history ---
 
@@ -155,7 +173,7 @@ class Journal:
     @property
     def head_position(self) -> int:
         """The last committed position."""
-        return position_of(self.number, self._committed)
+        return position_of(self.number, self._end.seq)
 
     def read(self, after: int, max_rows: int) -> list[Row]:
         """At most `max_rows` committed records after position `after`, in order; JournalError if that fails.
@@ -193,15 +211,34 @@ class Journal:
         history = HistoryRecord(
             epoch=self.epoch_of(number).hex(), first_seq=seq, last_seq=number_and_seq(last)[1], cause=cause
         )
-        if (loss := Loss(history, first, last)) not in self.losses:
+        self._lose(Loss(history, ("DELETE FROM records WHERE position BETWEEN ? AND ?", (first, last))))
+
+    def lose_oldest(self, last: int) -> None:
+        """All up to position `last` is to go, for want of room: told as from the first of that epoch on.
+
+        The records that told of earlier losses go with it, so this one says all of it again: who was behind them gets
+        this one. What they told of earlier epochs, none of which is left, is told again, one record an epoch.
+        """
+        first = position_of(number_and_seq(last)[0], 1)
+        try:
+            before = lost_before(self._db, first, last)
+        except apsw.Error as error:
+            raise self._failure("read", error) from error
+        for history in before:
+            self._lose(Loss(history, NOTHING_MORE))
+        self.lose(LossCause.RETENTION, first, last)
+
+    def _lose(self, loss: Loss) -> None:
+        if loss not in self.losses:
             self.losses.append(loss)
 
     def tell_losses(self, tell: Callable[[HistoryRecord], Build]) -> list[Entry]:
-        """Assign one record for each loss; when they are committed the lost rows are gone."""
-        self._told = list(self.losses)
-        for loss in self._told:
-            self.stage("DELETE FROM records WHERE position BETWEEN ? AND ?", loss.first, loss.last)
-        return [self.assign(tell(loss.history)) for loss in self._told]
+        """Assign a record for each of the first losses; when they are committed the lost rows are gone."""
+        told = self.losses[:LOSSES_A_COMMIT]
+        self._telling = len(told)
+        for loss in told:
+            self._staged.append(loss.with_telling)
+        return [self.assign(tell(loss.history)) for loss in told]
 
     # --- upkeep ---
 
@@ -209,6 +246,17 @@ class Journal:
     def is_in_memory(self) -> bool:
         """Whether this history ends with the process."""
         return self.path == IN_MEMORY
+
+    def powered_s(self) -> float:
+        """Now, on the clock that records age by: seconds with power since the journal began (`edge.history.clock`)."""
+        return self._clock.before_s + self.clock_s()
+
+    def oldest_births(self, at_most: int) -> list[tuple[int, float]]:
+        """Position and birth on that clock of the oldest records, in order; JournalError if that fails."""
+        sql = (
+            "SELECT position, CASE WHEN position <= ? THEN 0 ELSE powered_ms END FROM records ORDER BY position LIMIT ?"
+        )
+        return [(position, born / 1000) for position, born in self._all(sql, self._clock.is_older, at_most)]
 
     @property
     def live_bytes(self) -> int:
@@ -223,17 +271,30 @@ class Journal:
         self.tend()
 
     def tend(self) -> None:
-        """Drop what may go; once a second also when the line never rests, so that no store outgrows its bound."""
+        """Drop what may go; once a second also when the line never rests, so that no store outgrows its bound.
+
+        JournalError when the file is not in its place any more.
+        """
+        if self._witness is not None:
+            self._witness.require_place()
         for upkeep in self.upkeep:
             upkeep(self)
 
     def ended(self) -> None:
         """Remember, with the next commit, that this run ended in good order."""
         self.stage("INSERT OR REPLACE INTO facts VALUES('ended', 'clean')")
+        self._staged += saved(self.powered_s(), self.clock_s())
 
     def close(self) -> None:
         """Release the file; what was staged and not committed is forgotten."""
         self.intents.close()
+        witness, self._witness = self._witness, None
+        try:
+            if witness is not None:
+                witness.close()
+                witness.require_place()
+        except JournalError:  # SQLite would remove the log of whoever has that place now
+            self._db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         try:
             self._db.close(True)
         except apsw.Error as error:

@@ -12,7 +12,7 @@ from edge.history.journal import Journal
 
 _OLDEST = (
     "SELECT path, min(about), max(bytes) FROM evidence GROUP BY path HAVING max(is_pinned) = 0 AND "
-    "max(written_ms) <= ? ORDER BY min(is_good) DESC, max(written_ms) LIMIT ?"
+    "max(powered_ms) <= ? ORDER BY min(is_good) DESC, max(powered_ms) LIMIT ?"
 )
 
 
@@ -25,8 +25,8 @@ class KeptFile(NamedTuple):
 
 
 def keep(journal: Journal, file: KeptFile, written_s: float, is_good: bool) -> None:
-    """It was written at `written_s` (UTC), of a part that was good or was not."""
-    sql = "INSERT OR IGNORE INTO evidence(path, about, written_ms, bytes, is_good) VALUES(?, ?, ?, ?, ?)"
+    """It was written at `written_s` (`Journal.powered_s`), of a part that was good or was not."""
+    sql = "INSERT OR IGNORE INTO evidence(path, about, powered_ms, bytes, is_good) VALUES(?, ?, ?, ?, ?)"
     journal.stage(sql, file.path, file.about, round(1000 * written_s), file.nbytes, int(is_good))
 
 
@@ -47,7 +47,10 @@ def total_bytes(journal: Journal) -> int:
 
 
 def oldest(journal: Journal, before_s: float, at_most: int) -> list[KeptFile]:
-    """What may go first of what was written before `before_s` (UTC): of good parts, then the oldest; nothing pinned."""
+    """What may go first of what was written before `before_s`, on that clock: of good parts, then the oldest.
+
+    Nothing pinned.
+    """
     return [KeptFile(*row) for row in journal.query(_OLDEST, round(1000 * before_s), at_most)]
 
 

@@ -1,26 +1,26 @@
 """From a path to a history that can be gone on with: opened or salvaged, its epoch, and how the last run ended.
 
-A healthy journal keeps its epoch over restarts, so its numbers simply go on. A salvaged one begins a new epoch: rows
-at its end may be missing, and a number given twice would make a consumer drop a record as a repeat.
+A healthy journal keeps its epoch over restarts, so its numbers simply go on. One that was salvaged, or lacks what its
+witness has seen, goes on in a new one (`edge.history.losses`).
 """
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 import apsw
 
+from edge.history.clock import Clock, wind_up
 from edge.history.database import IN_MEMORY, JournalCorrupt, JournalError, close_anyway, open_database
 from edge.history.intents import Intents, last_number, unsettled
+from edge.history.losses import Loss, begin_epoch, compare, untold
+from edge.history.proof import Mark, Witness, read_mark
 from edge.history.rows import number_and_seq, position_of
-from edge.history.salvage import quarantine, salvage
-from edge.wire.messages import EPOCH_BYTES
-from edge.wire.vocabulary import HistoryRecord, LossCause, PreviousEnd
+from edge.history.salvage import finish, salvage
+from edge.wire.vocabulary import PreviousEnd
 
 SERVICE_RESULT = "service-result"  # beside the journal: systemd's $SERVICE_RESULT, written by ExecStopPost
-MAX_TOLD_HOLES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,83 +33,78 @@ class Birth:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """An opened journal: its connection, its epoch and its number, the last seq, what was intended, what was lost."""
+    """An opened journal: its connection, where it ends, the number of that epoch, and what is to be told as lost.
+
+    witness: None in memory. told: the position of the last record that earlier runs told; None where nobody knows.
+    """
 
     db: apsw.Connection
+    witness: Witness | None
+    end: Mark
     number: int
-    epoch: bytes
-    head: int
     birth: Birth
     intents: Intents
-    losses: tuple[HistoryRecord, ...] = ()
+    losses: tuple[Loss, ...]
+    told: int | None
+    clock: Clock
 
 
-def open_history(path: Path, boot_id: str | None = None, vfs: str | None = None) -> History:
-    """Open, or set aside and salvage, and count one more start; errors as `open_database`."""
-    db, is_salvaged = _open(path, vfs)
+def open_history(path: Path, boot_id: str | None, vfs: str | None, now_s: float) -> History:
+    """Open, or set aside and salvage, and count one more start; errors as `open_database`.
+
+    What the witness has seen and is not there is remembered as lost, and a new epoch begins. now_s: since boot.
+    """
+    mark = None if path == IN_MEMORY else read_mark(path)
+    db = _open(path, mark, vfs)
     try:
         with db:
-            losses = _losses(db) if is_salvaged else ()
-            number, epoch = _epoch(db, is_salvaged)
+            if mark is not None:
+                compare(db, mark)
+            number, epoch = _epoch(db)
+            clock = wind_up(db, boot_id or "", now_s)  # before the run's boot is remembered
             birth = Birth() if path == IN_MEMORY else _begin_run(db, path, boot_id)
-        last = db.execute(
-            "SELECT max(position) FROM records WHERE position BETWEEN ? AND ?",
-            (position_of(number, 0), position_of(number + 1, 0)),
-        ).get
+        last = _last_record(db, number)
         intents = Intents(unsettled(db), last_number(db))
-    except apsw.Error as error:
+        told = None if mark is None else _position(db, mark.epoch, mark.told)
+        already = 0 if mark is None or mark.epoch != epoch else mark.told
+        end = Mark(epoch, *last, already, intents.last)
+        witness = None if path == IN_MEMORY else Witness(path)
+        return History(db, witness, end, number, birth, intents, tuple(untold(db)), told, clock)
+    except (apsw.Error, OSError) as error:
         close_anyway(db)
         raise JournalError(f"--journal {path}: cannot be written: {error}; check the disk's free space") from error
-    return History(db, number, epoch, 0 if last is None else number_and_seq(last)[1], birth, intents, losses)
 
 
-def _open(path: Path, vfs: str | None) -> tuple[apsw.Connection, bool]:
+def _last_record(db: apsw.Connection, number: int) -> tuple[int, str]:
+    """Seq and result_id; 0 and none in an epoch without records."""
+    bounds = position_of(number, 0), position_of(number + 1, 0)
+    sql = "SELECT position, result_id FROM records WHERE position BETWEEN ? AND ? ORDER BY position DESC LIMIT 1"
+    for position, result_id in db.execute(sql, bounds):
+        return number_and_seq(position)[1], str(result_id)
+    return 0, ""
+
+
+def _open(path: Path, mark: Mark | None, vfs: str | None) -> apsw.Connection:
+    if path != IN_MEMORY:
+        finish(path)
     try:
-        return open_database(path, vfs), False
+        return open_database(path, vfs)
     except JournalCorrupt:
-        aside = quarantine(path)
-    db = open_database(path, vfs)
-    salvage(aside, db)
-    return db, True
+        salvage(path, mark, vfs)
+    return open_database(path, vfs)
 
 
-def _epoch(db: apsw.Connection, is_salvaged: bool) -> tuple[int, bytes]:
-    """The last known epoch, or a new one where there is none, or where the last may miss its end."""
-    last = db.execute("SELECT number, epoch FROM epochs ORDER BY number DESC LIMIT 1").fetchone()
-    if last is not None and not is_salvaged:
-        return int(last[0]), bytes(last[1])
-    number = max(_last_number(db), 0 if last is None else last[0]) + 1
-    epoch = secrets.token_bytes(EPOCH_BYTES)
-    db.execute("INSERT INTO epochs VALUES(?, ?)", (number, epoch))
-    return number, epoch
+def _epoch(db: apsw.Connection) -> tuple[int, bytes]:
+    """The last epoch, or a new one where there is none."""
+    if db.execute("SELECT count(*) FROM epochs").get == 0:
+        begin_epoch(db)
+    number = int(db.execute("SELECT max(number) FROM epochs").get)
+    return number, bytes(db.execute("SELECT epoch FROM epochs WHERE number = ?", (number,)).get)
 
 
-def _last_number(db: apsw.Connection) -> int:
-    return number_and_seq(db.execute("SELECT max(position) FROM records").get or 0)[0]
-
-
-def _losses(db: apsw.Connection) -> tuple[HistoryRecord, ...]:
-    """What a salvaged history lacks: holes between its rows, and whatever came after the last of them."""
-    pairs = db.execute(
-        "SELECT below, above FROM (SELECT position AS below, lead(position) OVER (ORDER BY position) AS above"
-        " FROM records) WHERE above > below + 1 LIMIT ?",
-        (MAX_TOLD_HOLES,),
-    )
-    holes = [_hole(db, below, above) for below, above in list(pairs)]
-    last = db.execute("SELECT max(position) FROM records").get
-    return (*holes, HistoryRecord(first_seq=1, cause=LossCause.CORRUPT) if last is None else _hole(db, last, None))
-
-
-def _hole(db: apsw.Connection, below: int, above: int | None) -> HistoryRecord:
-    number, seq = number_and_seq(below)
-    epoch = db.execute("SELECT epoch FROM epochs WHERE number = ?", (number,)).get
-    is_known = above is not None and number_and_seq(above)[0] == number
-    return HistoryRecord(
-        epoch=None if epoch is None else epoch.hex(),
-        first_seq=seq + 1,
-        last_seq=number_and_seq(above)[1] - 1 if above is not None and is_known else None,
-        cause=LossCause.CORRUPT,
-    )
+def _position(db: apsw.Connection, epoch: bytes, seq: int) -> int | None:
+    number = db.execute("SELECT number FROM epochs WHERE epoch = ?", (epoch,)).get
+    return None if number is None else position_of(number, seq)
 
 
 def _begin_run(db: apsw.Connection, path: Path, boot_id: str | None) -> Birth:

@@ -2,7 +2,8 @@
 
 What a required consumer has not acknowledged stays, and so does what is young: rather than lose it the station runs
 out of room, says critical, and decides nothing. Each pass drops the oldest few hundred records and leaves one `gap`
-record that says which. Rejected: a ring buffer (it drops what nobody has read yet).
+record that says all that went, since those that said so before go, too. Rejected: a ring buffer (it drops what nobody
+has read yet).
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from pathlib import Path
 from edge.history.consumers import acknowledged
 from edge.history.journal import Journal
 from edge.history.rows import number_and_seq
-from edge.wire.vocabulary import LossCause
 
 PERIOD_S = 10.0
 ROWS_A_PASS = 500
@@ -38,18 +38,17 @@ MEMORY_LIMITS = Limits(max_bytes=8 << 20, min_age_s=0.0)
 
 
 class Retention:
-    """Decides what the journal drops; called when the line is idle. `now_s`: UTC; `clock_s`: monotonic."""
+    """Decides what the journal drops; called when the line is idle. `clock_s`: monotonic."""
 
     def __init__(
         self,
         limits: Limits,
         *,
-        now_s: Callable[[], float] = time.time,
         clock_s: Callable[[], float] = time.monotonic,
         free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     ) -> None:
         self.limits = limits
-        self._now_s, self._clock_s, self._free_bytes = now_s, clock_s, free_bytes
+        self._clock_s, self._free_bytes = clock_s, free_bytes
         self._due_s = clock_s()
 
     def pass_over(self, journal: Journal) -> None:
@@ -58,21 +57,22 @@ class Retention:
             return
         doomed = self._doomed(journal)
         if doomed is not None:
-            journal.lose(LossCause.RETENTION, *doomed)
+            journal.lose_oldest(doomed[1])
         has_more = doomed is not None and doomed[1] - doomed[0] + 1 >= ROWS_A_PASS
         self._due_s = self._clock_s() + (0.0 if has_more else PERIOD_S)
 
     def _doomed(self, journal: Journal) -> tuple[int, int] | None:
         """First and last position of what may go, of one epoch; None when nothing may."""
-        oldest = journal.query("SELECT position, created_ms FROM records ORDER BY position LIMIT ?", ROWS_A_PASS)
+        oldest = journal.oldest_births(ROWS_A_PASS)
         before = min(self._acknowledged(journal), journal.head_position - 1)
-        born_before_ms = 1000 * (self._now_s() - self._age_s(journal))
+        born_before_s = journal.powered_s() - self._age_s(journal)
         last = None
-        for position, created_ms in oldest:
+        for position, born_s in oldest:
             of_one_epoch = number_and_seq(position)[0] == number_and_seq(oldest[0][0])[0]
-            if position > before or created_ms > born_before_ms or not of_one_epoch:
+            if position > before or not of_one_epoch:
                 break
-            last = position
+            if born_s <= born_before_s:  # order outranks time: what stands before it is as old
+                last = position
         return None if last is None else (oldest[0][0], last)
 
     def _age_s(self, journal: Journal) -> float:

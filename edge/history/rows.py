@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+from edge.history.proof import checksum
 
 EPOCH_SHIFT = 40  # a position is (number of the epoch << 40) + seq: 10^12 records in an epoch
 
@@ -21,11 +22,14 @@ def number_and_seq(position: int) -> tuple[int, int]:
 
 
 class Row(NamedTuple):
-    """A record's frames but seq and epoch, which its position says; `crc` over everything that is sent."""
+    """A record's frames but seq and epoch, which its position says; `crc` over everything that is sent.
+
+    powered_ms: its birth on the journal's clock, which does not jump (`Journal.powered_s`).
+    """
 
     position: int
     result_id: str
-    created_ms: int
+    powered_ms: int
     topic: bytes
     properties: bytes
     body: bytes
@@ -51,8 +55,3 @@ class Row(NamedTuple):
         """The five frames of a record that is sent again: marked historical, the body as it was."""
         historical = self.properties[:-1] + b',"is_historical":true}'  # properties are never an empty object
         return [self.topic, struct.pack(">Q", self.seq), epoch, historical, self.body]
-
-
-def checksum(position: int, topic: bytes, properties: bytes, body: bytes) -> int:
-    """CRC-32 of a row's content; it finds what SQLite's own structure does not protect."""
-    return zlib.crc32(body, zlib.crc32(properties, zlib.crc32(topic, zlib.crc32(position.to_bytes(8, "big")))))

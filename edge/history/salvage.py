@@ -1,15 +1,18 @@
 """What to do with a damaged journal: set it aside, keep every row that can still be read, begin a new epoch.
 
-Nothing is repaired in place: the damaged file stays as it was, for whoever wants to look. A row counts as readable
-when its checksum says so, since SQLite notices damage to its own structure only, and a changed digit in a score
-would go out as truth. Rejected: SQLite's recovery extension (not in apsw's wheels), and starting empty (the last
+Nothing is repaired in place: the damaged file stays as it was, for whoever wants to look, and in its place until the
+new one is whole, so that a start that is killed in between is followed by one that begins again. A row counts as
+readable when its checksum says so, since SQLite notices damage to its own structure only, and a changed digit in a
+score would go out as truth. Rejected: SQLite's recovery extension (not in apsw's wheels), and starting empty (the last
 alerts of the line are the ones people ask for).
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -17,12 +20,15 @@ from typing import Any
 import apsw
 import structlog
 
-from edge.core.errors import SettingsError
-from edge.history.database import PAGE_BYTES, close_anyway, open_database, suspicion
+from edge.core.errors import Unavailable, refusal
+from edge.history.database import PAGE_BYTES, JournalError, close_anyway, open_database, suspicion
+from edge.history.losses import begin_epoch, holes, remember
+from edge.history.proof import Mark
 from edge.history.rows import EPOCH_SHIFT, Row
 
 log = structlog.get_logger(__name__)
 
+BEGUN, READING, DONE = ".salvaging", ".reading", ".salvaged"  # behind the journal's name
 _STEPS = (*range(1, 65), *(1 << power for power in range(7, EPOCH_SHIFT + 2)))  # over a bad page, a bad run, an epoch
 _SMALL_TABLES = {
     "facts": "INSERT OR REPLACE INTO facts VALUES(?, ?)",
@@ -33,37 +39,92 @@ _SMALL_TABLES = {
 }
 
 
-def quarantine(path: Path) -> Path:
-    """Move the journal and its write-ahead log aside, under a name with the time; returns the new path."""
-    aside = path.with_name(f"{path.name}.corrupt-{datetime.now(timezone.utc):%Y%m%dT%H%M%S%f}")
+def salvage(path: Path, mark: Mark | None, vfs: str | None = None) -> None:
+    """Put what can be read of the damaged journal in its place, in a new epoch, with its losses; keep it beside.
+
+    A kill at any moment leaves the damaged journal as it was, or what `finish` puts in its place. JournalError where
+    there is no room for it, what `refusal` says where files cannot be moved.
+    """
+    log.error("journal damaged: what can be read of it is salvaged", journal=str(path))
+    with suppress(OSError):
+        suspicion(path).touch()  # the next start looks as closely, if this one does not come to its end
+    begun = _beside(path, BEGUN)
+    try:
+        db = open_database(begun, vfs)
+        try:
+            saved = _fill(db, path)
+            with db:
+                remember(db, holes(db, mark))
+                begin_epoch(db)
+        finally:
+            close_anyway(db)
+        _sync(begun)
+        begun.replace(_beside(path, DONE))
+    except (apsw.Error, OSError, JournalError, Unavailable) as error:
+        why = f"--journal {path}: damaged, and cannot be salvaged ({error}); make room beside it"
+        raise JournalError(why) from error
+    finally:
+        _remove(begun)
+    finish(path)
+    log.warning("journal salvaged", records=saved)
+
+
+def finish(path: Path) -> None:
+    """Put a salvaged journal that is whole in the damaged one's place; remove what an earlier salvage has left."""
+    if not path.parent.is_dir():
+        return
+    done = _beside(path, DONE)
+    try:
+        for left in (BEGUN, READING):
+            _remove(_beside(path, left))
+    except OSError as error:
+        raise refusal(error.errno, f"--journal {path}: what a salvage left cannot be removed ({error})") from error
+    if not done.exists():
+        return
+    aside = _beside(path, f".corrupt-{datetime.fromtimestamp(done.stat().st_mtime, timezone.utc):%Y%m%dT%H%M%S%f}")
     try:
         for suffix in ("-wal", ""):  # the log first: the other way round a crash between would leave it to a new file
-            if (file := path.with_name(path.name + suffix)).exists():
+            if (file := _beside(path, suffix)).exists():
                 file.replace(aside.with_name(aside.name + suffix))
+        suspicion(path).unlink(missing_ok=True)
+        done.replace(path)
+        _sync(path.parent)
     except OSError as error:
-        raise SettingsError(f"--journal {path}: damaged, and cannot be set aside ({error}); move it away") from error
-    suspicion(path).unlink(missing_ok=True)
+        why = f"--journal {path}: damaged, and cannot be set aside ({error}); move it away"
+        raise refusal(error.errno, why) from error
     log.error("journal damaged: set aside", journal=str(path), kept_as=str(aside))
-    return aside
 
 
-def salvage(damaged: Path, db: apsw.Connection) -> int:
-    """Copy whatever can be read of a quarantined journal into the new one `db`; returns how many records that is.
-
-    The quarantined file is left as it is. Never raises for damage.
-    """
-    copy = damaged.with_name(damaged.name + ".reading")
-    saved = 0
-    for mend in (False, True):  # a damaged first page hides all others, and is nearly the same in every journal
-        _copy(damaged, copy)
-        if mend:
-            _replace_first_page(copy)
-        if saved := _read(copy, db):
-            break
-    for suffix in ("", "-wal", "-shm", ".blank"):
-        copy.with_name(copy.name + suffix).unlink(missing_ok=True)
-    log.warning("journal salvaged", records=saved)
+def _fill(db: apsw.Connection, damaged: Path) -> int:
+    """Copy whatever can be read into `db`; returns how many records that is. The damaged file is left as it is."""
+    copy, saved = _beside(damaged, READING), 0
+    try:
+        for mend in (False, True):  # a damaged first page hides all others, and is nearly the same in every journal
+            _copy(damaged, copy)
+            if mend:
+                _replace_first_page(copy)
+            if saved := _read(copy, db):
+                break
+    finally:
+        _remove(copy)
     return saved
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm", ".blank", ".blank-wal"):
+        _beside(path, suffix).unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _read(path: Path, db: apsw.Connection) -> int:

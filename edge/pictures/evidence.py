@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.core.errors import SettingsError, SinkError
+from edge.core.errors import SettingsError, SinkError, refusal
 from edge.core.opencv import cv2
 from edge.core.types import AnomalyMap, Frame, Image, Inspection, Verdict
 from edge.history import kept_files
@@ -55,7 +55,7 @@ class EvidenceWriter:
     """Writes evidence into `folder`, indexed in the announcer's journal; the delivery thread's.
 
     SettingsError for a bad folder.
-    now_s: UTC; clock_s: monotonic.
+    now_s: the clock that files age by, the journal's; clock_s: monotonic.
     """
 
     def __init__(
@@ -64,12 +64,13 @@ class EvidenceWriter:
         announcer: Announcer,
         limits: EvidenceLimits,
         *,
-        now_s: Callable[[], float] = time.time,
+        now_s: Callable[[], float] | None = None,
         clock_s: Callable[[], float] = time.monotonic,
         free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     ) -> None:
         self._folder, self._announcer, self._journal, self._limits = folder, announcer, announcer.journal, limits
-        self._now_s, self._clock_s, self._free_bytes = now_s, clock_s, free_bytes
+        self._now_s = now_s or announcer.journal.powered_s
+        self._clock_s, self._free_bytes = clock_s, free_bytes
         self._due_s = clock_s()
         self._files = DurableFiles()
         try:
@@ -77,7 +78,7 @@ class EvidenceWriter:
             (folder / ".writable").touch()
             (folder / ".writable").unlink()
         except OSError as error:
-            raise SettingsError(f"--evidence {folder}: cannot be written to: {error}; choose another") from error
+            raise refusal(error.errno, f"--evidence {folder}: cannot be written to: {error}; choose another") from error
 
     def deliver(self, told: Told) -> None:
         """Write and announce, if it is a part to keep that still has its frame; SinkError or OSError if that fails.

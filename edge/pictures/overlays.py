@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.core.errors import SettingsError, SinkError
+from edge.core.errors import SettingsError, SinkError, refusal
 from edge.core.opencv import cv2
 from edge.core.overlay import draw_overlay
 from edge.core.types import Frame, Image, Inspection, Verdict
@@ -42,7 +42,7 @@ class OverlayWriter:
             folder.mkdir(parents=True, exist_ok=True)
             self._written = _own_files(folder)
         except OSError as error:
-            raise SettingsError(f"--overlays {folder}: cannot be used: {error}") from error
+            raise refusal(error.errno, f"--overlays {folder}: cannot be used: {error}") from error
         if not os.access(folder, os.W_OK | os.X_OK):
             raise SettingsError(f"--overlays {folder}: cannot be written to; choose another folder or change its owner")
 

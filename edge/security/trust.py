@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edge.core.bundle import Bundle, load_bundle
-from edge.core.errors import BundleError, SettingsError
+from edge.core.errors import BundleError, SettingsError, refusal
 from edge.security.signing import PUBLIC_SUFFIX, read_public_key, signer_of
 
 RELEASES = "releases.json"
@@ -134,4 +134,5 @@ def _write_releases(file: Path, releases: Mapping[str, int]) -> None:
             os.fsync(out.fileno())
         beside.replace(file)
     except OSError as error:
-        raise SettingsError(f"{file}: cannot be written ({error.strerror}); check the folder and its owner") from error
+        why = f"{file}: cannot be written ({error.strerror}); check the disk's free space, the folder and its owner"
+        raise refusal(error.errno, why) from error

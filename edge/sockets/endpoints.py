@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import zmq
 
-from edge.core.errors import SettingsError
+from edge.core.errors import SettingsError, Unavailable, refusal
 from edge.security.guard import Guard
 from edge.security.station_keys import Role, StationKeys
 
@@ -28,7 +28,7 @@ _LAST = int(zmq.NOBLOCK)
 _MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
 
 
-class AddressInUse(SettingsError):
+class AddressInUse(Unavailable):
     """Somebody else, probably a second daemon, has the endpoint."""
 
 
@@ -160,7 +160,7 @@ def bind(bound: zmq.Socket[bytes], flag: str, endpoint: str, *, is_open: bool) -
     except zmq.ZMQError as error:
         if error.errno == errno.EADDRINUSE:
             raise _in_use(flag, endpoint) from error
-        raise SettingsError(f"{flag} {endpoint}: cannot be bound: {error}") from error
+        raise refusal(error.errno, f"{flag} {endpoint}: cannot be bound: {error}") from error
     return bound.get_string(zmq.LAST_ENDPOINT)
 
 

@@ -15,14 +15,24 @@ from contextlib import contextmanager, suppress
 import structlog
 
 from edge.core.deadline import meet_deadline
-from edge.core.errors import BuildStopped, EdgeError, EngineError, SettingsError, SinkError, SourceEnded, SourceLost
+from edge.core.errors import (
+    BuildStopped,
+    EdgeError,
+    EngineError,
+    SettingsError,
+    SinkError,
+    SourceEnded,
+    SourceLost,
+    Unavailable,
+)
 from edge.core.types import Gap, Reason
+from edge.station.refusals import is_news
 from edge.station.settings import Settings
 from edge.station.startup import Station, open_station
 
 log = structlog.get_logger()
 
-STOPPED, BAD_FLAG, RUNTIME_FAILURE, CAMERA_LOST, BAD_CONFIGURATION = 0, 2, 70, 75, 78
+STOPPED, BAD_FLAG, RUNTIME_FAILURE, TRY_AGAIN, BAD_CONFIGURATION = 0, 2, 70, 75, 78
 READ_TIMEOUT_S = 1.0
 REPEATED_FAILURES = 10
 
@@ -72,9 +82,10 @@ def serve(settings: Settings) -> int:
     try:
         with stop_on_signals() as should_stop, open_station(settings, should_stop) as station:
             return run(station, settings, should_stop)
-    except SourceLost as error:  # it may be plugged in later: let the supervisor try again
-        log.error("no camera", error=str(error))
-        return CAMERA_LOST
+    except (SourceLost, SinkError, Unavailable) as error:  # it may pass by itself: let the supervisor try again
+        if is_news(str(error)):
+            log.error("cannot start yet; tried again until it can", error=str(error))
+        return TRY_AGAIN
     except BuildStopped as stopped:
         log.info("stopped", reason=str(stopped), exit_code=STOPPED)
         return STOPPED
@@ -99,7 +110,7 @@ def run(station: Station, settings: Settings, should_stop: Callable[[], bool]) -
         reason = inspect_loop(station, should_stop, settings.gate.deadline_ms)
         code = STOPPED
     except SourceLost as error:
-        reason, code = str(error), CAMERA_LOST
+        reason, code = str(error), TRY_AGAIN
     except SettingsError as error:  # a camera of another size than the bundle was made for
         reason, code = str(error), BAD_CONFIGURATION
     except EdgeError as error:

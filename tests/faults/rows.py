@@ -154,6 +154,11 @@ ROWS = (
         "whatever operation of the disk fails, nothing acknowledged is lost",
         partial(multiplied, JOURNAL, "whatever_operation", 40, "operations of a run, at most", 25),
     ),
+    Row(
+        "end",
+        "a flipped bit or a cut in the write-ahead log is told, and no number stands for two records",
+        partial(multiplied, "tests/edge/history/test_witness.py", "flipped_bit", 30, "damaged logs", 30),
+    ),
     Row("cut", "three consumers notice a cut of 30 s within 4 s, and get every record", network_cut),
     Row("soak", "200,000 frames with faults: memory and descriptors flat, counts balance", soak),
     Row(

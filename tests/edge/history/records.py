@@ -52,9 +52,8 @@ class Clock:
 def retain(journal: Journal, limits: Limits, free: int = 1 << 40, hours_later: float = 2.0) -> list[HistoryGapRecord]:
     """What is told by passes until there is nothing more to drop."""
     clock = Clock()
-    retention = Retention(
-        limits, now_s=lambda: time.time() + 3600 * hours_later, clock_s=clock, free_bytes=lambda folder: free
-    )
+    journal.clock_s = lambda: time.monotonic() + 3600 * hours_later
+    retention = Retention(limits, clock_s=clock, free_bytes=lambda folder: free)
     told: list[HistoryGapRecord] = []
     for _ in range(10):
         retention.pass_over(journal)

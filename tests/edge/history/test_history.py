@@ -150,6 +150,22 @@ def test_parts_of_a_full_disk_are_undecided_in_one_gap_and_inspection_goes_on(
     assert delivery.is_complete
 
 
+def test_a_journal_that_is_moved_is_critical_though_no_part_comes_and_goes_on_when_it_is_put_back(
+    start: Start, tmp_path: Path
+) -> None:
+    """Row 37."""
+    path, aside = tmp_path / "journal.db", tmp_path / "aside.db"
+    delivery, seen = start()
+    path.replace(aside)
+    until(seen, lambda record: isinstance(record, HeartbeatRecord) and record.state == "critical")
+    assert delivery.state == "critical"
+    aside.replace(path)
+    until(seen, lambda record: isinstance(record, StateRecord) and record.state == "running" and record.seq > 2)
+    delivery.put_inspection(samples.good(1))
+    (result,) = seen.wait_for(ResultRecord)
+    assert result.image.frame_id == 1
+
+
 def test_counts_balance_while_verdicts_cannot_get_out(start: Start, disk: Disk) -> None:
     delivery, seen = start()
     break_disk(disk)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import closing, suppress
@@ -16,6 +17,7 @@ from edge.history import database
 from edge.history.database import JournalError, JournalInUse, suspicion
 from edge.history.journal import Journal
 from edge.history.opening import SERVICE_RESULT
+from edge.history.proof import witness_of
 from edge.history.retention import Limits
 from edge.wire.messages import decode
 from edge.wire.vocabulary import LossCause, PreviousEnd
@@ -169,23 +171,28 @@ def damage(path: Path, how: str) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.parametrize("witnessed", [True, False])
 @pytest.mark.parametrize(
     ("how", "least"),
     [("first page", 500), ("a page in the middle", 450), ("every tenth page", 400), ("truncated", 200)],
 )
-def test_a_damaged_journal_is_set_aside_and_salvaged_in_a_new_epoch(path: Path, how: str, least: int) -> None:
+def test_a_damaged_journal_is_set_aside_and_salvaged_in_a_new_epoch(
+    path: Path, how: str, least: int, witnessed: bool
+) -> None:
     with closing(Journal(path)) as journal:
         epoch, ids = journal.epoch, write(journal, 500, group=100)
         journal.stage("INSERT INTO consumers VALUES('mes', 1)")
         journal.commit()
     damage(path, how)
     damaged = path.read_bytes()
+    if not witnessed:
+        witness_of(path).unlink()
 
     with closing(Journal(path)) as journal:
         assert journal.epoch != epoch and journal.head == 0
         kept = journal.read(0, 1000)
         lost = tell_losses(journal)
-        assert journal.head == len(lost) >= 1 and not journal.losses
+        assert journal.head == len(lost) and not journal.losses
 
     assert [row.result_id for row in kept] == [ids[row.seq - 1] for row in kept]
     assert len(kept) >= least
@@ -194,9 +201,14 @@ def test_a_damaged_journal_is_set_aside_and_salvaged_in_a_new_epoch(path: Path, 
         seq for one in lost if one.history.last_seq for seq in range(one.history.first_seq, one.history.last_seq + 1)
     }
     assert told | {row.seq for row in kept} >= set(range(1, kept[-1].seq + 1)), "a hole was not told"
-    assert (lost[-1].history.first_seq, lost[-1].history.last_seq) == (kept[-1].seq + 1, None)
+    end = [(one.history.first_seq, one.history.last_seq) for one in lost if one.history.first_seq > kept[-1].seq]
+    if witnessed:
+        assert end == [(kept[-1].seq + 1, 500)] * (kept[-1].seq < 500)
+    else:
+        assert end == [(kept[-1].seq + 1, None)], "nobody knows how far it went"
     (aside,) = [file for file in path.parent.iterdir() if ".corrupt-" in file.name]
     assert aside.read_bytes() == damaged
+    assert {file.name for file in path.parent.iterdir()} == {path.name, witness_of(path).name, aside.name}
 
 
 def test_a_flipped_bit_in_a_record_is_found_left_out_and_told(path: Path) -> None:
@@ -295,8 +307,12 @@ def test_a_failed_commit_gives_its_numbers_back_and_the_next_one_takes_them(path
 
 
 def recorded_run(folder: Path, synchronous: str) -> tuple[Disk, list[tuple[int, list[str]]]]:
-    """A run whose every write is recorded; how many operations there were when each group was acknowledged."""
+    """A run whose every write is recorded; how many operations there were when each group was acknowledged.
+
+    `folder/witnesses`: what the witness said then, under that number.
+    """
     disk, acknowledged, ids = Disk(), [], []
+    (folder / "witnesses").mkdir()
     with mounted(disk) as vfs:
         journal = Journal(folder / "journal.db", vfs=vfs)
         journal.query(f"PRAGMA synchronous={synchronous}")
@@ -304,6 +320,7 @@ def recorded_run(folder: Path, synchronous: str) -> tuple[Disk, list[tuple[int, 
             ids += [journal.assign(build(number)).record.result_id]
             journal.commit()
             acknowledged.append((disk.count, list(ids)))
+            shutil.copyfile(witness_of(folder / "journal.db"), folder / "witnesses" / str(disk.count))
             if number % 10 == 9:
                 journal._checkpoint()
         written = len(disk.operations)
@@ -315,9 +332,13 @@ def recorded_run(folder: Path, synchronous: str) -> tuple[Disk, list[tuple[int, 
 def lost_in_a_cut(
     disk: Disk, acknowledged: list[tuple[int, list[str]]], cut: int, folder: Path
 ) -> tuple[list[str], bool]:
-    """What had been acknowledged before the cut and is gone after it; and whether the file was damaged."""
+    """What had been acknowledged before the cut and is gone after it; and whether the start told a loss.
+
+    The witness is the newest there can be: it is never ahead of what is durable.
+    """
     after_power_cut(disk.operations[:cut], folder, seed=cut)
-    promised = max((ids for count, ids in acknowledged if count <= cut), key=len, default=[])
+    last, promised = max(((count, ids) for count, ids in acknowledged if count <= cut), default=(0, []))
+    shutil.copyfile(folder.parent / "witnesses" / str(last), witness_of(folder / "journal.db"))
     with closing(Journal(folder / "journal.db")) as journal:
         kept = set(ids_of(journal))
         return [one for one in promised if one not in kept], bool(journal.losses)
@@ -334,7 +355,9 @@ def test_the_same_cuts_do_lose_records_without_full_synchronous(tmp_path: Path) 
     """The control of the test above: it can see a loss."""
     disk, acknowledged = recorded_run(tmp_path, "NORMAL")
     cuts = range(acknowledged[0][0], len(disk.operations), max(1, len(disk.operations) // 20))
-    assert any(lost_in_a_cut(disk, acknowledged, cut, tmp_path / f"cut{cut}")[0] for cut in cuts)
+    found = [lost_in_a_cut(disk, acknowledged, cut, tmp_path / f"cut{cut}") for cut in cuts]
+    assert any(lost for lost, _ in found)
+    assert all(is_told == bool(lost) for lost, is_told in found), "and the witness finds each of them"
 
 
 # --- space ---

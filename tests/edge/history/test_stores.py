@@ -88,10 +88,34 @@ def test_a_lost_range_is_told_and_its_records_go_with_the_telling(journal: Journ
 def test_what_is_too_old_goes_and_a_gap_says_which(full: Journal) -> None:
     (first, second, *_) = told = retain(full, Limits(max_age_s=3600.0))
     assert (first.history.first_seq, first.history.last_seq, first.history.cause) == (1, 500, LossCause.RETENTION)
-    assert second.history.first_seq == 501
+    assert (second.history.first_seq, second.history.last_seq) == (1, 1000)
     ends = [one.history.last_seq for one in told]
     assert full.oldest == max(end for end in ends if end) + 1
     assert full.head == 1200 + len(told)
+
+
+def test_who_is_behind_gets_a_gap_that_names_all_that_retention_has_dropped(journal: Journal) -> None:
+    """Row 43: the records that told of the first losses are dropped themselves, again and again."""
+    limits, retention_s = Limits(max_bytes=1 << 20, min_age_s=0.0, max_age_s=0.0), [0.0]
+    retention = Retention(limits, clock_s=lambda: retention_s[0])
+    has, jumps, told = 0, [], []
+    for turn in range(24):
+        write(journal, 300, group=100)
+        retention_s[0] += 10.0
+        retention.pass_over(journal)
+        tell_losses(journal)
+        for row in journal.read(position_of(journal.number, has), 1000 if turn == 23 else 20):
+            message = decode(row.frames(journal.epoch))
+            jumps += [(has + 1, row.seq - 1)] * (row.seq != has + 1)
+            if message.kind == "gap":
+                told.append((message.body["history"]["first_seq"], message.body["history"]["last_seq"]))
+            has = row.seq
+    while rows := journal.read(position_of(journal.number, has), 1000):
+        has = rows[-1].seq
+        bodies = [decode(row.frames(journal.epoch)).body for row in rows]
+        told += [(one["history"]["first_seq"], one["history"]["last_seq"]) for one in bodies if one["kind"] == "gap"]
+    assert len(jumps) > 5 and len(told) >= 1
+    assert [jump for jump in jumps if not any(a <= jump[0] and jump[1] <= b for a, b in told)] == []
 
 
 def test_what_does_not_fit_goes_down_to_the_limit(full: Journal) -> None:

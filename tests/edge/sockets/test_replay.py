@@ -161,7 +161,25 @@ def test_a_cursor_of_another_history_is_a_fork_and_the_session_is_not_opened(
 
 
 def test_an_old_copy_of_the_journal_put_back_is_a_fork(tmp_path: Path) -> None:
-    """Row 9: the copy's next records take numbers that this consumer has seen with other content."""
+    """Row 9, with its witness: the copy's next records take numbers that this consumer has seen with other content."""
+    path, copy = tmp_path / "now" / "journal.db", tmp_path / "copy"
+    with running(path) as station:
+        station.inspect(5)
+    shutil.copytree(path.parent, copy)
+    with running(path) as station, closing(ReplayLink(station.endpoint, "mes", WAIT_S)) as link:
+        station.inspect(5)
+        newest = Cursor.of(fetch_all(link, link.hello().cursor)[-1])
+    shutil.rmtree(path.parent)
+    copy.replace(path.parent)
+    with running(path) as station, closing(ReplayLink(station.endpoint, "mes", WAIT_S)) as link:
+        with pytest.raises(HistoryForked):
+            link.hello(newest)
+        station.inspect(20)
+        with pytest.raises(HistoryForked, match="another record"):
+            link.hello(newest)
+
+
+def test_an_old_copy_put_back_beside_its_witness_gives_no_number_twice_and_the_consumer_goes_on(tmp_path: Path) -> None:
     path, copy = tmp_path / "journal.db", tmp_path / "copy.db"
     with running(path) as station:
         station.inspect(5)
@@ -171,11 +189,13 @@ def test_an_old_copy_of_the_journal_put_back_is_a_fork(tmp_path: Path) -> None:
         newest = Cursor.of(fetch_all(link, link.hello().cursor)[-1])
     copy.replace(path)
     with running(path) as station, closing(ReplayLink(station.endpoint, "mes", WAIT_S)) as link:
-        with pytest.raises(HistoryForked):
-            link.hello(newest)
-        station.inspect(20)
-        with pytest.raises(HistoryForked, match="another record"):
-            link.hello(newest)
+        station.inspect(5)
+        messages = fetch_all(link, link.hello(newest).cursor)
+        assert {message.epoch for message in messages} == {station.journal.epoch} != {newest.epoch}
+        (gap,) = [message.body["history"] for message in messages if message.kind == "gap"]
+        assert (gap["epoch"], gap["cause"]) == (newest.epoch.hex(), "corrupt")
+        assert gap["first_seq"] <= newest.seq <= gap["last_seq"]
+        assert len([message for message in messages if message.kind == "result"]) == 5
 
 
 def test_what_retention_dropped_is_named(tmp_path: Path) -> None:
