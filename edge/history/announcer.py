@@ -32,6 +32,7 @@ from edge.wire.recording import (
     gap_record,
     heartbeat_record,
     history_gap_record,
+    late_body,
     result_record,
 )
 from edge.wire.records import Record
@@ -39,6 +40,7 @@ from edge.wire.soundness import problem_with, sendable
 from edge.wire.vocabulary import Outcome
 
 COMMAND = "command"  # the kind of an intent: its request has an audit record's command, arguments and actor
+UNTOLD_ROWS = 500  # looked at at once
 PART = "part"  # one that was triggered and accepted: its part_id, and its trigger_id if it had one
 ENDED_MEANWHILE = "the station ended meanwhile"
 
@@ -76,6 +78,7 @@ class Announcer:
 
     def begin(self) -> None:
         """BIRTH, and then what earlier runs left undone."""
+        self._withdraw_untold()
         self.birth()
         for intent in self.journal.intents.unsettled:
             if intent.kind == COMMAND:
@@ -89,6 +92,17 @@ class Announcer:
             detail = "the station ended after these parts were triggered and before they were told"
             gap = Gap(0, 0, GapCause.NO_FRAME, datetime.now(timezone.utc), names, detail, missed=len(some))
             self.later(gap_record, settles=[intent.number for intent in some], gap=gap)
+
+    def _withdraw_untold(self) -> None:
+        """An OK that earlier runs committed and never told came to nobody in time; it is late before replay opens."""
+        if (position := self.journal.told_before) is None:
+            return
+        while rows := self.journal.read(position, UNTOLD_ROWS):
+            for row in rows:
+                if b"/result/" in row.topic and (late := late_body(row.body)) is not None:
+                    self.journal.write_body(row, late)
+            position = rows[-1].position
+        self.journal.commit()
 
     def birth(self) -> None:
         """What the station runs; numbered with the next announcement."""
@@ -107,9 +121,9 @@ class Announcer:
             entries += self.journal.tell_losses(lambda lost: partial(history_gap_record, self.origin, history=lost))
         told = [self._numbered(part) for part in parts]
         self.journal.commit()
+        self._due.clear()
         told = [self._in_time(part) for part in told]
         self.journal.commit()  # of what became late meanwhile; mostly there is nothing
-        self._due.clear()
         for entry in entries:
             self._publish(entry)
         for part in told:

@@ -101,10 +101,16 @@ class Journal:
         record = build(stamp)
         over = Entry(record, to_frames(record))
         topic, _, _, properties, body = over.frames
-        position = self._start + seq
+        self._write_body(self._start + seq, topic, properties, body)
+        return over
+
+    def write_body(self, row: Row, body: bytes) -> None:
+        """That row with another body, staged for `commit`; nobody may have heard of it yet."""
+        self._write_body(row.position, row.topic, row.properties, body)
+
+    def _write_body(self, position: int, topic: bytes, properties: bytes, body: bytes) -> None:
         crc = checksum(position, topic, properties, body)
         self.stage("UPDATE records SET body = ?, crc = ? WHERE position = ?", body, crc, position)
-        return over
 
     def transient(self, build: Build) -> Entry:
         """Build and encode a record that is no part of the stream; it carries the committed head."""

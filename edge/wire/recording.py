@@ -16,6 +16,7 @@ from edge.core.types import Alert, Defect, Gap, Inspection
 from edge.core.words import GapCause, Reason, Verdict
 from edge.wire import records, vocabulary
 from edge.wire.facts import HealthSnapshot, Origin, Stamp
+from edge.wire.messages import MAX_BODY_BYTES, dump_object, load_object
 from edge.wire.soundness import THRESHOLD_SEVERITY, problem_with, severity_of
 from edge.wire.vocabulary import CameraState, ResultEvaluation, ResultState, StationState
 
@@ -58,6 +59,16 @@ def alert_record(origin: Origin, stamp: Stamp, alert: Alert, latency_ms: float |
     if alert.gap is None:
         raise ValueError("an alert must be about an inspection or a gap")
     return records.AlertRecord(**facts, **_gap(alert.gap), late=False)
+
+
+def late_body(body: bytes) -> bytes | None:
+    """A result's body as it is when nobody was told of it in time; None where it is no OK."""
+    facts = load_object("record", body, MAX_BODY_BYTES)
+    if facts["result_evaluation"] != ResultEvaluation.OK:
+        return None
+    detail = "the station ended before this verdict was told"
+    facts |= {"result_evaluation": ResultEvaluation.NOT_DECIDABLE.value, "reason": Reason.LATE.value, "late": True}
+    return dump_object({**facts, "severity": THRESHOLD_SEVERITY, "result_evaluation_details": detail})
 
 
 def gap_record(origin: Origin, stamp: Stamp, gap: Gap) -> records.GapRecord:

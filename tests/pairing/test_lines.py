@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 
 from edge.commands.edge_control import ask
+from edge.history.proof import Witness, read_mark
+from edge.wire.validation import require_valid
 from tests.edge.stub import Stub
 from tests.pairing.line import Options, Outcome, run
 from tests.patience import wait_until
@@ -168,3 +170,30 @@ def test_the_demo_takes_triggers_and_is_simulated(tmp_path: Path) -> None:
     process.wait(60)
     assert [body["is_simulated"] for body in station.kept() if body["kind"] == "result"] == [True]
     assert time.monotonic_ns() > next(body["t_trigger_ns"] for body in station.kept() if body["kind"] == "result")
+
+
+def _forget_telling(station: Triggered) -> None:
+    """The witness as it is between the commit of P1's result and its telling."""
+    mark = read_mark(station.journal)
+    assert mark is not None
+    seqs = [body["seq"] for body in station.kept() if body["kind"] == "result" and body["part_id"] == "P1"]
+    with closing(Witness(station.journal)) as witness:
+        witness.note(mark._replace(told=seqs[0] - 1))
+
+
+def test_an_ok_that_was_committed_and_never_told_is_late_at_the_next_start(tmp_path: Path) -> None:
+    """Killed between the commit and the telling, with the witness as it was."""
+    station = Triggered(tmp_path)
+    process = started(station)
+    assert station.trigger(1)[0] == "DONE"
+    time.sleep(1.0)
+    process.kill()
+    process.wait()
+    assert station.told()["P1"] == ["result"]
+    _forget_telling(station)
+    process = started(station)
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    (result,) = [body for body in station.kept() if body["kind"] == "result" and body["part_id"] == "P1"]
+    assert (result["result_evaluation"], result["reason"], result["late"]) == (3, "late", True)
+    require_valid("result", result)
