@@ -2,8 +2,9 @@
 
 SQLite forgets without a word whatever stands behind the first damaged page of its write-ahead log, and a journal whose
 file was deleted begins anew: in both, numbers would be given twice. The witness is a small file with the last record
-that was committed and the last that was told, written behind each group commit; a kill leaves it as it was written,
-and a thread of its own syncs it, so that no part waits for a second sync. It is never ahead of the journal, since it is
+that was committed and the last that was told, written behind each group commit; a kill leaves it as it was written, and
+a thread of its own syncs it once a second, so that no part waits for a second sync: a power cut may leave it a second
+old, and then a damaged end of the log that is younger is not found. It is never ahead of the journal, since it is
 written behind it: what it names and the journal lacks was lost. Rejected: a second table (it is lost with the first),
 syncing it before a part is told (twice the latency), and a digest over all records (one of the last finds any cut).
 """
@@ -28,6 +29,7 @@ SLOT_BYTES = 4096  # two slots, each a block of its own, written in turn: a torn
 _FIELDS = struct.Struct(">4sQ16sQ36sQQ")
 _SEAL = struct.Struct(">I")
 _MAGIC = b"eIw1"
+SYNC_S = 1.0  # behind each commit it would take turns with the log's own syncs, and make parts wait
 
 
 class Mark(NamedTuple):
@@ -85,7 +87,7 @@ class Witness:
         os.posix_fallocate(self._file, 0, 2 * SLOT_BYTES)  # so that a full disk cannot stop it later
         slots = (os.pread(self._file, SLOT_BYTES, at) for at in (0, SLOT_BYTES))
         self._count = max((one[0] for one in map(_unsealed, slots) if one is not None), default=0)
-        self._is_due, self._is_closed = threading.Event(), False
+        self._is_due, self._is_closed = threading.Event(), threading.Event()
         self._syncer = threading.Thread(target=self._sync_on, name="witness", daemon=True)
         self._syncer.start()
 
@@ -112,19 +114,22 @@ class Witness:
 
     def close(self) -> None:
         """What was noted is on disk."""
-        self._is_closed = True
+        self._is_closed.set()
         self._is_due.set()
         self._syncer.join()
         os.close(self._file)
 
     def _sync_on(self) -> None:
-        while not self._is_closed:
+        is_last = False
+        while not is_last:
             self._is_due.wait()
+            is_last = self._is_closed.is_set()
             self._is_due.clear()
             try:
                 os.fdatasync(self._file)
             except OSError as error:
                 self._fail(error)
+            self._is_closed.wait(SYNC_S)
 
     def _fail(self, error: OSError) -> None:
         self._failures += 1

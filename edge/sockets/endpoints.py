@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import zmq
 
-from edge.core.errors import SettingsError, Unavailable, refusal
+from edge.core.errors import EdgeError, SettingsError, Unavailable, refusal
 from edge.security.guard import Guard
 from edge.security.station_keys import Role, StationKeys
 
@@ -141,7 +141,7 @@ class BoundSocket:
         self.polled = [self.socket, *(() if self.guard is None else self.guard.sockets)]
         try:
             self.endpoint = bind(self.socket, self._flag, self.endpoint, is_open=self._access.is_open)
-        except SettingsError:
+        except EdgeError:
             self.close()
             raise
 

@@ -182,14 +182,15 @@ def test_records_dropped_while_reading_are_told(station: Station, join: Join) ->
 
 
 def test_a_rewound_history_is_refused_until_one_says_from_where(tmp_path: Path) -> None:
-    path, copy = tmp_path / "journal.db", tmp_path / "copy.db"
+    path, copy = tmp_path / "now" / "journal.db", tmp_path / "copy"
     with running(path) as station:
         station.inspect(5)
-    shutil.copyfile(path, copy)
+    shutil.copytree(path.parent, copy)  # its witness, too
     with running(path) as station, Consumer("mes", replay=station.endpoint) as consumer:
         station.inspect(5)
         newest = Cursor.of(receive(consumer, 15)[-1])
-    copy.replace(path)
+    shutil.rmtree(path.parent)
+    copy.replace(path.parent)
     with running(path) as station, Consumer("mes", replay=station.endpoint, resume=newest) as consumer:
         for _ in range(2):
             with pytest.raises(HistoryForked):

@@ -181,7 +181,8 @@ def test_every_rule_of_the_document_has_an_id_and_a_test_that_exists() -> None:
     tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parents[2].rglob("test_*.py"))
 
     numbers = [int(number[1:]) for number, _, _ in rules]
-    assert numbers == sorted(set(numbers)), "a number is never given twice"
+    assert numbers == sorted(set(numbers)) and numbers[:39] == list(range(1, 40))  # none is given twice
+    assert len(rules) == len(re.findall(r"^\| W\d+ ", DOCUMENT, re.MULTILINE))
     assert len(rules) >= 20
     assert [name for _, rule, name in rules if f"def {name}(" not in tests or "MUST" not in rule] == []
     assert DOCUMENT.count("MUST") == sum(rule.count("MUST") for _, rule, _ in rules), "a MUST outside the table"

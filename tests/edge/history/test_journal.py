@@ -12,7 +12,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from edge.core.errors import SettingsError
+from edge.core.errors import SettingsError, Unavailable
 from edge.history import database
 from edge.history.database import JournalError, JournalInUse, suspicion
 from edge.history.journal import Journal
@@ -249,7 +249,7 @@ def run_on(disk: Disk, path: Path) -> list[str]:
     with mounted(disk) as vfs:
         try:
             journal = Journal(path, vfs=vfs)
-        except (SettingsError, JournalError):
+        except (Unavailable, JournalError):
             return acknowledged
         for number in range(6):
             staged = [journal.assign(build(2 * number + half)).record.result_id for half in range(2)]
