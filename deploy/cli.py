@@ -14,10 +14,11 @@ from deploy.lab.command import lab
 from deploy.selftest import selftest
 from deploy.verify import verify
 from edge.commands.errors import errors_in_one_line
+from edge.commands.groups import HelpfulGroup
 from edge.log import configure_logging
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=HelpfulGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 def cli() -> None:
     """Prepare and check this device for a bundle.
 

@@ -12,12 +12,13 @@ import click
 
 import edge
 from edge.commands.doctor import check
+from edge.commands.groups import GroupedCommand
 from edge.core.errors import EdgeError
 from edge.core.redaction import hide_credentials
 from edge.log import configure_logging
 from edge.station.daemon import BAD_CONFIGURATION, BAD_FLAG, STOPPED, serve
 from edge.station.settings import FIRST_DAY, FLAGS, settings_of
-from edge.station.settings.flags import Flag, GroupedCommand
+from edge.station.settings.flags import Flag
 
 CHECK = Flag(
     "--check",
