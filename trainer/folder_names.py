@@ -52,11 +52,12 @@ _GENERIC |= {"home", "root", "mnt", "media", "desktop", "documents", "downloads"
 
 
 def words_of(name: str) -> list[str]:
-    """The words of a folder's name, without case and accents; digits are none."""
+    """The words of a folder's name, without case, accents and the numbers before and behind them."""
     plain = unicodedata.normalize("NFKD", name.casefold().replace("ı", "i"))  # Turkish writes both
     bare = "".join(sign for sign in plain if not unicodedata.combining(sign))
     composed = unicodedata.normalize("NFC", bare)  # Hangul comes apart in NFKD
-    return re.findall(r"[^\W\d_]+", composed)
+    tokens = (token.strip("0123456789") for token in re.findall(r"[^\W_]+", composed))
+    return [token for token in tokens if token]
 
 
 def says_good(name: str) -> bool:

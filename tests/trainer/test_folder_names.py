@@ -12,7 +12,7 @@ from trainer.folder_names import product_name, says_bad, says_good
 @pytest.mark.parametrize(
     "name",
     [
-        "defects", "Defective", "NOK", "not_ok", "n.i.O.", "bad", "rejects", "scrap", "Ausschuss", "Ausschuß",
+        "defects", "Defective", "NOK", "nok01", "not_ok", "n.i.O.", "bad", "rejects", "scrap", "Ausschuss", "Ausschuß",
         "2024-05_Ausschussteile", "fehlerhaft", "defecto", "Defectos", "rechazo", "rebut", "défauts", "scarto",
         "difettosi", "defeito", "afkeur", "odrzuty", "brak", "zmetky", "vadné", "hatalı", "kusurlu", "selejt",
         "不良", "不良品", "line1-不良", "缺陷", "キズ", "불량품", "брак", "дефекты", "scratch_head", "no_good",
