@@ -2,11 +2,14 @@
 
 from edge.client.consumer import Consumer, RecordsLost
 from edge.client.feed import Liveness, Noticed, SequenceChecker, Subscription, subscribe
+from edge.client.gate import Gate, GateAnswer
 from edge.client.replay_link import Cursor, HistoryForked, ReplayDenied, ReplaySilent
 
 __all__ = [
     "Consumer",
     "Cursor",
+    "Gate",
+    "GateAnswer",
     "HistoryForked",
     "Liveness",
     "Noticed",

@@ -110,7 +110,7 @@ def _camera(settings: Settings, inspector: Inspector, stack: ExitStack) -> Itera
     acquisition = settings.camera.acquisition_for(source.acquisition)
     rule = settings.gate.rule_for(acquisition)
     yield f"source {source.uri}: opened, {acquisition.value}, gate {rule.k}/{rule.n}"
-    if settings.camera.trigger == "control":
+    if settings.camera.pairing.is_asked:
         yield "note  pictures wait for a command TRIGGER, so none was taken"
         return
     frame = _first_frame(source)

@@ -7,6 +7,7 @@ that nobody inspected must never look like a good one. Rejected: dictionaries (n
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -27,11 +28,13 @@ __all__ = [
     "GapCause",
     "Image",
     "Inspection",
+    "Interval",
     "Map",
     "PatchMaps",
     "Reason",
     "ScaleScore",
     "Term",
+    "Ticket",
     "Timings",
     "Verdict",
 ]
@@ -40,13 +43,39 @@ Image = NDArray[np.uint8]
 Map = NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """When something was: from `earliest_ns` to `latest_ns` at most (monotonic clock). ValueError if reversed."""
+
+    earliest_ns: int
+    latest_ns: int
+
+    def __post_init__(self) -> None:
+        if self.earliest_ns > self.latest_ns:
+            raise ValueError(f"an interval ends before it begins: {self.earliest_ns} to {self.latest_ns} ns")
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """An accepted trigger, until its part is told; the delivery thread's alone.
+
+    intent: will be its number among the journal's intents; None before it is asked for. is_settled: the part's record
+    has been numbered.
+    """
+
+    intent: Future[int] | None = None
+    is_settled: bool = False
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One captured image.
 
-    image: (H, W, 3) uint8 BGR. id: +1 per captured frame (a camera's own counter where it has one),
-    so a missing id is a frame nobody saw. captured_ns: monotonic clock. captured_at: UTC. flaw: why it must
-    not be inspected (frozen, incomplete, of a wrong size); None for a sound one.
+    image: (H, W, 3) uint8 BGR. id: +1 per captured frame (a camera's own counter where it has one), so a missing id is
+    a frame nobody saw. captured_ns: the earliest moment of its exposure, monotonic clock. captured_at: UTC. flaw: why
+    it must not be inspected (frozen, incomplete, of a wrong size, by another recipe than its trigger's); None for a
+    sound one. asked_ns: when its part was triggered at the earliest. recipe: what the part is to be judged by, None
+    for whatever runs. is_repeat: its part id was seen before.
     """
 
     image: Image
@@ -57,6 +86,10 @@ class Frame:
     trigger_id: str | None = None
     is_simulated: bool = False
     flaw: str | None = None
+    asked_ns: int | None = None
+    recipe: str | None = None
+    is_repeat: bool = False
+    ticket: Ticket | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,7 +169,10 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """The verdict on one frame. `reason` and `detail` are set exactly when it is UNDECIDED."""
+    """The verdict on one frame. `reason` and `detail` are set exactly when it is UNDECIDED.
+
+    asked_ns, is_repeat, ticket: as the frame's.
+    """
 
     frame_id: int
     captured_ns: int
@@ -154,6 +190,14 @@ class Inspection:
     detail: str | None = None
     frame_size: tuple[int, int] | None = None  # height, width
     late: bool = False
+    asked_ns: int | None = None
+    is_repeat: bool = False
+    ticket: Ticket | None = None
+
+    @property
+    def since_ns(self) -> int:
+        """From when latency and deadline count: the part's trigger, else its exposure, each at the earliest."""
+        return self.captured_ns if self.asked_ns is None else self.asked_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +205,7 @@ class Gap:
     """Frames of `first_id`..`last_id` (inclusive) that nobody inspected, and why.
 
     missed: how many of them, where frames between were inspected (drops of a stream, merged); None: all.
+    tickets: of the accepted triggers whose parts these are.
     """
 
     first_id: int
@@ -170,6 +215,7 @@ class Gap:
     part_ids: tuple[str, ...] = ()
     detail: str | None = None
     missed: int | None = None
+    tickets: tuple[Ticket, ...] = ()
 
     @property
     def count(self) -> int:

@@ -18,7 +18,7 @@ from edge.delivery.thread import DeliveryThread, Isolation
 from edge.history.announcer import Announcer
 from edge.history.told import Sink, Told
 from edge.inspector import InspectedMap
-from edge.sockets.desk import Desk
+from edge.sockets.desk import Served
 from edge.sockets.publisher import Publisher
 from edge.wire.facts import HealthSnapshot, Origin
 
@@ -42,7 +42,7 @@ class Delivery:
         announcer: Announcer,
         publisher: Publisher,
         sinks: Sequence[Sink] = (),
-        desks: Sequence[Desk] = (),
+        desks: Sequence[Served] = (),
         *,
         isolation: Isolation,
         health_snapshot: Callable[[], HealthSnapshot],
@@ -119,7 +119,7 @@ class Delivery:
                 alerts=tuple(alerts),
                 frame=frame,
                 anomaly_map=anomaly_map,
-                latency_ms=max(0.0, (time.monotonic_ns() - inspection.captured_ns) / 1e6),
+                latency_ms=max(0.0, (time.monotonic_ns() - inspection.since_ns) / 1e6),
                 origin=self._origin,
                 nbytes=nbytes,
             )

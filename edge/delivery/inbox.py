@@ -76,7 +76,7 @@ class Inbox:
             else:
                 self._bytes += part.nbytes
                 self._waiting.append(part)
-        self._ring()
+        self.ring()
 
     def require_open(self) -> None:
         """SinkError once `abandon` was called."""
@@ -86,17 +86,17 @@ class Inbox:
     def change_origin(self, origin: Origin) -> None:
         """The station runs something else from the next part on."""
         self.origins.append(origin)
-        self._ring()
+        self.ring()
 
     def look(self) -> None:
         """See what the station and its camera do."""
         self.has_news = True
-        self._ring()
+        self.ring()
 
     def stop(self, end: End) -> None:
         """Deliver what waits, then end."""
         self.end = end
-        self._ring()
+        self.ring()
 
     # --- the thread's side ---
 
@@ -144,7 +144,8 @@ class Inbox:
         if (gap := self.overflow.close()) is not None:
             self._waiting.append(gap)
 
-    def _ring(self) -> None:
+    def ring(self) -> None:
+        """Wake the thread: something waits for it. Never waits; from any thread."""
         # Full: thousands of rings wait to be heard. Closed: the thread has ended, and told the rest as a gap.
         with suppress(OSError):
             self._bell.send(b"\0")

@@ -37,7 +37,9 @@ class Overflow:
         self._alerts += part.lost_alerts or len(part.alerts)
         gap = self.gap or Gap(first_id, last_id, self.cause, datetime.now(timezone.utc))
         named = (*gap.part_ids, *part_ids)[:MAX_NAMED_PARTS]  # bounded: a stall may last for hours
-        self.gap = replace(gap, first_id=min(gap.first_id, first_id), last_id=max(gap.last_id, last_id), part_ids=named)
+        first_id, last_id = min(gap.first_id, first_id), max(gap.last_id, last_id)
+        tickets = (*gap.tickets, *part.tickets)
+        self.gap = replace(gap, first_id=first_id, last_id=last_id, part_ids=named, tickets=tickets)
 
     def close(self) -> Told | None:
         """The gap, with one alert in place of all that were lost with it; None when none is open."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from edge.delivery.inbox import Inbox
 from edge.history.announcer import Announcer
-from edge.sockets.endpoints import BoundSocket
+from edge.sockets.endpoints import Guarded
 from edge.wire.facts import HealthSnapshot
 from edge.wire.recording import state_record
 from edge.wire.vocabulary import StationState
@@ -30,7 +30,7 @@ class Pulse:
         self,
         inbox: Inbox,
         announcer: Announcer,
-        bound: Sequence[BoundSocket],
+        bound: Sequence[Guarded],
         health_snapshot: Callable[[], HealthSnapshot],
         heartbeat_s: float,
     ) -> None:

@@ -25,8 +25,7 @@ from edge.history.announcer import Announcer, is_rarely
 from edge.history.database import JournalError
 from edge.history.journal import Journal
 from edge.history.told import Sink, Told
-from edge.sockets.desk import Desk
-from edge.sockets.endpoints import BoundSocket
+from edge.sockets.desk import Served
 from edge.sockets.publisher import Publisher
 from edge.wire.facts import HealthSnapshot
 from edge.wire.recording import death_record
@@ -37,19 +36,21 @@ log = structlog.get_logger(__name__)
 
 
 class Isolation:
-    """Runs what belongs to a sink; `failures` counts, over all sinks."""
+    """Runs what belongs to a sink, or was asked for by a command; `failures` counts, over all of them."""
 
     def __init__(self) -> None:
         self.failures = 0
 
-    def run(self, sink: object, action: Callable[..., object], *arguments: Any) -> None:
-        """Whatever goes wrong is counted, and logged at 1, 2, 4, 8… failures."""
+    def run(self, sink: object, action: Callable[..., object], *arguments: Any) -> Exception | None:
+        """Whatever goes wrong is counted, logged at 1, 2, 4, 8… failures, and returned."""
         try:
             action(*arguments)
-        except Exception:  # one of the project's two: a sink's failure is nobody else's
+        except Exception as error:  # one of the project's two: a sink's failure is nobody else's
             self.failures += 1
             if is_rarely(self.failures):
                 log.exception("a sink failed", sink=type(sink).__name__, failures=self.failures)
+            return error
+        return None
 
 
 class DeliveryThread(threading.Thread):
@@ -64,7 +65,7 @@ class DeliveryThread(threading.Thread):
         announcer: Announcer,
         publisher: Publisher,
         sinks: Sequence[Sink],
-        desks: Sequence[Desk],
+        desks: Sequence[Served],
         *,
         isolation: Isolation,
         health_snapshot: Callable[[], HealthSnapshot],
@@ -75,8 +76,9 @@ class DeliveryThread(threading.Thread):
         super().__init__(name="delivery", daemon=True)
         self.is_complete = False  # everything handed over was published, and DEATH said
         self._inbox, self._announcer, self._journal = inbox, announcer, announcer.journal
+        self._journal.intents.wake = inbox.ring
         self._publisher, self._sinks, self._desks = publisher, sinks, desks
-        self._bound: list[BoundSocket] = [publisher, *desks]
+        self._bound: list[Served | Publisher] = [publisher, *desks]
         self._isolation = isolation
         self._alive, self._max_unserved = alive, max_unserved
         self.pulse = Pulse(inbox, announcer, self._bound, health_snapshot, heartbeat_s)
@@ -89,7 +91,7 @@ class DeliveryThread(threading.Thread):
     def run(self) -> None:
         """Deliver until the loop says to end; BIRTH and the state come first."""
         try:
-            self._announcer.birth()
+            self._announcer.begin()
             self._beat()
             while not (self._inbox.end and self._is_drained(self._inbox.end)) and not self._journal.is_corrupt:
                 self._turn()
@@ -214,6 +216,8 @@ class DeliveryThread(threading.Thread):
             return False
         left = self._inbox.abandon()
         is_told = left is None or self._announce([left])
+        for desk in self._desks:
+            self._isolation.run(desk, desk.end)
         self._announcer.later(death_record, reason=end.reason)
         self._journal.ended()
         is_told = self._announce([]) and is_told
@@ -223,7 +227,7 @@ class DeliveryThread(threading.Thread):
 
     def _end(self) -> None:
         self._inbox.abandon()  # refuses whatever still comes
-        closed: list[BoundSocket | Sink | Journal] = [*self._bound, *self._sinks, self._journal]
+        closed: list[Served | Publisher | Sink | Journal] = [*self._bound, *self._sinks, self._journal]
         for part in closed:
             self._isolation.run(part, part.close)
         self._inbox.close()

@@ -9,20 +9,25 @@ inspection loop, where encoding would cost the hot path.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
 import structlog
 
-from edge.core.types import Acquisition, Alert, AlertKind, Inspection
+from edge.core.deadline import meet_deadline
+from edge.core.types import Acquisition, Alert, AlertKind, Gap, GapCause, Inspection, Ticket, Verdict
 from edge.history.journal import Build, Journal
 from edge.history.told import Entry, Told
 from edge.wire.facts import HealthSnapshot, Origin
 from edge.wire.recording import (
+    MAX_PART_IDS,
     alert_record,
+    audit_record,
     birth_record,
     gap_record,
     heartbeat_record,
@@ -31,6 +36,11 @@ from edge.wire.recording import (
 )
 from edge.wire.records import Record
 from edge.wire.soundness import problem_with, sendable
+from edge.wire.vocabulary import Outcome
+
+COMMAND = "command"  # the kind of an intent: its request has an audit record's command, arguments and actor
+PART = "part"  # one that was triggered and accepted: its part_id, and its trigger_id if it had one
+ENDED_MEANWHILE = "the station ended meanwhile"
 
 log = structlog.get_logger(__name__)
 
@@ -49,17 +59,36 @@ class Announcer:
     def __init__(self, origin: Origin, journal: Journal, publish: Callable[[Entry], object]) -> None:
         self.origin, self.journal = origin, journal
         self._publish = publish
-        self._due: deque[Callable[[Origin], Build]] = deque()
+        self._due: deque[tuple[Callable[[Origin], Build], Sequence[int]]] = deque()  # and the intents they settle
         self._unsound = 0  # inspections that could not go out as they were
 
     @property
     def is_due(self) -> bool:
-        """True while a record of the station itself waits to be announced."""
-        return bool(self._due or self.journal.losses)
+        """True while a record of the station itself, or an intent, waits for a commit."""
+        return bool(self._due or self.journal.losses or self.journal.intents.waiting)
 
-    def later(self, build: Callable[..., Record], **facts: Any) -> None:
-        """A record of the station itself, `build(origin, stamp, **facts)`, numbered with the next announcement."""
-        self._due.append(lambda origin: partial(build, origin, **facts))
+    def later(self, build: Callable[..., Record], *, settles: Sequence[int] = (), **facts: Any) -> None:
+        """A record of the station itself, `build(origin, stamp, **facts)`, numbered with the next announcement.
+
+        settles: the intents of which it says what became.
+        """
+        self._due.append((lambda origin: partial(build, origin, **facts), settles))
+
+    def begin(self) -> None:
+        """BIRTH, and then what earlier runs left undone."""
+        self.birth()
+        for intent in self.journal.intents.unsettled:
+            if intent.kind == COMMAND:
+                asked = {name: intent.request.get(name) for name in ("command", "arguments", "actor")}
+                known = {"outcome": Outcome.REFUSED, "details": ENDED_MEANWHILE, **asked}
+                self.later(audit_record, settles=(intent.number,), **known)
+        parts = [intent for intent in self.journal.intents.unsettled if intent.kind == PART]
+        for first in range(0, len(parts), MAX_PART_IDS):
+            some = parts[first : first + MAX_PART_IDS]
+            names = tuple(str(intent.request.get("part_id")) for intent in some)
+            detail = "the station ended after these parts were triggered and before they were told"
+            gap = Gap(0, 0, GapCause.NO_FRAME, datetime.now(timezone.utc), names, detail, missed=len(some))
+            self.later(gap_record, settles=[intent.number for intent in some], gap=gap)
 
     def birth(self) -> None:
         """What the station runs; numbered with the next announcement."""
@@ -71,11 +100,15 @@ class Announcer:
 
         JournalError: none of it was.
         """
-        entries = [self.journal.assign(build(self.origin)) for build in self._due]
+        entries = [self.journal.assign(build(self.origin)) for build, _ in self._due]
+        for _, settles in self._due:
+            self._settle(settles)
         if self.journal.losses:
             entries += self.journal.tell_losses(lambda lost: partial(history_gap_record, self.origin, history=lost))
         told = [self._numbered(part) for part in parts]
         self.journal.commit()
+        told = [self._in_time(part) for part in told]
+        self.journal.commit()  # of what became late meanwhile; mostly there is nothing
         self._due.clear()
         for entry in entries:
             self._publish(entry)
@@ -84,9 +117,13 @@ class Announcer:
                 self._publish(entry)
         return told
 
-    def announce_now(self, build: Callable[..., Record], **facts: Any) -> Entry:
-        """One record, `build(origin, stamp, **facts)`; JournalError when it cannot be committed: it never was."""
+    def announce_now(self, build: Callable[..., Record], *, settles: Sequence[int] = (), **facts: Any) -> Entry:
+        """One record, `build(origin, stamp, **facts)`; JournalError when it cannot be committed: it never was.
+
+        settles: as in `later`.
+        """
         entry = self.journal.assign(partial(build, self.origin, **facts))
+        self._settle(settles)
         self.journal.commit()
         self._publish(entry)
         return entry
@@ -100,8 +137,30 @@ class Announcer:
             sink_failures=sink_failures,
             oldest_seq=self.journal.oldest,
             refused_peers=refused,
+            clock_ns=time.monotonic_ns(),
         )
         self._publish(self.journal.transient(build))
+
+    def _settle(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            self.journal.intents.settle(number)
+
+    def _in_time(self, part: Told) -> Told:
+        """The part, committed; an OK whose deadline passed meanwhile is written over: nobody has heard of it yet."""
+        origin, inspection = part.origin or self.origin, part.inspection
+        if inspection is None or inspection.verdict is not Verdict.GOOD:
+            return part
+        late = meet_deadline(inspection, origin.deadline_ms)
+        if late is inspection or not part.entries:
+            return part
+        build = partial(result_record, origin, inspection=late, latency_ms=part.latency_ms)
+        alert = Alert(AlertKind.UNDECIDED, datetime.now(timezone.utc), late)
+        entries = (
+            self.journal.write_over(part.entries[0], build),
+            *part.entries[1:],
+            self.journal.assign(partial(alert_record, origin, alert=alert, latency_ms=part.latency_ms)),
+        )
+        return replace(part, inspection=late, alerts=(*part.alerts, alert), entries=entries)
 
     def _numbered(self, part: Told) -> Told:
         """The part with its records, sound and numbered."""
@@ -117,7 +176,16 @@ class Announcer:
         builds += [
             partial(alert_record, origin, alert=_sound(alert), latency_ms=part.latency_ms) for alert in part.alerts
         ]
-        return replace(part, inspection=inspection, entries=tuple(map(self.journal.assign, builds)))
+        entries = tuple(map(self.journal.assign, builds))
+        for ticket in part.tickets:
+            self._settle_ticket(ticket)
+        return replace(part, inspection=inspection, entries=entries)
+
+    def _settle_ticket(self, ticket: Ticket) -> None:
+        """Nothing is owed for this part any more, once its record is committed."""
+        ticket.is_settled = True
+        if ticket.intent is not None and not ticket.intent.cancel():  # one that is not yet on disk need never be
+            self.journal.intents.settle(ticket.intent.result(0))
 
     def _note_unsound(self, inspection: Inspection, why: str) -> None:
         self._unsound += 1

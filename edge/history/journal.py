@@ -48,7 +48,8 @@ class Journal:
     """One station's history in the file `path`, or IN_MEMORY; JournalInUse or SettingsError when it cannot be had.
 
     A damaged file is set aside and salvaged into a new one with a new epoch. `boot_id` tells a crash from a power
-    cut. Everything but the constructor belongs to one thread. `head` is the last seq of `epoch`, staged ones too.
+    cut. Everything but the constructor and `intents` belongs to one thread. `head` is the last seq of `epoch`, staged
+    ones too.
     """
 
     def __init__(self, path: Path, *, boot_id: str | None = None, vfs: str | None = None) -> None:
@@ -65,6 +66,7 @@ class Journal:
         self._staged: list[tuple[str, tuple[Any, ...]]] = []
         self.losses = [Loss(lost) for lost in history.losses]  # to be told, and gone with that
         self._told: list[Loss] = []
+        self.intents = history.intents  # recorded and settled with the next commit, whoever asks
         self.oldest: int | None = None  # the lowest seq of this epoch that is kept
         with suppress(JournalError):
             self.oldest = self._find_oldest()
@@ -84,6 +86,18 @@ class Journal:
         self._staged.append(("INSERT INTO records VALUES(?, ?, ?, ?, ?, ?, ?)", row))
         return entry
 
+    def write_over(self, entry: Entry, build: Build) -> Entry:
+        """The record with that number as `build` has it now, staged for `commit`; nobody may have heard of it yet."""
+        seq = entry.record.seq
+        stamp = Stamp(self.epoch, seq, entry.record.result_id, datetime.now(timezone.utc))
+        record = build(stamp)
+        over = Entry(record, to_frames(record))
+        topic, _, _, properties, body = over.frames
+        position = self._start + seq
+        crc = checksum(position, topic, properties, body)
+        self.stage("UPDATE records SET body = ?, crc = ? WHERE position = ?", body, crc, position)
+        return over
+
     def transient(self, build: Build) -> Entry:
         """Build and encode a record that is no part of the stream; it carries the committed head."""
         record = build(Stamp(self.epoch, self._committed, str(uuid7()), datetime.now(timezone.utc)))
@@ -95,6 +109,8 @@ class Journal:
 
     def commit(self) -> None:
         """Make all that is staged durable; JournalError says why it is not, and then nothing of it ever was."""
+        intended = self.intents.take() if self.intents.waiting else []
+        self._staged += [step.statement for step in intended]
         if not self._staged:
             return
         try:
@@ -104,13 +120,18 @@ class Journal:
             self._db.execute("COMMIT")
         except apsw.Error as error:
             self._give_back()
-            raise self._failure("written", error) from error
+            failure = self._failure("written", error)
+            for step in intended:
+                step.done.set_exception(failure)
+            raise failure from error
         self._committed = self.head
         self._staged.clear()
         if self._told or self.oldest is None:
             self.losses = [loss for loss in self.losses if loss not in self._told]
             self._told.clear()
             self.oldest = self._find_oldest()
+        for step in intended:
+            step.done.set_result(step.number)
         if self._wal_pages >= FORCED_CHECKPOINT_PAGES:
             with suppress(JournalError):  # what was committed stays so; a disk in trouble shows at the next commit
                 self._checkpoint()
@@ -212,6 +233,7 @@ class Journal:
 
     def close(self) -> None:
         """Release the file; what was staged and not committed is forgotten."""
+        self.intents.close()
         try:
             self._db.close(True)
         except apsw.Error as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 import apsw
 
 from edge.history.database import IN_MEMORY, JournalCorrupt, JournalError, close_anyway, open_database
+from edge.history.intents import Intents, last_number, unsettled
 from edge.history.rows import number_and_seq, position_of
 from edge.history.salvage import quarantine, salvage
 from edge.wire.messages import EPOCH_BYTES
@@ -32,13 +33,14 @@ class Birth:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """An opened journal: its connection, its current epoch and its number, the last seq, what was lost before."""
+    """An opened journal: its connection, its epoch and its number, the last seq, what was intended, what was lost."""
 
     db: apsw.Connection
     number: int
     epoch: bytes
     head: int
     birth: Birth
+    intents: Intents
     losses: tuple[HistoryRecord, ...] = ()
 
 
@@ -54,10 +56,11 @@ def open_history(path: Path, boot_id: str | None = None, vfs: str | None = None)
             "SELECT max(position) FROM records WHERE position BETWEEN ? AND ?",
             (position_of(number, 0), position_of(number + 1, 0)),
         ).get
+        intents = Intents(unsettled(db), last_number(db))
     except apsw.Error as error:
         close_anyway(db)
         raise JournalError(f"--journal {path}: cannot be written: {error}; check the disk's free space") from error
-    return History(db, number, epoch, 0 if last is None else number_and_seq(last)[1], birth, losses)
+    return History(db, number, epoch, 0 if last is None else number_and_seq(last)[1], birth, intents, losses)
 
 
 def _open(path: Path, vfs: str | None) -> tuple[apsw.Connection, bool]:

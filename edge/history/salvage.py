@@ -28,6 +28,7 @@ _SMALL_TABLES = {
     "facts": "INSERT OR REPLACE INTO facts VALUES(?, ?)",
     "epochs": "INSERT OR REPLACE INTO epochs VALUES(?, ?)",
     "consumers": "INSERT OR REPLACE INTO consumers VALUES(?, ?)",
+    "intents": "INSERT OR REPLACE INTO intents VALUES(?, ?, ?)",
     "evidence": "INSERT OR REPLACE INTO evidence VALUES(?, ?, ?, ?, ?, ?)",
 }
 

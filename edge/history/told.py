@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from edge.core.types import Alert, Frame, Gap, Inspection
+from edge.core.types import Alert, Frame, Gap, Inspection, Ticket
 from edge.inspector import InspectedMap
 from edge.wire.facts import Origin
 from edge.wire.records import Record
@@ -45,6 +45,13 @@ class Told:
     def bare(self) -> Told:
         """The same without pictures."""
         return replace(self, frame=None, anomaly_map=None, nbytes=0)
+
+    @property
+    def tickets(self) -> tuple[Ticket, ...]:
+        """Of the accepted triggers that this settles."""
+        if self.gap is not None:
+            return self.gap.tickets
+        return () if self.inspection is None or self.inspection.ticket is None else (self.inspection.ticket,)
 
     def missed(self) -> tuple[int, int, tuple[str, ...]]:
         """First and last frame id, and part ids, of what would be lost with this."""

@@ -1,26 +1,27 @@
 """The control socket: local commands to one station, each an audit record before it is answered.
 
-A command that takes time (a bundle to load) is answered when it is done; the line goes on meanwhile. STATUS asks and
-changes nothing, so it leaves no record. Rejected: signals and files to touch (no answer, no record of who did what).
+What is to be done is durable before it is done: a command is an intent until its audit record says what became of it,
+and one whose station ended in between is refused, by a record of the next start. A command that takes time (a bundle
+to load) is answered when it is done; the line goes on meanwhile. STATUS asks and changes nothing, so it leaves no
+record. Rejected: signals and files to touch (no answer, no record of who did what).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sized
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
-import zmq
+import structlog
 
 from edge.core.errors import EdgeError
-from edge.history.announcer import Announcer
+from edge.core.types import Ticket
+from edge.history.announcer import COMMAND, ENDED_MEANWHILE, PART, Announcer
 from edge.history.database import JournalError
-from edge.security.station_keys import Role
-from edge.sockets.desk import Desk
-from edge.sockets.endpoints import LOCAL, Access
+from edge.sockets.front import ControlFront, drain
 from edge.sockets.requests import Request, RequestError, answer_to
-from edge.wire.messages import dump_object
 from edge.wire.recording import audit_record
 from edge.wire.vocabulary import Outcome
 
@@ -30,105 +31,245 @@ UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _ACTOR = r"[ -~]{1,64}"
 _DISPOSITION = r"accept|reject|rework|scrap|unknown"
 
-# Does what is asked, or promises to; the text says what was done. EdgeError or RequestError: refused, and why.
+log = structlog.get_logger(__name__)
+
+# Does what is asked, or promises to; the text says what was done. Whatever it raises: refused, and why.
 Action = Callable[[Request], "str | Future[str]"]
+# Runs what may raise anything, counts and logs that, and returns it.
+Attempt = Callable[..., "Exception | None"]
 
 
-class ControlDesk(Desk):
-    """Takes commands on `endpoint`, from the delivery thread. Who proved a key is the actor, whatever he says.
+class Command(NamedTuple):
+    """One that is carried out: what was asked, the number of its intent (None: nothing was begun), and its end."""
 
-    actions: by verb, called in that thread, so they must not block. status: facts for STATUS. Binds in the
-    constructor: SettingsError or AddressInUse.
+    request: Request
+    intent: int | None
+    outcome: Future[str]
+
+
+class Accepted(Protocol):
+    """What a TRIGGER is answered with, and the ticket of the part that it begins, if it begins one."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Of the answer."""
+        ...
+
+    @property
+    def ticket(self) -> Ticket | None:
+        """None where it repeats an earlier one."""
+        ...
+
+
+class ControlDesk:
+    """Carries commands out, in the delivery thread, as `front` reads them. Who proved a key is the actor.
+
+    actions: by verb, called in that thread, so they must not block. status: facts for STATUS. attempt: how actions are
+    run. is_durable: TRIGGER is answered once the journal has it. Starts the front; `socket` rings when that has more.
     """
-
-    REQUESTS_A_TURN = 16
 
     def __init__(
         self,
-        endpoint: str,
+        front: ControlFront,
         announcer: Announcer,
         actions: Mapping[str, Action],
         status: Callable[[], Mapping[str, Any]],
-        access: Access = LOCAL,
+        *,
+        attempt: Attempt,
+        is_durable: bool = True,
     ) -> None:
-        super().__init__("--control", endpoint, Role.CONTROL, access, LINGER=200)
-        self._announcer, self._status = announcer, status
+        self._front, self._announcer, self._status = front, announcer, status
+        self._attempt, self._is_durable = attempt, is_durable
         self._actions: dict[str, Action] = {**actions, "FEEDBACK": feedback}
-        self._pending: list[tuple[Request, Future[str]]] = []
-        self.work = self._pending
+        self._pending: list[Command] = []
+        self._triggered: list[tuple[Request, Accepted, Future[int]]] = []  # accepted, and not yet on disk
+        self.endpoint = front.endpoint
+        self.socket = front.bell
+        self.polled = [self.socket]
+        front.start()
+
+    @property
+    def work(self) -> Sized:
+        """What was asked for and is not done."""
+        return self._pending or self._triggered
+
+    @property
+    def refused(self) -> int | None:
+        """As `BoundSocket`."""
+        return self._front.refused
+
+    @property
+    def is_well_guarded(self) -> bool:
+        """As `BoundSocket`; False too when nobody reads the socket any more."""
+        return self._front.is_well_guarded and self._front.is_alive
+
+    @property
+    def malformed(self) -> int:
+        """As `Desk`."""
+        return self._front.malformed
+
+    def guard_turn(self) -> None:
+        """The front's thread does it."""
+
+    def look_at_keys(self) -> None:
+        """The front's thread does it."""
+
+    def close(self) -> None:
+        """Send the answers that wait, and release the endpoint."""
+        self._front.close_down()
 
     def service(self) -> None:
         """Take a few requests."""
-        for request in self.requests():
-            self._take(request)
-
-    def refuse(self, answer: list[bytes]) -> None:
-        """Send at once."""
-        self.send_frames(answer)
+        drain(self.socket)
+        for _ in range(len(self._front.taken)):  # the front reads no more while MOST_WAITING of them wait
+            request, accepted, refused = self._front.taken.popleft()
+            if refused is not None:
+                self._conclude(Command(request, None, _refused(refused)))
+            elif accepted is not None:
+                self._begin_part(request, accepted)
+            else:
+                self._take(request)
 
     def turn(self) -> bool:
         """Answer commands that have been carried out."""
-        done = [one for one in self._pending if one[1].done()]
-        for request, future in done:
-            self._pending.remove((request, future))
-            self._conclude(request, future)
+        for command in [one for one in self._pending if one.outcome.done()]:
+            self._pending.remove(command)
+            self._conclude(command)
+        for one in [one for one in self._triggered if one[2].done()]:
+            self._triggered.remove(one)
+            self._answer_trigger(*one)
         return False
+
+    def end(self) -> None:
+        """What is not done by now was refused."""
+        for command in self._pending:
+            if not command.outcome.done():
+                command = command._replace(outcome=_refused(RequestError(ENDED_MEANWHILE)))
+            self._conclude(command)
+        self._pending.clear()
 
     def wait_s(self) -> float:
         """Seconds until it is worth looking at slow commands again."""
-        return POLL_S if self._pending else math.inf
+        return POLL_S if self.work else math.inf
+
+    def _begin_part(self, request: Request, accepted: Accepted) -> None:
+        """Have the part on record before it is answered: its audit record, and that something is owed for it."""
+        facts = {**_asked(request), "outcome": Outcome.DONE, "details": accepted.facts["details"]}
+        self._announcer.later(audit_record, **facts)
+        done: Future[int] = Future()
+        if accepted.ticket is not None and not accepted.ticket.is_settled:
+            part = {name: value for name, value in request.facts.items() if name in ("part_id", "trigger_id")}
+            accepted.ticket.intent = done = self._announcer.journal.intents.record(PART, part)
+        else:
+            done.set_result(0)
+        if self._is_durable:
+            self._triggered.append((request, accepted, done))
+        else:
+            self._reply(request, Outcome.DONE.name, accepted.facts)
+
+    def _answer_trigger(self, request: Request, accepted: Accepted, done: Future[int]) -> None:
+        error = None if done.cancelled() else done.exception()  # cancelled: its part is told already
+        if error is None:
+            self._reply(request, Outcome.DONE.name, accepted.facts)
+        else:
+            self._reply(request, Outcome.REFUSED.name, {"reason": f"it could not be recorded: {error}"})
 
     def _take(self, request: Request) -> None:
         if request.verb == "STATUS":
-            self._reply(request, "STATUS", self._status())
+            if (failure := self._attempt(self, self._tell_status, request)) is not None:
+                self._reply(request, Outcome.REFUSED.name, {"reason": _reason(failure)})
             return
-        future: Future[str] = Future()
         try:
-            request.text("actor", _ACTOR, "unknown")
-            if request.verb not in self._actions:
-                raise RequestError(f"there is no {request.verb}; there are STATUS, {', '.join(self._actions)}")
-            if len(self._pending) >= MAX_PENDING:
-                raise RequestError("too many commands are being carried out; try again later")
-            outcome = self._actions[request.verb](request)
-        except (EdgeError, RequestError) as error:
-            future.set_exception(error)
+            self._require_sense(request)
+            command = Command(request, self._intend(request), Future())
+        except (RequestError, JournalError) as refusal:  # before anything was done
+            self._conclude(Command(request, None, _refused(refusal)))
+            return
+        if (failure := self._attempt(self, self._carry_out, command)) is not None:
+            command.outcome.set_exception(failure)
+        if command.outcome.done():
+            self._conclude(command)
+
+    def _tell_status(self, request: Request) -> None:
+        self._reply(request, "STATUS", self._status())
+
+    def _require_sense(self, request: Request) -> None:
+        request.text("actor", _ACTOR, "unknown")
+        if request.verb not in self._actions:
+            raise RequestError(f"there is no {request.verb}; there are STATUS, TRIGGER, {', '.join(self._actions)}")
+        if len(self._pending) >= MAX_PENDING:
+            raise RequestError("too many commands are being carried out; try again later")
+
+    def _intend(self, request: Request) -> int:
+        """The number of the command's intent, which is durable."""
+        journal = self._announcer.journal
+        intent = journal.intents.record(COMMAND, _asked(request))
+        journal.commit()
+        return intent.result(0)
+
+    def _carry_out(self, command: Command) -> None:
+        """Do it, and its outcome is there; or begin it, and it is pending."""
+        try:
+            outcome = self._actions[command.request.verb](command.request)
+        except (EdgeError, RequestError) as refusal:
+            command.outcome.set_exception(refusal)
+            return
+        if isinstance(outcome, Future):
+            self._pending.append(command._replace(outcome=outcome))
         else:
-            if isinstance(outcome, Future):
-                self._pending.append((request, outcome))
-                return
-            future.set_result(outcome)
-        self._conclude(request, future)
+            command.outcome.set_result(outcome)
 
-    def _conclude(self, request: Request, future: Future[str]) -> None:
+    def _conclude(self, command: Command) -> None:
         """Record what became of the command, then answer."""
-        error = future.exception()
-        if error is not None and not isinstance(error, EdgeError | RequestError):
-            raise error
+        error = command.outcome.exception()
+        details = command.outcome.result() if error is None else _reason(error)
         outcome = Outcome.DONE if error is None else Outcome.REFUSED
-        details = future.result() if error is None else str(error)
-        try:
-            self._record(request, outcome, details)
-        except JournalError as failure:
+        if (failure := self._attempt(self, self._record, command, outcome, details)) is not None:
             details = f"{details}; but this could not be recorded: {failure}"
-        self._reply(request, outcome.name, {"details" if error is None else "reason": details})
+        sendable = details.encode("utf-8", "replace").decode("utf-8")  # an error may quote a path that is no text
+        self._reply(command.request, outcome.name, {"details" if error is None else "reason": sendable})
 
-    def _record(self, request: Request, outcome: Outcome, details: str) -> None:
-        actor, about = request.user or request.facts.get("actor"), request.facts.get("about")
-        self._announcer.announce_now(
-            audit_record,
-            command=request.verb.lower(),
-            outcome=outcome,
-            arguments=dump_object(request.facts).decode(),
-            actor=actor if isinstance(actor, str) else None,
-            details=details,
-            about_result_id=about if isinstance(about, str) and outcome is Outcome.DONE else None,
-        )
+    def _record(self, command: Command, outcome: Outcome, details: str) -> None:
+        about = command.request.facts.get("about") if outcome is Outcome.DONE else None
+        settles = () if command.intent is None else (command.intent,)
+        facts: dict[str, Any] = {
+            **_asked(command.request),
+            "outcome": outcome,
+            "details": details,
+            "about_result_id": about if isinstance(about, str) else None,
+        }
+        try:
+            self._announcer.announce_now(audit_record, settles=settles, **facts)
+        except JournalError:
+            if settles:  # something was done: it is told as soon as the journal can be written
+                self._announcer.later(audit_record, settles=settles, **facts)
+            raise
 
     def _reply(self, request: Request, verb: str, facts: Mapping[str, Any]) -> None:
-        try:
-            self.send_frames(answer_to(request, verb, facts))
-        except zmq.Again:
-            self.malformed += 1  # it asks and never reads
+        self._front.answer(answer_to(request, verb, {**facts, "clock_ns": time.monotonic_ns()}))
+
+
+def _asked(request: Request) -> dict[str, str | None]:
+    """What an audit record says of a command before it is carried out."""
+    actor = request.user or request.facts.get("actor")
+    return {
+        "command": request.verb.lower(),
+        "arguments": request.as_json,
+        "actor": actor if isinstance(actor, str) else None,
+    }
+
+
+def _refused(error: Exception) -> Future[str]:
+    outcome: Future[str] = Future()
+    outcome.set_exception(error)
+    return outcome
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, EdgeError | RequestError):
+        return str(error)
+    log.error("a command failed", error=f"{type(error).__name__}: {error}")
+    return f"it failed: {type(error).__name__}: {error}; see the station's log"
 
 
 def feedback(request: Request) -> str:

@@ -8,13 +8,54 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sized
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import zmq
 
 from edge.security.station_keys import Role
-from edge.sockets.endpoints import Access, BoundSocket
+from edge.sockets.endpoints import Access, BoundSocket, Guarded
 from edge.sockets.requests import MAX_REQUEST_BYTES, Request, answer_to, receive_requests, refusal_of
+
+
+class Served(Guarded, Protocol):
+    """What the delivery thread serves: polled, called when it rings, and looked after once a second."""
+
+    endpoint: str
+    socket: zmq.Socket[bytes]
+    polled: list[zmq.Socket[bytes]]
+
+    @property
+    def work(self) -> Sized:
+        """What was asked for and is not done; only while there is some are `turn` and `wait_s` called."""
+        ...
+
+    def guard_turn(self) -> None:
+        """Let in who may come in."""
+        ...
+
+    def look_at_keys(self) -> None:
+        """Once a second."""
+        ...
+
+    def service(self) -> None:
+        """Take what came in; a bounded amount."""
+        ...
+
+    def turn(self) -> bool:
+        """Do a bounded piece of what was asked for; True when there is more to do at once."""
+        ...
+
+    def wait_s(self) -> float:
+        """Seconds until `turn` has something to do without anything coming in; may be infinite."""
+        ...
+
+    def end(self) -> None:
+        """The station ends: say what became of what is not done."""
+        ...
+
+    def close(self) -> None:
+        """Release everything."""
+        ...
 
 
 class Desk(BoundSocket, ABC):
@@ -55,6 +96,9 @@ class Desk(BoundSocket, ABC):
     @abstractmethod
     def turn(self) -> bool:
         """Do a bounded piece of what was asked for; True when there is more to do at once."""
+
+    def end(self) -> None:
+        """The station ends: tell whoever still waits, if a record is to say so; nothing comes in any more."""
 
     @abstractmethod
     def wait_s(self) -> float:

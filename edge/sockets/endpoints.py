@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import zmq
@@ -45,6 +46,20 @@ class Access:
 
 
 LOCAL = Access()
+
+
+class Guarded(Protocol):
+    """What is asked of a socket's guard once a second."""
+
+    @property
+    def refused(self) -> int | None:
+        """Connections that proved no key; None where none is asked for."""
+        ...
+
+    @property
+    def is_well_guarded(self) -> bool:
+        """False while nobody can be served."""
+        ...
 
 
 class BoundSocket:

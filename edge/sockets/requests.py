@@ -28,7 +28,7 @@ class RequestError(ValueError):
 class Request:
     """One request: where it came from (routing id), what is wanted, the id to answer with, and its facts.
 
-    user: whose key the peer has proved; None where no key is asked for.
+    user: whose key the peer has proved; None where no key is asked for. as_json: the facts, for the record.
     """
 
     peer: bytes
@@ -36,6 +36,7 @@ class Request:
     id: bytes
     facts: dict[str, Any]
     user: str | None = None
+    as_json: str = "{}"
 
     def text(self, name: str, pattern: str, default: str | None = None) -> str:
         """The fact as text that matches `pattern` wholly; RequestError if it does not, or is missing."""
@@ -74,9 +75,10 @@ def read_request(frames: Sequence[bytes], user: str | None = None) -> Request | 
         return frames
     try:
         facts = load_object("request", content, MAX_REQUEST_BYTES)
-    except WireError:
+        as_json = dump_object(facts).decode()  # what no record could repeat, half a surrogate pair, is no request
+    except (WireError, ValueError, RecursionError):
         return frames
-    return Request(bytes(peer), verb.decode("ascii"), bytes(request_id), facts, user)
+    return Request(bytes(peer), verb.decode("ascii"), bytes(request_id), facts, user, as_json)
 
 
 def answer_to(request: Request, verb: str, facts: Mapping[str, object]) -> list[bytes]:

@@ -14,7 +14,8 @@ from typing import Protocol
 
 from edge.core.errors import SettingsError
 from edge.core.types import Acquisition, Frame, Gap
-from edge.sources.capture import Camera
+from edge.sources.capture import Camera, Tap
+from edge.sources.exposure import Latency
 
 
 class Source(Protocol):
@@ -56,13 +57,15 @@ class Source(Protocol):
 class CameraOptions:
     """What a live camera is told.
 
-    lost_after_s: without a frame until SourceLost. settings: to force, see --camera-set. is_triggered: see
-    `LatestFrameSource`.
+    lost_after_s: without a frame until SourceLost. settings: to force, see --camera-set. is_triggered, latency, tap:
+    see `LatestFrameSource`.
     """
 
     lost_after_s: float = 30.0
     settings: Mapping[str, str] = field(default_factory=dict)
     is_triggered: bool = False
+    latency: Latency | None = None
+    tap: Tap | None = None
 
 
 def _folder(rest: str, options: CameraOptions) -> Source:
@@ -115,7 +118,14 @@ def _pipeline(rest: str, options: CameraOptions) -> Source:
 def _live(uri: str, open_camera: Callable[[], Camera], options: CameraOptions) -> Source:
     from edge.sources.latest import LatestFrameSource
 
-    return LatestFrameSource(open_camera, uri=uri, lost_after_s=options.lost_after_s, is_triggered=options.is_triggered)
+    return LatestFrameSource(
+        open_camera,
+        uri=uri,
+        lost_after_s=options.lost_after_s,
+        is_triggered=options.is_triggered,
+        latency=options.latency,
+        tap=options.tap,
+    )
 
 
 def _refuse_settings(scheme: str, options: CameraOptions) -> None:
@@ -133,6 +143,14 @@ _SCHEMES: dict[str, Callable[[str, CameraOptions], Source]] = {
     "http": partial(_url, "http"),
     "gst": _pipeline,
 }
+
+
+LIVE = ("v4l2", "aravis", "rtsp", "http", "gst")
+
+
+def is_live(uri: str) -> bool:
+    """Whether `open_source` would give frames of a moment that does not come again."""
+    return uri.partition(":")[0] in LIVE
 
 
 def open_source(uri: str, options: CameraOptions | None = None) -> Source:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
 
 from edge.core.errors import SourceError
-from edge.core.types import Image
+from edge.core.types import Image, Interval
 
 CameraState = Literal["starting", "streaming", "stalled", "lost"]
 
@@ -23,15 +23,32 @@ NS = 1_000_000_000
 
 
 class Shot(NamedTuple):
-    """One captured image: (H, W, 3) uint8 BGR contiguous, monotonic ns, UTC.
+    """One image: (H, W, 3) uint8 BGR contiguous, when it was here (monotonic ns), UTC.
 
-    skipped: frames that the camera's own counter says came before it and got lost.
+    skipped: frames that the camera's own counter says came before it and got lost. stamp_ns: its presentation time in
+    its stream, where that says more than the order of its frames. exposed: where the camera itself says when.
+    flaw: as a Frame's.
     """
 
     image: Image
-    captured_ns: int
+    received_ns: int
     captured_at: datetime
     skipped: int = 0
+    stamp_ns: int | None = None
+    exposed: Interval | None = None
+    flaw: str | None = None
+
+
+class Tap(Protocol):
+    """Sees every frame of a camera in the thread that grabs them, before any of them can be overwritten."""
+
+    def opened(self) -> None:
+        """A new connection to the camera: what was known of the stream's rhythm is over."""
+        ...
+
+    def take(self, shot: Shot) -> None:
+        """One frame; returns soon."""
+        ...
 
 
 class Camera(Protocol):
@@ -67,8 +84,14 @@ class Capture:
     may_rest: a grab that returns without a frame is progress too, as a camera that waits for its trigger makes it.
     """
 
-    def __init__(self, open_camera: Callable[[], Camera], clock: Callable[[], int], may_rest: bool = False) -> None:
-        self._open_camera, self._clock, self._may_rest = open_camera, clock, may_rest
+    def __init__(
+        self,
+        open_camera: Callable[[], Camera],
+        clock: Callable[[], int],
+        may_rest: bool = False,
+        tap: Tap | None = None,
+    ) -> None:
+        self._open_camera, self._clock, self._may_rest, self._tap = open_camera, clock, may_rest, tap
         self._changed = threading.Condition()
         self._shot: Shot | None = None
         self._overwritten = self._skipped = 0
@@ -82,8 +105,12 @@ class Capture:
         try:
             with closing(self._open_camera()) as camera:
                 self._note_progress(None)
+                if self._tap is not None:
+                    self._tap.opened()
                 while not self._stopped:
                     shot = camera.grab(GRAB_TIMEOUT_S)
+                    if shot is not None and self._tap is not None and not self._stopped:
+                        self._tap.take(shot)
                     if shot is not None or self._may_rest:
                         self._note_progress(shot)
         except (SourceError, OSError) as error:

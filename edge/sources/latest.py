@@ -19,7 +19,8 @@ import structlog
 
 from edge.core.errors import SourceEnded, SourceLost
 from edge.core.types import Acquisition, Frame, Gap, GapCause
-from edge.sources.capture import NS, Camera, CameraState, Capture, Failed, Shot, Taken
+from edge.sources.capture import NS, Camera, CameraState, Capture, Failed, Shot, Taken, Tap
+from edge.sources.exposure import Latency
 
 __all__ = ["Camera", "CameraState", "LatestFrameSource", "Shot"]
 
@@ -39,7 +40,8 @@ class LatestFrameSource:
     open_camera: opens the device anew on every call; SourceError where it cannot. lost_after_s:
     seconds without a frame until SourceLost. open_timeout_s: for opening and for the first frames,
     until the frame rate is known. is_triggered: each frame is a part that something at the line asked for, so that only
-    a grab that never returns is a stall. clock: monotonic ns. jitter: 0 to 1. `read` and `close` belong to one thread.
+    a grab that never returns is a stall. clock: monotonic ns. jitter: 0 to 1. latency: from exposure to arrival, None
+    where nobody said. tap: sees every frame in the capture's thread. `read` and `close` belong to one thread.
     Raises SourceLost when the camera cannot be opened in the first place: it may be plugged in later.
     """
 
@@ -55,17 +57,20 @@ class LatestFrameSource:
         is_triggered: bool = False,
         clock: Callable[[], int] = time.monotonic_ns,
         jitter: Callable[[], float] = random.random,
+        latency: Latency | None = None,
+        tap: Tap | None = None,
     ) -> None:
         self.uri, self._clock, self._random = uri, clock, jitter
         self.acquisition = Acquisition.TRIGGERED if is_triggered else Acquisition.FREE
         self._is_triggered = is_triggered
-        self._new_capture = partial(Capture, open_camera, clock, is_triggered)
+        self._latency = latency
+        self._new_capture = partial(Capture, open_camera, clock, is_triggered, tap)
         self._lost_after_ns, self._open_timeout_ns = int(lost_after_s * NS), int(open_timeout_s * NS)
         self.state: CameraState = "starting"
         self.frames_captured = self.frames_overwritten = 0  # both as of the last `read`
         self._next_id = 0
         self._ready: deque[Frame | Gap] = deque()
-        self._taken_at: deque[tuple[int, int]] = deque(maxlen=32)  # captured_ns, frames_captured
+        self._taken_at: deque[tuple[int, int]] = deque(maxlen=32)  # received_ns, frames_captured
         self._period_ns: int | None = None
         self._lost_since_ns: int | None = None
         self._lost_from_ns = 0  # when what is stalled counts as lost
@@ -156,18 +161,24 @@ class LatestFrameSource:
         if taken.skipped:
             self._append_gap(taken.skipped, GapCause.LOST_IN_TRANSFER, "the camera counted them, they never arrived")
         shot, self.state = taken.shot, "streaming"
-        self._ready.append(Frame(shot.image, self._next_id, shot.captured_ns, shot.captured_at))
+        self._ready.append(Frame(shot.image, self._next_id, self._exposed_ns(shot), shot.captured_at, flaw=shot.flaw))
         self._next_id += 1
         self.frames_captured += taken.overwritten + taken.skipped + 1
         self.frames_overwritten += taken.overwritten
-        self._measure_period(shot.captured_ns)
+        self._measure_period(shot.received_ns)
 
-    def _measure_period(self, captured_ns: int) -> None:
-        self._taken_at.append((captured_ns, self.frames_captured))
+    def _exposed_ns(self, shot: Shot) -> int:
+        """The earliest moment of its exposure; its arrival where nothing else is known."""
+        if shot.exposed is not None:
+            return shot.exposed.earliest_ns
+        return shot.received_ns if self._latency is None else self._latency.of(shot.received_ns).earliest_ns
+
+    def _measure_period(self, received_ns: int) -> None:
+        self._taken_at.append((received_ns, self.frames_captured))
         first_ns, first_count = self._taken_at[0]
         intervals = self.frames_captured - first_count
-        if intervals >= INTERVALS_TO_KNOW_FPS and captured_ns > first_ns:
-            self._period_ns = (captured_ns - first_ns) // intervals
+        if intervals >= INTERVALS_TO_KNOW_FPS and received_ns > first_ns:
+            self._period_ns = (received_ns - first_ns) // intervals
 
     def _drop_camera(self, capture: Capture, failed: Failed) -> None:
         """Leave a camera that failed to its thread, and set when to open it anew."""

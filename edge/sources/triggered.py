@@ -1,8 +1,9 @@
-"""A part is what a command says it is: the first frame captured after its trigger, under that part's id.
+"""A part is what a command says it is: each trigger is one part, whatever the camera does.
 
-Each trigger is one part, whatever the camera does. One that gets no frame becomes a Gap with its part id, so later
-parts keep theirs; frames between triggers are no parts. Rejected: pairing triggers and frames by counting both, which
-is off by one for ever after the first that is lost.
+A trigger that gets no frame becomes a Gap with its part's id, so later parts keep theirs. Beside a live camera the
+pairs are made in the capture's thread, where frames pass one by one and none has been overwritten; what waits for the
+inspection is then a part, and no newer frame takes its place. Files and the demo give the next frame to the next
+trigger: exact, and simulated, since no picture that existed before its trigger can be of that part.
 """
 
 from __future__ import annotations
@@ -10,112 +11,290 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime, timezone
 
-from edge.core.errors import SourceError
-from edge.core.types import Acquisition, Frame, Gap, GapCause
+from edge.core.errors import SourceEnded, SourceError, SourceLost
+from edge.core.types import Acquisition, Frame, Gap, GapCause, Image, Interval
 from edge.sources import Source
+from edge.sources.capture import Shot, Tap
+from edge.sources.exposure import Latency, StreamClock
+from edge.sources.pairing import MAX_WAITING, Missed, Outcome, Paired, Pairing, Trigger, TriggerRefused, require_room
 
-MAX_WAITING = 64
-NS = 1_000_000_000
+__all__ = ["MAX_WAITING", "Trigger", "TriggerRefused", "TriggeredCamera", "TriggeredFiles", "TriggeredSource"]
 
-
-class TriggerRefused(SourceError):
-    """A trigger that was not taken; no part was begun."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trigger:
-    """One part to come: its ids, and when it was asked for on the monotonic clock."""
-
-    part_id: str
-    trigger_id: str | None
-    at_ns: int
+MAX_PICTURES_BYTES = 128 * 2**20  # of parts that wait for the inspection
+QUIET_TIMEOUT_S = 0.2  # so long a frame waits to hear that no trigger came before it
 
 
 class TriggeredSource:
-    """The frames of `source` that were asked for; `trigger` may be called from any thread.
-
-    patience_s: how long after its trigger a part waits for its frame. clock: monotonic ns.
-    """
+    """What both kinds are: a Source whose parts are asked for by `trigger`, from any thread."""
 
     acquisition = Acquisition.TRIGGERED
+    is_live: bool
+    is_timed: bool  # whether it matters when a trigger came
 
-    def __init__(self, source: Source, patience_s: float = 1.0, clock: Callable[[], int] = time.monotonic_ns) -> None:
-        self.uri, self.is_live = source.uri, source.is_live
-        self.untriggered = 0  # frames of a live camera that were no parts
-        self._source, self._patience_ns, self._clock = source, int(patience_s * NS), clock
-        self._waiting: deque[Trigger] = deque()
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
         self._changed = threading.Condition()
         self._next_id = 1
+
+    def trigger(self, trigger: Trigger) -> None:
+        """A part to come; TriggerRefused when MAX_WAITING parts wait for their frames already."""
+        raise NotImplementedError
+
+    def quiet(self, since_ns: int) -> None:
+        """Every trigger that was sent before this moment has been handed to `trigger`."""
+
+    def why_not_ready(self) -> str | None:
+        """Why it could not serve a trigger now; None when it can."""
+        return None
+
+    def abandon(self, why: str) -> list[Gap]:
+        """The parts that nobody will inspect, since the station stops."""
+        raise NotImplementedError
+
+    def _ids(self) -> int:
+        id_, self._next_id = self._next_id, self._next_id + 1
+        return id_
+
+    def _missed(self, trigger: Trigger, why: str, cause: GapCause = GapCause.NO_FRAME) -> Gap:
+        id_ = self._ids()
+        tickets = () if trigger.ticket is None else (trigger.ticket,)
+        now = datetime.now(timezone.utc)
+        return Gap(id_, id_, cause, now, part_ids=(trigger.part_id,), detail=why, tickets=tickets)
+
+    def _part(self, frame: Frame, trigger: Trigger) -> Frame:
+        return replace(
+            frame,
+            id=self._ids(),
+            part_id=trigger.part_id,
+            trigger_id=trigger.trigger_id,
+            asked_ns=trigger.at.earliest_ns,
+            recipe=trigger.recipe,
+            is_repeat=trigger.is_repeat,
+            ticket=trigger.ticket,
+        )
+
+
+class TriggeredCamera(TriggeredSource, Tap):
+    """The parts of a live camera, which `open_camera` opens with this as its tap.
+
+    pairing: whose picture is whose. latency: from exposure to arrival, None where every shot says when it was exposed.
+    has_rhythm: whether the camera runs by itself, so that a frame which falls behind shows. flaw_of: why a picture must
+    not be inspected. clock: monotonic ns. Errors as `open_camera`'s.
+    """
+
+    is_live = is_timed = True
+
+    def __init__(
+        self,
+        open_camera: Callable[[Tap], Source],
+        pairing: Pairing,
+        latency: Latency | None,
+        *,
+        has_rhythm: bool = True,
+        flaw_of: Callable[[Image], str | None] = lambda image: None,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        super().__init__(clock)
+        self._pairing, self._latency, self._has_rhythm, self._flaw_of = pairing, latency, has_rhythm, flaw_of
+        self._stream: StreamClock | None = None
+        self._parts: deque[Outcome] = deque()
+        self._bytes = 0  # of the pictures in `_parts`
+        self._quiet_ns = 0
+        self._given_up: SourceError | None = None
+        self.frames = 0  # that the camera gave, parts or not
+        self._source = open_camera(self)
+        self.uri = self._source.uri
+
+    @property
+    def state(self) -> str:
+        """As the camera."""
+        return self._source.state
+
+    @property
+    def camera_fps(self) -> float | None:
+        """As the camera."""
+        return self._source.camera_fps
+
+    def why_not_ready(self) -> str | None:
+        """A camera that does not stream, or a stream whose rhythm is not known yet."""
+        if self.state not in ("streaming", "starting") or (self.state == "starting" and self._has_rhythm):
+            return f"the camera is {self.state}"
+        stream = self._stream
+        return "the stream's rhythm is not known yet" if stream is not None and stream.behind_ns is None else None
+
+    # --- any thread ---
+
+    def trigger(self, trigger: Trigger) -> None:
+        """As `TriggeredSource`."""
+        with self._changed:
+            require_room(self._pairing.waiting + len(self._parts))
+            self._pairing.trigger(trigger)
+
+    def quiet(self, since_ns: int) -> None:
+        """As `TriggeredSource`."""
+        with self._changed:
+            self._quiet_ns = since_ns
+            self._changed.notify_all()
+
+    # --- the capture's thread ---
+
+    def opened(self) -> None:
+        """As `Tap`."""
+        if self._latency is not None and self._has_rhythm:
+            self._stream = StreamClock(self._latency.most_ns - self._latency.least_ns)
+
+    def take(self, shot: Shot) -> None:
+        """As `Tap`: give the frame to the part that it can only be of, if there is one."""
+        exposed, why = self._exposure(shot)
+        flaw = shot.flaw or self._flaw_of(shot.image)
+        with self._changed:
+            self.frames += 1
+            if exposed is not None and self._pairing.waiting and not self._hear_of_all(exposed.latest_ns):
+                exposed, why = None, "triggers could not be read in time"
+            if exposed is None:
+                self._settle(self._pairing.unknown(why))
+            else:
+                self._settle(self._pairing.frame(replace_flaw(shot, flaw), exposed, shot.skipped))
+
+    def _exposure(self, shot: Shot) -> tuple[Interval | None, str]:
+        if shot.exposed is not None:
+            return shot.exposed, ""
+        assert self._latency is not None, "the station's start makes sure of it"
+        stream = self._stream
+        if stream is not None and not stream.is_in_time(shot.received_ns, shot.stamp_ns, shot.skipped):
+            if stream.behind_ns is None:
+                return None, "the stream's rhythm is not known yet"
+            return None, (
+                f"the stream is {stream.behind_ns / 1e6:.0f} ms behind, more than the declared latency allows "
+                f"({self._latency.least_ns / 1e6:g} to {self._latency.most_ns / 1e6:g} ms); lower the camera's frame "
+                "rate or size, look at the network and the load, or measure anew with edge-deploy latency"
+            )
+        return self._latency.of(shot.received_ns), ""
+
+    def _hear_of_all(self, until_ns: int) -> bool:
+        """Whether all triggers from before that moment are known here; waits a little for it."""
+        return self._changed.wait_for(lambda: self._quiet_ns >= until_ns, QUIET_TIMEOUT_S)
+
+    # --- the inspection's thread ---
+
+    def read(self, timeout_s: float) -> Frame | Gap | None:
+        """The next triggered part, as a Frame or as the Gap of one that got none.
+
+        None when there is none in time, and when the camera's state has changed. Errors as the camera's, after a gap
+        for each part that still waited.
+        """
+        end_s, state = time.monotonic() + timeout_s, self.state
+        while True:
+            with self._changed:
+                self._settle(self._pairing.expire(self._clock()))
+                if self._parts:
+                    return self._next()
+            if self._given_up is not None:
+                raise self._given_up
+            try:  # its frames are here already, by way of the tap, and its gaps are no parts
+                self._source.read(max(0.0, min(0.05, end_s - time.monotonic())))
+            except (SourceEnded, SourceLost) as error:
+                self._given_up = error
+                with self._changed:
+                    self._settle(self._pairing.abandon(str(error)))
+            if self._given_up is None and (time.monotonic() >= end_s or self.state != state):
+                with self._changed:
+                    return self._next() if self._parts else None
+
+    def abandon(self, why: str) -> list[Gap]:
+        """As `TriggeredSource`."""
+        with self._changed:
+            self._settle(self._pairing.abandon(why))
+            outcomes, self._parts, self._bytes = list(self._parts), deque(), 0
+            return [self._missed(outcome.trigger, why) for outcome in outcomes]
+
+    def close(self) -> None:
+        """Close the camera; triggers that still wait are not carried out."""
+        self._source.close()
+
+    def _settle(self, outcomes: Iterable[Outcome]) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome, Paired):
+                nbytes = outcome.picture.image.nbytes
+                if self._bytes + nbytes > MAX_PICTURES_BYTES and self._parts:
+                    outcome = Missed(outcome.trigger, "")  # the part is a gap, its place is kept
+                else:
+                    self._bytes += nbytes
+            self._parts.append(outcome)
+            self._changed.notify_all()
+
+    def _next(self) -> Frame | Gap:
+        outcome = self._parts.popleft()
+        if isinstance(outcome, Missed):
+            if not outcome.why:
+                return self._missed(outcome.trigger, "inspection could not keep up", GapCause.QUEUE_FULL)
+            return self._missed(outcome.trigger, outcome.why)
+        shot: Shot = outcome.picture
+        self._bytes -= shot.image.nbytes
+        frame = Frame(shot.image, 0, outcome.exposed.earliest_ns, shot.captured_at, flaw=shot.flaw)
+        return self._part(frame, outcome.trigger)
+
+
+class TriggeredFiles(TriggeredSource):
+    """The frames of `source`, which is not live, one for each trigger, in order."""
+
+    is_live = is_timed = False
+    camera_fps = None
+
+    def __init__(self, source: Source, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        super().__init__(clock)
+        self._source, self.uri = source, source.uri
+        self._waiting: deque[Trigger] = deque()
+        self._left: deque[Gap] = deque()  # parts that the source ended before
 
     @property
     def state(self) -> str:
         """As the wrapped source."""
         return self._source.state
 
-    @property
-    def camera_fps(self) -> float | None:
-        """As the wrapped source."""
-        return self._source.camera_fps
-
-    def trigger(self, part_id: str, trigger_id: str | None = None) -> None:
-        """The next part is this one; TriggerRefused when MAX_WAITING parts wait for their frames already."""
+    def trigger(self, trigger: Trigger) -> None:
+        """As `TriggeredSource`."""
         with self._changed:
-            if len(self._waiting) >= MAX_WAITING:
-                raise TriggerRefused(f"{MAX_WAITING} triggers wait for a frame; slow the line down, check the camera")
-            self._waiting.append(Trigger(part_id, trigger_id, self._clock()))
+            require_room(len(self._waiting))
+            self._waiting.append(trigger)
             self._changed.notify_all()
 
     def read(self, timeout_s: float) -> Frame | Gap | None:
-        """The next triggered part, as a Frame or as the Gap of one that got none.
-
-        None when there is none in time, and when the camera's state has changed.
-        """
-        end_s, state = time.monotonic() + timeout_s, self._source.state
-        while True:
-            trigger = self._first()
-            if trigger is None and not self._source.is_live:
-                with self._changed:  # files and demos wait for their trigger
-                    self._changed.wait_for(lambda: bool(self._waiting), max(0.0, end_s - time.monotonic()))
-                if (trigger := self._first()) is None:
-                    return None
-            if trigger is not None and self._clock() - trigger.at_ns > self._patience_ns:
-                return self._missed(trigger, f"no frame came within {self._patience_ns / NS:g} s of its trigger")
-            got = self._source.read(max(0.0, min(0.05, end_s - time.monotonic())))
-            if (part := self._part_of(got)) is not None:
-                return part
-            if time.monotonic() >= end_s or self._source.state != state:
+        """The next triggered part; None when none was asked for, or there is none, in time."""
+        if self._left:
+            return self._left.popleft()
+        with self._changed:
+            if not self._changed.wait_for(lambda: bool(self._waiting), timeout_s):
                 return None
+            trigger = self._waiting[0]
+        try:
+            got = self._source.read(timeout_s)
+        except SourceEnded as error:
+            self._left.extend(self.abandon(str(error)))
+            return self._left.popleft()
+        if got is None:
+            return None
+        with self._changed:
+            self._waiting.popleft()
+        if isinstance(got, Gap):
+            return self._missed(trigger, got.detail or got.cause.value)
+        return replace(self._part(got, trigger), is_simulated=True)
+
+    def abandon(self, why: str) -> list[Gap]:
+        """As `TriggeredSource`."""
+        with self._changed:
+            waiting, self._waiting = list(self._waiting), deque()
+        return [self._missed(trigger, why) for trigger in waiting]
 
     def close(self) -> None:
         """Close the wrapped source; triggers that still wait are not carried out."""
         self._source.close()
 
-    def _first(self) -> Trigger | None:
-        return self._waiting[0] if self._waiting else None
 
-    def _part_of(self, got: Frame | Gap | None) -> Frame | Gap | None:
-        """The part that what the source gave stands for; None when it stands for none."""
-        trigger = self._first()
-        if got is None or (isinstance(got, Gap) and self.is_live):
-            return None  # a camera's gap is no part: the trigger that gets no frame becomes one
-        if isinstance(got, Gap):
-            return None if trigger is None else self._missed(trigger, got.detail or got.cause.value)
-        if trigger is None or (self.is_live and got.captured_ns < trigger.at_ns):
-            self.untriggered += 1
-            return None
-        id_ = self._take()
-        return replace(got, id=id_, part_id=trigger.part_id, trigger_id=trigger.trigger_id)
-
-    def _missed(self, trigger: Trigger, why: str) -> Gap:
-        id_ = self._take()
-        now = datetime.now(timezone.utc)
-        return Gap(id_, id_, GapCause.NO_FRAME, now, part_ids=(trigger.part_id,), detail=why)
-
-    def _take(self) -> int:
-        self._waiting.popleft()
-        id_, self._next_id = self._next_id, self._next_id + 1
-        return id_
+def replace_flaw(shot: Shot, flaw: str | None) -> Shot:
+    """The shot with its flaw, where it has one."""
+    return shot if flaw is None else shot._replace(flaw=flaw)

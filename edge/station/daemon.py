@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 
 import structlog
 
+from edge.core.deadline import meet_deadline
 from edge.core.errors import BuildStopped, EdgeError, EngineError, SettingsError, SinkError, SourceEnded, SourceLost
 from edge.core.types import Gap, Reason
-from edge.station.gate import meet_deadline
 from edge.station.settings import Settings
 from edge.station.startup import Station, open_station
 
@@ -51,6 +51,7 @@ def inspect_loop(station: Station, should_stop: Callable[[], bool], deadline_ms:
             _deliver_gaps(station, station.drops.add(frame))
         else:
             health.took(frame)
+            frame = station.by_its_recipe(frame)
             inspection, anomaly_map = station.inspector.inspect(frame)  # an engine error is UNDECIDED, never "good"
             inspection = meet_deadline(inspection, deadline_ms)
             health.alive(inspection)
@@ -93,6 +94,8 @@ def run(station: Station, settings: Settings, should_stop: Callable[[], bool]) -
     try:
         station.health.ready(f"inspecting {station.source.uri}")
         _await_subscriber(station, settings.sockets.wait_for_subscriber_s, should_stop)
+        if station.triggers is not None:
+            station.triggers.open()
         reason = inspect_loop(station, should_stop, settings.gate.deadline_ms)
         code = STOPPED
     except SourceLost as error:
@@ -105,11 +108,19 @@ def run(station: Station, settings: Settings, should_stop: Callable[[], bool]) -
         station.health.stopping()
         with suppress(SinkError):  # a dead delivery thread shows below
             _deliver_gaps(station, station.drops.flush())
+            _abandon_parts(station, reason)
         station.delivery.close(reason=reason)
         if code == STOPPED and not station.delivery.is_complete:
             reason, code = "the last records could not be delivered", RUNTIME_FAILURE
         _log_end(station, reason, code)
     return code
+
+
+def _abandon_parts(station: Station, reason: str) -> None:
+    """Parts that were triggered and that nobody will inspect are gaps by name."""
+    for gap in () if station.triggers is None else station.triggers.close(f"the station stops: {reason}"):
+        station.health.missed(gap)
+        _deliver_gaps(station, [gap])
 
 
 def _await_subscriber(station: Station, seconds: float, should_stop: Callable[[], bool]) -> None:

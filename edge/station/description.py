@@ -42,6 +42,8 @@ def describe(settings: Settings, inspector: Inspector, drift: float) -> dict[str
 def origin_of(settings: Settings, inspector: Inspector, source: Source, acquisition: Acquisition) -> Origin:
     """What stays the same in all records while this bundle runs."""
     manifest, engine, commissioning = inspector.bundle.manifest, inspector.engine, inspector.bundle.commissioning
+    pairing = settings.camera.pairing
+    latency = pairing.latency
     return Origin(
         station=settings.station,
         software=SoftwareRecord(version=edge.__version__, engine=engine.name, engine_version=engine.version),
@@ -59,6 +61,9 @@ def origin_of(settings: Settings, inspector: Inspector, source: Source, acquisit
         deadline_ms=settings.gate.deadline_ms,
         boot_id=_boot_id(),
         product_id=manifest.product,
+        trigger=pairing.trigger,
+        trigger_window_ms=pairing.window_ms,
+        camera_latency_ms=None if latency is None else (latency.least_ns / 1e6, latency.most_ns / 1e6),
     )
 
 

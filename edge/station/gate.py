@@ -136,19 +136,5 @@ class DropMerger:
         return gaps
 
 
-def meet_deadline(inspection: Inspection, deadline_ms: float | None) -> Inspection:
-    """Mark a verdict that came later than `deadline_ms` after capture; an OK must be earned in time.
-
-    A late GOOD becomes UNDECIDED (LATE); a late DEFECTIVE stays what it is.
-    """
-    age_ms = (time.monotonic_ns() - inspection.captured_ns) / 1e6
-    if deadline_ms is None or age_ms <= deadline_ms:
-        return inspection
-    if inspection.verdict is not Verdict.GOOD:
-        return replace(inspection, late=True)
-    detail = f"decided {age_ms:.1f} ms after capture, the deadline is {deadline_ms:g} ms"
-    return replace(inspection, verdict=Verdict.UNDECIDED, reason=Reason.LATE, detail=detail, late=True)
-
-
 def _alert(kind: AlertKind, inspection: Inspection | None, gap: Gap | None) -> Alert:
     return Alert(kind, datetime.now(timezone.utc), inspection, gap)

@@ -25,13 +25,12 @@ from edge.pictures.overlays import OverlayWriter
 from edge.security.station_keys import StationKeys
 from edge.sockets.control import UUID, Action, ControlDesk
 from edge.sockets.cursors import Cursors
-from edge.sockets.desk import Desk
+from edge.sockets.desk import Served
 from edge.sockets.endpoints import Access
+from edge.sockets.front import ControlFront, TriggerTaker
 from edge.sockets.publisher import Publisher
 from edge.sockets.replay import ReplayServer
 from edge.sockets.requests import Request
-from edge.sources import Source
-from edge.sources.triggered import TriggeredSource
 from edge.station.health import Health
 from edge.station.recipes import Recipes
 from edge.station.settings import JournalSettings, PictureSettings, Settings, SocketSettings
@@ -39,7 +38,6 @@ from edge.wire.facts import Origin
 from edge.wire.vocabulary import StationState
 
 NO_JOURNAL = "none: records are kept in memory, and a crash loses what was not received; give --journal PATH"
-PRINTABLE_ID = r"[!-~]([ -~]{0,126}[!-~])?"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +49,9 @@ class Outlets:
     description: Mapping[str, str]
 
 
-def open_outlets(settings: Settings, origin: Origin, health: Health, source: Source, recipes: Recipes) -> Outlets:
+def open_outlets(
+    settings: Settings, origin: Origin, health: Health, triggers: TriggerTaker, recipes: Recipes
+) -> Outlets:
     """Open everything that `settings` want, or nothing: SettingsError, or its AddressInUse and JournalInUse."""
     sockets, pictures = settings.sockets, settings.pictures
     access, isolation = open_access(sockets), Isolation()
@@ -61,12 +61,20 @@ def open_outlets(settings: Settings, origin: Origin, health: Health, source: Sou
         announcer = Announcer(origin, journal, partial(isolation.run, publisher, publisher.publish))
         evidence = open_evidence(pictures, announcer)
         opened.callback(evidence.close if evidence else lambda: None)
-        desks: dict[str, Desk] = {}
+        desks: dict[str, Served] = {}
         if sockets.replay is not None:
             desks["replay"] = opened.enter_context(closing(ReplayServer(sockets.replay, journal, access=access)))
         if sockets.control is not None:
-            actions = _actions(recipes, source, evidence)
-            desk = ControlDesk(sockets.control, announcer, actions, lambda: _status(delivery, announcer), access)
+            front = ControlFront(sockets.control, triggers, access, isolation.run)
+            actions = _actions(recipes, evidence)
+            desk = ControlDesk(
+                front,
+                announcer,
+                actions,
+                lambda: _status(delivery, announcer),
+                attempt=isolation.run,
+                is_durable=settings.camera.pairing.is_durable,
+            )
             desks["control"] = opened.enter_context(closing(desk))
         overlays = None if pictures.overlays is None else OverlayWriter(pictures.overlays)
         sinks: list[Sink] = [sink for sink in (overlays, evidence) if sink is not None]
@@ -111,23 +119,13 @@ def open_evidence(settings: PictureSettings, announcer: Announcer) -> EvidenceWr
     return writer
 
 
-def _actions(recipes: Recipes, source: Source, evidence: EvidenceWriter | None) -> dict[str, Action]:
+def _actions(recipes: Recipes, evidence: EvidenceWriter | None) -> dict[str, Action]:
     """What the control socket does, by verb."""
     return {
         "RECIPE": lambda request: recipes.change(Path(request.text("bundle", r"[^\0]{1,1024}"))),
         "ROLLBACK": lambda request: recipes.roll_back(),
-        "TRIGGER": partial(_trigger, source),
         "PIN": partial(_pin, evidence),
     }
-
-
-def _trigger(source: Source, request: Request) -> str:
-    if not isinstance(source, TriggeredSource):
-        raise SettingsError(f"{source.uri} says itself what a part is; start with --trigger control")
-    part_id = request.text("part_id", PRINTABLE_ID)
-    trigger_id = request.text("trigger_id", PRINTABLE_ID) if "trigger_id" in request.facts else None
-    source.trigger(part_id, trigger_id)
-    return f"part {part_id} is taken with the next frame"
 
 
 def _pin(evidence: EvidenceWriter | None, request: Request) -> str:

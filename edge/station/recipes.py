@@ -55,7 +55,18 @@ class Recipes:
         self.is_ready = False  # whether `due` has a change to make
         self._lock = threading.Lock()
         self._is_closing = False
+        self._changing = 0  # commands that are not answered yet
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="recipe")
+
+    @property
+    def runs(self) -> str:
+        """The hash of the bundle that judges parts now."""
+        return self._current.bundle.digest
+
+    @property
+    def why_busy(self) -> str | None:
+        """Why no part can be promised a recipe now; None when one can."""
+        return "a recipe is being changed" if self._changing else None
 
     def change(self, path: Path) -> Future[str]:
         """Load this bundle; done once a frame boundary has taken it. BundleError or EngineError: nothing changed."""
@@ -92,6 +103,9 @@ class Recipes:
 
     def _prepare(self, find: Callable[[], Bundle]) -> Future[str]:
         told: Future[str] = Future()
+        with self._lock:
+            self._changing += 1
+        told.add_done_callback(self._note_answered)
 
         def load() -> None:
             if self._is_closing:
@@ -111,6 +125,10 @@ class Recipes:
 
         self._loader.submit(load).add_done_callback(pass_on)
         return told
+
+    def _note_answered(self, told: Future[str]) -> None:
+        with self._lock:
+            self._changing -= 1
 
     def _require_same_frames(self, bundle: Bundle) -> None:
         wanted, given = bundle.manifest.geometry.frame_size, self._current.geometry.frame_size

@@ -17,14 +17,16 @@ import structlog
 from edge.core.bundle import Bundle
 from edge.core.commissioned import commissioned
 from edge.core.errors import BundleError, EngineError
+from edge.core.types import Frame, Image
 from edge.delivery.delivery import Delivery
 from edge.engines import EngineOptions, open_engine
 from edge.inspector import Inspector
 from edge.security.trust import Trust
 from edge.sockets.publisher import Publisher
-from edge.sources import Source, open_source
-from edge.sources.checked import CheckedSource
-from edge.sources.triggered import TriggeredSource
+from edge.sources import Source, is_live, open_source
+from edge.sources.checked import CheckedSource, FrameCheck
+from edge.sources.pairing import FreeRunning, HardwareTriggered
+from edge.sources.triggered import TriggeredCamera, TriggeredFiles, TriggeredSource
 from edge.station.building import BuildReporter
 from edge.station.description import describe, origin_of
 from edge.station.gate import AlertGate, DropMerger
@@ -33,6 +35,7 @@ from edge.station.health import Health
 from edge.station.outlets import open_outlets
 from edge.station.recipes import Recipes
 from edge.station.settings import CameraSettings, EngineSettings, Settings
+from edge.station.triggers import VALID_MS, NoTriggers, TriggerRules, Triggers
 
 log = structlog.get_logger()
 
@@ -50,7 +53,16 @@ class Station:
     health: Health
     description: dict[str, Any]
     recipes: Recipes | None = None
+    triggers: Triggers | None = None
     changed: Callable[[Inspector], None] = lambda inspector: None  # records say from now on what runs
+
+    def by_its_recipe(self, frame: Frame) -> Frame:
+        """The frame; with a flaw where its part was promised another recipe than the one that runs now."""
+        runs = self.inspector.bundle.digest
+        if frame.recipe in (None, runs):
+            return frame
+        why = f"the recipe changed after its trigger: it was accepted under {frame.recipe}, and {runs} runs"
+        return replace(frame, flaw=frame.flaw or why)
 
     def take_recipe(self) -> None:
         """At a frame boundary: run another bundle from the next frame on, if one is ready."""
@@ -77,7 +89,9 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         health = Health(lambda: source.camera_fps, (lambda: source.state) if source.is_live else lambda: None)
         stack.callback(health.close)
         recipes = open_recipes(settings, inspector, source, trust)
-        outlets = open_outlets(settings, origin_of(settings, inspector, source, acquisition), health, source, recipes)
+        triggers = open_triggers(settings, source, recipes)
+        origin = origin_of(settings, inspector, source, acquisition)
+        outlets = open_outlets(settings, origin, health, triggers or NoTriggers(source.uri), recipes)
         stack.callback(outlets.delivery.close)
         stack.callback(recipes.close)
         yield Station(
@@ -92,6 +106,7 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
             | {"source": source.uri, "trust": trust.description, "peers": settings.sockets.who_is_served}
             | {"acquisition": acquisition.value, "gate": f"{rule.k}/{rule.n}", **outlets.description},
             recipes,
+            triggers,
             lambda inspector: outlets.delivery.change_origin(origin_of(settings, inspector, source, acquisition)),
         )
 
@@ -103,6 +118,19 @@ def open_recipes(settings: Settings, inspector: Inspector, source: Source, trust
     return Recipes(
         inspector, partial(open_bundle, settings.engine), trust, is_live=source.is_live, commission=commission
     )
+
+
+def open_triggers(settings: Settings, source: Source, recipes: Recipes) -> Triggers | None:
+    """What takes TRIGGER, where parts are asked for."""
+    if not isinstance(source, TriggeredSource):
+        return None
+    pairing, control = settings.camera.pairing, settings.sockets.control or ""
+    rules = TriggerRules(
+        window_ms=pairing.window_ms or 0.0,
+        valid_ms=settings.gate.deadline_ms or VALID_MS,
+        must_be_dated=control.startswith("tcp:"),
+    )
+    return Triggers(source, rules, lambda: recipes.runs, lambda: recipes.why_busy)
 
 
 def open_bundle(settings: EngineSettings, bundle: Bundle) -> Inspector:
@@ -158,10 +186,31 @@ def open_inspector(
 
 def open_checked_source(settings: CameraSettings, inspector: Inspector, stack: ExitStack) -> Source:
     """The source; frames of a live one are checked: frozen, or of another size."""
+    flaw_of = FrameCheck(inspector.geometry.frame_size).flaw_of
+    if settings.pairing.is_asked and is_live(settings.source):
+        paired = _open_paired(settings, flaw_of)
+        stack.callback(paired.close)
+        return paired
     source = open_source(settings.source, settings.options)
     stack.callback(source.close)
-    checked = CheckedSource(source, inspector.geometry.frame_size) if source.is_live else source
-    return TriggeredSource(checked) if settings.trigger == "control" else checked
+    if settings.pairing.is_asked:
+        return TriggeredFiles(source)
+    return CheckedSource(source, flaw_of) if source.is_live else source
+
+
+def _open_paired(settings: CameraSettings, flaw_of: Callable[[Image], str | None]) -> TriggeredCamera:
+    """A live camera's parts as TRIGGER asks for them; SettingsError where a picture could be another part's."""
+    pairing, options = settings.pairing, settings.options
+    pairing.require_known(settings.source, knows_exposure=False)
+    assert pairing.window_ms is not None and pairing.latency is not None
+    rule = HardwareTriggered if pairing.trigger == "hardware" else FreeRunning
+    return TriggeredCamera(
+        lambda tap: open_source(settings.source, replace(options, tap=tap)),
+        rule(round(pairing.window_ms * 1e6), pairing.latency.most_ns, round(pairing.delay_ms * 1e6)),
+        pairing.latency,
+        has_rhythm=pairing.trigger == "control",
+        flaw_of=flaw_of,
+    )
 
 
 def _warn_of_another_source(inspector: Inspector, source: Source) -> None:

@@ -33,6 +33,9 @@ class Origin:
     product_id: str | None = None
     batch_id: str | None = None
     job_id: str | None = None
+    trigger: str | None = None
+    trigger_window_ms: float | None = None
+    camera_latency_ms: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         _require_finite(self, "image_threshold", "map_threshold", "review_threshold", "deadline_ms")

@@ -21,7 +21,8 @@ from edge.wire.vocabulary import CameraState, ResultEvaluation, ResultState, Sta
 MAX_DEFECTS = 32
 MAX_POLYGON_POINTS = 64
 _MAX_POINTS = 768  # over all defects: keeps the largest body under 32 KiB (a test builds it)
-_MAX_ID, _MAX_DETAIL, _MAX_PART_IDS, _MAX_PART_IDS_CHARACTERS = 128, 512, 64, 2048
+MAX_PART_IDS = 64  # named in one gap
+_MAX_ID, _MAX_DETAIL, _MAX_PART_IDS_CHARACTERS = 128, 512, 2048
 
 _STATE_OF_REASON: dict[Reason, ResultState] = {  # any other: it ran, and could not decide
     Reason.ENGINE_ERROR: ResultState.FAILED,
@@ -85,6 +86,9 @@ def birth_record(
         boot_id=origin.boot_id,
         birth_count=birth_count,
         previous_end=previous_end,
+        trigger=origin.trigger,
+        trigger_window_ms=origin.trigger_window_ms,
+        camera_latency_ms=origin.camera_latency_ms,
     )
 
 
@@ -148,6 +152,7 @@ def heartbeat_record(
     sink_failures: int = 0,
     oldest_seq: int | None = None,
     refused_peers: int | None = None,
+    clock_ns: int | None = None,
 ) -> records.HeartbeatRecord:
     """The second's heartbeat; `stamp.seq` is the head seq, since a heartbeat has none of its own."""
     return records.HeartbeatRecord(
@@ -166,6 +171,7 @@ def heartbeat_record(
         camera_fps=health.fps,
         frame_age_s=health.frame_age_s,
         refused_peers=refused_peers,
+        clock_ns=clock_ns,
     )
 
 
@@ -219,6 +225,8 @@ def _inspected(origin: Origin, inspection: Inspection, latency_ms: float | None)
         "part_id": _text(inspection.part_id),
         "acquired": rfc3339(inspection.captured_at),
         "t_boot_ns": inspection.captured_ns,
+        "t_trigger_ns": inspection.asked_ns,
+        "is_repeat": inspection.is_repeat or None,
         "boot_id": origin.boot_id,
         "image": vocabulary.ImageRecord(frame_id=inspection.frame_id, width_px=width, height_px=height),
         "processing_duration_ms": inspection.timings.total_ms,
@@ -262,7 +270,7 @@ def _gap(gap: Gap) -> dict[str, Any]:
 def _missed(gap: Gap) -> vocabulary.MissedRecord:
     named: list[str] = []
     room = _MAX_PART_IDS_CHARACTERS
-    for part_id in gap.part_ids[:_MAX_PART_IDS]:
+    for part_id in gap.part_ids[:MAX_PART_IDS]:
         named.append(_text(part_id))
         room -= len(named[-1])
         if room < 0:

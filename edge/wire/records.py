@@ -75,7 +75,11 @@ class EvaluatedRecord(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectedRecord(EvaluatedRecord):
-    """What an inspection adds; durations in milliseconds, `t_boot_ns` on the device's monotonic clock."""
+    """What an inspection adds; durations in milliseconds, `t_…_ns` on the device's monotonic clock.
+
+    t_boot_ns, t_trigger_ns: the earliest moment of its exposure, and of its trigger where it had one. is_repeat: its
+    part id was triggered before; left out otherwise.
+    """
 
     late: bool
     scales: tuple[ScaleRecord, ...] = ()
@@ -84,6 +88,8 @@ class InspectedRecord(EvaluatedRecord):
     part_id: str | None = None
     acquired: Time | None = None
     t_boot_ns: int | None = None
+    t_trigger_ns: int | None = None
+    is_repeat: bool | None = None
     boot_id: str | None = None
     image: ImageRecord | None = None
     processing_duration_ms: NotNegative | None = None
@@ -138,7 +144,10 @@ class HistoryGapRecord(Record):
 class BirthRecord(Record):
     """The daemon started, or changed its bundle: what it runs. `camera_uri` carries no credentials.
 
-    `birth_count` counts the starts on this journal, from 1; both it and `previous_end` need a journal.
+    `birth_count` counts the starts on this journal, from 1; both it and `previous_end` need a journal. trigger: what
+    says that a part is there, "source", "control" or "hardware"; with the last two beside a live camera, how long a
+    part is in view after its trigger, and how long a frame takes from exposure to arrival, at the least and at the
+    most.
     """
 
     KIND: ClassVar[Kind] = Kind.BIRTH
@@ -154,6 +163,9 @@ class BirthRecord(Record):
     boot_id: str | None = None
     birth_count: Count | None = None
     previous_end: PreviousEnd | None = None
+    trigger: str | None = None
+    trigger_window_ms: NotNegative | None = None
+    camera_latency_ms: tuple[NotNegative, NotNegative] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +190,8 @@ class StateRecord(Record):
 class HeartbeatRecord(Record):
     """Each second; transient. captured = inspected + skipped + undecided + in_flight, in frames since start.
 
-    `refused_peers`: connections since the start that have proved no key; left out where none is asked for.
+    `refused_peers`: connections since the start that have proved no key; left out where none is asked for. clock_ns:
+    the device's monotonic clock, for a client that says since when a part can have been there.
     """
 
     KIND: ClassVar[Kind] = Kind.HEARTBEAT
@@ -198,6 +211,7 @@ class HeartbeatRecord(Record):
     camera_fps: NotNegative | None = None
     frame_age_s: NotNegative | None = None
     refused_peers: Count | None = None
+    clock_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

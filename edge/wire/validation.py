@@ -24,9 +24,12 @@ class Invalid(ValueError):
     """Which field is wrong, and what it must be."""
 
 
-def require_valid(kind: str, body: dict[str, Any]) -> None:
-    """Invalid when `body` is not what records of this kind are; nothing is known of kinds that are not ours."""
-    checks = _checks().get(kind, ())
+def require_valid(kind: str, body: dict[str, Any], known: dict[str, tuple[Check, ...]] | None = None) -> None:
+    """Invalid when `body` is not what records of this kind are; nothing is known of kinds that are not ours.
+
+    known: the checks of another schema than this version's.
+    """
+    checks = (_checks() if known is None else known).get(kind, ())
     problems = [problem for check in checks if (problem := _problem(check, body)) is not None]
     if checks and len(problems) != len(checks) - 1:  # a gap speaks of parts or of history, and not of both
         raise problems[0] if problems else Invalid("it is two kinds of record at once")
@@ -42,8 +45,11 @@ def _problem(check: Check, body: dict[str, Any]) -> Invalid | None:
 
 @cache
 def _checks() -> dict[str, tuple[Check, ...]]:
-    """For each kind the checks of its records, exactly one of which must hold."""
-    schema = build_schema()
+    return checks_of(build_schema())
+
+
+def checks_of(schema: dict[str, Any]) -> dict[str, tuple[Check, ...]]:
+    """For each kind the checks of its records by this schema, exactly one of which must hold."""
     found: dict[str, tuple[Check, ...]] = {}
     for choice in schema["oneOf"]:
         definition = _resolved(choice, schema["$defs"])

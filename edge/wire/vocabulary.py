@@ -14,7 +14,7 @@ from typing import Annotated
 
 from edge.core.words import GapCause, Term
 
-SCHEMA_MAJOR, SCHEMA_MINOR = 1, 0
+SCHEMA_MAJOR, SCHEMA_MINOR = 1, 1
 
 
 @cache

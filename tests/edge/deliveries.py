@@ -11,7 +11,7 @@ from edge.delivery.thread import Isolation
 from edge.history.announcer import Announcer
 from edge.history.journal import IN_MEMORY, Journal
 from edge.history.told import Entry, Sink
-from edge.sockets.desk import Desk
+from edge.sockets.desk import Served
 from edge.sockets.publisher import Publisher
 from edge.wire.facts import Origin
 from edge.wire.records import Record
@@ -55,7 +55,7 @@ class Line:
         journal: Journal | None = None,
         publisher: Publisher | None = None,
         sinks: Callable[[Announcer], Sequence[Sink]] = lambda announcer: (),
-        desks: Callable[[Announcer], Sequence[Desk]] = lambda announcer: (),
+        desks: Callable[[Announcer], Sequence[Served]] = lambda announcer: (),
         origin: Origin | None = None,
         **settings: Any,
     ) -> None:

@@ -1,7 +1,8 @@
 """The real daemon around an engine that costs nothing and a source that never ends: `python -m tests.edge.stub_daemon`.
 
 Everything between the verdict and the consumer is what ships; starting takes no model and no camera. Arguments: JSON
-of `edge.station.settings.Settings`' endpoints and journal; `source`: a real one, whose parts the engine all finds good;
+of `edge.station.settings.Settings`' endpoints and journal; `source`: a real one, whose parts the engine all finds good,
+or with `judge` as bright as they are;
 `pause_s` between parts (0: as fast as they are inspected) and `inference_s` for each; `disk`: what the journal's disk
 does ("fails" or "hangs") once the file `disk` beside the journal exists; `deadline_s` of the watchdog.
 """
@@ -37,6 +38,7 @@ from tests.edge.history.disks import Disk, Operation, mounted
 
 ENDLESS = "endless:"
 NEVER = Event()  # waited for instead of time.sleep, whose absolute deadlines libfaketime 0.9.10 refuses
+JUDGED: list[str] = []  # not empty: a real source's pictures are judged too
 FAKE_CAMERA_SIZE = (512, 512)  # of Debian's fake GigE Vision camera
 
 
@@ -77,7 +79,7 @@ class AllGoodEngine(BrightnessEngine):
 
 
 def open_inspector(settings: Settings, stack: ExitStack, trust: Trust, should_stop: object) -> tuple[Inspector, float]:
-    if settings.camera.source == ENDLESS:
+    if settings.camera.source == ENDLESS or JUDGED:
         return Inspector(a_bundle(), SlowEngine()), 0.0
     return Inspector(a_bundle(frame_size=FAKE_CAMERA_SIZE), AllGoodEngine()), 0.0
 
@@ -106,6 +108,7 @@ class SwitchedDisk(Disk):
 def main() -> int:
     arguments = json.loads(sys.argv[1])
     pause_s = arguments.pop("pause_s", 0.0)
+    JUDGED.extend(["yes"] * arguments.pop("judge", False))
     SlowEngine.pause_s = arguments.pop("inference_s", 0.0)
     edge.station.watchdog.DEADLINES_S.update(dict.fromkeys(Part, arguments.pop("deadline_s", 60.0)))  # type: ignore[attr-defined]
     edge.station.startup.open_inspector = open_inspector

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge.core.errors import SettingsError
-from edge.station.settings import bundle, camera, engine, gate, journal, pictures, sockets
+from edge.station.settings import bundle, camera, engine, gate, journal, pairing, pictures, sockets
 from edge.station.settings.bundle import BundleSettings
 from edge.station.settings.camera import CameraSettings
 from edge.station.settings.engine import EngineSettings
@@ -47,6 +47,7 @@ NAMES = [
 FIRST_DAY = [*camera.FIRST_DAY, *bundle.FIRST_DAY, *sockets.FIRST_DAY, *journal.FIRST_DAY, *pictures.FIRST_DAY]
 FLAGS = [
     *camera.FLAGS,
+    *pairing.FLAGS,
     *gate.FLAGS,
     *bundle.FLAGS,
     *engine.FLAGS,
@@ -71,8 +72,11 @@ class Settings:
     station: Station = Station()
 
     def __post_init__(self) -> None:
-        if self.camera.trigger == "control" and self.sockets.control is None:
-            raise SettingsError("--trigger control: there is no control socket; give --control ENDPOINT or --journal")
+        trigger = self.camera.pairing.trigger
+        if self.camera.pairing.is_asked and self.sockets.control is None:
+            raise SettingsError(
+                f"--trigger {trigger}: there is no control socket; give --control ENDPOINT or --journal"
+            )
         if self.pictures.evidence is not None and self.journal.path is None:
             raise SettingsError("--evidence: what was written is kept in the journal; give --journal PATH too")
 

@@ -13,8 +13,8 @@ from edge.core.types import Acquisition
 from edge.sources import CameraOptions
 from edge.sources.camera_settings import NAMES, parse_settings
 from edge.station.settings.flags import Flag, Flags
+from edge.station.settings.pairing import PairingSettings, pairing_settings
 
-TRIGGERS = "source", "control"
 FIRST_DAY = [
     Flag("--camera", "A first day", metavar="N", help="Camera number or device path; short for --source v4l2:N."),
     Flag(
@@ -32,13 +32,6 @@ FLAGS = [
         type=click.Choice([a.value for a in Acquisition]),
         help="triggered: each frame is a part with its own result. free: frames are a stream, only alerts are sent.  "
         "[default: triggered for folder: and demo:, else free]",
-    ),
-    Flag(
-        "--trigger",
-        "Camera",
-        type=click.Choice(TRIGGERS),
-        default="source",
-        help="What says that a part is there: every frame of the source, or a command on the control socket.",
     ),
     Flag(
         "--camera-set",
@@ -63,24 +56,25 @@ class CameraSettings:
 
     source: str
     acquisition: Acquisition | None = None
-    trigger: str = "source"
     forced: Mapping[str, str] = field(default_factory=dict)
     lost_s: float = 30.0
+    pairing: PairingSettings = field(default_factory=PairingSettings)
 
     def __post_init__(self) -> None:
         if not 0 < self.lost_s < math.inf:
             raise SettingsError(f"--source-lost-s {self.lost_s}: give seconds above 0")
-        if self.trigger not in TRIGGERS:
-            raise SettingsError(f"--trigger {self.trigger}: choose one of {', '.join(TRIGGERS)}")
-        if self.trigger == "control" and self.acquisition is Acquisition.FREE:
-            raise SettingsError("--trigger control: every trigger is a part; leave --acquisition free out")
+        if self.pairing.is_asked and self.acquisition is Acquisition.FREE:
+            raise SettingsError(
+                f"--trigger {self.pairing.trigger}: every trigger is a part; leave --acquisition free out"
+            )
 
     @property
     def options(self) -> CameraOptions:
         """What `open_source` wants to know."""
         # Where the line triggers a live camera, its silence is none of its faults.
         is_triggered = self.forced.get("trigger", "Off").lower() not in ("off", "0")
-        return CameraOptions(self.lost_s, self.forced, is_triggered)
+        is_triggered = is_triggered or self.pairing.trigger == "hardware"
+        return CameraOptions(self.lost_s, self.forced, is_triggered, self.pairing.latency)
 
     def acquisition_for(self, natural: Acquisition) -> Acquisition:
         """What the flag says, else what the source naturally is."""
@@ -96,7 +90,7 @@ def camera_settings(flags: Flags) -> CameraSettings:
     return CameraSettings(
         flags["source"] or f"v4l2:{flags['camera']}",
         Acquisition(flags["acquisition"]) if flags["acquisition"] else None,
-        flags["trigger"],
         parse_settings(flags["camera_set"]),
         flags["source_lost_s"],
+        pairing_settings(flags),
     )

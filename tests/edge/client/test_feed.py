@@ -9,10 +9,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
+import zmq
 
 import edge
 from edge.client import Liveness, Noticed, SequenceChecker, Subscription, subscribe
@@ -178,58 +180,90 @@ def test_every_rule_of_the_document_has_an_id_and_a_test_that_exists() -> None:
     rules = re.findall(r"^\| (W\d+) \| (.*?) \| `(\w+)` \|$", DOCUMENT, re.MULTILINE)
     tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parents[1].rglob("test_*.py"))
 
-    assert [number for number, _, _ in rules] == [f"W{index + 1}" for index in range(len(rules))]
+    numbers = [int(number[1:]) for number, _, _ in rules]
+    assert numbers == sorted(set(numbers)), "a number is never given twice"
     assert len(rules) >= 20
     assert [name for _, rule, name in rules if f"def {name}(" not in tests or "MUST" not in rule] == []
     assert DOCUMENT.count("MUST") == sum(rule.count("MUST") for _, rule, _ in rules), "a MUST outside the table"
 
 
-@pytest.fixture
-def plc(publisher: Publisher, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """The documented subscriber, taken out of the document and running, subscribed."""
-    found = re.search(r"<!-- subscriber: begin.*?```python\n(.*?)```\n<!-- subscriber: end -->", DOCUMENT, re.DOTALL)
-    assert found is not None
-    script = tmp_path / "plc_subscriber.py"
-    script.write_text(found[1], encoding="utf-8")
-    with subprocess.Popen(
-        [sys.executable, str(script), publisher.endpoint, "1.0"],
-        cwd=tmp_path,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
+class Plc:
+    """The documented subscriber, taken out of the document and running, subscribed; we are its station."""
+
+    def __init__(self, publisher: Publisher, folder: Path) -> None:
+        found = re.search(r"<!-- subscriber: begin.*?```python\n(.*?)```\n<!-- subscriber", DOCUMENT, re.DOTALL)
+        assert found is not None
+        script = folder / "plc_subscriber.py"
+        script.write_text(found[1], encoding="utf-8")
+        self.publisher, self.sequence = publisher, Journal(IN_MEMORY)
+        self.control = zmq.Context.instance().socket(zmq.ROUTER)
+        port = self.control.bind_to_random_port("tcp://127.0.0.1")
+        command = [sys.executable, str(script), publisher.endpoint, f"tcp://127.0.0.1:{port}", "1.0"]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         serve_one_subscription(publisher)
-        yield process
-        assert process.stdin is not None
-        process.stdin.close()
-        assert process.wait(10) == 0
+
+    def shown(self, part_id: str) -> str:
+        """The part comes into view; the trigger id that it is given."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{part_id}\n")
+        self.process.stdin.flush()
+        assert self.control.poll(WAIT_MS)
+        _, verb, _, facts = self.control.recv_multipart()
+        assert (verb, json.loads(facts)["part_id"]) == (b"TRIGGER", part_id)
+        return str(json.loads(facts)["trigger_id"])
+
+    def answers(self) -> str:
+        """What it does with the part."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def end(self) -> None:
+        """No more parts."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        assert self.process.wait(10) == 0
+        self.control.close(0)
 
 
-def ask(plc: subprocess.Popen[str], part_id: str) -> str:
-    assert plc.stdin is not None
-    assert plc.stdout is not None
-    plc.stdin.write(f"{part_id}\n")
-    plc.stdin.flush()
-    return plc.stdout.readline().strip()
+@pytest.fixture
+def plc(publisher: Publisher, tmp_path: Path) -> Iterator[Plc]:
+    plc = Plc(publisher, tmp_path)
+    yield plc
+    plc.end()
 
 
-def test_the_documented_subscriber_accepts_an_ok_in_time_and_rejects_everything_else(
-    publisher: Publisher, plc: subprocess.Popen[str]
+@pytest.mark.parametrize(
+    ("inspection", "expected"),
+    [
+        (samples.good(1), "P1 accept"),
+        (samples.defective(1), "P1 reject"),
+        (samples.undecided(1), "P1 reject"),
+        (samples.good(1, is_simulated=True), "P1 reject"),
+    ],
+    ids=["ok", "not ok", "undecided", "simulated"],
+)
+def test_the_documented_subscriber_accepts_an_ok_of_its_own_trigger_only(
+    publisher: Publisher, plc: Plc, inspection: Inspection, expected: str
 ) -> None:
-    sequence = Journal(IN_MEMORY)
-    old = to_frames(result_record(samples.origin(), samples.stamp(), samples.good(4)))
+    own = replace(inspection, trigger_id=plc.shown("P1"))
+    publish(publisher, plc.sequence, replace(samples.good(1), trigger_id="another's"))
+    publish(publisher, plc.sequence, replace(samples.good(1), trigger_id=None))
+    publish(publisher, plc.sequence, own)
+    assert plc.answers() == expected
 
-    publish(publisher, sequence, samples.good(1))
-    assert ask(plc, "P1") == "P1 accept"
-    publish(publisher, sequence, samples.defective(2))
-    assert ask(plc, "P2") == "P2 reject"
-    publish(publisher, sequence, samples.undecided(3))
-    assert ask(plc, "P3") == "P3 reject"
+
+def test_the_documented_subscriber_rejects_old_news_silence_and_the_late_ok_of_an_earlier_pass(
+    publisher: Publisher, plc: Plc
+) -> None:
+    trigger_id = plc.shown("P1")
+    old = to_frames(result_record(samples.origin(), samples.stamp(), samples.good(1, trigger_id=trigger_id)))
     publisher.socket.send_multipart([*old[:3], b'{"is_historical": true}', old[4]])
-    publish(publisher, sequence, samples.good(99))
-    assert ask(plc, "P4") == "P4 reject"  # an old OK, another part's OK, then silence
-    publish(publisher, sequence, samples.good(5))
-    assert ask(plc, "P5") == "P5 accept"
+    assert plc.answers() == "P1 reject"
+    publish(publisher, plc.sequence, samples.good(1, trigger_id=trigger_id))  # late: it waits in the queue
+    second = plc.shown("P1")
+    assert second != trigger_id
+    publish(publisher, plc.sequence, samples.defective(1, trigger_id=second))
+    assert plc.answers() == "P1 reject"
 
 
 def test_two_subscribers_each_get_everything(publisher: Publisher) -> None:

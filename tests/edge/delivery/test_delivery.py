@@ -18,9 +18,10 @@ from edge.core.errors import SinkError
 from edge.core.types import Acquisition, AlertKind, GapCause
 from edge.delivery.delivery import Delivery
 from edge.delivery.inbox import Inbox
+from edge.history.database import JournalError
 from edge.history.told import Sink, Told
 from edge.wire.messages import Message
-from edge.wire.records import GapRecord, ResultRecord
+from edge.wire.records import GapRecord, ResultRecord, StateRecord
 from edge.wire.vocabulary import StationState
 from tests.edge import samples
 from tests.edge.deliveries import NEVER_S, Line
@@ -420,3 +421,17 @@ def test_a_part_put_after_the_end_is_refused_and_not_swallowed(start: Start, acq
         line.delivery.put_inspection(samples.good(1), ())
     with pytest.raises(SinkError, match="has ended"):
         line.delivery.put_gap(samples.gap(1, 2), ())
+
+
+# --- intents ---
+
+
+def test_an_intent_of_another_thread_is_durable_at_once_though_no_part_comes() -> None:
+    line = Line()
+    line.delivery.start()
+    line.seen.wait_for(StateRecord)
+    wanted = [line.journal.intents.record("trigger", {"part_id": f"P{number}"}) for number in range(3)]
+    assert [one.result(WAIT_S) for one in wanted] == [1, 2, 3]
+    line.delivery.close()
+    with pytest.raises(JournalError):
+        line.journal.intents.record("trigger", {}).result(0)

@@ -50,6 +50,28 @@ def test_what_was_not_committed_is_not_there_after_a_restart(path: Path) -> None
         assert journal.head == 2
 
 
+def test_what_was_intended_and_not_settled_is_found_at_the_next_start_even_in_a_damaged_journal(path: Path) -> None:
+    with closing(Journal(path)) as journal:
+        write(journal, 500, group=100)
+        asked = [journal.intents.record("trigger", {"part_id": f"P{number}"}) for number in range(3)]
+        journal.commit()
+        journal.intents.settle(asked[0].result(0))
+        journal.assign(build(1))
+        journal.commit()
+        journal.intents.record("trigger", {"part_id": "never committed"})
+    expected = [(2, "trigger", {"part_id": "P1"}), (3, "trigger", {"part_id": "P2"})]
+    with closing(Journal(path)) as journal:
+        assert list(journal.intents.unsettled) == expected
+        fourth = journal.intents.record("command", {})
+        journal.commit()
+        assert fourth.result(0) == 4
+        journal.intents.settle(4)
+        journal.commit()
+    damage(path, "a page in the middle")
+    with closing(Journal(path)) as journal:
+        assert journal.losses and list(journal.intents.unsettled) == expected
+
+
 # --- who may open it ---
 
 

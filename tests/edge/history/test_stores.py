@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.history.intents import unsettled
 from edge.history.journal import IN_MEMORY, Journal, JournalError
 from edge.history.retention import MEMORY_LIMITS, Limits, Retention
 from edge.history.rows import position_of
@@ -18,6 +21,7 @@ from edge.wire.recording import result_record
 from edge.wire.vocabulary import LossCause
 from tests.edge import samples
 from tests.edge.history.records import ORIGIN, build, ids_of, retain, tell_losses, write
+from tests.patience import WAIT_S
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -119,3 +123,84 @@ def test_a_line_that_never_rests_outgrows_no_bound(journal: Journal) -> None:
         tell_losses(journal)
         assert journal.live_bytes <= limits.max_bytes + room
     assert journal.oldest is not None and journal.oldest > 1000
+
+
+# --- intents ---
+
+
+def test_an_intent_is_durable_with_the_next_commit_and_no_record(journal: Journal) -> None:
+    one, other = (
+        journal.intents.record("trigger", {"part_id": "P1"}),
+        journal.intents.record("command", {"x": "\ud800"}),
+    )
+    assert journal.intents.waiting and not one.done()
+    journal.assign(build(1))
+    journal.commit()
+    assert (one.result(0), other.result(0)) == (1, 2) and not journal.intents.waiting
+    assert (journal.head, len(ids_of(journal))) == (1, 1)
+
+
+def test_an_intent_alone_is_committed_too(journal: Journal) -> None:
+    wanted = journal.intents.record("trigger", {})
+    journal.commit()
+    assert wanted.result(0) == 1 and journal.head == 0
+
+
+def test_an_intent_fails_with_its_commit_and_so_does_its_settling(journal: Journal) -> None:
+    kept = journal.intents.record("trigger", {})
+    journal.commit()
+    lost, settled = journal.intents.record("trigger", {}), journal.intents.settle(kept.result(0))
+    journal.stage("INSERT INTO nowhere VALUES(1)")
+    with pytest.raises(JournalError):
+        journal.commit()
+    for failed in (lost, settled):
+        with pytest.raises(JournalError, match="nowhere"):
+            failed.result(0)
+    assert not journal.intents.waiting
+    assert [one.number for one in unsettled(journal._db)] == [1]
+
+
+def test_what_cannot_be_json_is_no_intent(journal: Journal) -> None:
+    with pytest.raises(TypeError):
+        journal.intents.record("trigger", {"x": object()})
+    assert not journal.intents.waiting
+
+
+def test_an_intent_that_is_cancelled_in_time_never_was(journal: Journal) -> None:
+    assert journal.intents.record("trigger", {"part_id": "P1"}).cancel()
+    kept = journal.intents.record("trigger", {"part_id": "P2"})
+    journal.commit()
+    assert [(one.number, one.request) for one in unsettled(journal._db)] == [(kept.result(0), {"part_id": "P2"})]
+    assert not kept.cancel()
+
+
+def test_whoever_waits_for_a_journal_that_closes_is_told(tmp_path: Path) -> None:
+    journal = Journal(IN_MEMORY)
+    waits = journal.intents.record("trigger", {})
+    journal.close()
+    for asked in (waits, journal.intents.record("trigger", {}), journal.intents.settle(1)):
+        with pytest.raises(JournalError, match="closed"):
+            asked.result(0)
+
+
+def test_intents_of_many_threads_are_each_kept_once(journal: Journal) -> None:
+    """As TRIGGER does: threads ask and settle, the delivery thread commits when it is woken."""
+    awake, threads, each = threading.Event(), 8, 50
+    journal.intents.wake = awake.set
+
+    def ask(name: int) -> list[int]:
+        numbers = [journal.intents.record("trigger", {"part": [name, n]}).result(WAIT_S) for n in range(each)]
+        for number in numbers[: each // 2]:
+            journal.intents.settle(number).result(WAIT_S)
+        return numbers
+
+    with ThreadPoolExecutor(threads) as pool:
+        asked = [pool.submit(ask, name) for name in range(threads)]
+        while not all(one.done() for one in asked):
+            awake.wait(0.01)
+            awake.clear()
+            journal.commit()
+    numbers = [number for one in asked for number in one.result()]
+    assert sorted(numbers) == list(range(1, threads * each + 1))
+    left = {one.number for one in unsettled(journal._db)}
+    assert left == {number for one in asked for number in one.result()[each // 2 :]}

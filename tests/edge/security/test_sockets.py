@@ -20,16 +20,19 @@ from edge.client.feed import Subscription
 from edge.client.replay_link import ReplayDenied, ReplayLink, ReplaySilent
 from edge.commands.edge_control import NoAnswer, ask
 from edge.core.errors import SettingsError
+from edge.delivery.thread import Isolation
 from edge.history.announcer import Announcer
 from edge.history.journal import Journal
 from edge.security.certificates import PUBLISHED, Certificate, make_certificate, read_certificate, write_public
 from edge.security.client_keys import ClientKeys
 from edge.security.station_keys import Role, StationKeys
 from edge.sockets.control import ControlDesk
-from edge.sockets.desk import Desk
+from edge.sockets.desk import Served
 from edge.sockets.endpoints import Access
+from edge.sockets.front import ControlFront
 from edge.sockets.publisher import Publisher
 from edge.sockets.replay import ReplayServer
+from edge.station.triggers import NoTriggers
 from edge.wire.records import AuditRecord, HeartbeatRecord, Record, StateRecord
 from edge.wire.vocabulary import StationState
 from tests.edge.deliveries import Collecting, Line
@@ -79,9 +82,11 @@ class Guarded:
             "control": self.control.endpoint,
         }
 
-    def _desks(self, access: Access, announcer: Announcer) -> list[Desk]:
+    def _desks(self, access: Access, announcer: Announcer) -> list[Served]:
         self.replay = ReplayServer(ANYWHERE, self.journal, access=access)
-        self.control = ControlDesk(ANYWHERE, announcer, {"JUMP": lambda _: "jumped"}, lambda: {"state": "x"}, access)
+        jump = {"JUMP": lambda _: "jumped"}
+        front = ControlFront(ANYWHERE, NoTriggers("x"), access, Isolation().run)
+        self.control = ControlDesk(front, announcer, jump, lambda: {"state": "x"}, attempt=Isolation().run)
         return [self.replay, self.control]
 
     def consumer(self, name: str, *roles: str) -> Path:

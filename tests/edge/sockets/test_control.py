@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 import zmq
 
 from edge.commands.edge_control import NoAnswer, ask
 from edge.core.errors import SettingsError
-from edge.history.announcer import Announcer
+from edge.delivery.thread import Isolation
+from edge.history.announcer import ENDED_MEANWHILE, Announcer
+from edge.history.intents import Intent, unsettled
+from edge.history.journal import Journal
 from edge.sockets.control import ControlDesk
-from edge.sockets.desk import Desk
+from edge.sockets.desk import Served
 from edge.sockets.endpoints import AddressInUse
+from edge.sockets.front import ControlFront
 from edge.sockets.requests import Request
-from edge.wire.records import AuditRecord
+from edge.station.triggers import NoTriggers
+from edge.wire.records import AuditRecord, DeathRecord, StateRecord
+from tests.edge.deliveries import Line
+from tests.edge.history.disks import Disk, mounted
 from tests.edge.sockets.test_replay import Station
 from tests.patience import WAIT_S
 
@@ -30,21 +40,42 @@ RESULT_ID = "0195610c-3c83-7000-8000-000000000001"
 class Commanded(Station):
     """A station that can be told to jump, now or later."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, vfs: str | None = None) -> None:
+        self.on_jump: Callable[[], object] = lambda: None
         self.later: Future[str] = Future()
+        self.raises: Exception | None = None
+        self.intended: list[Intent] = []
         self.jumps: list[dict[str, Any]] = []
-        super().__init__(path)
+        super().__init__(path, vfs)
 
-    def desks(self, announcer: Announcer) -> list[Desk]:
-        actions: dict[str, Callable[[Request], str | Future[str]]] = {"JUMP": self.jump, "LATER": lambda _: self.later}
+    def desks(self, announcer: Announcer) -> list[Served]:
+        actions: dict[str, Callable[[Request], str | Future[str]]] = {
+            "JUMP": self.jump,
+            "LATER": lambda _: self.later,
+            "FAIL": self.fail,
+        }
         where = f"ipc://{self.path.parent}/c.sock"
-        self.desk = ControlDesk(where, announcer, actions, lambda: {"state": self.delivery.state})
+        self.desk = ControlDesk(
+            ControlFront(where, NoTriggers("x")), announcer, actions, self.tell_state, attempt=Isolation().run
+        )
         return [*super().desks(announcer), self.desk]
+
+    def tell_state(self) -> dict[str, Any]:
+        if self.raises is not None:
+            raise self.raises
+        return {"state": self.delivery.state}
+
+    def fail(self, request: Request) -> str:
+        assert self.raises is not None
+        raise self.raises
 
     def jump(self, request: Request) -> str:
         if "height" not in request.facts:
             raise SettingsError("height is missing; say how high")
         self.jumps.append(request.facts)
+        assert not self.journal._db.in_transaction
+        self.intended += unsettled(self.journal._db)
+        self.on_jump()
         return "jumped"
 
     def audits(self, count: int) -> list[AuditRecord]:
@@ -60,7 +91,9 @@ def station(tmp_path: Path) -> Iterator[Commanded]:
 
 
 def command(station: Commanded, verb: str, **facts: Any) -> tuple[str, Any]:
-    return ask(station.desk.endpoint, verb, facts, WAIT_S)
+    answer, said = ask(station.desk.endpoint, verb, facts, WAIT_S)
+    assert answer == "DENIED" or isinstance(said.pop("clock_ns"), int)
+    return answer, said
 
 
 def test_every_command_is_recorded_before_it_is_answered(station: Commanded) -> None:
@@ -100,6 +133,120 @@ def test_a_slow_command_that_fails_is_refused(station: Commanded) -> None:
     assert command(station, "LATER") == ("REFUSED", {"reason": "no such bundle"})
 
 
+# --- no action without a trace (row 33) ---
+
+ANYTHING = [
+    RuntimeError("can't start new thread"),
+    MemoryError(),
+    KeyError("\ud800"),
+    zmq.ZMQError(24),
+    OSError(28, "full"),
+]
+
+
+@pytest.mark.parametrize("error", ANYTHING, ids=lambda error: type(error).__name__)
+def test_a_command_that_raises_anything_at_all_is_refused_and_recorded(station: Commanded, error: Exception) -> None:
+    station.raises = error
+    answer, facts = command(station, "FAIL", actor="anna")
+    assert answer == "REFUSED" and type(error).__name__ in facts["reason"]
+    station.later.set_exception(error)
+    answer, facts = command(station, "LATER")
+    assert answer == "REFUSED" and type(error).__name__ in facts["reason"]
+    assert command(station, "STATUS")[0] == "REFUSED"
+    assert [(one.command, one.outcome) for one in station.audits(2)] == [("fail", "refused"), ("later", "refused")]
+    assert command(station, "JUMP", height=1)[0] == "DONE"
+
+
+def test_what_no_record_could_repeat_is_no_command(station: Commanded) -> None:
+    """Half a surrogate pair, and brackets as deep as JSON can be read but not written."""
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.set(zmq.LINGER, 0)
+        dealer.connect(station.desk.endpoint)
+        for depth in ('"\\ud800"', *("[" * depth + "]" * depth for depth in range(10, 1500, 7))):
+            dealer.send_multipart([b"JUMP", b"1", b'{"height": 1, "x": %s}' % depth.encode()])
+            assert dealer.poll(1000 * int(WAIT_S)), depth[:20]
+            verb, _, content = dealer.recv_multipart()
+            assert verb in (b"DENIED", b"DONE"), content
+            assert verb == b"DENIED" or depth[0] == "["
+    done = [row for row in station.journal.read(0, 10_000) if row.topic.endswith(b"/audit/")]
+    assert len(done) == len(station.jumps) > 0
+
+
+def test_what_is_to_be_done_is_durable_before_it_is_done(station: Commanded) -> None:
+    command(station, "JUMP", height=3, actor="anna")
+    (intent,) = station.intended
+    asked = {"command": "jump", "arguments": '{"height":3,"actor":"anna"}', "actor": "anna"}
+    assert (intent.kind, intent.request) == ("command", asked)
+    assert unsettled(station.journal._db) == []
+
+
+@contextmanager
+def begun(station: Commanded) -> Iterator[zmq.Socket[bytes]]:
+    """A slow command of anna's is being carried out; whoever waits for its answer."""
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.set(zmq.LINGER, 0)
+        dealer.connect(station.desk.endpoint)
+        dealer.send_multipart([b"LATER", b"1", b'{"actor": "anna"}'])
+        dealer.send_multipart([b"STATUS", b"2", b"{}"])
+        assert dealer.poll(1000 * int(WAIT_S))
+        assert dealer.recv_multipart()[1] == b"2"  # the command was taken before that
+        yield dealer
+
+
+def test_a_command_whose_station_was_killed_is_refused_by_a_record_of_the_next_start(
+    station: Commanded, tmp_path: Path
+) -> None:
+    with begun(station):
+        (tmp_path / "killed").mkdir()
+        for file in tmp_path.glob("journal.db*"):
+            shutil.copy(file, tmp_path / "killed")
+    for expected in (1, 0):  # and it is said once
+        line = Line(Journal(tmp_path / "killed" / "journal.db"))
+        line.delivery.start()
+        line.seen.wait_for(StateRecord)
+        line.delivery.close()
+        kinds = [one.record.KIND.value for one in line.seen.all if not one.record.IS_TRANSIENT]
+        assert kinds == ["birth", *expected * ["audit"], "state", "death"]
+        told = [one.record for one in line.seen.all if isinstance(one.record, AuditRecord)]
+        assert [(one.command, one.outcome, one.actor, one.details) for one in told] == expected * [
+            ("later", "refused", "anna", ENDED_MEANWHILE)
+        ]
+
+
+def test_a_command_that_is_not_done_when_the_station_ends_is_refused_before_death(station: Commanded) -> None:
+    with begun(station) as dealer:
+        station.delivery.close()
+        assert dealer.poll(1000 * int(WAIT_S))
+        assert dealer.recv_multipart() == [b"REFUSED", b"1", b'{"reason":"the station ended meanwhile"}']
+    (audit,), (death,) = station.audits(1), station.seen.wait_for(DeathRecord)
+    assert (audit.details, audit.seq) == (ENDED_MEANWHILE, death.seq - 1)
+
+
+def test_nothing_is_done_that_cannot_be_recorded_and_what_was_done_is_recorded_when_that_is_possible_again(
+    tmp_path: Path,
+) -> None:
+    class Beating(Commanded):
+        HEARTBEAT_S = 0.05  # as often as a journal that failed is tried again
+
+    disk = Disk(apsw.FullError)
+    with mounted(disk) as vfs:
+        station = Beating(tmp_path / "journal.db", vfs)
+        station.delivery.start()
+        station.seen.wait_for(StateRecord)
+        disk.fails = range(10**9)
+        answer, facts = command(station, "JUMP", height=1)
+        assert answer == "REFUSED" and "FullError" in facts["reason"] and station.jumps == []
+        disk.fails = range(0)
+        station.on_jump = lambda: setattr(disk, "fails", range(10**9))
+        answer, facts = command(station, "JUMP", height=2)
+        assert answer == "DONE" and "could not be recorded" in facts["details"]
+        disk.fails = range(0)
+        (audit,) = station.audits(1)
+        assert (audit.command, audit.outcome, json.loads(audit.arguments)) == ("jump", "done", {"height": 2})
+        assert unsettled(station.journal._db) == []
+        station.delivery.close()
+
+
 def test_status_leaves_no_record(station: Commanded) -> None:
     command(station, "STATUS")
     command(station, "JUMP", height=1)
@@ -137,7 +284,7 @@ def test_what_is_no_request_is_denied(station: Commanded, frames: list[bytes]) -
 
 def test_a_second_desk_does_not_take_over_the_socket(station: Commanded) -> None:
     with pytest.raises(AddressInUse, match="--control"):
-        ControlDesk(station.desk.endpoint, station.line.announcer, {}, dict)
+        ControlFront(station.desk.endpoint, NoTriggers("x"))
 
 
 def test_no_answer_is_an_error_that_says_so(tmp_path: Path) -> None:

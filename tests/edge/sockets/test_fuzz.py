@@ -21,14 +21,17 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from edge.client.replay_link import ReplayError, Welcome, _fetched, _welcome
+from edge.delivery.thread import Isolation
 from edge.history.announcer import Announcer
 from edge.history.journal import Journal
 from edge.history.told import Entry
 from edge.sockets.control import ControlDesk
-from edge.sockets.desk import Desk
+from edge.sockets.desk import Served
+from edge.sockets.front import ControlFront
 from edge.sockets.publisher import Publisher
 from edge.sockets.replay import ReplayServer
 from edge.sockets.requests import Request, read_request
+from edge.station.triggers import NoTriggers
 from edge.wire.encoding import to_frames
 from edge.wire.messages import Message, WireError, decode
 from edge.wire.recording import audit_record, evidence_record, history_gap_record, result_record
@@ -123,7 +126,7 @@ def test_damaged_frames_are_refused_or_still_a_record(inventor: Inventor) -> Non
         frames = inventor.damaged(inventor.choice(FRAMES), FRAMES)
         message = accepted(frames)
         if message is not None and message.kind in ORACLES:
-            assert ORACLES[message.kind].is_valid({**message.body, "schema": f"edge-inspect.{message.kind}/1.0"})
+            assert ORACLES[message.kind].is_valid({**message.body, "schema": f"edge-inspect.{message.kind}/1.1"})
             assert (message.body["seq"], message.body["epoch"]) == (message.seq, message.epoch.hex()), frames
 
 
@@ -164,7 +167,7 @@ def test_any_answer_is_understood_or_refused_as_one(inventor: Inventor) -> None:
 class Fuzzed:
     """A desk on a journal of twenty records, and a peer."""
 
-    def __init__(self, folder: Path, open_desk: Callable[[Journal, Announcer, Path], Desk], stack: ExitStack) -> None:
+    def __init__(self, folder: Path, open_desk: Callable[[Journal, Announcer, Path], Served], stack: ExitStack) -> None:
         self.journal = stack.enter_context(closing(Journal(folder / "journal.db")))
         write(self.journal, 20, group=20)
         announcer = Announcer(samples.origin(), self.journal, lambda entry: None)
@@ -236,9 +239,10 @@ def test_any_request_to_replay_is_answered_or_refused_and_history_stays(replay: 
 
 @pytest.fixture(scope="module")
 def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzed]:
-    def open_desk(journal: Journal, announcer: Announcer, folder: Path) -> Desk:
+    def open_desk(journal: Journal, announcer: Announcer, folder: Path) -> Served:
         jump = {"JUMP": lambda request: f"jumped {request.whole('height', 0, 9)}"}
-        return ControlDesk(f"ipc://{folder}/c.sock", announcer, jump, lambda: {"state": "running"})
+        front = ControlFront(f"ipc://{folder}/c.sock", NoTriggers("x"))
+        return ControlDesk(front, announcer, jump, lambda: {"state": "running"}, attempt=Isolation().run)
 
     with ExitStack() as stack:
         yield Fuzzed(tmp_path_factory.mktemp("control"), open_desk, stack)

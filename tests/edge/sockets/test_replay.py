@@ -42,9 +42,9 @@ class Station:
 
     HEARTBEAT_S = NEVER_S
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, vfs: str | None = None) -> None:
         self.path = path
-        self.journal = Journal(path)
+        self.journal = Journal(path, vfs=vfs)
         self.line = Line(self.journal, self.a_publisher(), desks=self.desks, heartbeat_s=self.HEARTBEAT_S)
         self.delivery, self.publisher, self.seen = self.line.delivery, self.line.publisher, self.line.seen
         self.endpoint = self.server.endpoint

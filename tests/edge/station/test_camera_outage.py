@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from edge.client import Subscription
@@ -13,7 +14,7 @@ from edge.wire.messages import Message
 from tests.edge.sources.test_aravis import START_S, Fake, needs_aravis
 from tests.edge.stub import Stub, end
 from tests.faults import MULTIPLIER
-from tests.patience import WAIT_S
+from tests.patience import WAIT_S, wait_until
 
 LOST_S, BACK_S = 2.0, 5.0
 PART_S = 1.2  # more than a part waits for its frame
@@ -40,14 +41,20 @@ def pull_and_plug(
     """
     stub, fake = Stub(folder), Fake()
     stub.settings |= {"source": "aravis:127.0.0.1", "trigger": "control"}
+    stub.settings |= {"trigger_window_ms": 1000 * PART_S, "camera_latency_ms": "0-300"}
     lost_s: list[float] = []
     back_s: list[float] = []
     promised: dict[str, int] = {}
 
     def part(name: str, evaluation: int) -> None:
-        assert ask(stub.settings["control"], "TRIGGER", {"part_id": name}, WAIT_S)[0] == "DONE"
+        asked = partial(ask, stub.settings["control"], "TRIGGER", {"part_id": name}, WAIT_S)
+        wait_until(lambda: asked()[0] == "DONE", "it takes no part")
         promised[name] = evaluation
         time.sleep(PART_S)
+
+    def refused(name: str) -> None:
+        answer, facts = ask(stub.settings["control"], "TRIGGER", {"part_id": name}, WAIT_S)
+        assert answer == "REFUSED" and facts["reason"].startswith("not_ready: the camera is lost")
 
     try:
         with Subscription(stub.live) as feed:
@@ -57,7 +64,7 @@ def pull_and_plug(
                 part(f"before-{number}", 1)
                 fake.kill()
                 lost_s.append(heard(feed, "lost", patience * LOST_S))
-                part(f"without-{number}", 3)
+                refused(f"without-{number}")
                 fake.start()
                 back_s.append(heard(feed, "streaming", patience * BACK_S))
             history = stub.history()

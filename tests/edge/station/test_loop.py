@@ -12,12 +12,13 @@ from datetime import datetime, timezone
 
 import pytest
 
+from edge.core.deadline import meet_deadline
 from edge.core.errors import EngineError, SourceLost
 from edge.core.types import Acquisition, Alert, AlertKind, AnomalyMap, Frame, Gap, GapCause, Inspection, Reason, Verdict
 from edge.inspector import Inspector
-from edge.sources.checked import CheckedSource
+from edge.sources.checked import CheckedSource, FrameCheck
 from edge.station.daemon import REPEATED_FAILURES, inspect_loop
-from edge.station.gate import AlertGate, DropMerger, GateRule, meet_deadline
+from edge.station.gate import AlertGate, DropMerger, GateRule
 from edge.station.health import Health
 from edge.station.startup import Station
 from tests.edge.fakes import BrightnessEngine, ScriptedSource, a_bundle, a_frame
@@ -191,7 +192,7 @@ def test_an_ok_that_comes_after_its_deadline_is_not_ok() -> None:
 
 
 def live(*frames: Frame) -> CheckedSource:
-    return CheckedSource(ScriptedSource(*frames, live=True), (32, 32))
+    return CheckedSource(ScriptedSource(*frames, live=True), FrameCheck((32, 32)).flaw_of)
 
 
 def test_a_live_camera_of_another_size_than_the_bundles_decides_nothing() -> None:

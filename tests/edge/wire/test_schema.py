@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -22,11 +23,23 @@ from edge.wire.recording import (
 )
 from edge.wire.records import RECORDS, Record
 from edge.wire.schema import SCHEMA_FILE, build_schema, schema_text
+from edge.wire.validation import checks_of, require_valid
 from edge.wire.vocabulary import Kind, StationState
 from tests.edge import samples
 
-WHERE = samples.origin(deadline_ms=80.0, boot_id="b", product_id="p", batch_id="q", job_id="r")
+OLD = Path(__file__).parents[2] / "wire"  # what earlier versions said, for as long as their consumers run
+WHERE = samples.origin(
+    deadline_ms=80.0,
+    boot_id="b",
+    product_id="p",
+    batch_id="q",
+    job_id="r",
+    trigger="control",
+    trigger_window_ms=80.0,
+    camera_latency_ms=(40.0, 70.0),
+)
 RECORDS_TO_CHECK: list[Record] = [
+    result_record(WHERE, samples.stamp(), samples.good(asked_ns=1, is_repeat=True), 1.0),
     birth_record(WHERE, samples.stamp()),
     death_record(WHERE, samples.stamp(), "stopped"),
     heartbeat_record(WHERE, samples.stamp(), samples.health()),
@@ -102,3 +115,22 @@ def test_a_record_without_a_required_field_is_not_valid(missing: str) -> None:
     del body[missing]
 
     assert not jsonschema.Draft202012Validator(build_schema()).is_valid(body)
+
+
+@pytest.mark.parametrize("version", sorted(one.name for one in OLD.iterdir() if one.is_dir()))
+@pytest.mark.parametrize("record", RECORDS_TO_CHECK, ids=lambda record: record.KIND.value)
+def test_a_consumer_of_an_earlier_version_takes_every_record(version: str, record: Record) -> None:
+    """W40: what is new are fields that it ignores; no enumeration has gained a value."""
+    body = json.loads(json.dumps(to_body(record)))
+    schema = json.loads((OLD / version / "record.schema.json").read_text())
+
+    require_valid(record.KIND.value, body, checks_of(schema))
+    old = {**body, "schema": f"edge-inspect.{record.KIND.value}/{version}"}
+    jsonschema.Draft202012Validator(schema).validate(old)
+
+
+@pytest.mark.parametrize("version", sorted(one.name for one in OLD.iterdir() if one.is_dir()))
+def test_records_of_an_earlier_version_are_still_read(version: str) -> None:
+    for text in (OLD / version / "records.jsonl").read_text().splitlines():
+        body = json.loads(text)
+        require_valid(body["kind"], body)

@@ -1,0 +1,167 @@
+"""A line with a live camera and a PLC, in samples; `python -m tests.faults pairing` is the whole of it.
+
+Timing here is the line's, not the test's: what is asserted is that no part ever gets another part's picture, and that
+where the declared bound is true parts are judged. A machine that is busy elsewhere makes parts undecided, never wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.commands.edge_control import ask
+from tests.edge.stub import Stub
+from tests.pairing.line import Options, Outcome, run
+from tests.patience import wait_until
+
+# name: the line, and the share of its parts that must be judged on a machine that is busy with other tests
+LINES: dict[str, tuple[Options, float]] = {
+    "at once": (Options(parts=40), 0.8),
+    "a camera slower than the line": (Options(parts=40, latency=0.5, jitter=0.01, declared="470-540"), 0.8),
+    "triggered upstream of the camera": (
+        Options(parts=40, lead=-0.0, arguments={"trigger_delay_ms": 0.0}, latency=0.05, declared="30-90"),
+        0.8,
+    ),
+    "in view before its trigger": (
+        Options(parts=40, lead=0.1, window=90.0, latency=0.05, jitter=0.01, declared="35-75"),
+        0.7,
+    ),
+    "a latency that steps beyond its bound": (
+        Options(parts=40, latency=0.05, declared="0-100", step=(20, 0.4)),
+        0.3,
+    ),
+    "a station that is stopped now and then": (Options(parts=45, latency=0.05, declared="30-90", stop_daemon=0.7), 0.4),
+    "a client that is stopped now and then": (
+        Options(parts=45, latency=0.05, declared="30-90", stop_client=0.7, dated=True),
+        0.4,
+    ),
+    "a camera whose cable is pulled": (Options(parts=50, latency=0.05, declared="30-90", cuts={15}), 0.2),
+    "slower than its parts": (Options(parts=40, inference=0.5), 0.1),
+    "exposed by the line": (Options(parts=40, hardware=True, window=120.0), 0.7),
+    "exposed by the line, a frame lost and one too many": (
+        Options(parts=60, hardware=True, window=120.0, lose={12}, extra={30}),
+        0.2,
+    ),
+    "exposed by the line, triggers up to a period and a half late": (
+        Options(parts=60, hardware=True, window=60.0, late=0.3),
+        0.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_line_never_gets_another_parts_verdict(name: str, tmp_path: Path) -> None:
+    options, share = LINES[name]
+    outcome: Outcome = run(tmp_path, options)
+    assert outcome.wrong == [], outcome
+    assert outcome.silent == [] or options.late, outcome
+    assert outcome.share >= share, outcome
+
+
+# --- one station, nothing but triggers ---
+
+
+class Triggered(Stub):
+    """The stub daemon, whose parts are asked for."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        super().__init__(folder)
+        self.settings |= {"trigger": "control", **settings}
+        self.control = self.settings["control"]
+
+    def trigger(self, number: int, **facts: object) -> tuple[str, Any]:
+        return ask(self.control, "TRIGGER", {"part_id": f"P{number}", "trigger_id": f"T{number}", **facts}, 60)
+
+    def is_up(self) -> bool:
+        return Path(self.control.removeprefix("ipc://")).exists() and ask(self.control, "STATUS")[0] == "STATUS"
+
+    def kept(self) -> list[dict[str, Any]]:
+        """Every record in the journal's file."""
+        with sqlite3.connect(f"file:{self.journal}?mode=ro", uri=True) as db:
+            return [json.loads(body) for (body,) in db.execute("SELECT body FROM records ORDER BY position")]
+
+    def told(self) -> dict[str, list[str]]:
+        """Of each part, what was recorded of it."""
+        told: dict[str, list[str]] = {}
+        for body in self.kept():
+            if body["kind"] == "result":
+                told.setdefault(body["part_id"], []).append("result")
+            for part_id in body["gap"]["part_ids"] if body["kind"] == "gap" and "gap" in body else ():
+                told.setdefault(part_id, []).append("gap")
+        return told
+
+
+def started(station: Triggered) -> subprocess.Popen[str]:
+    process = station.start()
+    wait_until(station.is_up, "the station did not start")
+    wait_until(lambda: station.trigger(0)[0] == "DONE", "the station takes no part")
+    return process
+
+
+def test_sigterm_leaves_no_accepted_part_without_a_word(tmp_path: Path) -> None:
+    station = Triggered(tmp_path, inference_s=0.2)
+    process = started(station)
+    accepted = {"P0"} | {f"P{number}" for number in range(1, 11) if station.trigger(number)[0] == "DONE"}
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    told = station.told()
+    assert accepted <= told.keys() and len(accepted) == 11
+    assert all(len(words) == 1 for words in told.values()), told
+    assert "gap" in {words[0] for words in told.values()}
+
+
+def test_after_a_kill_every_accepted_part_has_a_result_or_is_named(tmp_path: Path) -> None:
+    station = Triggered(tmp_path, inference_s=0.3)
+    process = started(station)
+    accepted = {"P0"} | {f"P{number}" for number in range(1, 8) if station.trigger(number)[0] == "DONE"}
+    process.kill()
+    process.wait()
+    process = started(station)  # takes P0 once more: another run, another part
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    kept = station.kept()
+    births = [place for place, body in enumerate(kept) if body["kind"] == "birth"]
+    named = kept[births[1] + 1]
+    assert named["kind"] == "gap" and "the station ended" in named["result_evaluation_details"]
+    told = station.told()
+    assert accepted <= told.keys()
+    assert all(told[part] in (["result"], ["gap"]) for part in accepted - {"P0"}), told
+    intents = sqlite3.connect(station.journal).execute("SELECT count(*) FROM intents").fetchone()
+    assert intents == (0,)
+
+
+def test_a_repeated_trigger_takes_no_second_part_of_a_running_station(tmp_path: Path) -> None:
+    station = Triggered(tmp_path)
+    process = started(station)
+    for _ in range(3):
+        assert station.trigger(1)[0] == "DONE"
+    assert station.trigger(2)[0] == "DONE"
+    wait_until(lambda: len(station.told()) == 3, "the parts were not judged")
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    assert station.told() == {"P0": ["result"], "P1": ["result"], "P2": ["result"]}
+
+
+def test_a_live_camera_without_a_window_or_a_bound_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    for settings, missing in (({}, "--trigger-window-ms"), ({"trigger_window_ms": 80.0}, "--camera-latency-ms")):
+        station = Triggered(tmp_path, source="http://127.0.0.1:9/x.mjpg", judge=True, **settings)
+        process = station.start()
+        _, log = process.communicate(timeout=60)
+        assert process.returncode == 78 and missing in log
+
+
+def test_the_demo_takes_triggers_and_is_simulated(tmp_path: Path) -> None:
+    station = Triggered(tmp_path)
+    process = started(station)
+    wait_until(lambda: "P0" in station.told(), "the part was not judged")
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    assert [body["is_simulated"] for body in station.kept() if body["kind"] == "result"] == [True]
+    assert time.monotonic_ns() > next(body["t_trigger_ns"] for body in station.kept() if body["kind"] == "result")
