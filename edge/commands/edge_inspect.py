@@ -13,6 +13,7 @@ import click
 import edge
 from edge.commands.doctor import check
 from edge.commands.groups import GroupedCommand
+from edge.commands.instance import INSTANCE
 from edge.core.errors import EdgeError
 from edge.core.redaction import hide_credentials
 from edge.log import configure_logging
@@ -39,6 +40,7 @@ def inspect(only_check: bool, log_level: str, **flags: Any) -> None:
     A camera:   edge-inspect --camera 0 --bundle part.bundle
     A folder:   edge-inspect --source folder:/parts --bundle part.bundle --overlays /tmp/overlays
     Is it well: edge-inspect --camera 0 --bundle part.bundle --check
+    A service:  sudo -u edge-inspect edge-inspect --instance line1 --check
     Watch it:   edge-watch tcp://127.0.0.1:5556
 
     Every option is also a variable: --source-lost-s is EDGE_INSPECT_SOURCE_LOST_S.
@@ -61,7 +63,7 @@ def inspect(only_check: bool, log_level: str, **flags: Any) -> None:
 command = GroupedCommand(
     "edge-inspect",
     callback=inspect,
-    params=[*FIRST_DAY, CHECK, *FLAGS, LOG_LEVEL],
+    params=[*FIRST_DAY, CHECK, INSTANCE, *FLAGS, LOG_LEVEL],
     help=inspect.__doc__,
     context_settings={
         "auto_envvar_prefix": "EDGE_INSPECT",
