@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -57,8 +58,11 @@ def _value(text: str) -> str:
 
 
 def _enter(context: click.Context, parameter: click.Parameter, name: str | None) -> None:
-    if name is not None:
-        os.environ.update(environment_of(name))
+    if name is None:
+        return
+    os.environ.update(environment_of(name))
+    with suppress(OSError):  # the service has never run: what is missing is found by who needs it
+        os.chdir(STATE / name)
 
 
 INSTANCE = Flag(

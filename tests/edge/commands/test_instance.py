@@ -29,6 +29,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(instance, name, tmp_path / name.lower())
     for folder in ("settings", "state/line1", "runtime/line1"):
         (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)  # and back, wherever --instance goes
     for name in [name for name in os.environ if name.startswith("EDGE_INSPECT_")]:
         monkeypatch.delenv(name)
     for name in ("STATE_DIRECTORY", "RUNTIME_DIRECTORY", "EDGE_INSPECT_SOURCE", "EDGE_INSPECT_BUNDLE"):
@@ -47,6 +48,14 @@ def write_settings(machine: Path) -> Path:
         "EDGE_INSPECT_PUBLISH=tcp://127.0.0.1:*\nEDGE_INSPECT_REPLAY=tcp://127.0.0.1:*\n"
     )
     return bundle
+
+
+def test_folders_without_a_slash_are_below_the_services_own(machine: Path) -> None:
+    write_settings(machine)
+    with (machine / "settings" / "line1.env").open("a") as file:
+        file.write("EDGE_INSPECT_OVERLAYS=overlays\n")
+    done = CliRunner().invoke(command, ["--instance", "line1", "--check"])
+    assert done.exit_code == 0 and (machine / "state/line1/overlays").is_dir(), done.output
 
 
 def test_a_file_is_read_as_systemd_reads_it() -> None:
