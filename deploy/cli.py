@@ -9,6 +9,7 @@ from deploy.bench.wire import main as bench_wire
 from deploy.commission import commission_command
 from deploy.contest import choose
 from deploy.engines import engines
+from deploy.grab import grab_command
 from deploy.keys import keys, sign
 from deploy.lab.command import lab
 from deploy.selftest import selftest
@@ -31,6 +32,10 @@ def cli() -> None:
       edge-deploy bench part.bundle                           what an inspection costs here, against budgets
 
     \b
+    A new part:
+      edge-deploy grab --source v4l2:0 --out parts/good       the first pictures, for edge-train fit
+
+    \b
     Who may do what: edge-deploy keys --help, and
       edge-deploy sign part.bundle --key NAME.signing-secret  only signed bundles run where keys are trusted
     """
@@ -41,6 +46,7 @@ cli.add_command(choose)
 cli.add_command(bench_wire, "bench-wire")
 cli.add_command(commission_command)
 cli.add_command(engines)
+cli.add_command(grab_command)
 cli.add_command(keys)
 cli.add_command(lab)
 cli.add_command(selftest)
