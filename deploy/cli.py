@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from deploy.backup import backup_command, restore_command
 from deploy.bench.command import bench
 from deploy.bench.wire import main as bench_wire
 from deploy.commission import commission_command
@@ -12,6 +13,7 @@ from deploy.engines import engines
 from deploy.grab import grab_command
 from deploy.keys import keys, sign
 from deploy.lab.command import lab
+from deploy.sbom import sbom
 from deploy.selftest import selftest
 from deploy.verify import verify
 from edge.commands.errors import errors_in_one_line
@@ -41,6 +43,7 @@ def cli() -> None:
     """
 
 
+cli.add_command(backup_command)
 cli.add_command(bench)
 cli.add_command(choose)
 cli.add_command(bench_wire, "bench-wire")
@@ -49,6 +52,8 @@ cli.add_command(engines)
 cli.add_command(grab_command)
 cli.add_command(keys)
 cli.add_command(lab)
+cli.add_command(restore_command)
+cli.add_command(sbom)
 cli.add_command(selftest)
 cli.add_command(sign)
 cli.add_command(verify)

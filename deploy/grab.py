@@ -11,9 +11,9 @@ import hashlib
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -63,8 +63,23 @@ class Gate:
         self._digests.add(digest)
         self._sketches.append(seen)
         if len(self._sketches) % LEARNT_ON == 0:
-            self.bands = fit_bands(self._sketches)
+            self.bands = _usual(self._sketches)
         return None
+
+
+def _usual(sketches: Sequence[Sketch]) -> HealthBands:
+    """The daemon's bands, and no farther than half as dark, or blurred, as anything seen: few pictures extrapolate far.
+
+    A picture left out here is taken again; one that the daemon leaves out is a part.
+    """
+    bands = fit_bands(sketches)
+    light = [one.brightness for one in sketches]
+    return replace(
+        bands,
+        darkest=max(bands.darkest, 0.5 * min(light)),
+        brightest=min(bands.brightest, 255 - 0.5 * (255 - max(light))),
+        least_sharp=max(bands.least_sharp, 0.5 * min(one.sharpness for one in sketches)),
+    )
 
 
 def grab(

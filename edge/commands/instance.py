@@ -20,15 +20,19 @@ _NAME = r"[A-Za-z0-9_.:-]+"
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\s*=(.*)", re.DOTALL)
 
 
-def environment_of(name: str) -> dict[str, str]:
-    """The variables of the instance's file, and the folders that systemd would give; UsageError says what is wrong."""
-    file = SETTINGS / f"{name}.env"
+def environment_of(name: str, root: Path = Path("/")) -> dict[str, str]:
+    """The variables of the instance's file, and the folders that systemd would give; UsageError says what is wrong.
+
+    root: what the folder of settings is below.
+    """
+    settings = root / str(SETTINGS).lstrip("/")
+    file = settings / f"{name}.env"
     if not re.fullmatch(_NAME, name):
         raise click.UsageError(f"--instance {name}: give the name between @ and .service")
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
-        there = ", ".join(sorted(path.stem for path in SETTINGS.glob("*.env"))) or "none"
+        there = ", ".join(sorted(path.stem for path in settings.glob("*.env"))) or "none"
         raise click.UsageError(
             f"--instance {name}: {file}: {error.strerror} (there are: {there}); it is read as root or as the service's "
             f"user: sudo -u edge-inspect edge-inspect --instance {name} --check"

@@ -89,6 +89,20 @@ def open_database(path: Path, vfs: str | None = None) -> apsw.Connection:
     return db
 
 
+def copy_database(path: Path, target: Path) -> None:
+    """Write the journal at `path`, which nobody may have, into the new file `target`; errors as `open_database`.
+
+    With `target` it can be gone on with as with the journal itself, so only one of the two may be.
+    """
+    db = open_database(path)
+    try:
+        db.execute("VACUUM INTO ?", (str(target),))
+    except apsw.Error as error:
+        raise JournalError(f"journal {path}: cannot be copied to {target}: {error}") from error
+    finally:
+        close_anyway(db)
+
+
 def close_anyway(db: apsw.Connection) -> None:
     """Close a connection that has failed: what closing says of it is no news."""
     with suppress(apsw.Error):
