@@ -93,7 +93,8 @@ def _needs(package: metadata.Distribution, packages: dict[str, metadata.Distribu
 
 def _package(package: metadata.Distribution) -> dict[str, Any]:
     name = _normal(package.metadata["Name"])
-    told = package.metadata.get("License-Expression") or package.metadata.get("License") or ""
+    facts = package.metadata
+    told = next((facts[field] for field in ("License-Expression", "License") if field in facts), "")
     licence = {"licenses": [{"license": {"name": told.splitlines()[0][:120]}}]} if told.strip() else {}
     ref = _ref(name, package.version)
     return {"type": "library", "bom-ref": ref, "name": name, "version": package.version, **licence, "purl": ref}
