@@ -219,7 +219,7 @@ def backup_command(name: str, out: Path, with_evidence: bool, root: Path) -> Non
 
 
 @click.command("restore")
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("file", type=FILE)
 @click.option("--force", is_flag=True, help="Replace files that are there.")
 @_ROOT
 def restore_command(file: Path, force: bool, root: Path) -> None:
