@@ -126,7 +126,8 @@ class ControlDesk:
         """The front's thread does it."""
 
     def look_at_keys(self) -> None:
-        """The front's thread does it."""
+        """The front's thread does it, at once."""
+        self._front.look_soon()
 
     def close(self) -> None:
         """Send the answers that wait, and release the endpoint."""

@@ -27,7 +27,6 @@ from edge.sockets.requests import Request, RequestError
 MOST_WAITING = 64  # requests for the delivery thread; beyond it they wait in the socket
 ATTENTION_MS = 2  # how exactly the moment of a trigger is known
 REST_MS = 500
-KEYS_S = 1.0
 
 
 class TriggerTaker(Protocol):
@@ -78,7 +77,7 @@ class ControlFront(Desk):
         self.taken: deque[Taken] = deque()
         self._answers: deque[Sequence[bytes]] = deque()
         self._quiet_ns = clock()
-        self._keys_s = 0.0
+        self._has_to_look = False
         self._is_closing = False
         self._inner = zmq.Context()
         self.bell: zmq.Socket[bytes] = self._inner.socket(zmq.PAIR)
@@ -99,6 +98,11 @@ class ControlFront(Desk):
     def answer(self, frames: Sequence[bytes]) -> None:
         """Have this sent."""
         self._answers.append(frames)
+        _ring(self.bell)
+
+    def look_soon(self) -> None:
+        """Have the keys looked at; from the delivery thread."""
+        self._has_to_look = True
         _ring(self.bell)
 
     def close_down(self) -> None:
@@ -126,9 +130,8 @@ class ControlFront(Desk):
 
     def service(self) -> None:
         """See that nothing waits, or take what does; then wait a little."""
-        now_s = time.monotonic()
-        if now_s >= self._keys_s:
-            self._keys_s = now_s + KEYS_S
+        if self._has_to_look:
+            self._has_to_look = False
             self.look_at_keys()
         self._send_answers()
         if len(self.taken) < MOST_WAITING:

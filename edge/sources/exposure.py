@@ -19,9 +19,11 @@ from edge.core.errors import SettingsError
 from edge.core.types import Interval
 
 NS = 1_000_000_000
-FIRST_FRAMES, FIRST_NS = 16, NS // 2  # until a rhythm is known
-BLOCK_NS = NS // 2  # the frame that was least behind in each such time stands for it
-BLOCKS = 120  # a minute: drift of the camera's clock that is slower than this is followed
+FIRST_FRAMES, FIRST_NS = 16, NS  # that come evenly, until a rhythm is known
+UNEVEN = 0.25  # by how much the period may differ between the two halves of those
+FIT_NS = NS // 4
+MOST_KEPT = 512
+MEMORY_NS = 300 * NS  # a drift of the camera's clock, or of the stream, that is slower than this is followed
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +48,18 @@ class Latency:
 class StreamClock:
     """How far each frame of one connection to a free-running camera is behind the stream's own rhythm.
 
-    slack_ns: how far behind a frame may be. `behind_ns` of the last frame; None while the rhythm is being learnt.
+    slack_ns: how far behind a frame may be. `behind_ns` of the last frame; None while the rhythm is being learnt, which
+    takes a second of frames that come evenly: a reader that has just connected is often given some at once.
     """
 
     def __init__(self, slack_ns: int) -> None:
         self._slack_ns = slack_ns
         self._count = 0
-        self._first: list[tuple[int, int]] = []  # beat, received: until the rhythm is known
-        self._blocks: deque[tuple[int, int]] = deque(maxlen=BLOCKS)
-        self._block_ends_ns = 0
+        self._kept: deque[tuple[int, int]] = deque()  # beat, received: of frames that were in time
+        self._every = 1  # only each so manieth is kept, so that few of them span minutes
+        self._fitted_ns = 0
         self._period = 0.0  # ns from one beat to the next
-        self._origin: tuple[int, int] = (0, 0)  # a beat, and when its frame would arrive if it were least behind
+        self._origin: tuple[int, float] = (0, 0.0)  # a beat, and when its frame would come if it were least behind
         self.behind_ns: float | None = None
 
     def is_in_time(self, received_ns: int, stamp_ns: int | None, lost: int = 0) -> bool:
@@ -70,42 +73,46 @@ class StreamClock:
         self.behind_ns = received_ns - at_ns - (beat - at_beat) * self._period
         if self.behind_ns > self._slack_ns:
             return False
-        self._note(beat, received_ns)
+        if self.behind_ns < 0:  # it comes earlier than any before: the others were all late by as much
+            self._origin = (at_beat, at_ns + self.behind_ns)
+        self._keep(beat, received_ns)
         return True
 
     def _learn(self, beat: int, received_ns: int) -> None:
-        self._first.append((beat, received_ns))
-        if len(self._first) >= FIRST_FRAMES and received_ns - self._first[0][1] >= FIRST_NS:
-            self._blocks.extend(self._first[-BLOCKS:])
-            self._fit()
-            self._first.clear()
-            self._blocks = deque([self._origin], BLOCKS)
-
-    def _note(self, beat: int, received_ns: int) -> None:
-        """Keep the frame that was least behind in its half second; then see the rhythm anew."""
-        assert self.behind_ns is not None
-        at_beat, at_ns = self._origin
-        if self.behind_ns < 0:  # it comes earlier than any before: the others were all late by as much
-            self._origin = (at_beat, at_ns + round(self.behind_ns))
-        if received_ns >= self._block_ends_ns:
-            self._block_ends_ns = received_ns + BLOCK_NS
-            self._blocks.append((beat, received_ns))
-            if len(self._blocks) >= 8:
-                self._fit()
+        self._kept.append((beat, received_ns))
+        while len(self._kept) > FIRST_FRAMES and received_ns - self._kept[1][1] >= FIRST_NS:
+            self._kept.popleft()
+        if len(self._kept) < FIRST_FRAMES or received_ns - self._kept[0][1] < FIRST_NS:
             return
-        kept_beat, kept_ns = self._blocks[-1]
-        if received_ns - kept_ns < (beat - kept_beat) * self._period:
-            self._blocks[-1] = (beat, received_ns)
+        points = list(self._kept)
+        period, origin, spread_ns = _fitted(points)
+        halves = [_fitted(points[: len(points) // 2])[0], _fitted(points[len(points) // 2 :])[0]]
+        if period > 0 and spread_ns <= self._slack_ns and max(halves) <= (1 + UNEVEN) * max(1e-9, min(halves)):
+            self._period, self._origin, self._fitted_ns = period, origin, received_ns
 
-    def _fit(self) -> None:
-        """The period by least squares over the blocks, and the line that no block's frame lies below."""
-        first_beat, first_ns = self._blocks[0]
-        beats = np.array([beat - first_beat for beat, _ in self._blocks], np.float64)
-        times = np.array([ns - first_ns for _, ns in self._blocks], np.float64)
-        spread = beats - beats.mean()
-        if not (spread @ spread) > 0:
-            return
-        self._period = float(spread @ times / (spread @ spread))
-        least = float((times - beats * self._period).min())
-        last_beat = self._blocks[-1][0]
-        self._origin = (last_beat, first_ns + round(least + (last_beat - first_beat) * self._period))
+    def _keep(self, beat: int, received_ns: int) -> None:
+        """Note a frame that was in time; now and then see the rhythm anew."""
+        if self._count % self._every == 0:
+            self._kept.append((beat, received_ns))
+        while received_ns - self._kept[0][1] > MEMORY_NS and len(self._kept) > FIRST_FRAMES:
+            self._kept.popleft()
+        if len(self._kept) > MOST_KEPT:
+            self._kept = deque(list(self._kept)[::2])
+            self._every *= 2
+        if received_ns - self._fitted_ns >= FIT_NS:
+            self._fitted_ns = received_ns
+            self._period, self._origin, _ = _fitted(list(self._kept))
+
+
+def _fitted(points: list[tuple[int, int]]) -> tuple[float, tuple[int, float], float]:
+    """The period by least squares; a beat and its time on the line that no point lies below; the spread above it."""
+    first_beat, first_ns = points[0]
+    beats = np.array([beat - first_beat for beat, _ in points], np.float64)
+    times = np.array([ns - first_ns for _, ns in points], np.float64)
+    centred = beats - beats.mean()
+    squares = float(centred @ centred)
+    period = float(centred @ times) / squares if squares > 0 else 0.0
+    above = times - beats * period
+    least = float(above.min())
+    last = points[-1][0]
+    return period, (last, first_ns + least + (last - first_beat) * period), float(above.max()) - least

@@ -47,6 +47,9 @@ class TriggeredSource:
     def quiet(self, since_ns: int) -> None:
         """Every trigger that was sent before this moment has been handed to `trigger`."""
 
+    def begin(self) -> None:
+        """The station is ready: what comes from now on may be a part's."""
+
     def why_not_ready(self) -> str | None:
         """Why it could not serve a trigger now; None when it can."""
         return None
@@ -104,6 +107,7 @@ class TriggeredCamera(TriggeredSource, Tap):
         self._parts: deque[Outcome] = deque()
         self._bytes = 0  # of the pictures in `_parts`
         self._quiet_ns = 0
+        self._has_begun = False
         self._given_up: SourceError | None = None
         self.frames = 0  # that the camera gave, parts or not
         self._source = open_camera(self)
@@ -125,6 +129,11 @@ class TriggeredCamera(TriggeredSource, Tap):
             return f"the camera is {self.state}"
         stream = self._stream
         return "the stream's rhythm is not known yet" if stream is not None and stream.behind_ns is None else None
+
+    def begin(self) -> None:
+        """As `TriggeredSource`: frames from before, such as a camera's first ones, say nothing of the line."""
+        with self._changed:
+            self._has_begun = True
 
     # --- any thread ---
 
@@ -153,6 +162,8 @@ class TriggeredCamera(TriggeredSource, Tap):
         flaw = shot.flaw or self._flaw_of(shot.image)
         with self._changed:
             self.frames += 1
+            if not self._has_begun:
+                return
             if exposed is not None and self._pairing.waiting and not self._hear_of_all(exposed.latest_ns):
                 exposed, why = None, "triggers could not be read in time"
             if exposed is None:

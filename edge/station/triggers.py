@@ -69,6 +69,7 @@ class Triggers:
 
     def open(self) -> None:
         """The loop runs: from now on parts are taken."""
+        self._source.begin()
         self._stopped = None
 
     def close(self, why: str) -> list[Gap]:

@@ -57,11 +57,12 @@ class Line:
         sinks: Callable[[Announcer], Sequence[Sink]] = lambda announcer: (),
         desks: Callable[[Announcer], Sequence[Served]] = lambda announcer: (),
         origin: Origin | None = None,
+        isolation: Isolation | None = None,
         **settings: Any,
     ) -> None:
         self.journal = journal or Journal(IN_MEMORY)
         self.publisher = publisher or Publisher("tcp://127.0.0.1:*")
-        self.isolation, self.seen = Isolation(), Collecting()
+        self.isolation, self.seen = isolation or Isolation(), Collecting()
         self.announcer = Announcer(origin or samples.origin(), self.journal, self._publish)
         self.delivery = Delivery(
             self.announcer,

@@ -26,6 +26,7 @@ from tests.edge.history.test_journal import recorded_run
 from tests.edge.station.test_camera_outage import pull_and_plug
 from tests.faults.pictures import pictures
 from tests.faults.soak import soak
+from tests.pairing.matrix import all_lines
 
 Figures = dict[str, Any]
 HOURS_S = 4 * 3600
@@ -166,6 +167,7 @@ ROWS = (
         partial(multiplied, FAULTS, "killed_at_any_moment", 20, "kills", 10),
     ),
     Row("camera", "a camera that is pulled is told lost within 2 s, is back within 5 s, and no part is OK", camera),
+    Row("pairing", "on 23 lines no part is judged by another's picture, and 99 % are where the bound holds", all_lines),
     Row("pictures", "no faulty picture is OK, and 10,000 healthy ones give one false alarm at most", pictures),
     Row(
         "bundles",

@@ -162,7 +162,8 @@ class Plc:
         command = [sys.executable, "-m", "tests.pairing.plc", endpoint, *(["--dated"] if dated else [])]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         self.answers: list[dict[str, Any]] = []
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def trigger(self, part_id: str) -> None:
         """The part is there now."""
@@ -175,6 +176,9 @@ class Plc:
         self.process.send_signal(signal.SIGCONT)
         self.process.stdin.close()
         self.process.wait(20)
+        self._reader.join(5)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -232,8 +236,7 @@ def run(folder: Path, options: Options) -> Outcome:
         daemon = subprocess.Popen(command, stderr=sink, env={**os.environ, "OPENCV_LOG_LEVEL": "ERROR"})
     listener, plc = Listener(live), Plc(control, options.dated)
     try:
-        wait_until(lambda: '"ready"' in log.read_text() or daemon.poll() is not None, log.read_text()[-2000:])
-        assert daemon.poll() is None, log.read_text()[-2000:]
+        wait_until(lambda: _is_ready(daemon, log, camera), log.read_text()[-2000:])
         time.sleep(2.0)  # the stream's rhythm is learnt
         names = _pass_parts(camera, plc, daemon, options)
         camera.in_view = -1
@@ -247,7 +250,16 @@ def run(folder: Path, options: Options) -> Outcome:
         camera.stop()
         plc.end()
         listener.stop()
-    return outcome_of(names, listener.records)
+    return outcome_of(names, listener.records, plc.answers)
+
+
+def _is_ready(daemon: subprocess.Popen[bytes], log: Path, camera: Camera) -> bool:
+    """Meanwhile a camera that the line triggers is given something to show, or nobody could open it."""
+    assert daemon.poll() is None, log.read_text()[-2000:]
+    if camera.options.hardware:
+        camera.expose()
+        time.sleep(0.05)
+    return '"ready"' in log.read_text()
 
 
 def _pass_parts(camera: Camera, plc: Plc, daemon: subprocess.Popen[bytes], options: Options) -> list[str]:
@@ -295,10 +307,11 @@ def _stop(process: subprocess.Popen[Any], seconds: float) -> None:
         threading.Timer(seconds, process.send_signal, (signal.SIGCONT,)).start()
 
 
-def outcome_of(names: list[str], records: list[dict[str, Any]]) -> Outcome:
-    """What the records say of these parts."""
+def outcome_of(names: list[str], records: list[dict[str, Any]], answers: list[dict[str, Any]]) -> Outcome:
+    """What the records and the answers to TRIGGER say of these parts."""
+    refused = {answer["id"]: answer["reason"] for answer in answers if answer["verb"] == "REFUSED"}
     told: dict[str, list[dict[str, Any]]] = {}
-    gaps: dict[str, str] = {}
+    gaps: dict[str, str] = dict(refused)
     for record in records:
         if record["kind"] == "result":
             told.setdefault(record["part_id"], []).append(record)

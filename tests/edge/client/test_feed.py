@@ -178,7 +178,7 @@ def test_the_documented_examples_cover_every_kind_and_are_valid() -> None:
 
 def test_every_rule_of_the_document_has_an_id_and_a_test_that_exists() -> None:
     rules = re.findall(r"^\| (W\d+) \| (.*?) \| `(\w+)` \|$", DOCUMENT, re.MULTILINE)
-    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parents[1].rglob("test_*.py"))
+    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parents[2].rglob("test_*.py"))
 
     numbers = [int(number[1:]) for number, _, _ in rules]
     assert numbers == sorted(set(numbers)), "a number is never given twice"
@@ -222,6 +222,8 @@ class Plc:
         assert self.process.stdin is not None
         self.process.stdin.close()
         assert self.process.wait(10) == 0
+        assert self.process.stdout is not None
+        self.process.stdout.close()
         self.control.close(0)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,13 +17,14 @@ from structlog.testing import capture_logs
 
 from edge.client import SequenceChecker, Subscription
 from edge.core.errors import SinkError
-from edge.core.types import Acquisition, AlertKind, GapCause
+from edge.core.types import Acquisition, AlertKind, GapCause, Reason, Ticket
 from edge.delivery.delivery import Delivery
 from edge.delivery.inbox import Inbox
 from edge.history.database import JournalError
+from edge.history.journal import Journal
 from edge.history.told import Sink, Told
 from edge.wire.messages import Message
-from edge.wire.records import GapRecord, ResultRecord, StateRecord
+from edge.wire.records import AlertRecord, GapRecord, ResultRecord, StateRecord
 from edge.wire.vocabulary import StationState
 from tests.edge import samples
 from tests.edge.deliveries import NEVER_S, Line
@@ -435,3 +438,57 @@ def test_an_intent_of_another_thread_is_durable_at_once_though_no_part_comes() -
     line.delivery.close()
     with pytest.raises(JournalError):
         line.journal.intents.record("trigger", {}).result(0)
+
+
+# --- late ---
+
+
+class SlowToCommit(Journal):
+    """A journal whose first commits take longer than a part has time."""
+
+    takes_s = 0.0
+
+    def commit(self) -> None:
+        time.sleep(self.takes_s)
+        super().commit()
+
+
+def test_an_ok_that_becomes_late_during_the_commit_is_written_over(tmp_path: Path) -> None:
+    journal = SlowToCommit(tmp_path / "journal.db")
+    line = Line(journal, origin=samples.origin(deadline_ms=100.0))
+    line.delivery.start()
+    line.seen.wait_for(StateRecord)
+    journal.takes_s = 0.15
+    now_ns = time.monotonic_ns()
+    line.delivery.put_inspection(samples.good(1, captured_ns=now_ns, asked_ns=now_ns, ticket=(ticket := Ticket())))
+    line.delivery.put_inspection(samples.defective(2, captured_ns=now_ns))
+    (late, defective) = line.seen.wait_for(ResultRecord, 2)
+    (alert,) = line.seen.wait_for(AlertRecord)
+    line.delivery.close()
+
+    assert (late.result_evaluation, late.reason, late.late, late.part_id) == (3, Reason.LATE, True, "P1")
+    assert (alert.alert, alert.part_id, alert.seq) == (AlertKind.UNDECIDED, "P1", defective.seq + 1)
+    assert (defective.result_evaluation, defective.seq) == (2, late.seq + 1)
+    assert ticket.is_settled
+    kept = Journal(tmp_path / "journal.db")
+    bodies = [json.loads(row.body) for row in kept.read(0, 100)]
+    assert not kept.losses, "its checksum is the new record's"
+    kept.close()
+    results = [body for body in bodies if body["kind"] == "result"]
+    assert [(body["result_evaluation"], body["seq"]) for body in results] == [(3, late.seq), (2, defective.seq)]
+    assert results[0]["result_id"] == late.result_id
+
+
+def test_a_part_is_settled_with_its_record_and_recorded_no_more_once_it_is_told() -> None:
+    line = Line()
+    line.delivery.start()
+    line.seen.wait_for(StateRecord)
+    ticket = Ticket()
+    ticket.intent = line.journal.intents.record("part", {"part_id": "P1"})
+    ticket.intent.result(WAIT_S)
+    line.delivery.put_inspection(samples.good(1, ticket=ticket))
+    line.delivery.put_gap(samples.gap(2, 2, part_ids=("P2",), tickets=(gone := Ticket(),)))
+    line.seen.wait_for(GapRecord)
+    line.delivery.close()
+    assert ticket.is_settled and gone.is_settled
+    assert line.journal.intents.unsettled == ()

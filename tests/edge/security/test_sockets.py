@@ -69,11 +69,13 @@ class Guarded:
         self.home = folder
         make("device", self.folder)
         self.keys = StationKeys(self.folder)
-        access = Access(self.keys)
+        access, self.isolation = Access(self.keys), Isolation()
         self.journal = Journal(folder / "journal.db")
         self.publisher = Publisher(ANYWHERE, access)
         self.seen = Seen()
-        self.line = Line(self.journal, self.publisher, desks=partial(self._desks, access), heartbeat_s=0.05)
+        self.line = Line(
+            self.journal, self.publisher, desks=partial(self._desks, access), isolation=self.isolation, heartbeat_s=0.05
+        )
         self.line.seen = self.seen
         self.delivery = self.line.delivery
         self.endpoints = {
@@ -85,7 +87,7 @@ class Guarded:
     def _desks(self, access: Access, announcer: Announcer) -> list[Served]:
         self.replay = ReplayServer(ANYWHERE, self.journal, access=access)
         jump = {"JUMP": lambda _: "jumped"}
-        front = ControlFront(ANYWHERE, NoTriggers("x"), access, Isolation().run)
+        front = ControlFront(ANYWHERE, NoTriggers("x"), access, self.isolation.run)
         self.control = ControlDesk(front, announcer, jump, lambda: {"state": "x"}, attempt=Isolation().run)
         return [self.replay, self.control]
 

@@ -126,7 +126,8 @@ def test_a_slow_command_is_answered_when_it_is_done_and_holds_up_nobody(station:
         assert not dealer.poll(0)
         station.later.set_result("at last")
         assert dealer.poll(1000 * int(WAIT_S))
-        assert dealer.recv_multipart() == [b"DONE", b"1", b'{"details":"at last"}']
+        verb, request_id, said = dealer.recv_multipart()
+        assert (verb, request_id, json.loads(said)["details"]) == (b"DONE", b"1", "at last")
 
 
 def test_a_slow_command_that_fails_is_refused(station: Commanded) -> None:
@@ -218,7 +219,8 @@ def test_a_command_that_is_not_done_when_the_station_ends_is_refused_before_deat
     with begun(station) as dealer:
         station.delivery.close()
         assert dealer.poll(1000 * int(WAIT_S))
-        assert dealer.recv_multipart() == [b"REFUSED", b"1", b'{"reason":"the station ended meanwhile"}']
+        verb, request_id, said = dealer.recv_multipart()
+        assert (verb, request_id, json.loads(said)["reason"]) == (b"REFUSED", b"1", "the station ended meanwhile")
     (audit,), (death,) = station.audits(1), station.seen.wait_for(DeathRecord)
     assert (audit.details, audit.seq) == (ENDED_MEANWHILE, death.seq - 1)
 
@@ -332,5 +334,5 @@ def test_edge_control_sends_one_command_and_tells_the_outcome_by_its_exit_code(s
 
     assert run("jump", "height=2", "actor=anna") == (0, "jumped\n", "")
     assert run("JUMP")[0] == 1
-    assert json.loads(run("STATUS")[1]) == {"state": "running"}
+    assert json.loads(run("STATUS")[1])["state"] == "running"
     assert run("JUMP", "height")[0] == 2

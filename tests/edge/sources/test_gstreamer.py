@@ -42,7 +42,7 @@ def test_pixels_arrive_as_bgr_without_the_padding_of_rows(layout: str, red: tupl
         camera.close()
     assert first.image.shape == (48, 65, 3)
     assert abs(first.image.astype(int) - red).max() <= 5
-    assert second.captured_ns > first.captured_ns
+    assert second.received_ns > first.received_ns
 
 
 def test_a_pipeline_is_a_source() -> None:

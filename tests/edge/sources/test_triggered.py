@@ -60,6 +60,7 @@ def a_line(clock: Clock, **kwargs: Any) -> tuple[TriggeredCamera, Callable[..., 
     pairing = FreeRunning(100 * MS, 20 * MS)
     source = TriggeredCamera(camera.open, pairing, Latency(10 * MS, 20 * MS), has_rhythm=False, clock=clock, **kwargs)
     source.quiet(1 << 62)
+    source.begin()
 
     def expose(at_ns: int, brightness: int = 0, side: int = 4) -> None:
         assert camera.tap is not None
@@ -94,6 +95,7 @@ def test_a_camera_slower_than_the_line_gives_each_part_its_own_picture(clock: Cl
         camera.open, FreeRunning(80 * MS, 510 * MS), Latency(490 * MS, 510 * MS), has_rhythm=False, clock=clock
     )
     source.quiet(1 << 62)
+    source.begin()
     assert camera.tap is not None
     for number in range(10):  # a part each 100 ms; its picture arrives when five more have been triggered
         clock.now_ns = NS + number * 100 * MS

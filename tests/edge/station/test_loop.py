@@ -215,3 +215,11 @@ def test_a_frozen_camera_is_never_good_and_is_degraded_until_it_moves_again() ->
 def test_copies_in_a_folder_are_parts_and_not_a_frozen_camera() -> None:
     _, delivery, _ = run(ScriptedSource(a_frame(1), a_frame(2)))
     assert [inspection.verdict for inspection in delivery.inspections] == [Verdict.GOOD] * 2
+
+
+def test_a_part_is_judged_by_the_recipe_of_its_trigger_or_not_at_all() -> None:
+    runs, ran = "0" * 64, "1" * 64
+    frames = [replace(a_frame(number), recipe=recipe) for number, recipe in enumerate((None, runs, ran), 1)]
+    _, delivery, _ = run(ScriptedSource(*frames))
+    assert [one.verdict for one in delivery.inspections] == [Verdict.GOOD, Verdict.GOOD, Verdict.UNDECIDED]
+    assert "recipe changed after its trigger" in (delivery.inspections[2].detail or "")

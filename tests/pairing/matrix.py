@@ -1,0 +1,67 @@
+"""The lines of which it is promised that no part ever gets another part's picture, and how many are judged.
+
+`python -m tests.faults pairing` runs all of them, on 2,000 parts each; the suite samples some in `test_lines`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from tests.pairing.line import Options, Outcome, run
+
+JUDGED = 0.99  # wherever the declared bound is true and one inspection is shorter than the period
+AT_ONCE = 2
+JITTER = 0.01
+
+
+def lines(parts: int) -> Iterator[tuple[str, Options, float]]:
+    """Each line's name, what it is, and the share of its parts that must be judged."""
+    for latency in (0.0, 0.05, 0.2, 1.0):
+        declared = f"{max(0, 1000 * latency - 25):g}-{1000 * latency + 45:g}"
+        for period, window in ((0.12, 110.0), (0.2, 190.0), (0.5, 480.0)):
+            options = Options(
+                parts, period=period, window=window, latency=latency, jitter=JITTER, declared=declared, fps=60
+            )
+            yield f"latency {latency:g} s, period {period:g} s", options, JUDGED
+    seen = {"latency": 0.05, "jitter": JITTER, "declared": "25-95"}
+    yield "lead of half a period", Options(parts, period=0.3, lead=0.15, window=140.0, **seen), JUDGED
+    yield "the first frames lost", Options(parts, cuts={0}, **seen), 0.9
+    for times in (1, 2, 4):
+        yield f"overload × {times}", Options(parts, inference=0.2 * times * 1.05, **seen), 0.0
+    yield "SIGSTOP of the daemon", Options(parts, stop_daemon=0.7, **seen), 0.5
+    yield "SIGSTOP of the client", Options(parts, stop_client=0.7, dated=True, **seen), 0.5
+    yield "camera cuts", Options(parts, cuts=set(range(50, parts, 100)), **seen), 0.5
+    stepped = Options(parts, latency=0.05, declared="0-100", step=(parts // 2, 0.4))
+    yield "a latency that steps from .05 to .4 s, .1 declared", stepped, 0.45
+    hardware = {"hardware": True, "window": 100.0, "latency": 0.02, "declared": "0-60"}
+    yield "hardware", Options(parts, **hardware), JUDGED
+    strays = set(range(100, parts, 200))
+    yield "hardware, frames lost", Options(parts, lose=strays, **hardware), 0.9
+    yield "hardware, stray frames", Options(parts, extra=strays, **hardware), 0.9
+    late = {**hardware, "window": 60.0}
+    yield "hardware, triggers 0 to 1.5 periods late", Options(parts, late=0.3, **late), 0.0
+
+
+def all_lines(folder: Path, share: float) -> tuple[bool, dict[str, Any]]:
+    """Whether every line kept what is promised; the figures of those that came nearest to not."""
+    every = list(lines(max(40, round(2000 * share))))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        outcomes = list(pool.map(lambda one: run(folder / f"line{every.index(one)}", one[1]), every))
+    kept = [_keeps(outcome, wanted) for outcome, (_, _, wanted) in zip(outcomes, every, strict=True)]
+    broken = [name for held, (name, _, _) in zip(kept, every, strict=True) if not held]
+    fully = [one.share for one, (_, _, wanted) in zip(outcomes, every, strict=True) if wanted == JUDGED]
+    figures: dict[str, Any] = {
+        "lines": len(every),
+        "parts": sum(one.parts for one in outcomes),
+        "judged by another part's picture": sum(len(one.wrong) for one in outcomes),
+        "told OK so": sum(len(one.wrong_ok) for one in outcomes),
+        "judged where the bound is true, at least": f"{min(fully):.3f}",
+    }
+    return all(kept), figures | ({"broken": "; ".join(broken)} if broken else {})
+
+
+def _keeps(outcome: Outcome, wanted: float) -> bool:
+    return not outcome.wrong and outcome.share >= wanted
