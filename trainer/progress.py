@@ -48,7 +48,7 @@ def say(text: str) -> None:
 def phase(number: int, of: int, name: str) -> Iterator[None]:
     """Steps in the block are said to be of phase `number` of `of`."""
     if rank() == 0:
-        log.info(f"phase {number} of {of}: {name}", phase=number, of=of)
+        log.info(f"phase {number} of {of}: {name}")
     before = _PHASE.set((number, of))
     try:
         yield

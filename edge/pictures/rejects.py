@@ -56,7 +56,7 @@ class RejectLog:
             "region": None if worst is None else list(worst.box_px),
             "defects": len(inspection.defects) or None,
             "late": inspection.late or None,
-            "picture": None if picture is None else str(picture),
+            "picture": None if picture is None else str(picture.absolute()),
         }
         log.info("part rejected", **{name: value for name, value in facts.items() if value is not None})
 
