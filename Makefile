@@ -15,6 +15,7 @@ SHELL := /bin/bash
 PIP_ARGS ?=
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+WHEELHOUSE_ARGS ?=
 DEVICE_VERSIONS := 3.10 3.12
 DEVICE_TESTS = $(wildcard tests/edge tests/deploy tests/test_imports.py)
 
@@ -91,6 +92,13 @@ lab: .venv-test/.complete ## beside EfficientAd, the paper's networks and this m
 .PHONY: setup
 setup: .venv/.complete .venv-test/.complete ## make the environments for the device and for development
 
+# For a PC of another Python or processor: WHEELHOUSE_ARGS="--python-version 3.10 --platform manylinux_2_28_x86_64".
+.PHONY: wheelhouse
+wheelhouse: ## everything that deploy/install.sh --offline wheelhouse needs, to carry to a PC without internet
+	@test -n "$(PYTHON)" || { echo "No Python >= 3.10 with pip"; exit 1; }
+	@rm -rf wheelhouse
+	@"$(PYTHON)" deploy/wheelhouse.py wheelhouse $(WHEELHOUSE_ARGS)
+
 .PHONY: peers
 peers: ## install the Debian packages that tests want, as root; without them those tests skip
 	@.ci/peers
@@ -122,7 +130,7 @@ lint: .venv-test/.complete ## ruff, mypy, import rules
 
 .PHONY: clean
 clean: ## remove environments, caches and build products (never runs/)
-	rm -rf .venv .venv-test $(DEVICE_VERSIONS:%=.venv-%) build dist *.egg-info
+	rm -rf .venv .venv-test $(DEVICE_VERSIONS:%=.venv-%) build dist wheelhouse *.egg-info
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find deploy edge trainer tests -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -2,6 +2,7 @@
 # Installs edge-inspect on a device, or takes it away again; safe to give twice.
 #
 #   sudo deploy/install.sh                  install this checkout, or upgrade to it
+#   sudo deploy/install.sh --offline DIR    the same without internet, from what `make wheelhouse` put into DIR
 #   sudo deploy/install.sh --uninstall      remove program and units; settings and journals stay
 #   sudo deploy/install.sh --purge          remove those too
 #
@@ -17,6 +18,8 @@ UNITS=/etc/systemd/system
 SETTINGS=/etc/edge-inspect
 STATE=/var/lib/edge-inspect
 ACCOUNT=edge-inspect
+BIN=/usr/local/bin
+COMMANDS="edge-inspect edge-watch edge-control edge-deploy"
 HERE=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 say() { printf '%s\n' "$*"; }
@@ -27,14 +30,47 @@ systemd() { if is_live && [ -d /run/systemd/system ]; then systemctl "$@"; fi; }
 # JetPack's OpenCV has GStreamer and its TensorRT is no wheel for pip: there the venv sees the system's packages.
 is_jetson() { [ -e "$ROOT/etc/nv_tegra_release" ]; }
 
+# What the service's user could not read of a file or folder, or of the folders above it; nothing where he can.
+hidden_part() {
+    at=$1
+    while [ "$at" != / ] && [ -n "$at" ]; do
+        case $(stat -Lc %A "$at" 2>/dev/null) in
+            *[xt]) ;;
+            *) say "$at"; return ;;
+        esac
+        at=$(dirname "$at")
+    done
+}
+
+# A Python that is new enough, and that the service's user may run: a venv only points to it, and one below /root (pyenv)
+# ends the service with 203/EXEC.
 python_of() {
-    for candidate in ${PYTHON:-python3 python3.12 python3.11 python3.10}; do
-        if "$candidate" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+    hidden=
+    for candidate in ${PYTHON:-python3 python3.12 python3.11 python3.10 /usr/bin/python3}; do
+        "$candidate" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || continue
+        for place in $("$candidate" -c 'import os, sys; print(os.path.realpath(sys.executable), sys.base_prefix)'); do
+            hidden=$(hidden_part "$place")
+            [ -z "$hidden" ] || break
+        done
+        if [ -z "$hidden" ]; then
             say "$candidate"
             return
         fi
     done
+    [ -z "$hidden" ] || fail "the user $ACCOUNT may not read $hidden, and Python is there; take the system's \
+(apt install python3-venv), or name one that everybody may run: PYTHON=/usr/bin/python3"
     fail "no Python >= 3.10 with the venv module; apt install python3-venv, or name one: PYTHON=/path/to/python3"
+}
+
+# What pip is given: this checkout, or offline exactly what the wheelhouse lists, each file proved by its hash.
+install_packages() {
+    if [ -z "$OFFLINE" ]; then
+        # shellcheck disable=SC2086 # options, separated by spaces
+        "$1" -m pip --disable-pip-version-check -q install ${PIP_ARGS:-} "$HERE"
+    else
+        "$1" -m pip --disable-pip-version-check -q install --no-index --find-links "$OFFLINE" \
+            --require-hashes -r "$OFFLINE/requirements.txt"
+    fi
 }
 
 # The program: a venv in a folder of its own, complete before `current` points to it.
@@ -50,8 +86,7 @@ install_program() {
         rm -rf "$venv"
         mkdir -p "$ROOT$HOME_DIR/releases"
         if is_jetson; then "$python" -m venv --system-site-packages "$venv"; else "$python" -m venv "$venv"; fi
-        # shellcheck disable=SC2086 # options, separated by spaces
-        "$venv/bin/python" -m pip --disable-pip-version-check -q install ${PIP_ARGS:-} "$HERE"
+        install_packages "$venv/bin/python"
         if is_jetson && [ -d "$venv/lib" ]; then
             # JetPack's own cv2 must not be shadowed by the wheel that the project declares.
             if "$python" -c 'import cv2' 2>/dev/null; then "$venv/bin/python" -m pip -q uninstall -y opencv-python; fi
@@ -60,6 +95,18 @@ install_program() {
     fi
     ln -sfn "$release" "$ROOT$HOME_DIR/current.new"
     mv -T "$ROOT$HOME_DIR/current.new" "$ROOT$HOME_DIR/current"
+    chmod 0755 "$ROOT$HOME_DIR" "$ROOT$HOME_DIR/releases"
+    mkdir -p "$ROOT$HOME_DIR/bundles" "$ROOT$BIN"
+    for name in $COMMANDS; do ln -sfn "$HOME_DIR/current/bin/$name" "$ROOT$BIN/$name"; done
+}
+
+# Only what points to us: somebody else's command of that name stays.
+remove_commands() {
+    for name in $COMMANDS; do
+        case $(readlink "$ROOT$BIN/$name" 2>/dev/null) in
+            "$HOME_DIR"/*) rm -f "$ROOT$BIN/$name" ;;
+        esac
+    done
 }
 
 install_account() {
@@ -108,6 +155,7 @@ uninstall() {
     fi
     rm -rf "$ROOT$HOME_DIR/releases" "$ROOT$HOME_DIR/current" "$ROOT$UNITS/edge-inspect@.service.d"
     rm -f "$ROOT$UNITS/edge-inspect@.service" "$ROOT$UNITS/edge-inspect.target"
+    remove_commands
     systemd daemon-reload
     if [ "$1" = purge ]; then
         rm -rf "$ROOT$HOME_DIR" "$ROOT$SETTINGS" "$ROOT$STATE"
@@ -118,11 +166,16 @@ uninstall() {
     fi
 }
 
+OFFLINE=
 case "${1:-}" in
     "") ;;
+    --offline)
+        [ -f "${2:-}/requirements.txt" ] || fail "--offline DIR: no requirements.txt in '${2:-}'; make it with: make wheelhouse"
+        OFFLINE=$(CDPATH='' cd -- "$2" && pwd)
+        ;;
     --uninstall) uninstall keep; exit 0 ;;
     --purge) uninstall purge; exit 0 ;;
-    *) fail "unknown argument $1; give none, --uninstall or --purge" ;;
+    *) fail "unknown argument $1; give none, --offline DIR, --uninstall or --purge" ;;
 esac
 
 is_live && [ "$(id -u)" -ne 0 ] && fail "run it as root (sudo), or with DESTDIR=folder to look at what it does"
@@ -131,3 +184,4 @@ install_program
 install_units
 say "installed. For each camera: copy $SETTINGS/edge-inspect.env.example to $SETTINGS/NAME.env, edit it, then"
 say "  systemctl enable --now edge-inspect.target edge-inspect@NAME.service"
+say "  sudo -u $ACCOUNT edge-inspect --instance NAME --check"

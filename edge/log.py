@@ -20,10 +20,15 @@ from edge.core.redaction import hide_credentials
 LINES, PERIOD_S = 30, 60.0  # of one event
 
 
-def configure_logging(level: str = "info", *, is_limited: bool = False) -> None:
-    """Log to stderr from now on; `level` is debug, info, warning or error. is_limited: for what runs for ever."""
+def configure_logging(level: str = "info", *, is_limited: bool = False, as_json: bool | None = None) -> None:
+    """Log to stderr from now on; `level` is debug, info, warning or error. is_limited: for what runs for ever.
+
+    as_json: JSON lines or prose, whatever stderr is; None chooses by whether it is a terminal.
+    """
     terminal = sys.stderr.isatty()
-    renderer: Any = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
+    is_prose = terminal if as_json is None else not as_json
+    prose = structlog.dev.ConsoleRenderer(colors=terminal)
+    renderer: Any = prose if is_prose else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -117,3 +117,11 @@ def test_the_example_sets_options_that_the_command_has() -> None:
 
     assert {"EDGE_INSPECT_SOURCE", "EDGE_INSPECT_BUNDLE"} <= named
     assert named <= known
+
+
+def test_folders_that_the_example_names_are_below_the_one_the_unit_may_write(service: ConfigParser) -> None:
+    assert service["Service"]["WorkingDirectory"] == "/var/lib/edge-inspect/%i"
+    assert service["Service"]["StateDirectory"] == "edge-inspect/%i"
+    text = (UNITS / "edge-inspect.env.example").read_text(encoding="utf-8")
+    written = re.findall(r"EDGE_INSPECT_(?:JOURNAL|EVIDENCE|OVERLAYS|COMMISSIONING)=(.*)", text)
+    assert len(written) == 4 and not any(path.startswith("/") for path in written)

@@ -11,7 +11,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
 import numpy as np
 import structlog
 
@@ -30,6 +29,7 @@ from edge.engines.tiled import in_tiles
 from trainer.export import VARIANTS
 from trainer.fusion import FittedFusion, FusionKind, fit_fusion
 from trainer.good_images import InputImages, check_good_images, image_digest
+from trainer.progress import counted
 from trainer.runs import Run
 
 log = structlog.get_logger()
@@ -94,7 +94,7 @@ def calibrate(run: Run, config: CalibrationConfig) -> Calibrated:
     calibrations = {reference.variant: calibration}
     for graphs in others:
         with closing(_in_tiles(OnnxRuntimeEngine(graphs), graphs, images)) as engine:
-            stats_maps = [engine.infer(image) for image in images.stats]
+            stats_maps = _maps(engine, images)
             calibrations[graphs.variant] = _calibrate(engine, images, stats_maps, fitted, config)
     return Calibrated((reference, *others), images, calibrations, golden, fitted)
 
@@ -104,7 +104,7 @@ def _calibrate_reference(
 ) -> tuple[Calibration, GoldenSample, FittedFusion | None]:
     engine = OnnxRuntimeEngine(graphs)
     whole = _in_tiles(engine, graphs, images)
-    stats_maps = [whole.infer(image) for image in images.stats]
+    stats_maps = _maps(whole, images)
     fitted = None
     if config.fusion is not FusionKind.MEAN:
         fitted = fit_fusion(engine, images.geometry, images.stats, stats_maps, seed, config.fusion)
@@ -125,9 +125,15 @@ def _calibrate(
     """Statistics and thresholds of one variant; `stats_maps` are its own of the statistics' images."""
     geometry, fusion = images.geometry, fitted.fusion if fitted else PAPER_FUSION
     stats = fitted.stats(stats_maps, geometry) if fitted else fit_stats(stats_maps, geometry)
-    with click.progressbar(images.threshold, label=f"calibrating {engine.variant}", show_eta=True) as bar:
-        scores = np.array([scores_of(engine.infer(image), stats, fusion, geometry) for image in bar])
+    shown = counted(images.threshold, f"threshold of {engine.variant}", len(images.threshold))
+    scores = np.array([scores_of(engine.infer(image), stats, fusion, geometry) for image in shown])
     return calibration_for(scores, stats, fusion, config.false_reject_rate, config.review_rate)
+
+
+def _maps(engine: Engine, images: UnusedImages) -> list[Mapping[int, PatchMaps]]:
+    """Of the images of the statistics."""
+    shown = counted(images.stats, f"statistics of {engine.variant}", len(images.stats))
+    return [engine.infer(image) for image in shown]
 
 
 def _in_tiles(engine: Engine, graphs: GraphSet, images: UnusedImages) -> Engine:
@@ -144,10 +150,11 @@ def _further_images(run: Run, folders: Sequence[Path]) -> list[Path]:
     """Good images of `folders` that are no copies of the run's or of each other: a copy would break the promise."""
     if not folders:
         return []
-    known = {image_digest(path) for split in run.splits for path in run.paths(split)}
+    own = [path for split in run.splits for path in run.paths(split)]
+    known = {image_digest(path) for path in counted(own, "reading the run's images", len(own))}
     further = []
     for folder in folders:
-        found = check_good_images(folder, 1, run.product.is_mixed)
+        found = check_good_images(folder, 1, is_mixed=run.product.is_mixed)
         height, width = found.frame_size
         if found.frame_size != run.frame_size and not run.product.is_mixed:
             raise TrainingError(f"{folder}: images are {width}×{height}, the run's are another size; leave it out")

@@ -11,21 +11,25 @@ import click
 
 from edge.commands.bits import BITS_ATTRIBUTES
 from edge.commands.errors import errors_in_one_line
-from edge.log import configure_logging
+from edge.commands.groups import GroupedCommand, HelpfulGroup
 from trainer.calibrate import CalibrationConfig
-from trainer.fit import calibrate_step, check_promise, engines_step, export_step, students_step
+from trainer.fit import calibrate_step, check_outputs, check_promise, engines_step, export_step, students_step
 from trainer.lab import lab
 from trainer.look.command import look
 from trainer.options import FOLDER, Training, calibration_options, training_options, variant_options
 from trainer.planted import plant_dataset
 from trainer.processes import process_group, rank, wait_for_all
+from trainer.progress import phase, say, speak
 from trainer.report.command import evaluate_command
 from trainer.runs import Run, prepare_run
 
+PHASES = 4  # of fit
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+
+@click.group(cls=HelpfulGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--bits", **BITS_ATTRIBUTES)
-def cli() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Say everything as JSON lines, on stderr, for programs.")
+def cli(as_json: bool) -> None:
     """Train on images of good parts, and write the bundle that edge-inspect runs.
 
     \b
@@ -34,10 +38,10 @@ def cli() -> None:
     and, where labelled defects exist:
       edge-train evaluate --bundle part.bundle --dataset mvtec:screw
     """
-    configure_logging()
+    speak(as_json)
 
 
-@cli.command()
+@cli.command(cls=GroupedCommand)
 @training_options
 @calibration_options
 @variant_options
@@ -50,21 +54,28 @@ def fit(
     GOOD_DIR holds 20 images or more of good parts only, all of one size; 100 or more are better.
     Sub-folders are capture sessions (a day, a batch, a change of light): from three on, the students, the
     statistics and the threshold each get whole sessions, so that the promise holds for a session never seen.
-    Names such as defects, nok or test are refused, and so is a folder "good" beside others.
+    Names such as defects, nok, Ausschuss or test are refused, and so is a folder "good" beside others, and one whose
+    images are plainly unlike the rest; --yes-good NAME says that it is meant.
 
     Before it trains it looks at the images, as edge-train look does: RUN/look.png.
     A killed run goes on where it was when the same command is given again.
     """
-    prepared = _prepare(run or bundle.with_name(bundle.name + ".run"), training)
-    check_promise(prepared, config)
-    students_step(prepared, training.teachers)
+    folder = run or bundle.with_name(bundle.name + ".run")
+    check_outputs(folder, bundle, training.students, training.teachers)
+    with phase(1, PHASES, "look at the good images"):
+        prepared = _prepare(folder, training)
+        check_promise(prepared, config)
+    with phase(2, PHASES, "train the students"):
+        students_step(prepared, training.teachers)
     if rank() > 0:  # the rest is the first process' work
         return
-    export_step(prepared, variants[:1] if training.is_quick else variants)
-    _calibrate(prepared, bundle, config)
+    with phase(3, PHASES, "export the graphs"):
+        export_step(prepared, variants)
+    with phase(4, PHASES, "calibrate"):
+        _calibrate(prepared, bundle, config)
 
 
-@cli.command()
+@cli.command(cls=GroupedCommand)
 @training_options
 @click.option("--run", type=FOLDER, required=True, help="Folder for checkpoints and weights.")
 def students(run: Path, training: Training) -> None:
@@ -88,10 +99,10 @@ def export(run: Path, variants: tuple[str, ...], engines: bool) -> None:
     if engines:
         built = engines_step(loaded, lambda progress: click.echo(f"\r{progress}   ", nl=False, err=True))
         for size, plan in built.items():
-            click.echo(f"p{size}: {len(plan) / 2**20:.1f} MiB in {run / 'engines'}")
+            say(f"p{size}: {len(plan) / 2**20:.1f} MiB in {run / 'engines'}")
 
 
-@cli.command()
+@cli.command(cls=GroupedCommand)
 @click.option("--run", type=FOLDER, required=True, help="The run whose graphs to calibrate.")
 @calibration_options
 def calibrate(run: Path, bundle: Path, config: CalibrationConfig) -> None:
@@ -110,7 +121,7 @@ def plant(good_dir: Path, out: Path, each: int, seed: int) -> None:
     For a first look at what a bundle finds where no defective part exists yet. Use good images that fit did
     not see; evaluate the result with  edge-train evaluate --bundle B --dataset mvtec:OUT
     """
-    click.echo(f"{out}: {plant_dataset(good_dir, out, each, seed)} planted defects")
+    say(f"{out}: {plant_dataset(good_dir, out, each, seed)} planted defects")
 
 
 cli.add_command(evaluate_command)
@@ -121,14 +132,16 @@ cli.add_command(look)
 def _calibrate(run: Run, bundle: Path, config: CalibrationConfig) -> None:
     manifest = calibrate_step(run, bundle, config)
     calibration = manifest.calibration(manifest.reference_variant)
-    click.echo(f"{bundle}: {calibration.bound}")
+    say(f"{bundle}: {manifest.product} version {manifest.version}: {calibration.bound}")
     if calibration.review is not None:
-        click.echo(f"{bundle}: {calibration.review}")
+        say(f"{bundle}: {calibration.review}")
 
 
 def _prepare(folder: Path, training: Training) -> Run:
     if rank() == 0:  # the first process looks at the images and writes the run down; the others read it
-        prepare_run(training.good_dir, folder, training.product, training.students, training.strict)
+        prepare_run(
+            training.good_dir, folder, training.product, training.students, strict=training.strict, meant=training.meant
+        )
     wait_for_all()
     return Run.load(folder)
 

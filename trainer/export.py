@@ -10,7 +10,6 @@ import io
 import warnings
 from collections.abc import Mapping, Sequence
 
-import click
 import numpy as np
 import onnx
 import torch
@@ -22,6 +21,7 @@ from edge.core.manifest import REFERENCE_VARIANT
 from edge.core.types import Image
 from edge.engines.onnxruntime import OnnxRuntimeEngine
 from trainer.ensemble import Ensemble, HalfEnsemble
+from trainer.progress import counted
 from trainer.quantise import quantise
 
 OPSET = 17
@@ -40,7 +40,8 @@ def export_graphs(ensembles: Mapping[int, Ensemble], sample: Image, variant: str
     """
     strides = {p: ensemble.stride for p, ensemble in ensembles.items()}
     modules = {p: HalfEnsemble(e) if variant == "fp16" else e for p, e in ensembles.items()}
-    graphs = GraphSet(variant, {p: _export(m, sample) for p, m in modules.items()}, strides, "this export")
+    shown = counted(modules.items(), f"exporting {variant}", len(modules))
+    graphs = GraphSet(variant, {p: _export(m, sample) for p, m in shown}, strides, "this export")
     check_parity(ensembles, graphs, sample)
     return graphs
 
@@ -52,8 +53,8 @@ def quantise_graphs(
 
     images: good, not trained on, (h, w, 3) uint8 BGR; tens of them.
     """
-    with click.progressbar(graphs.graphs.items(), label=f"quantising {variant}") as bar:
-        quantised = {p: quantise(graph, images, variant) for p, graph in bar}
+    shown = counted(graphs.graphs.items(), f"quantising {variant}", len(graphs.graphs))
+    quantised = {p: quantise(graph, images, variant) for p, graph in shown}
     whole = GraphSet(variant, quantised, graphs.strides, graphs.where)
     check_parity(ensembles, whole, images[0])
     return whole

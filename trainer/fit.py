@@ -17,6 +17,7 @@ import torch
 
 import edge
 from edge.core.bundle import GraphSet, graph_name, save_bundle
+from edge.core.files import require_room
 from edge.core.health_bands import fit_bands
 from edge.core.image_health import sketch
 from edge.core.images import find_images
@@ -30,11 +31,16 @@ from trainer.export import USUAL_VARIANTS, export_graphs, quantise_graphs
 from trainer.fusion import FittedFusion
 from trainer.quantise import RECIPES
 from trainer.runs import Run
-from trainer.students import load_ensembles, teachers_of, train_students
+from trainer.students import StudentConfig, load_ensembles, teachers_of, train_students
+from trainer.versions import next_version, remember_version
 
 log = structlog.get_logger()
 
 QUANTISED_ON = 32  # images; each takes a quarter of a second
+# Times the weights that are trained: two checkpoints with their momentum, the weights, and graphs of all precisions …
+RUN_WEIGHTS = 8
+BUNDLE_WEIGHTS = 4  # … and these twice, for nobody sees half a bundle
+LOCAL_BYTES = 16 << 20  # statistics of each place
 
 
 def check_promise(run: Run, config: CalibrationConfig) -> None:
@@ -44,6 +50,14 @@ def check_promise(run: Run, config: CalibrationConfig) -> None:
         require_images(n, config.false_reject_rate)
     if config.review_rate is not None:
         require_review_images(n, config.false_reject_rate, config.review_rate)
+
+
+def check_outputs(folder: Path, bundle: Path, config: StudentConfig, teachers: Mapping[int, Path]) -> None:
+    """OutputError now, and not after hours of training, where run and bundle could not be written."""
+    files = (at / f"p{p}.safetensors" for p, at in teachers.items())
+    weights = (1 + config.students) * sum(file.stat().st_size for file in files if file.exists())
+    require_room(folder, RUN_WEIGHTS * weights, "the run")
+    require_room(bundle.parent, BUNDLE_WEIGHTS * weights + LOCAL_BYTES, "the bundle")
 
 
 def students_step(run: Run, teachers: Mapping[int, Path] | None = None) -> None:
@@ -84,13 +98,17 @@ def engines_step(run: Run, report: Callable[[BuildProgress], None]) -> dict[int,
 def calibrate_step(run: Run, bundle: Path, config: CalibrationConfig) -> Manifest:
     """Calibrate the run's graphs on its unused images, and on those of `config.more_good`, and write the bundle."""
     calibrated = calibrate(run, config)
-    manifest = _manifest(run, calibrated)
+    version = next_version(run.folder, bundle, run.product.name)
+    manifest = _manifest(run, calibrated, version)
     graphs = {graph_name(p, one.variant): graph for one in calibrated.graphs for p, graph in one.graphs.items()}
     digest = save_bundle(bundle, manifest, graphs, calibrated.golden)
+    remember_version(run.folder, version)
     promised = calibrated.reference
     log.info(
         "bundle written",
         bundle=str(bundle),
+        product=manifest.product,
+        version=version,
         sha256=digest,
         promise=str(promised.bound),
         **({} if promised.review is None else {"review": str(promised.review)}),
@@ -100,12 +118,12 @@ def calibrate_step(run: Run, bundle: Path, config: CalibrationConfig) -> Manifes
     return manifest
 
 
-def _manifest(run: Run, calibrated: Calibrated) -> Manifest:
+def _manifest(run: Run, calibrated: Calibrated, version: int) -> Manifest:
     reference, images = calibrated.graphs[0], calibrated.images
     counts = images.geometry.input_mask()
     return Manifest(
         product=run.product.name,
-        version=1,
+        version=version,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         patch_sizes=tuple(reference.graphs),
         strides=reference.strides,

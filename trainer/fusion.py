@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import product
 
-import click
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +40,7 @@ from edge.core.scoring import (
 from edge.core.types import DrivenBy, Image, PatchMaps, Term
 from edge.engines import Engine
 from trainer.excerpts import Excerpt, choose_excerpts
+from trainer.progress import counted
 from trainer.synthetic import SyntheticDefect, synthetic_defects
 
 DEFECTS = 400
@@ -173,11 +173,10 @@ def fit_fusion(
     rehearsals = {reach: _rehearse(maps, excerpts, defects, defect_maps, geometry, reach) for reach in reaches}
     of_mean = rehearsals[None].by_band(equal, PAPER_FUSION)
     tried = list(product(reaches, (Fusion(exponent, SMOOTHING) for exponent in _EXPONENTS[kind]), starts))
-    with click.progressbar(tried, label="fitting fusion", show_eta=True) as trials:
-        choices = [
-            (*_best_weights(start, equal, Yardstick(rehearsals[reach], of_mean), fusion), reach, fusion)
-            for reach, fusion, start in trials
-        ]
+    choices = [
+        (*_best_weights(start, equal, Yardstick(rehearsals[reach], of_mean), fusion), reach, fusion)
+        for reach, fusion, start in counted(tried, "fitting fusion", len(tried))
+    ]
     noise = _NOISE / math.sqrt(len(good))
 
     def worth(choice: tuple[float, Weights, int | None, Fusion]) -> float:
@@ -197,10 +196,10 @@ def _draw_defects(
     mask = geometry.grid_mask(geometry.input_size, 1)
     pieces = [excerpt.image(good[excerpt.index]) for excerpt in excerpts]
     defects = synthetic_defects(pieces, DEFECTS, seed, [excerpt.counted(mask) for excerpt in excerpts])
-    with click.progressbar(defects, label="drawing defects", show_eta=True) as bar:
-        maps: list[Maps] = [
-            excerpts[i % len(excerpts)].of_own(engine.infer(defect.image)) for i, defect in enumerate(bar)
-        ]
+    shown = counted(defects, "looking at drawn defects", len(defects))
+    maps: list[Maps] = [
+        excerpts[i % len(excerpts)].of_own(engine.infer(defect.image)) for i, defect in enumerate(shown)
+    ]
     return defects, maps
 
 

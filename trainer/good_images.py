@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
-import click
 import structlog
 
 from edge.core.errors import TrainingError
@@ -22,16 +21,15 @@ from edge.core.images import read_image
 from edge.core.preprocess import Geometry, Size
 from edge.core.types import Image
 from trainer.data import list_images
+from trainer.folder_names import says_bad, says_good, says_structure
+from trainer.progress import counted
 
 log = structlog.get_logger()
 
 KEPT_BYTES = 256 << 20
 MINIMUM = 20
 WANTED = 100
-STRUCTURE = {"test", "ground_truth", "train", "val", "validation", "masks"}
-DEFECTS = {"anomalies", "anomaly", "bad", "defect", "defective", "defects", "fail", "faulty", "ng", "nio", "nok"}
-DEFECTS |= {"not_ok", "reject", "rejects", "scrap"}
-GOOD = {"good", "ok", "io", "pass"}
+MEANT_ADVICE = "if it is good all the same, say so: --yes-good NAME"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +44,25 @@ class GoodImages:
     copies: tuple[tuple[Path, Path], ...]
 
 
-def check_good_images(folder: Path, minimum: int = MINIMUM, is_mixed: bool = False) -> GoodImages:
-    """The folder's good images; TrainingError names what does not belong; copies are left out with a warning.
+def check_good_images(
+    folder: Path, minimum: int = MINIMUM, *, is_mixed: bool = False, meant: Collection[str] = ()
+) -> GoodImages:
+    """The folder's good images, each once; TrainingError names what does not belong.
 
-    is_mixed: images of several sizes do belong, as crops of parts come; each is resized.
+    is_mixed: images of several sizes do belong, as crops of parts come; each is resized. meant: names of folders that
+    hold good images whatever they seem to say.
     """
     paths = list_images(folder)
-    _refuse_structure(folder, paths)
+    _refuse_structure(folder, paths, meant)
     sizes: list[Size] = []
     grey: list[bool] = []
     digests: dict[str, Path] = {}
     kept: list[Path] = []
     copies: list[tuple[Path, Path]] = []
-    for path, image in _progress(paths):
+    for path in counted(paths, "reading good images", len(paths)):
+        image = read_image(path)
         digest = _digest(image)
         if digest in digests:
-            log.warning("left out: a copy of another image", copy=str(path), of=str(digests[digest]))
             copies.append((path, digests[digest]))
             continue
         digests[digest] = path
@@ -91,33 +92,32 @@ def _digest(image: Image) -> str:
     return hashlib.sha256(image.tobytes()).hexdigest()
 
 
-def _progress(paths: Sequence[Path]) -> Iterator[tuple[Path, Image]]:
-    with click.progressbar(paths, label="reading good images", show_eta=True) as bar:
-        for path in bar:
-            yield path, read_image(path)
-
-
-def _refuse_structure(folder: Path, paths: Sequence[Path]) -> None:
+def _refuse_structure(folder: Path, paths: Sequence[Path], meant: Collection[str]) -> None:
     """Refuse a folder whose sub-folders say that more than good images are in it; any other is a capture session.
 
-    Names are compared whole and at every depth; "good" is refused only beside other sub-folders, which are then
-    most likely kinds of defects.
+    Names are looked at at every depth; "good" is refused only beside other sub-folders, which are then most likely
+    kinds of defects.
     """
     inside = [path.relative_to(folder).parts[:-1] for path in paths]
-    wrong = {"/".join(parts[: i + 1]) for parts in inside for i, name in enumerate(parts) if _is_foreign(name)}
+    wrong = {
+        "/".join(parts[: i + 1])
+        for parts in inside
+        for i, name in enumerate(parts)
+        if says_structure(name) or says_bad(name)
+    }
     first = {parts[0] for parts in inside if parts}
-    if len(first) > 1 and (beside := {name for name in first if name.lower() in GOOD}):
+    if len(first) > 1 and (beside := {name for name in first if says_good(name)}):
         wrong |= first - beside
+    if says_bad(own := folder.resolve().name) and not any(map(says_good, first)):
+        wrong.add(own)
+    wrong = {name for name in wrong if not set(name.split("/")) & set(meant)}
     if not wrong:
         return
-    named = [folder / "train" / "good", *sorted(folder / name for name in first if name.lower() in GOOD)]
+    named = [folder / "train" / "good", *sorted(folder / name for name in first if says_good(name))]
     good = next((path for path in named if path.is_dir()), None)
     advice = f"did you mean {good}?" if good else "give a folder of good images only; sub-folders are capture sessions"
-    raise TrainingError(f"{folder}: it holds {', '.join(sorted(wrong))}, not only good images; {advice}")
-
-
-def _is_foreign(name: str) -> bool:
-    return name.lower() in STRUCTURE | DEFECTS
+    named_wrong = ", ".join(sorted(wrong))
+    raise TrainingError(f"{folder}: it holds {named_wrong}, not only good images; {advice}; {MEANT_ADVICE}")
 
 
 def _refuse_minority(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import click
 
 from trainer.calibrate import CalibrationConfig
 from trainer.export import USUAL_VARIANTS
+from trainer.folder_names import product_name
 from trainer.fusion import FusionKind
 from trainer.narrow_teacher import LEAN_BELOW, Networks
 from trainer.runs import Product
@@ -70,10 +71,21 @@ MIXED_SIZES = click.option(
     show_default=True,
     help="What to do with good images of several sizes: crops of parts do come so.",
 )
+YES_GOOD = click.option(
+    "--yes-good",
+    "meant",
+    multiple=True,
+    metavar="NAME",
+    help="The folder NAME holds good parts, whatever its name or its images seem to say; may be repeated.",
+)
 
 PRODUCT_FLAGS = (
     click.argument("good_dir", type=FOLDER),
-    click.option("--name", help="Product name in the bundle and on the wire.  [default: the folder's name]"),
+    click.option(
+        "--name",
+        help="Product name in the bundle and on the wire.  [default: the folder's name, or the first parent's that "
+        "says something]",
+    ),
     INPUT_SIZE,
     MIXED_SIZES,
     click.option("--roi", type=Polygon(), default=(), help="Only inspect inside this polygon."),
@@ -86,6 +98,7 @@ PRODUCT_FLAGS = (
     click.option("--mm-per-px", type=float, help="Millimetres per pixel of the good images."),
     click.option("--min-area-px", default=9.0, show_default=True, help="Smallest defect drawn, in frame pixels."),
     click.option("--strict", is_flag=True, help="Refuse, instead of warning, where the look finds something."),
+    YES_GOOD,
 )
 
 STUDENT_FLAGS = (
@@ -94,12 +107,16 @@ STUDENT_FLAGS = (
     click.option(
         "--shared-layers",
         type=click.IntRange(min=0),
-        default=DEFAULTS.shared_layers,
-        show_default=True,
-        help=f"First layers that students take from their teacher; {QUICK_SHARED_LAYERS} with --quick.",
+        show_default=f"{DEFAULTS.shared_layers}; {QUICK_SHARED_LAYERS} with --quick",
+        help="First layers that students take from their teacher.",
     ),
-    click.option("--steps", default=DEFAULTS.steps, show_default=True, help="Training steps."),
-    click.option("--quick", is_flag=True, help=f"A first bundle soon: {QUICK_STEPS} steps, and float32 only."),
+    click.option(
+        "--steps",
+        type=click.IntRange(min=1),
+        show_default=f"{DEFAULTS.steps}; {QUICK_STEPS} with --quick",
+        help="Training steps.",
+    ),
+    click.option("--quick", is_flag=True, help="A first bundle soon: fewer steps where none are said; float32 only."),
     click.option("--batch", default=DEFAULTS.batch, show_default=True, help="Images a step."),
     click.option("--seed", default=DEFAULTS.seed, show_default=True, help="Of the splits and of the training."),
     click.option(
@@ -161,7 +178,7 @@ VARIANT_FLAGS = (
 class Training:
     """What `fit` and `students` are told: which images, what the part is, and how to train.
 
-    teachers: the folder of each patch size's teacher.
+    meant: folders that hold good images whatever they seem to say. teachers: the folder of each patch size's teacher.
     """
 
     good_dir: Path
@@ -169,16 +186,18 @@ class Training:
     students: StudentConfig
     is_quick: bool
     strict: bool
+    meant: tuple[str, ...]
     teachers: Mapping[int, Path]
 
 
 Command = Callable[..., Any]
 
 
-def with_flags(command: Command, flags: Sequence[Callable[[Command], Command]]) -> Command:
-    """The command with these flags, in this order in its help."""
+def with_flags(command: Command, heading: str, flags: Sequence[Callable[[Command], Command]]) -> Command:
+    """The command with these flags, in this order under one heading of its help (see `GroupedCommand`)."""
     for flag in reversed(flags):
         command = flag(command)
+        command.__click_params__[-1].group = heading  # type: ignore[attr-defined]  # click's own place for them
     return command
 
 
@@ -186,12 +205,12 @@ def training_options(command: Command) -> Command:
     """The flags that `fit` and `students` share, given to the command as `training: Training`."""
 
     @wraps(command)
-    def collected(good_dir: Path, strict: bool, quick: bool, **values: Any) -> Any:
+    def collected(good_dir: Path, strict: bool, meant: tuple[str, ...], quick: bool, **values: Any) -> Any:
         product, teachers = _product(good_dir, values), _teachers(values)
-        training = Training(good_dir, product, _students(values, quick), quick, strict, teachers)
+        training = Training(good_dir, product, _students(values, quick), quick, strict, meant, teachers)
         return command(training=training, **values)
 
-    return with_flags(collected, (*PRODUCT_FLAGS, *STUDENT_FLAGS))
+    return with_flags(with_flags(collected, "Training", STUDENT_FLAGS), "The part", PRODUCT_FLAGS)
 
 
 def calibration_options(command: Command) -> Command:
@@ -202,7 +221,7 @@ def calibration_options(command: Command) -> Command:
         asked = {name: values.pop(name) for name in ("false_reject_rate", "review_rate", "more_good")}
         return command(config=CalibrationConfig(**asked, fusion=FusionKind(fusion)), **values)
 
-    return with_flags(collected, CALIBRATION_FLAGS)
+    return with_flags(collected, "The bundle and what it promises", CALIBRATION_FLAGS)
 
 
 def variant_options(command: Command) -> Command:
@@ -210,16 +229,17 @@ def variant_options(command: Command) -> Command:
 
     @wraps(command)
     def collected(float_only: bool, int8_trt: bool, **values: Any) -> Any:
-        variants = ("fp32",) if float_only else USUAL_VARIANTS
+        is_quick = "training" in values and values["training"].is_quick
+        variants = ("fp32",) if float_only or is_quick else USUAL_VARIANTS
         return command(variants=(*variants, "int8-trt") if int8_trt else variants, **values)
 
-    return with_flags(collected, VARIANT_FLAGS)
+    return with_flags(collected, "Precisions", VARIANT_FLAGS)
 
 
 def _product(good_dir: Path, values: dict[str, Any]) -> Product:
     """The product of these flags' values, which are taken out of `values`, as the next two do with theirs."""
     # A folder's name may hold bytes that are no UTF-8; the product's goes on the wire.
-    name = (values.pop("name") or good_dir.resolve().name).encode("utf-8", "replace").decode()[:64]
+    name = (values.pop("name") or product_name(good_dir)).encode("utf-8", "replace").decode()[:64]
     fields = ("input_size", "roi", "mm_per_px", "min_area_px", "ignore")
     is_mixed = values.pop("mixed_sizes") == RESIZE
     return Product(name, **{field: values.pop(field) for field in fields}, is_mixed=is_mixed)
@@ -235,7 +255,8 @@ def _teachers(values: dict[str, Any]) -> dict[int, Path]:
 
 
 def _students(values: dict[str, Any], quick: bool) -> StudentConfig:
+    """What was said wins over --quick, and --quick over what is usual."""
     fields = ("patch_sizes", "students", "shared_layers", "steps", "batch", "seed")
-    config = StudentConfig(**{field: values.pop(field) for field in fields})
-    shared = max(config.shared_layers, QUICK_SHARED_LAYERS)
-    return replace(config, steps=QUICK_STEPS, shared_layers=shared) if quick else config
+    said = {field: value for field in fields if (value := values.pop(field)) is not None}
+    quicker = {"steps": QUICK_STEPS, "shared_layers": QUICK_SHARED_LAYERS} if quick else {}
+    return StudentConfig(**{**quicker, **said})

@@ -12,15 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import click
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.errors import TrainingError
+from edge.core.files import require_room, write_whole
 from edge.core.images import read_image
 from edge.core.types import Image
 from trainer.data import list_images
+from trainer.progress import counted
 
 Mask = NDArray[np.bool_]
 SIZES_PX = (3.0, 120.0)
@@ -169,14 +170,13 @@ def plant_dataset(good_dir: Path, out: Path, each: int, seed: int) -> int:
     if out.exists() and any(out.iterdir()):
         raise TrainingError(f"{out}: not empty; give a new folder, or delete this one")
     paths = list_images(good_dir)
-    (out / "test" / "good").mkdir(parents=True)
-    with click.progressbar(paths, label="planting defects", show_eta=True) as bar:
-        for index, path in enumerate(bar):
-            good = read_image(path)
-            _write_image(out / "test" / "good" / f"{path.stem}.png", good)
-            for number in range(each):
-                rng = np.random.default_rng((seed, index, number))
-                _write(plant(good, _size_px(good, rng), rng), out, f"{path.stem}-{number}.png")
+    require_room(out, (1 + each) * sum(path.stat().st_size for path in paths), "the test set")
+    for index, path in enumerate(counted(paths, "planting defects", len(paths))):
+        good = read_image(path)
+        _write_image(out / "test" / "good" / f"{path.stem}.png", good)
+        for number in range(each):
+            rng = np.random.default_rng((seed, index, number))
+            _write(plant(good, _size_px(good, rng), rng), out, f"{path.stem}-{number}.png")
     return len(paths) * each
 
 
@@ -187,8 +187,6 @@ def _size_px(good: Image, rng: np.random.Generator) -> float:
 
 def _write(defect: PlantedDefect, out: Path, name: str) -> None:
     images, masks = out / "test" / defect.kind, out / "ground_truth" / defect.kind
-    images.mkdir(exist_ok=True)
-    masks.mkdir(parents=True, exist_ok=True)
     _write_image(images / name, defect.image)
     _write_image(masks / name.replace(".png", "_mask.png"), defect.mask.astype(np.uint8) * 255)
 
@@ -203,4 +201,4 @@ def _point(place: NDArray[np.floating]) -> tuple[int, int]:
 
 def _write_image(path: Path, image: NDArray[np.uint8]) -> None:
     _, encoded = cv2.imencode(".png", image)
-    path.write_bytes(encoded.tobytes())
+    write_whole(path, encoded.tobytes())

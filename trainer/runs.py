@@ -7,7 +7,7 @@ where it was when the same command is given again. A run of other settings is re
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import structlog
 
 from edge.core.bundle import GraphSet, graph_name
 from edge.core.errors import TrainingError
+from edge.core.files import write_whole
 from edge.core.preprocess import Geometry, Point, Size
 from trainer.good_images import InputImages, check_good_images
 from trainer.look.record import look_first
@@ -91,10 +92,7 @@ class Run:
             "splits": dict(self.splits),
             "split": asdict(self.rule),
         }
-        self.folder.mkdir(parents=True, exist_ok=True)
-        beside = self.folder / "run.partial"
-        beside.write_text(json.dumps(described, indent=1), encoding="utf-8")
-        beside.replace(self.folder / "run.json")
+        write_whole(self.folder / "run.json", json.dumps(described, indent=1).encode())
 
     @property
     def geometry(self) -> Geometry:
@@ -117,7 +115,7 @@ class Run:
     def write_graphs(self, graphs: GraphSet) -> None:
         """Keep exported graphs in the folder."""
         for p, graph in graphs.graphs.items():
-            (self.folder / graph_name(p, graphs.variant)).write_bytes(graph)
+            write_whole(self.folder / graph_name(p, graphs.variant), graph)
 
     def has_graphs(self, variant: str) -> bool:
         """Whether graphs of this variant were exported; runs of earlier versions have the reference only."""
@@ -134,12 +132,20 @@ class Run:
         return GraphSet(variant, {p: file.read_bytes() for p, file in files.items()}, strides, str(self.folder))
 
 
-def prepare_run(good: Path, folder: Path, product: Product, config: StudentConfig, strict: bool = False) -> Run:
+def prepare_run(
+    good: Path,
+    folder: Path,
+    product: Product,
+    config: StudentConfig,
+    *,
+    strict: bool = False,
+    meant: Collection[str] = (),
+) -> Run:
     """Check the good images, split them, write the run down and look at them; a run of other settings is refused.
 
-    strict: TrainingError instead of a warning where the look finds something.
+    strict: TrainingError instead of a warning where the look finds something. meant: see `check_good_images`.
     """
-    found = check_good_images(good, is_mixed=product.is_mixed)
+    found = check_good_images(good, is_mixed=product.is_mixed, meant=meant)
     geometry = product.geometry(found.frame_size)
     splits, rule = split_good([session_of(path, good) for path in found.paths], config.seed)
     names = [path.relative_to(good).as_posix() for path in found.paths]
@@ -150,7 +156,7 @@ def prepare_run(good: Path, folder: Path, product: Product, config: StudentConfi
     elif Run.load(folder) != run:
         raise TrainingError(f"{folder}: holds a run of other images or settings; give another --run or delete it")
     _tell_split(run)
-    look_first(found, geometry, folder / "look.png", strict)
+    look_first(found, geometry, folder / "look.png", strict=strict, meant=meant)
     return run
 
 

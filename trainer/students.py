@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from edge.core.errors import TrainingError
+from edge.core.files import write_whole
 from edge.core.types import Image
 from trainer.crops import Crops
 from trainer.ensemble import Ensemble, new_students, normalised_teacher
@@ -147,7 +148,8 @@ def _normalised(teacher: DescriptorNetwork, images: Sequence[Image], seed: int) 
 def save_ensembles(ensembles: dict[int, Ensemble], path: Path, teachers: Mapping[str, str]) -> None:
     """All weights of all patch sizes in one safetensors file; its metadata is each teacher's digest, by patch size."""
     weights = nn.ModuleDict({f"p{p}": ensemble for p, ensemble in ensembles.items()}).state_dict()
-    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path, metadata=dict(teachers))
+    tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
+    write_whole(path, save(tensors, metadata=dict(teachers)))
 
 
 def teachers_of(path: Path) -> dict[str, str]:

@@ -9,24 +9,24 @@ than fewer of 8. Rejected: Lightning (a house of its own for one loop).
 
 from __future__ import annotations
 
-import sys
+import io
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import click
 import structlog
 import torch
 from torch import Tensor, nn
 
 from edge.core.errors import TrainingError
+from edge.core.files import write_whole
 from trainer.processes import device, rank, together, wait_for_all
+from trainer.progress import counted
 
 log = structlog.get_logger()
 
 CHECKPOINT_SECONDS = 60.0
-LOG_SECONDS = 30.0
 WARM_UP = 0.1
 
 
@@ -131,50 +131,20 @@ def run_training(
     else:
         configuration["base_rates"] = [group["lr"] for opt in optimizers for group in opt.param_groups]
     shared = together(_Objective(modules, step_loss))
-    is_time_to_save, is_time_to_log = _Every(CHECKPOINT_SECONDS), _Every(LOG_SECONDS)
-    with _progress(label, steps, figures) as bar:
-        bar.update(start)
-        for step in range(start, steps):
-            _set_rates(optimizers, configuration["base_rates"], learning_rate_factor(step / steps))
-            loss, now = shared(step)
-            if not torch.isfinite(loss):
-                raise TrainingError(f"{label}: the loss became {loss.item()} at step {step}; lower --learning-rate")
-            _descend(loss, optimizers)
-            for key, value in now.items():
-                figures[key] = value if key not in figures else 0.98 * figures[key] + 0.02 * value
-            bar.update(1)
-            if rank() == 0 and (is_time_to_save() or step + 1 == steps):
-                _save(checkpoint, step + 1, modules, optimizers, configuration, figures)
-            if rank() == 0 and not sys.stderr.isatty() and is_time_to_log():
-                log.info("training", run=label, step=step + 1, of=steps, **{k: round(v, 4) for k, v in figures.items()})
+    saved_s = time.monotonic()
+    for step in counted(range(start, steps), label, steps, start, figures):
+        _set_rates(optimizers, configuration["base_rates"], learning_rate_factor(step / steps))
+        loss, now = shared(step)
+        if not torch.isfinite(loss):
+            raise TrainingError(f"{label}: the loss became {loss.item()} at step {step}; lower --learning-rate")
+        _descend(loss, optimizers)
+        for key, value in now.items():
+            figures[key] = value if key not in figures else 0.98 * figures[key] + 0.02 * value
+        if rank() == 0 and (time.monotonic() - saved_s > CHECKPOINT_SECONDS or step + 1 == steps):
+            _save(checkpoint, step + 1, modules, optimizers, configuration, figures)
+            saved_s = time.monotonic()
     wait_for_all()
     return figures
-
-
-class _Every:
-    """True when `seconds` have passed since it last was."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds, self._last_s = seconds, time.monotonic()
-
-    def __call__(self) -> bool:
-        now_s = time.monotonic()
-        if now_s - self._last_s <= self._seconds:
-            return False
-        self._last_s = now_s
-        return True
-
-
-def _progress(label: str, steps: int, figures: dict[str, float]) -> Any:
-    """click's bar, which shows the figures as they are then; hidden in all processes but the first."""
-    return click.progressbar(
-        length=steps,
-        label=label,
-        show_eta=True,
-        file=sys.stderr,
-        item_show_func=lambda _: _figures_text(figures),
-        hidden=rank() > 0,
-    )
 
 
 def _set_rates(optimizers: list[torch.optim.Optimizer], base: list[float], factor: float) -> None:
@@ -191,10 +161,6 @@ def _descend(loss: Tensor, optimizers: list[torch.optim.Optimizer]) -> None:
         opt.step()
 
 
-def _figures_text(figures: dict[str, float]) -> str:
-    return " ".join(f"{key} {value:.3f}" for key, value in figures.items())
-
-
 def _save(
     path: Path,
     step: int,
@@ -203,9 +169,8 @@ def _save(
     configuration: dict[str, Any],
     figures: dict[str, float],
 ) -> None:
-    """Write the checkpoint beside `path` and move it there: a kill leaves the old one whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".partial")
+    """A kill leaves the old checkpoint whole."""
+    buffer = io.BytesIO()  # not the file: torch tells of a full disk in words that name none
     torch.save(
         {
             "step": step,
@@ -214,9 +179,9 @@ def _save(
             "modules": {name: module.state_dict() for name, module in modules.items()},
             "optimizers": [opt.state_dict() for opt in optimizers],
         },
-        beside,
+        buffer,
     )
-    beside.replace(path)
+    write_whole(path, buffer.getbuffer())
 
 
 def _resume(

@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 import click
 
 from edge.commands.checkup import Finding, check_addresses, check_clock, check_folders, check_journal, check_room
+from edge.commands.running import ask_station, tell_station
 from edge.core.errors import EdgeError, SourceError
 from edge.core.redaction import hide_credentials
 from edge.core.types import Frame, Gap, Inspection, Reason, Verdict
@@ -29,18 +30,27 @@ FIRST_FRAME_S = 10.0
 
 
 def check(settings: Settings, now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)) -> bool:
-    """Print the report on stdout; True when nothing is wrong."""
-    findings = 0
+    """Print the report on stdout; True when nothing is wrong.
+
+    Where the station runs, it is asked in place of opening what it holds.
+    """
+    findings, status = 0, ask_station(settings)
     with ExitStack() as stack:
         inspectors: list[Inspector] = []
-        for look in (
+        looks: list[Callable[[], Iterator[str]]] = [
             lambda: _bundle(settings, stack, inspectors),
             lambda: _machine(settings),
-            lambda: _journal(settings),
-            lambda: iter([check_addresses(settings.sockets, open_access(settings.sockets))]),
             lambda: (check_clock(now(), one.bundle.manifest.created) for one in inspectors),
-            lambda: (line for one in inspectors for line in _camera(settings, one, stack)),
-        ):
+        ]
+        if status is None:
+            looks += [
+                lambda: _journal(settings),
+                lambda: iter([check_addresses(settings.sockets, open_access(settings.sockets))]),
+                lambda: (line for one in inspectors for line in _camera(settings, one, stack)),
+            ]
+        else:
+            looks.append(lambda: tell_station(settings, status, *(one.bundle.digest for one in inspectors)))
+        for look in looks:
             findings += not _told(look)
         if not inspectors:
             click.echo("note  without bundle and engine neither the source nor the clock was looked at")

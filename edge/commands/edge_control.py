@@ -31,7 +31,7 @@ class NoAnswer(EdgeError):
 def ask(
     endpoint: str, verb: str, facts: dict[str, Any] | None = None, timeout_s: float = 60.0, keys: Path | None = None
 ) -> tuple[str, Any]:
-    """(DONE, REFUSED, DENIED or STATUS; its facts); NoAnswer, or SettingsError for a bad endpoint."""
+    """(DONE, REFUSED, DENIED, STATUS or FOUND; its facts); NoAnswer, or SettingsError for a bad endpoint."""
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.set(zmq.LINGER, 0)
         socket.set(zmq.MAXMSGSIZE, _MAX_ANSWER_BYTES)
@@ -67,9 +67,11 @@ def main(endpoint: str, verb: str, facts: tuple[str, ...], timeout_s: float, key
     TRIGGER part_id=P7 [trigger_id=T7]       the next frame is this part (with --trigger control)
     RECIPE bundle=/path/new.bundle           run another bundle from the next frame on
     ROLLBACK                                 run the one before it again
-    FEEDBACK about=RESULT_ID disposition=…   accept, reject, rework, scrap or unknown
-    PIN about=RESULT_ID [pinned=no]          keep its evidence for ever, or no longer
-    Add actor=NAME to say who asks. All but STATUS leave an audit record.
+    FIND part_id=P7                          its record, and where its pictures are
+    FIND since=2026-03-04T05:06 [until=…]    the parts that were rejected in this time (UTC)
+    FEEDBACK part_id=P7 disposition=…        accept, reject, rework, scrap or unknown; or about=RESULT_ID
+    PIN part_id=P7 [pinned=no]               keep its evidence for ever, or no longer; or about=RESULT_ID
+    Add actor=NAME to say who asks. All but STATUS and FIND leave an audit record.
 
     Exit codes: 0 done; 1 refused; 2 a wrong flag; 3 no answer.
     """
@@ -86,7 +88,7 @@ def main(endpoint: str, verb: str, facts: tuple[str, ...], timeout_s: float, key
     if answer in ("REFUSED", "DENIED"):
         click.echo(f"refused: {content.get('reason')}", err=True)
         sys.exit(REFUSED)
-    click.echo(json.dumps(content, indent=2) if answer == "STATUS" else content.get("details"))
+    click.echo(content.get("details") if answer == "DONE" else json.dumps(content, indent=2, ensure_ascii=False))
 
 
 if __name__ == "__main__":

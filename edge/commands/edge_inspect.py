@@ -13,12 +13,14 @@ import click
 import edge
 from edge.commands.bits import BITS_ATTRIBUTES
 from edge.commands.doctor import check
+from edge.commands.groups import GroupedCommand
+from edge.commands.instance import INSTANCE
 from edge.core.errors import EdgeError
 from edge.core.redaction import hide_credentials
 from edge.log import configure_logging
 from edge.station.daemon import BAD_CONFIGURATION, BAD_FLAG, STOPPED, serve
 from edge.station.settings import FIRST_DAY, FLAGS, settings_of
-from edge.station.settings.flags import Flag, GroupedCommand
+from edge.station.settings.flags import Flag
 
 CHECK = Flag(
     "--check",
@@ -40,6 +42,7 @@ def inspect(only_check: bool, log_level: str, **flags: Any) -> None:
     A camera:   edge-inspect --camera 0 --bundle part.bundle
     A folder:   edge-inspect --source folder:/parts --bundle part.bundle --overlays /tmp/overlays
     Is it well: edge-inspect --camera 0 --bundle part.bundle --check
+    A service:  sudo -u edge-inspect edge-inspect --instance line1 --check
     Watch it:   edge-watch tcp://127.0.0.1:5556
 
     Every option is also a variable: --source-lost-s is EDGE_INSPECT_SOURCE_LOST_S.
@@ -63,7 +66,7 @@ def inspect(only_check: bool, log_level: str, **flags: Any) -> None:
 command = GroupedCommand(
     "edge-inspect",
     callback=inspect,
-    params=[*FIRST_DAY, CHECK, *FLAGS, BITS, LOG_LEVEL],
+    params=[*FIRST_DAY, CHECK, INSTANCE, *FLAGS, BITS, LOG_LEVEL],
     help=inspect.__doc__,
     context_settings={
         "auto_envvar_prefix": "EDGE_INSPECT",

@@ -47,7 +47,7 @@ def _result(body: dict[str, Any]) -> str:
 
 def _alert(body: dict[str, Any]) -> str:
     label = click.style(f" {printable(body.get('alert', '?')).upper()} ", reverse=True)
-    return f"{label} {_gap(body) if 'gap' in body else _result(body)}"
+    return f"{_gap(body) if 'gap' in body else _result(body)}  {label}"
 
 
 def _gap(body: dict[str, Any]) -> str:

@@ -132,11 +132,3 @@ def read_file(path: Path) -> bytes:
     if len(raw) > MAX_BUNDLE_BYTES:
         raise BundleError(f"bundle {path}: larger than {MAX_BUNDLE_BYTES >> 20} MiB; this is not one of ours")
     return raw
-
-
-def write_file(path: Path, raw: bytes) -> None:
-    """Write a bundle's file in one step: nobody ever sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".partial")
-    beside.write_bytes(raw)
-    beside.replace(path)

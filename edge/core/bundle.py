@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.core.archive import GOLDEN, MANIFEST, SIGNATURE, VARIANTS, Archive, pack_archive, read_file, write_file
+from edge.core.archive import GOLDEN, MANIFEST, SIGNATURE, VARIANTS, Archive, pack_archive, read_file
 from edge.core.arrays import GoldenSample, read_golden, read_local_stats, write_golden, write_local_stats
 from edge.core.errors import BundleError
+from edge.core.files import write_whole
 from edge.core.graph_file import require_self_contained
 from edge.core.image_health import HealthBands
 from edge.core.manifest import Calibration, Manifest, manifest_from_json, manifest_to_json
@@ -142,7 +143,7 @@ def save_bundle(path: Path, manifest: Manifest, graphs: Mapping[str, bytes], gol
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(members.items())}
     raw = pack_archive({MANIFEST: manifest_to_json(manifest, digests), **members})
     parse_bundle(raw, str(path))  # never leave a bundle behind that would be refused
-    write_file(path, raw)
+    write_whole(path, raw)
     return hashlib.sha256(raw).hexdigest()
 
 

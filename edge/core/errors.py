@@ -57,6 +57,10 @@ class SinkError(EdgeError):
     """A record could not be delivered."""
 
 
+class OutputError(EdgeError):
+    """A file that a command is to write cannot be written; the message names it."""
+
+
 class PromiseError(EdgeError):
     """Good images are too few, or too much alike, for what was to be promised of them; says how many are enough."""
 

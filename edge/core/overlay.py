@@ -41,6 +41,18 @@ def draw_overlay(image: Image, scores: Map | None, map_threshold: float, defects
     return picture
 
 
+def caption(text: str, width: int, height: int) -> Image:
+    """(h, width, 3) uint8 BGR: a line of text below a picture of (height, width), as large as it fits."""
+    strip = np.full((max(16, height // 24), width, 3), 30, np.uint8)
+    text = text.encode("ascii", "replace").decode()  # the only characters OpenCV can draw
+    (drawn, tall), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 1.0, 1)
+    size = min(0.5 * strip.shape[0] / max(tall, 1), (width - 8) / max(drawn, 1))
+    place = (4, round((strip.shape[0] + size * tall) / 2))
+    weight = max(1, round(1.4 * size))
+    cv2.putText(strip, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, WHITE, weight, cv2.LINE_AA)
+    return strip
+
+
 def _visible(polygon: NDArray[np.int32], side: int) -> NDArray[np.int32]:
     """The polygon, or a ring around one too small to be seen (a defect may be a single peak)."""
     radius = max(6, side // 40)

@@ -53,4 +53,5 @@ def _pair(outcome: Outcome, overlay_file: Path) -> Image:
     said = f"{outcome.evaluation.name}  score {outcome.score:.1f} / {outcome.threshold:.1f}"
     cv2.putText(strip, text, (6, 21), cv2.FONT_HERSHEY_SIMPLEX, 0.45, INK, 1, cv2.LINE_AA)
     cv2.putText(strip, said, (CELL + 6, 21), cv2.FONT_HERSHEY_SIMPLEX, 0.45, INK, 1, cv2.LINE_AA)
-    return np.vstack([np.hstack([part, drawn]), strip]).astype(np.uint8)  # type: ignore[list-item]
+    below = part.shape[0]  # where the daemon's own caption begins
+    return np.vstack([np.hstack([part, np.asarray(drawn)[:below]]), strip]).astype(np.uint8)

@@ -39,6 +39,21 @@ CREATE TABLE IF NOT EXISTS facts(name TEXT PRIMARY KEY, value ANY NOT NULL) STRI
 CREATE TABLE IF NOT EXISTS evidence(
     path TEXT NOT NULL, about TEXT NOT NULL, powered_ms INTEGER NOT NULL, bytes INTEGER NOT NULL,
     is_good INTEGER NOT NULL, is_pinned INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(path, about)) STRICT;
+CREATE INDEX IF NOT EXISTS evidence_about ON evidence(about);
+CREATE TABLE IF NOT EXISTS parts(
+    part_id TEXT NOT NULL, position INTEGER NOT NULL, PRIMARY KEY(part_id, position)) WITHOUT ROWID, STRICT;
+CREATE INDEX IF NOT EXISTS parts_at ON parts(position);
+CREATE TRIGGER IF NOT EXISTS part_told AFTER INSERT ON records WHEN CAST(NEW.topic AS TEXT) GLOB '*/result/' BEGIN
+    INSERT OR IGNORE INTO parts SELECT json_extract(CAST(NEW.body AS TEXT), '$.part_id'), NEW.position
+    WHERE json_type(CAST(NEW.body AS TEXT), '$.part_id') = 'text';
+END;
+CREATE TRIGGER IF NOT EXISTS parts_missed AFTER INSERT ON records WHEN CAST(NEW.topic AS TEXT) GLOB '*/gap/' BEGIN
+    INSERT OR IGNORE INTO parts SELECT value, NEW.position
+    FROM json_each(CAST(NEW.body AS TEXT), '$.gap.part_ids') WHERE type = 'text';
+END;
+CREATE TRIGGER IF NOT EXISTS parts_gone AFTER DELETE ON records BEGIN
+    DELETE FROM parts WHERE position = OLD.position;
+END;
 """
 
 
@@ -75,6 +90,20 @@ def open_database(path: Path, vfs: str | None = None) -> apsw.Connection:
         _prepare(db, path)
         on_failure.pop_all()
     return db
+
+
+def copy_database(path: Path, target: Path) -> None:
+    """Write the journal at `path`, which nobody may have, into the new file `target`; errors as `open_database`.
+
+    With `target` it can be gone on with as with the journal itself, so only one of the two may be.
+    """
+    db = open_database(path)
+    try:
+        db.execute("VACUUM INTO ?", (str(target),))
+    except apsw.Error as error:
+        raise JournalError(f"journal {path}: cannot be copied to {target}: {error}") from error
+    finally:
+        close_anyway(db)
 
 
 def close_anyway(db: apsw.Connection) -> None:

@@ -73,6 +73,7 @@ class EvidenceWriter:
         self._clock_s, self._free_bytes = clock_s, free_bytes
         self._due_s = clock_s()
         self._files = DurableFiles()
+        self.newest: Path | None = None  # the overlay of the part delivered last
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / ".writable").touch()
@@ -85,13 +86,14 @@ class EvidenceWriter:
 
         It is about the part's first record: its result, or in a stream the first alert that it tipped.
         """
-        inspection, frame = told.inspection, told.frame
+        inspection, frame, self.newest = told.inspection, told.frame, None
         if inspection is None or frame is None:
             return
         result_id = told.entries[0].record.result_id
         if not self._is_kept(inspection, result_id):
             return
         files = self._write(self._contents(inspection, frame, told.anomaly_map))
+        self.newest = next((self._folder / file.uri for file in files if file.role == "overlay"), None)
         is_good = inspection.verdict is Verdict.GOOD
         for file in files:
             kept = KeptFile(file.uri, result_id, file.bytes)

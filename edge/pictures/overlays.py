@@ -17,7 +17,7 @@ import numpy as np
 
 from edge.core.errors import SettingsError, SinkError, refusal
 from edge.core.opencv import cv2
-from edge.core.overlay import draw_overlay
+from edge.core.overlay import caption, draw_overlay
 from edge.core.types import Frame, Image, Inspection, Verdict
 from edge.history.told import Told
 from edge.inspector import InspectedMap
@@ -38,6 +38,7 @@ class OverlayWriter:
         if keep < 1:
             raise SettingsError(f"overlays to keep: {keep}; keep at least 1")
         self._folder, self._keep = folder, keep
+        self.newest: Path | None = None  # of the part delivered last
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._written = _own_files(folder)
@@ -48,11 +49,13 @@ class OverlayWriter:
 
     def deliver(self, told: Told) -> None:
         """Draw and write, if it is a rejected part that still has its frame; SinkError or OSError if that fails."""
-        inspection, frame = told.inspection, told.frame
+        inspection, frame, self.newest = told.inspection, told.frame, None
         if inspection is None or frame is None or inspection.verdict is Verdict.GOOD:
             return
         picture = picture_of(inspection, frame, told.anomaly_map)
-        self._write(self._folder / f"{_file_stem(inspection)}.jpg", _jpeg(picture))
+        path = self._folder / f"{_file_stem(inspection)}.jpg"
+        self._write(path, _jpeg(picture))
+        self.newest = path
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -71,10 +74,25 @@ class OverlayWriter:
 
 
 def picture_of(inspection: Inspection, frame: Frame, anomaly_map: InspectedMap | None) -> Image:
-    """(H, W, 3) uint8 BGR: the frame, with heat where the map is high, and the defects' outlines."""
+    """(H + h, W, 3) uint8 BGR: the frame, with heat where the map is high, and the defects' outlines.
+
+    Below it stand the part, the verdict, and its score or why there is none.
+    """
     if anomaly_map is None:
-        return draw_overlay(frame.image, None, 1.0, inspection.defects)
-    return draw_overlay(frame.image, anomaly_map.on_frame(), anomaly_map.map_threshold, inspection.defects)
+        picture = draw_overlay(frame.image, None, 1.0, inspection.defects)
+    else:
+        picture = draw_overlay(frame.image, anomaly_map.on_frame(), anomaly_map.map_threshold, inspection.defects)
+    return np.vstack([picture, caption(_said(inspection), picture.shape[1], picture.shape[0])])
+
+
+def _said(inspection: Inspection) -> str:
+    """Of the verdict, in a line."""
+    words = [inspection.part_id or f"frame {inspection.frame_id}", inspection.verdict.value.upper()]
+    if inspection.score is not None and inspection.threshold is not None:
+        words.append(f"{inspection.score:.2f} / {inspection.threshold:.2f}")
+    if inspection.reason is not None:
+        words.append(f"{inspection.reason.value}: {inspection.detail}")
+    return "  ".join([*words, "LATE"] if inspection.late else words)
 
 
 def _jpeg(picture: np.ndarray) -> bytes:

@@ -14,9 +14,10 @@ from pathlib import Path
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
-from edge.core.archive import MANIFEST, SIGNATURE, Archive, pack_archive, read_file, write_file
+from edge.core.archive import MANIFEST, SIGNATURE, Archive, pack_archive, read_file
 from edge.core.bundle import parse_bundle
 from edge.core.errors import SettingsError
+from edge.core.files import write_whole
 from edge.security.files import read_key_file, write_key_file
 
 PURPOSE = b"edge-inspect bundle manifest 1\0"
@@ -56,7 +57,7 @@ def sign_bundle(path: Path, key: SigningKey, release: int | None = None) -> int:
     members = {name: archive.read(name) for name in bundle.manifest.digests}
     signed = pack_archive({MANIFEST: text, SIGNATURE: signature_of(text, key), **members})
     parse_bundle(signed, str(path))  # never leave a bundle behind that would be refused
-    write_file(path, signed)
+    write_whole(path, signed)
     return version
 
 

@@ -2,8 +2,8 @@
 
 What is to be done is durable before it is done: a command is an intent until its audit record says what became of it,
 and one whose station ended in between is refused, by a record of the next start. A command that takes time (a bundle
-to load) is answered when it is done; the line goes on meanwhile. STATUS asks and changes nothing, so it leaves no
-record. Rejected: signals and files to touch (no answer, no record of who did what).
+to load) is answered when it is done; the line goes on meanwhile. STATUS and FIND ask and change nothing, so they
+leave no record. Rejected: signals and files to touch (no answer, no record of who did what).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sized
 from concurrent.futures import Future
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import structlog
@@ -33,6 +34,8 @@ _DISPOSITION = r"accept|reject|rework|scrap|unknown"
 
 log = structlog.get_logger(__name__)
 
+ABOUT_A_PART = ("FEEDBACK", "PIN")  # by its record's result_id, or by the part's id where that is one record
+
 # Does what is asked, or promises to; the text says what was done. Whatever it raises: refused, and why.
 Action = Callable[[Request], "str | Future[str]"]
 # Runs what may raise anything, counts and logs that, and returns it.
@@ -45,6 +48,13 @@ class Command(NamedTuple):
     request: Request
     intent: int | None
     outcome: Future[str]
+
+
+class Question(NamedTuple):
+    """What changes nothing and leaves no record: the answer's verb, and what makes its facts."""
+
+    answer: str
+    ask: Callable[[Request], Mapping[str, Any]]
 
 
 class Accepted(Protocol):
@@ -64,7 +74,8 @@ class Accepted(Protocol):
 class ControlDesk:
     """Carries commands out, in the delivery thread, as `front` reads them. Who proved a key is the actor.
 
-    actions: by verb, called in that thread, so they must not block. status: facts for STATUS. attempt: how actions are
+    actions: by verb, called in that thread, so they must not block. status: facts for STATUS. questions: other ones.
+    about: the request that names its part's record, where it was asked by the part's id. attempt: how actions are
     run. is_durable: TRIGGER is answered once the journal has it. Starts the front; `socket` rings when that has more.
     """
 
@@ -75,10 +86,13 @@ class ControlDesk:
         actions: Mapping[str, Action],
         status: Callable[[], Mapping[str, Any]],
         *,
+        questions: Mapping[str, Question] = MappingProxyType({}),
+        about: Callable[[Request], Request] = lambda request: request,
         attempt: Attempt,
         is_durable: bool = True,
     ) -> None:
-        self._front, self._announcer, self._status = front, announcer, status
+        self._front, self._announcer, self._about = front, announcer, about
+        self._questions = {"STATUS": Question("STATUS", lambda request: status()), **questions}
         self._attempt, self._is_durable = attempt, is_durable
         self._actions: dict[str, Action] = {**actions, "FEEDBACK": feedback}
         self._pending: list[Command] = []
@@ -176,12 +190,13 @@ class ControlDesk:
             self._reply(request, Outcome.REFUSED.name, {"reason": f"it could not be recorded: {error}"})
 
     def _take(self, request: Request) -> None:
-        if request.verb == "STATUS":
-            if (failure := self._attempt(self, self._tell_status, request)) is not None:
+        if request.verb in self._questions:
+            if (failure := self._attempt(self, self._tell, request)) is not None:
                 self._reply(request, Outcome.REFUSED.name, {"reason": _reason(failure)})
             return
         try:
             self._require_sense(request)
+            request = self._about(request) if request.verb in ABOUT_A_PART else request
             command = Command(request, self._intend(request), Future())
         except (RequestError, JournalError) as refusal:  # before anything was done
             self._conclude(Command(request, None, _refused(refusal)))
@@ -191,13 +206,18 @@ class ControlDesk:
         if command.outcome.done():
             self._conclude(command)
 
-    def _tell_status(self, request: Request) -> None:
-        self._reply(request, "STATUS", self._status())
+    def _tell(self, request: Request) -> None:
+        question = self._questions[request.verb]
+        try:
+            self._reply(request, question.answer, question.ask(request))
+        except RequestError as error:
+            self._reply(request, Outcome.REFUSED.name, {"reason": str(error)})
 
     def _require_sense(self, request: Request) -> None:
         request.text("actor", _ACTOR, "unknown")
         if request.verb not in self._actions:
-            raise RequestError(f"there is no {request.verb}; there are STATUS, TRIGGER, {', '.join(self._actions)}")
+            there = ", ".join((*self._questions, "TRIGGER", *self._actions))
+            raise RequestError(f"there is no {request.verb}; there are {there}")
         if len(self._pending) >= MAX_PENDING:
             raise RequestError("too many commands are being carried out; try again later")
 

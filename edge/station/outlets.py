@@ -22,8 +22,9 @@ from edge.history.retention import MEMORY_LIMITS, Retention
 from edge.history.told import Sink
 from edge.pictures.evidence import EvidenceWriter
 from edge.pictures.overlays import OverlayWriter
+from edge.pictures.rejects import RejectLog
 from edge.security.station_keys import StationKeys
-from edge.sockets.control import UUID, Action, ControlDesk
+from edge.sockets.control import UUID, Action, ControlDesk, Question
 from edge.sockets.cursors import Cursors
 from edge.sockets.desk import Served
 from edge.sockets.endpoints import Access
@@ -31,11 +32,12 @@ from edge.sockets.front import ControlFront, TriggerTaker
 from edge.sockets.publisher import Publisher
 from edge.sockets.replay import ReplayServer
 from edge.sockets.requests import Request
+from edge.station.finding import Finder
 from edge.station.health import Health
 from edge.station.recipes import Recipes
 from edge.station.settings import JournalSettings, PictureSettings, Settings, SocketSettings
 from edge.wire.facts import Origin
-from edge.wire.vocabulary import StationState
+from edge.wire.vocabulary import CameraState, StationState
 
 NO_JOURNAL = "none: records are kept in memory, and a crash loses what was not received; give --journal PATH"
 
@@ -66,18 +68,21 @@ def open_outlets(
             desks["replay"] = opened.enter_context(closing(ReplayServer(sockets.replay, journal, access=access)))
         if sockets.control is not None:
             front = ControlFront(sockets.control, triggers, access, isolation.run)
-            actions = _actions(recipes, evidence)
+            actions, finder = _actions(recipes, evidence), Finder(journal, pictures.evidence)
             desk = ControlDesk(
                 front,
                 announcer,
                 actions,
                 lambda: _status(delivery, announcer),
+                questions={"FIND": Question("FOUND", finder.find)},
+                about=finder.about,
                 attempt=isolation.run,
                 is_durable=settings.camera.pairing.is_durable,
             )
             desks["control"] = opened.enter_context(closing(desk))
         overlays = None if pictures.overlays is None else OverlayWriter(pictures.overlays)
-        sinks: list[Sink] = [sink for sink in (overlays, evidence) if sink is not None]
+        pictured = [sink for sink in (overlays, evidence) if sink is not None]
+        sinks: list[Sink] = [*pictured, RejectLog(pictured)]
         delivery = Delivery(
             announcer,
             publisher,
@@ -138,6 +143,8 @@ def _status(delivery: Delivery, announcer: Announcer) -> dict[str, Any]:
     """For STATUS: what the heartbeat says, what runs, and how far the consumers are."""
     health, recipe, journal = delivery.health(), announcer.origin.recipe, announcer.journal
     counts = {name: getattr(health, name) for name in ("captured", "inspected", "skipped", "undecided", "in_flight")}
+    if health.camera is not None:
+        counts |= {"camera_state": CameraState(health.camera).value, "camera_fps": health.fps or 0.0}
     status = {"state": StationState(health.state).value, "uptime_s": round(health.uptime_s, 3), **counts}
     status |= {name: text for name in ("cause", "advice") if (text := getattr(health, name)) is not None}
     status |= {"bundle": recipe.id, "version": recipe.version, "hash": recipe.hash}

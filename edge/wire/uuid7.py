@@ -38,3 +38,8 @@ class Uuid7:
 
 
 uuid7 = Uuid7()
+
+
+def created_ms(result_id: str) -> int:
+    """When such an id was made, in Unix milliseconds, by the wall clock of then."""
+    return UUID(result_id).int >> 80

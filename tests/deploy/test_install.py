@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,9 +30,9 @@ class Device:
 
     def __init__(self, root: Path) -> None:
         self.root, self._calls = root / "root", root / "calls"
-        self._python = root / "python3"
-        self._python.write_text(STAND_IN, encoding="utf-8")
-        self._python.chmod(0o755)
+        self.python = root / "python3"
+        self.python.write_text(STAND_IN, encoding="utf-8")
+        self.python.chmod(0o755)
         self.root.mkdir()
 
     def run(self, *arguments: str, pip_fails: bool = False) -> subprocess.CompletedProcess[str]:
@@ -38,7 +40,7 @@ class Device:
         env = {
             "PATH": os.environ["PATH"],
             "DESTDIR": str(self.root),
-            "PYTHON": str(self._python),
+            "PYTHON": str(self.python),
             "CALLS": str(self._calls),
             "PIP_FAILS": "1" if pip_fails else "",
         }
@@ -73,6 +75,7 @@ def device(tmp_path: Path) -> Device:
     return Device(tmp_path)
 
 
+COMMANDS = ("edge-control", "edge-deploy", "edge-inspect", "edge-watch")
 GPU = "etc/systemd/system/edge-inspect@.service.d/gpu.conf"
 
 
@@ -107,6 +110,52 @@ def test_settings_of_a_camera_survive_an_upgrade_and_a_removal(device: Device) -
     assert mine.exists() and journal.exists()
     left = device.files()
     assert not any("releases" in name or "systemd" in name or "current" in name for name in left)
+
+
+def test_the_commands_are_on_path_and_foreign_ones_stay(device: Device) -> None:
+    device.run()
+    bin_folder = device.path("usr/local/bin")
+    links = {path.name: str(path.readlink()) for path in bin_folder.iterdir()}
+    assert links == {name: f"/opt/edge-inspect/current/bin/{name}" for name in COMMANDS}
+    (bin_folder / "edge-watch").unlink()
+    (bin_folder / "edge-watch").write_text("somebody else's", encoding="utf-8")
+    device.run("--uninstall")
+    assert [path.name for path in bin_folder.iterdir()] == ["edge-watch"]
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A folder that everybody may enter; pytest's own are for its user alone."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_a_python_that_the_services_user_cannot_read_is_not_taken(device: Device, home: Path) -> None:
+    hidden = home / "python3"
+    where = f"""case "$*" in *realpath*) echo "$0 {hidden.parent}" ;; esac\n"""
+    hidden.write_text(STAND_IN + where, encoding="utf-8")
+    hidden.chmod(0o755)
+    device.python = hidden
+    assert device.run().returncode == 0
+    device.run("--purge")
+    hidden.parent.chmod(0o700)
+    refused = device.run()
+    assert refused.returncode == 1 and f"may not read {hidden.parent}" in refused.stderr, refused.stderr
+    assert "PYTHON=/usr/bin/python3" in refused.stderr and not device.path("opt/edge-inspect/current").exists()
+
+
+def test_offline_takes_what_the_wheelhouse_lists_proved_by_hashes_and_nothing_else(
+    device: Device, tmp_path: Path
+) -> None:
+    house = tmp_path / "wheels"
+    house.mkdir()
+    refused = device.run("--offline", str(house))
+    assert refused.returncode == 1 and "make wheelhouse" in refused.stderr
+    (house / "requirements.txt").write_text("x==1 --hash=sha256:00\n", encoding="utf-8")
+    assert device.run("--offline", str(house)).returncode == 0
+    (install,) = [line for line in device.calls.splitlines() if "-m pip" in line]
+    assert f"--no-index --find-links {house} --require-hashes -r {house}/requirements.txt" in install
 
 
 def test_purge_leaves_nothing(device: Device) -> None:

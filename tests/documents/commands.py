@@ -107,7 +107,9 @@ def _problems(words: list[str], is_whole: bool) -> list[str]:
         return missing + [f"{word}: no such module" for word in arguments if "." in word and not module_exists(word)]
     if program == "deploy/install.sh":
         text = (ROOT / program).read_text("utf-8")
-        return missing + [f"{flag}: not in {program}" for flag in arguments if f"{flag})" not in text]
+        return missing + [
+            f"{flag}: not in {program}" for flag in arguments if flag[0] == "-" and f"{flag})" not in text
+        ]
     return missing + ([] if program in OTHERS else [f"{program}: no such program"])
 
 
@@ -178,7 +180,7 @@ def _of_click(command: click.Command | None, name: str, arguments: list[str], is
             value = given.get(param.name)
             if value is not None and not _is_unset(value):
                 param.type_cast_value(context, value)
-            elif is_whole and param.required and not isinstance(command, click.Group):
+            elif is_whole and param.required and not isinstance(command, click.Group) and not given.get("instance"):
                 return [f"{name}: {param.opts[0]} is missing"]
     except click.UsageError as error:
         return [f"{name}: {error.format_message()}"]

@@ -28,6 +28,24 @@ def test_every_command_says_what_it_is_for(command: tuple[str, ...]) -> None:
     assert told.output.startswith("Usage:")
 
 
+def test_a_command_looked_for_in_the_wrong_room_is_told_its_own() -> None:
+    told = CliRunner().invoke(cli, ["teacher", "images"])
+    assert told.exit_code == 2 and "lab teacher" in told.output
+    assert "No such command 'nonsense'." in CliRunner().invoke(cli, ["nonsense"]).output
+
+
+def test_the_flags_of_fit_stand_under_headings() -> None:
+    told = CliRunner().invoke(cli, ["fit", "--help"]).output
+    places = [
+        told.index(text)
+        for text in (
+            "The part:\n", "--name", "--roi", "Training:\n", "--steps", "The bundle and what it promises:\n",
+            "--bundle", "Precisions:\n", "--float-only", "Options:\n", "--run",
+        )
+    ]  # fmt: skip
+    assert places == sorted(places)
+
+
 def test_a_missing_teacher_names_a_command_that_there_is(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="edge-train lab teacher IMAGES"):
         load_teacher(33, tmp_path)

@@ -125,7 +125,13 @@ def test_ignore_is_given_several_times_and_nonsense_is_refused_before_anything_i
 
 @pytest.mark.parametrize(
     ("flags", "steps", "variants"),
-    [((), 1300, ("fp32", "fp16", "int8-cpu")), (("--quick",), 330, ("fp32",)), (("--steps", "7"), 7, None)],
+    [
+        ((), 1300, ("fp32", "fp16", "int8-cpu")),
+        (("--quick",), 330, ("fp32",)),
+        (("--steps", "7"), 7, None),
+        (("--quick", "--steps", "1300"), 1300, ("fp32",)),  # what was said wins, also where it is what is usual
+        (("--quick", "--int8-trt"), 330, ("fp32", "int8-trt")),
+    ],
 )
 def test_quick_trains_for_less_and_writes_float32_only(
     tmp_path: Path,
@@ -137,7 +143,7 @@ def test_quick_trains_for_less_and_writes_float32_only(
     told: dict[str, Any] = {}
     monkeypatch.setattr("trainer.cli._prepare", lambda run, training: told.update(steps=training.students.steps))
     monkeypatch.setattr("trainer.cli.export_step", lambda run, variants: told.update(variants=tuple(variants)))
-    for step in ("check_promise", "students_step", "_calibrate"):
+    for step in ("check_outputs", "check_promise", "students_step", "_calibrate"):
         monkeypatch.setattr(f"trainer.cli.{step}", lambda *_: None)
     command = ["fit", str(tmp_path), "--bundle", str(tmp_path / "b"), *flags]
     result = CliRunner().invoke(cli, command, catch_exceptions=False)

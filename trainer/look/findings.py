@@ -23,6 +23,7 @@ from edge.core.types import Image
 from trainer.look.unlike import Unlikeness, unlike_others
 from trainer.teacher import PRETRAINED
 
+COPY, FOLDER = "copy", "folder"  # kinds
 NEAR_COPY = 0.97  # correlation; distinct parts reach .93 (screw) and .94 (rendered), JPEG and resized copies .98
 LOOK_PX = 512
 _SIDE, _FINE_PX = 128, 3.0
@@ -30,12 +31,16 @@ EXPOSURE_DEVIATIONS, EXPOSURE_LEVELS = 6.0, 12.0  # robust deviations and grey l
 GROUP_SHARE, GROUP_LEVELS, GROUP_GAP = 0.1, 8.0, 3.0  # two exposures: each a tenth, a gap of levels and of spreads
 BLUR_DEVIATIONS, BLUR_FACTOR = 5.0, 1.3  # robust deviations and times less sharp, both
 UNLIKE_DEVIATIONS = 3.0  # on 840 clean images of three products 6 exceed it
+FOLDER_DEVIATIONS, FOLDER_IMAGES = 4.0, 3  # sessions reach .9, a third less light .7, defects 1.6; other parts 14
 FEW = 12  # below it "unlike the others" has no others to compare with
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about one image that a person should see. kind: copy, near copy, exposure, blur or unlike."""
+    """Something about one image that a person should see. kind: copy, near copy, exposure, blur or unlike.
+
+    Of kind "folder" it is about a folder.
+    """
 
     kind: str
     path: Path
@@ -84,9 +89,11 @@ def look_at(
         level.append(float(grey.mean()))
         sharpness.append(_sharpness(grey))
     measured = _Measured(_fine(np.stack(small)), np.array(level), np.array(sharpness))
-    far = _unlike(inputs, geometry, teachers)
+    folders = sorted({path.parent for path in paths})
+    groups = [folders.index(path.parent) for path in paths]
+    far = _unlike(inputs, groups, geometry, teachers)
     deviations = robust_deviations(np.log(np.maximum(far.scores, 1e-6)))
-    findings = [Finding("copy", copy, f"the same pixels as {of.name}", of) for copy, of in copies]
+    findings = [Finding(COPY, copy, f"the same pixels as {of.name}", of) for copy, of in copies]
     findings += _near_copies(paths, measured.fine)
     findings += _exposure(paths, measured.level)
     findings += _blur(paths, measured.sharpness)
@@ -95,7 +102,23 @@ def look_at(
         for i in np.argsort(-deviations)
         if deviations[i] > UNLIKE_DEVIATIONS
     ]
+    findings += _foreign_folders(folders, np.array(groups), np.log(np.maximum(far.apart, 1e-6)))
     return Look(tuple(paths), tuple(findings), deviations, far.maps, geometry)
+
+
+def _foreign_folders(folders: Sequence[Path], groups: NDArray[np.int64], apart: NDArray[np.float64]) -> list[Finding]:
+    """Folders whose images as a whole are farther from those of other folders than these are; apart: of each image."""
+    found = []
+    for number, folder in enumerate(folders):
+        own, others = apart[groups == number], apart[groups != number]
+        if len(own) < FOLDER_IMAGES or len(others) < FEW:
+            continue
+        middle = float(np.median(others))
+        spread = 1.4826 * float(np.median(np.abs(others - middle))) or 1e-6
+        if (off := (float(np.median(own)) - middle) / spread) > FOLDER_DEVIATIONS:
+            detail = f"its {len(own)} images are plainly unlike those of the other folders ({off:.1f} deviations)"
+            found.append(Finding(FOLDER, folder, detail))
+    return found
 
 
 def _at_most(size: Size, longest: int) -> Size:
@@ -104,10 +127,11 @@ def _at_most(size: Size, longest: int) -> Size:
     return max(1, round(scale * size[0])), max(1, round(scale * size[1]))
 
 
-def _unlike(inputs: Sequence[Image], geometry: Geometry, teachers: Path) -> Unlikeness:
+def _unlike(inputs: Sequence[Image], groups: Sequence[int], geometry: Geometry, teachers: Path) -> Unlikeness:
     if len(inputs) < FEW:
-        return Unlikeness(np.ones(len(inputs)), np.zeros((len(inputs), 1, 1), np.float32))
-    return unlike_others(inputs.__getitem__, len(inputs), geometry.grid_mask(geometry.input_size, 1), teachers)
+        same = np.ones(len(inputs))
+        return Unlikeness(same, same, np.zeros((len(inputs), 1, 1), np.float32))
+    return unlike_others(inputs.__getitem__, groups, geometry.grid_mask(geometry.input_size, 1), teachers)
 
 
 def _sharpness(grey: NDArray[np.uint8]) -> float:

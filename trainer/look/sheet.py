@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edge.core.files import write_whole
 from edge.core.images import read_image
 from edge.core.types import Image, Map
 from trainer.look.findings import Look
@@ -43,8 +44,7 @@ def look_sheet(look: Look) -> Image:
 
 def write_sheet(look: Look, path: Path) -> None:
     """Write the sheet as a PNG; the folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(cv2.imencode(".png", look_sheet(look))[1].tobytes())
+    write_whole(path, cv2.imencode(".png", look_sheet(look))[1].tobytes())
 
 
 def _in_rows(title: str, cells: Sequence[Cell]) -> list[tuple[str, Sequence[Cell]]]:

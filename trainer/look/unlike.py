@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from torch import Tensor
 from edge.core.errors import TrainingError
 from edge.core.types import Image
 from trainer.networks import DescriptorNetwork, pad_for, pixels_to_network
+from trainer.progress import counted
 from trainer.teacher import PRETRAINED, load_teacher
 
 PATCH_SIZE = 65  # of the teacher: p33 and p17 ranked defective screws lower in every setting tried
@@ -38,35 +38,40 @@ Read = Callable[[int], Image]
 class Unlikeness:
     """scores: (n,) float64, how far each image's most foreign places are from all other images; unitless.
 
+    apart: (n,) float64, the same from the images of other groups only; the scores themselves where there is one group.
     maps: (n, h, w) float32, the distance of each place; 0 where it was not compared.
     """
 
     scores: NDArray[np.float64]
+    apart: NDArray[np.float64]
     maps: NDArray[np.float32]
 
 
 def unlike_others(
-    read: Read, count: int, mask: NDArray[np.bool_] | None = None, teachers: Path = PRETRAINED
+    read: Read,
+    groups: Sequence[int],
+    mask: NDArray[np.bool_] | None = None,
+    teachers: Path = PRETRAINED,
 ) -> Unlikeness:
-    """Compare `count` images with each other; `read(i)` gives image i, (h, w, 3) uint8 BGR, all of one size.
+    """Compare images with each other; `read(i)` gives image i, (h, w, 3) uint8 BGR, all of one size; groups: of each.
 
     mask: (h, w) bool, pixels that count, or None for all. TrainingError where nothing is left to compare.
     """
+    count = len(groups)
     size = read(0).shape[:2]
     teacher = comparing_teacher(teachers, size)
     places = _places(size, mask, teacher.stride)
     project = _principal_components(teacher, [read(i) for i in range(0, count, max(1, count // SAMPLE))], places)
     chooser = np.random.default_rng(0)
     compared, kept, bank = [], [], []
-    with click.progressbar(range(count), label="looking at good images", show_eta=True) as bar:
-        for index in bar:
-            descriptors = project(_descriptors(teacher, read(index))[places.ravel()])
-            unusual = descriptors.square().sum(1)
-            chosen = torch.topk(unusual, max(1, round(PLACES * len(unusual)))).indices
-            compared.append(descriptors[chosen])
-            kept.append(chosen.numpy())
-            bank.append(descriptors[_sampled(unusual, max(8, BANK // count), chooser)])
-    return _gather(_distances(compared, bank), kept, places)
+    for index in counted(range(count), "looking at good images", count):
+        descriptors = project(_descriptors(teacher, read(index))[places.ravel()])
+        unusual = descriptors.square().sum(1)
+        chosen = torch.topk(unusual, max(1, round(PLACES * len(unusual)))).indices
+        compared.append(descriptors[chosen])
+        kept.append(chosen.numpy())
+        bank.append(descriptors[_sampled(unusual, max(8, BANK // count), chooser)])
+    return _gather(_distances(compared, bank, np.array(groups)), kept, places)
 
 
 def comparing_teacher(teachers: Path, size: tuple[int, ...]) -> DescriptorNetwork:
@@ -113,28 +118,37 @@ def _sampled(unusual: Tensor, count: int, rng: np.random.Generator) -> Tensor:
     return torch.topk(keys, min(count, len(unusual))).indices
 
 
-def _distances(compared: Sequence[Tensor], bank: Sequence[Tensor]) -> list[NDArray[np.float32]]:
-    """Distance of each compared descriptor to the nearest one of another image."""
+Distances = tuple[NDArray[np.float32], NDArray[np.float32]]  # of one image's descriptors: to other images, groups
+
+
+def _distances(compared: Sequence[Tensor], bank: Sequence[Tensor], groups: NDArray[np.int64]) -> list[Distances]:
+    """Distance of each compared descriptor to the nearest one of another image, and of an image of another group."""
     rows = torch.cat(list(bank))
     # One matrix product gives |b|² - 2 q·b: a column of ones beside q.
     table = torch.cat([-2 * rows, rows.square().sum(1, keepdim=True)], dim=1).T.contiguous()
-    ends = np.cumsum([len(own) for own in bank])
+    image_of = np.repeat(np.arange(len(bank)), [len(own) for own in bank])
     distances = []
     for index, queries in enumerate(compared):
         squares = torch.cat([queries, torch.ones(len(queries), 1)], dim=1) @ table
-        squares[:, ends[index] - len(bank[index]) : ends[index]] = torch.inf
-        nearest = squares.amin(1) + queries.square().sum(1)
-        distances.append(nearest.clamp_min(0).sqrt().numpy())
+        squares[:, torch.from_numpy(image_of == index)] = torch.inf
+        nearest = _root(squares, queries)
+        if (groups == groups[0]).all():
+            distances.append((nearest, nearest))
+            continue
+        squares[:, torch.from_numpy(groups[image_of] == groups[index])] = torch.inf
+        distances.append((nearest, _root(squares, queries)))
     return distances
 
 
-def _gather(
-    distances: Sequence[NDArray[np.float32]], kept: Sequence[NDArray[np.int64]], places: NDArray[np.bool_]
-) -> Unlikeness:
+def _root(squares: Tensor, queries: Tensor) -> NDArray[np.float32]:
+    return np.asarray((squares.amin(1) + queries.square().sum(1)).clamp_min(0).sqrt().numpy(), np.float32)
+
+
+def _gather(distances: Sequence[Distances], kept: Sequence[NDArray[np.int64]], places: NDArray[np.bool_]) -> Unlikeness:
     peak = max(1, round(PEAK * int(places.sum())))
-    scores = np.array([np.sort(values)[-peak:].mean() for values in distances], np.float64)
+    scores, apart = np.array([[np.sort(values)[-peak:].mean() for values in pair] for pair in distances], np.float64).T
     maps = np.zeros((len(distances), *places.shape), np.float32)
     where = np.flatnonzero(places)
-    for index, (values, chosen) in enumerate(zip(distances, kept, strict=True)):
+    for index, ((values, _), chosen) in enumerate(zip(distances, kept, strict=True)):
         maps[index].flat[where[chosen]] = values
-    return Unlikeness(scores, maps)
+    return Unlikeness(scores, apart, maps)

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
 import cv2
 import numpy as np
 import torch
@@ -29,6 +28,7 @@ from trainer.networks import pixels_to_network
 from trainer.paper.ensemble import PaperEnsemble, paper_students, set_stride
 from trainer.paper.networks import OUTPUT_STRIDES, PaperNetwork, centre_offset_px, pad_for_paper
 from trainer.paper.teacher import load_paper_teacher
+from trainer.progress import counted
 from trainer.training import optimisers, run_training
 
 NATIVE = {17: 1, 33: 4, 65: 8}
@@ -64,13 +64,12 @@ def pro_by_stride(dataset: Path, teachers: Path, run: Path, config: StrideConfig
     set_stride(ensemble, 1)
     scored: dict[int, list[Map]] = {stride: [] for stride in OUTPUT_STRIDES}
     masks: list[Mask] = []
-    with click.progressbar(samples, label="dense maps of test images", show_eta=True) as shown:
-        for sample in shown:
-            image = read_image(sample.path)
-            masks.append(_mask(sample, image))
-            dense = _maps(ensemble, geometry.to_input(image))
-            for stride in OUTPUT_STRIDES:
-                scored[stride].append(scores_at_stride(dense, stride, stats, geometry))
+    for sample in counted(samples, "dense maps of test images", len(samples)):
+        image = read_image(sample.path)
+        masks.append(_mask(sample, image))
+        dense = _maps(ensemble, geometry.to_input(image))
+        for stride in OUTPUT_STRIDES:
+            scored[stride].append(scores_at_stride(dense, stride, stats, geometry))
     return {stride: au_pro(maps, masks) for stride, maps in scored.items()}
 
 

@@ -12,7 +12,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import click
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -26,6 +25,7 @@ from trainer.paper.losses import metric_loss
 from trainer.paper.networks import PaperNetwork
 from trainer.paper.patches import PatchPairs, cut_pairs, disturb
 from trainer.paper.pretrained_features import PatchBackbone, PatchFeatures
+from trainer.progress import counted
 from trainer.teacher import EVALUATION_IMAGES, PRETRAINED, compactness_loss, distillation_loss
 from trainer.training import optimisers, run_training
 
@@ -155,8 +155,9 @@ def _features(pairs: PatchPairs, backbone: PatchBackbone) -> Tensor:
     """P of both patches of each pair: (n, 2, C) float32."""
     features = PatchFeatures(backbone)
     flat = torch.from_numpy(pairs.patches).flatten(0, 1)
-    with click.progressbar(flat.split(CHUNK), label=f"{backbone} of {len(flat)} patches", show_eta=True) as chunks:
-        done = [features(pixels_to_network(chunk)) for chunk in chunks]
+    chunks = flat.split(CHUNK)
+    shown = counted(chunks, f"{backbone} of {len(flat)} patches", len(chunks))
+    done = [features(pixels_to_network(chunk)) for chunk in shown]
     return torch.cat(done).unflatten(0, (-1, 2))
 
 

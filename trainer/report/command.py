@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import click
 
 from edge.core.bundle import VARIANTS
 from trainer.dataset import Sample, parse_dataset
+from trainer.progress import counted
 from trainer.report.evaluate import evaluate
 from trainer.report.results import format_table
 
@@ -31,5 +31,4 @@ def evaluate_command(
 
 
 def _progress(samples: Sequence[Sample]) -> Iterator[Sample]:
-    with click.progressbar(samples, label="inspecting", file=sys.stderr) as bar:
-        yield from bar
+    return counted(samples, "inspecting", len(samples))

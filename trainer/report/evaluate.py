@@ -16,6 +16,7 @@ import cv2
 
 import edge
 from edge.core.bundle import load_bundle
+from edge.core.files import require_room, write_whole
 from edge.engines import EngineOptions, open_engine
 from edge.inspector import Inspector
 from trainer.dataset import Sample, list_samples
@@ -24,6 +25,8 @@ from trainer.report.html import html_report
 from trainer.report.inspected import Inspects, inspect_all
 from trainer.report.results import Report, Subject
 from trainer.report.sheet import evaluation_sheet
+
+REPORT_BYTES = 32 << 20  # more than a page with its pictures takes
 
 
 def evaluate(
@@ -40,6 +43,7 @@ def evaluate(
     list of images, to show how far it is. Errors: BundleError, EngineError, TrainingError.
     """
     samples, bundle = list_samples(dataset), load_bundle(bundle_path)
+    require_room(out, REPORT_BYTES, "the report")
     with closing(open_engine(engine, bundle, EngineOptions(variant=variant))) as opened:
         inspector = Inspector(bundle, opened)
         software = {"edge-inspect": edge.__version__, "python": platform.python_version(), "opencv": cv2.__version__}
@@ -65,9 +69,8 @@ def evaluate_with(
     """The same with an inspector already open."""
     records = list(inspect_all(inspector, progress(samples)))
     report = report_on(inspector, records, subject)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "report.json").write_text(report.to_json() + "\n", encoding="utf-8")
+    write_whole(out / "report.json", f"{report.to_json()}\n".encode())
     _, picture = cv2.imencode(".png", evaluation_sheet(inspector, records, report))
-    (out / "sheet.png").write_bytes(picture.tobytes())
-    (out / "report.html").write_text(html_report(inspector, records, report), encoding="utf-8")
+    write_whole(out / "sheet.png", picture.tobytes())
+    write_whole(out / "report.html", html_report(inspector, records, report).encode())
     return report

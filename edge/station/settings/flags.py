@@ -6,7 +6,6 @@ Rejected: click's decorators above the command, where a flag stood in three plac
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
 import click
@@ -27,17 +26,6 @@ class Flag(click.Option):
 def defaults_of(flags: Sequence[Flag]) -> dict[str, Any]:
     """By name, what each flag gives when it is left out."""
     return {str(flag.name): flag.fallback for flag in flags}
-
-
-class GroupedCommand(click.Command):
-    """A command whose --help shows its flags under the headings of their groups, in the order given."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """As click's, group by group; what has none comes last."""
-        for heading, parameters in groupby(self.get_params(ctx), lambda one: getattr(one, "group", "Options")):
-            rows = [row for one in parameters if (row := one.get_help_record(ctx)) is not None]
-            with formatter.section(heading):
-                formatter.write_dl(rows)
 
 
 Flags = Mapping[str, Any]  # what the command line says, by the names of the flags

@@ -282,6 +282,16 @@ def test_an_alert_stands_out_and_a_gap_says_which_frames() -> None:
     assert "camera_lost" in plain(gap_record(WHERE, samples.stamp(), samples.gap(3, 9)))
 
 
+def test_verdicts_of_results_and_alerts_stand_in_one_column() -> None:
+    found = samples.defective(3)
+    lines = [
+        plain(result_record(WHERE, samples.stamp(), found, 12.5)),
+        plain(alert_record(WHERE, samples.stamp(), samples.alert(found))),
+        plain(alert_record(WHERE, samples.stamp(), samples.alert(found, AlertKind.UNDECIDED))),
+    ]
+    assert len({line.index("NOT OK") for line in lines}) == 1 and len({line.index("P3") for line in lines}) == 1
+
+
 def test_lifecycle_lines_say_what_there_is_to_say() -> None:
     assert "folder:/images" in plain(birth_record(WHERE, samples.stamp()))
     assert "sent before" in plain(state_record(WHERE, samples.stamp(), StationState.RUNNING), is_historical=True)

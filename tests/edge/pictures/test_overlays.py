@@ -34,7 +34,8 @@ def test_rejected_parts_get_a_picture_and_good_ones_do_not(tmp_path: Path) -> No
     assert {path.name for path in tmp_path.iterdir()} == {"P1.jpg", "P3.jpg", "4.jpg"}
     picture = cv2.imread(str(tmp_path / "P1.jpg"))
     assert picture is not None
-    assert picture.shape == (48, 64, 3)
+    assert picture.shape == (48 + 16, 64, 3)  # its caption below it
+    assert picture[48:].max() > 150 and picture[48:].min() < 60
     assert line.delivery.sink_failures == 0
 
 

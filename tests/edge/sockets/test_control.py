@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,11 @@ from edge.delivery.thread import Isolation
 from edge.history.announcer import ENDED_MEANWHILE, Announcer
 from edge.history.intents import Intent, unsettled
 from edge.history.journal import Journal
-from edge.sockets.control import ControlDesk
+from edge.sockets.control import ControlDesk, Question
 from edge.sockets.desk import Served
 from edge.sockets.endpoints import AddressInUse
 from edge.sockets.front import ControlFront
-from edge.sockets.requests import Request
+from edge.sockets.requests import Request, RequestError
 from edge.station.triggers import NoTriggers
 from edge.wire.records import AuditRecord, DeathRecord, StateRecord
 from tests.edge.deliveries import Line
@@ -259,6 +260,33 @@ def test_feedback_is_kept_with_the_part_it_is_about(station: Commanded) -> None:
     answer, _ = command(station, "FEEDBACK", about=RESULT_ID, disposition="scrap", actor="mes")
     (record,) = station.audits(1)
     assert (answer, record.about_result_id, record.details) == ("DONE", RESULT_ID, f"scrap for {RESULT_ID}")
+
+
+def test_feedback_that_names_a_part_is_recorded_with_the_record_it_is_about(station: Commanded) -> None:
+    def about(request: Request) -> Request:
+        if request.facts["part_id"] != "P7":
+            raise RequestError("there is no record of it")
+        return replace(request, facts={**request.facts, "about": RESULT_ID})
+
+    station.desk._about = about
+    assert command(station, "FEEDBACK", part_id="P7", disposition="scrap")[0] == "DONE"
+    assert command(station, "FEEDBACK", part_id="P8", disposition="scrap")[0] == "REFUSED"
+    done, refused = station.audits(2)
+    assert (done.about_result_id, refused.about_result_id) == (RESULT_ID, None)
+    assert "no record" in refused.details
+
+
+def test_a_question_is_answered_in_its_own_words_and_leaves_no_record(station: Commanded) -> None:
+    def find(request: Request) -> dict[str, Any]:
+        if "part_id" not in request.facts:
+            raise RequestError("say which")
+        return {"parts": [request.facts["part_id"]]}
+
+    station.desk._questions["FIND"] = Question("FOUND", find)
+    assert command(station, "FIND", part_id="P7") == ("FOUND", {"parts": ["P7"]})
+    assert command(station, "FIND") == ("REFUSED", {"reason": "say which"})
+    command(station, "JUMP", height=1)
+    assert [record.command for record in station.audits(1)] == ["jump"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import re
+import shlex
+import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -18,10 +23,40 @@ from edge.core.types import Image
 from trainer.cli import cli
 from trainer.good_images import InputImages, check_good_images
 from trainer.look.findings import Look, look_at
+from trainer.look.page import _SCRIPT
 from trainer.look.record import look_first
 from trainer.look.sheet import look_sheet
+from trainer.options import Polygon
 
 SIDE = 96
+# As much of a browser as the page's script asks for: a picture of 96×64, shown at 192×128 and at (10, 10).
+DOM = """
+const heard = {}, texts = {};
+const node = id => ({
+  id, viewBox: {baseVal: {width: 96, height: 64}}, dataset: {},
+  addEventListener: (event, act) => { heard[id + event] = act; },
+  getBoundingClientRect: () => ({left: 10, top: 10, width: 192, height: 128}),
+  set textContent(value) { texts[id] = value; }, set innerHTML(value) {},
+});
+const nodes = {};
+let chosen = "roi";
+global.window = node("window");
+global.document = {
+  getElementById: id => nodes[id] ??= node(id), querySelectorAll: () => [], querySelector: () => ({value: chosen}),
+};
+"""
+PLAY = """
+const at = ([x, y]) => ({clientX: 10 + 2 * x, clientY: 10 + 2 * y, detail: 1});
+const drag = (a, b) => { heard.partpointerdown(at(a)); heard.partpointermove(at(b)); heard.windowpointerup(at(b)); };
+drag([1, 1], [50, 50]);  // there is one region to inspect: the next takes its place
+drag([20, 10], [80, 60]);
+chosen = "ignore";
+for (const corner of [[30, 20], [40, 20], [5, 5]]) drag(corner, corner);
+heard.undoclick();
+drag([200, 300], [200, 300]);
+heard.partdblclick();
+process.stdout.write(texts.flags);
+"""
 GEOMETRY = Geometry((SIDE, SIDE), (SIDE, SIDE))
 
 
@@ -170,6 +205,58 @@ def test_a_sheet_of_images_from_sessions_tells_equal_names_apart(tmp_path: Path)
         for i in range(10):
             cv2.imwrite(str(tmp_path / session / f"{i}.png"), a_part(20 * ord(session[0]) + i))
     assert look_sheet(look(tmp_path)).ndim == 3
+
+
+def test_copies_are_one_finding_however_many_there_are(folder: Path, tmp_path: Path) -> None:
+    for number in range(30):
+        cv2.imwrite(str(folder / f"twice{number:02}.png"), a_part(number))
+    told = look_first(check_good_images(folder), GEOMETRY, tmp_path / "look.png")
+    copies = [text for text in told if text.startswith("copy")]
+    assert len(copies) == 1 and copies[0].startswith("copy: 30 beside 30 distinct images: ")
+    assert "twice00.png: the same pixels as part00.png" in copies[0] and "and 22 more" in copies[0]
+
+
+def striped(seed: int) -> Image:
+    """Another product."""
+    image = np.full((SIDE, SIDE, 3), 40, np.uint8)
+    image[:, seed % 3 :: 8] = 250
+    return image + np.random.default_rng(seed).integers(0, 4, (SIDE, SIDE, 1), np.uint8)
+
+
+def test_a_folder_plainly_unlike_the_rest_is_refused_unless_it_is_meant(folder: Path, tmp_path: Path) -> None:
+    for name, image in (("monday", a_part), ("tuesday", a_part), ("wednesday", striped)):
+        (folder / name).mkdir()
+        for number in range(6):
+            cv2.imwrite(str(folder / name / f"{number}.png"), image(1000 * len(name) + number))
+    found, sheet = check_good_images(folder), tmp_path / "look.png"
+    for _ in range(2):  # what was found is remembered, and refused again
+        with pytest.raises(TrainingError, match=r"wednesday: its 6 images are plainly .*--yes-good") as error:
+            look_first(found, GEOMETRY, sheet)
+        assert "monday" not in str(error.value) and "tuesday" not in str(error.value)
+    assert not any("plainly unlike" in text for text in look_first(found, GEOMETRY, sheet, meant=("wednesday",)))
+
+
+def test_the_page_shows_a_part_in_its_own_coordinates_and_every_finding(folder: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(folder / "x<b>.png"), (a_part(101) * 0.5).astype(np.uint8))
+    look_first(check_good_images(folder), GEOMETRY, tmp_path / "look.png")
+    page = (tmp_path / "look.html").read_text(encoding="utf-8")
+    assert f'viewBox="0 0 {SIDE} {SIDE}"' in page and 'href="look.png"' in page
+    shown = re.findall(r'data-href="data:image/jpeg;base64,([^"]+)"', page)
+    usual, mean = (cv2.imdecode(np.frombuffer(base64.b64decode(one), np.uint8), 1) for one in shown)
+    assert usual.shape == (SIDE, SIDE, 3) and mean.shape[0] == mean.shape[1]
+    assert "x&lt;b&gt;.png</th><td>dark: mean" in page and "<b>.png" not in page
+    assert not re.search(r"""(src|href)=["']https?:""", page)  # it is opened where there is no internet
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not on this machine")
+def test_what_is_drawn_on_the_page_is_a_flag_that_fit_takes(tmp_path: Path) -> None:
+    played = tmp_path / "played.js"
+    played.write_text(DOM + _SCRIPT + PLAY, encoding="utf-8")
+    flags = shlex.split(subprocess.run(["node", played], capture_output=True, text=True, check=True).stdout)
+    assert flags[0::2] == ["--roi", "--ignore"]
+    roi, ignored = (Polygon().convert(text, None, None) for text in flags[1::2])
+    assert roi == ((20, 10), (80, 10), (80, 60), (20, 60))  # shown at twice its size
+    assert ignored == ((30, 20), (40, 20), (95, 63))  # nothing lies outside the picture
 
 
 @pytest.mark.slow
