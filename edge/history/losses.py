@@ -13,11 +13,14 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import apsw
+import structlog
 
 from edge.history.proof import Mark
 from edge.history.rows import number_and_seq, position_of
 from edge.wire.messages import EPOCH_BYTES
 from edge.wire.vocabulary import HistoryRecord, LossCause
+
+log = structlog.get_logger(__name__)
 
 Statement = tuple[str, tuple[Any, ...]]
 NOTHING_MORE: Statement = ("SELECT 1", ())
@@ -111,6 +114,7 @@ def compare(db: apsw.Connection, mark: Mark) -> None:
         lost += [HistoryRecord(epoch=mark.epoch.hex(), first_seq=1, last_seq=mark.seq, cause=LossCause.CORRUPT)]
         begin_epoch(db, mark.epoch)
     if lost:
+        log.error("the journal lacks what its witness has seen; a new epoch begins", lost=[str(one) for one in lost])
         remember(db, lost)
         begin_epoch(db)
 

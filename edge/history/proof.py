@@ -66,6 +66,8 @@ def read_mark(journal: Path) -> Mark | None:
         log.warning("the journal's witness cannot be read: a loss at its end would not be found", error=str(error))
         return None
     found = [one for one in map(_unsealed, (content[:SLOT_BYTES], content[SLOT_BYTES:])) if one is not None]
+    if not content.strip(b"\0"):
+        return None  # it was made, and nothing noted yet
     if not found:
         log.warning("the journal's witness is damaged: a loss at its end would not be found", witness=str(path))
         return None
