@@ -172,4 +172,9 @@ ROWS = (
         "no malformed or hostile bundle is accepted, and none crashes the reader",
         partial(multiplied, "tests/edge/security/test_trust.py", "hostile", 100, "inputs", 2000),
     ),
+    Row(
+        "links",
+        "no picture is written, read or removed through a link that somebody planted",
+        partial(multiplied, "tests/edge/pictures/test_planted_links.py", "", 25, "pictures", 8),
+    ),
 )
