@@ -7,7 +7,6 @@ whole. Rejected: drawing in the inspection loop (20 ms at each defect, when the 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import deque
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from edge.core.errors import SettingsError, SinkError
+from edge.core.ids import told_apart
 from edge.core.opencv import cv2
 from edge.core.overlay import draw_overlay
 from edge.core.types import Frame, Image, Inspection, Verdict
@@ -91,8 +91,6 @@ def _jpeg(picture: np.ndarray) -> bytes:
 
 
 def _file_stem(inspection: Inspection) -> str:
-    """A safe file name; an id that had to be changed gets a digest, so that two ids never share a file."""
+    """A safe file name: two ids never share a file."""
     name = inspection.part_id or str(inspection.frame_id)
-    safe = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64]
-    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return safe if safe == name else f"{safe}-{digest}"
+    return told_apart(name, lambda value: re.sub(r"[^A-Za-z0-9_-]", "_", value), 64, "-")

@@ -173,6 +173,11 @@ ROWS = (
         partial(multiplied, "tests/edge/security/test_trust.py", "hostile", 100, "inputs", 2000),
     ),
     Row(
+        "ids",
+        "part ids that differ stay different on the wire and as names of files",
+        partial(multiplied, "tests/edge/core/test_ids.py", "", 100, "sets of ids", 200),
+    ),
+    Row(
         "links",
         "no picture is written, read or removed through a link that somebody planted",
         partial(multiplied, "tests/edge/pictures/test_planted_links.py", "", 25, "pictures", 8),
