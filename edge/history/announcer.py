@@ -91,7 +91,7 @@ class Announcer:
         self._publish(entry)
         return entry
 
-    def heartbeat(self, health: HealthSnapshot, sink_failures: int, refused: int | None) -> None:
+    def heartbeat(self, health: HealthSnapshot, sink_failures: int, refused: int | None, floods: int) -> None:
         """Publish one; it is no part of the stream."""
         build = partial(
             heartbeat_record,
@@ -100,6 +100,7 @@ class Announcer:
             sink_failures=sink_failures,
             oldest_seq=self.journal.oldest,
             refused_peers=refused,
+            floods=floods,
         )
         self._publish(self.journal.transient(build))
 

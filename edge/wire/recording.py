@@ -149,6 +149,7 @@ def heartbeat_record(
     sink_failures: int = 0,
     oldest_seq: int | None = None,
     refused_peers: int | None = None,
+    floods: int | None = None,
 ) -> records.HeartbeatRecord:
     """The second's heartbeat; `stamp.seq` is the head seq, since a heartbeat has none of its own."""
     return records.HeartbeatRecord(
@@ -167,6 +168,7 @@ def heartbeat_record(
         camera_fps=health.fps,
         frame_age_s=health.frame_age_s,
         refused_peers=refused_peers,
+        floods=floods,
     )
 
 
