@@ -51,7 +51,7 @@ LOCAL = Access()
 
 
 class BoundSocket:
-    """A socket of its own context, bound to `endpoint`, which then says what was bound. `polled`: it, and what it needs.
+    """A socket of its own context, bound to `endpoint`, which then says what was bound. `polled`: it and what it needs.
 
     kind: zmq.XPUB, zmq.ROUTER …; options by ZeroMQ's names (LINGER, SNDHWM …), set before it is bound. With keys in
     `access` only consumers with `role` get in. The serving thread calls `attend` when any but the first of `polled` is

@@ -178,8 +178,8 @@ class StateRecord(Record):
 class HeartbeatRecord(Record):
     """Each second; transient. captured = inspected + skipped + undecided + in_flight, in frames since start.
 
-    `refused_peers`: connections since the start that have proved no key; left out where none is asked for. `floods`: how
-    often since the start somebody was kept out, or all were cut off, because of too many connections or subscriptions.
+    `refused_peers`: connections since the start that have proved no key; left out where none is asked for.
+    `floods`: how often somebody was kept out, or all were cut off, because of too many connections or subscriptions.
     """
 
     KIND: ClassVar[Kind] = Kind.HEARTBEAT

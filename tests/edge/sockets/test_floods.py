@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import signal
 import socket
@@ -113,7 +112,7 @@ def test_a_flood_of_connections_cuts_off_nobody_who_is_served_and_leaves_descrip
             while time.monotonic() < until:
                 hear(feed, heard, 2)
                 assert ask(stub.settings["control"], "STATUS", {}, WAIT_S, mes)[0] == "STATUS"
-                most = max(most, len(os.listdir(f"/proc/{process.pid}/fd")))
+                most = max(most, len(list(Path(f"/proc/{process.pid}/fd").iterdir())))
             assert floods_told(feed) >= 2
         assert most < DESCRIPTORS
         seqs = sorted(seq for _, seq in heard)
