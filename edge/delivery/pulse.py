@@ -78,4 +78,5 @@ class Pulse:
     def tell(self, health: HealthSnapshot, sink_failures: int) -> None:
         """The heartbeat itself."""
         counts = [bound.refused for bound in self._bound if bound.refused is not None]
-        self._announcer.heartbeat(health, sink_failures, sum(counts) if counts else None)
+        floods = sum(bound.floods for bound in self._bound)
+        self._announcer.heartbeat(health, sink_failures, sum(counts) if counts else None, floods)

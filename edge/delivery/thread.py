@@ -83,7 +83,7 @@ class DeliveryThread(threading.Thread):
         self._alive, self._max_unserved = alive, max_unserved
         self.pulse = Pulse(inbox, announcer, self._bound, health_snapshot, heartbeat_s)
         self._unserved: deque[Told] = deque()
-        self._polled: list[zmq.Socket[bytes]] = []
+        self._polled: list[zmq.Socket[bytes] | int] = []
         self._poller = zmq.Poller()
         self._retry_s = 0.0
         self._commit_failures = 0  # in a row
@@ -135,9 +135,9 @@ class DeliveryThread(threading.Thread):
             self._isolation.run(self._publisher, self._publisher.service)
         for bound in self._bound:
             if any(one in ready for one in bound.polled[1:]):
-                self._isolation.run(bound, bound.guard_turn)
+                self._isolation.run(bound, bound.attend)
 
-    def _poll(self, sockets: list[zmq.Socket[bytes]]) -> None:
+    def _poll(self, sockets: list[zmq.Socket[bytes] | int]) -> None:
         """From now on these, and the inbox's bell."""
         self._polled, self._poller = sockets, zmq.Poller()
         for one in (self._inbox.ear, *sockets):
@@ -202,7 +202,7 @@ class DeliveryThread(threading.Thread):
         """A heartbeat; and the state, where it has changed."""
         self._alive()
         for bound in self._bound:
-            self._isolation.run(bound, bound.look_at_keys)
+            self._isolation.run(bound, bound.look)
         health, is_news = self.pulse.feel()
         if is_news and self._can_announce():
             self._announce([])

@@ -144,7 +144,7 @@ class Announcer:
         self.journal.told()
         return entry
 
-    def heartbeat(self, health: HealthSnapshot, sink_failures: int, refused: int | None) -> None:
+    def heartbeat(self, health: HealthSnapshot, sink_failures: int, refused: int | None, floods: int) -> None:
         """Publish one; it is no part of the stream."""
         build = partial(
             heartbeat_record,
@@ -154,6 +154,7 @@ class Announcer:
             oldest_seq=self.journal.oldest,
             refused_peers=refused,
             clock_ns=time.monotonic_ns(),
+            floods=floods,
         )
         self._publish(self.journal.transient(build))
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.core.errors import SettingsError, SinkError, refusal
+from edge.core.errors import SettingsError, SinkError
 from edge.core.opencv import cv2
 from edge.core.types import AnomalyMap, Frame, Image, Inspection, Verdict
 from edge.history import kept_files
@@ -28,7 +28,7 @@ from edge.history.journal import Journal
 from edge.history.kept_files import KeptFile
 from edge.history.told import Told
 from edge.inspector import InspectedMap
-from edge.pictures.durable import DurableFiles
+from edge.pictures.durable import PictureFolder
 from edge.pictures.overlays import picture_of
 from edge.wire.recording import evidence_record
 from edge.wire.vocabulary import EvidenceFileRecord
@@ -68,18 +68,12 @@ class EvidenceWriter:
         clock_s: Callable[[], float] = time.monotonic,
         free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     ) -> None:
-        self._folder, self._announcer, self._journal, self._limits = folder, announcer, announcer.journal, limits
+        self._files = PictureFolder(folder, "--evidence", is_durable=True)
+        self._announcer, self._journal, self._limits = announcer, announcer.journal, limits
         self._now_s = now_s or announcer.journal.powered_s
         self._clock_s, self._free_bytes = clock_s, free_bytes
         self._due_s = clock_s()
-        self._files = DurableFiles()
         self.newest: Path | None = None  # the overlay of the part delivered last
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / ".writable").touch()
-            (folder / ".writable").unlink()
-        except OSError as error:
-            raise refusal(error.errno, f"--evidence {folder}: cannot be written to: {error}; choose another") from error
 
     def deliver(self, told: Told) -> None:
         """Write and announce, if it is a part to keep that still has its frame; SinkError or OSError if that fails.
@@ -93,7 +87,7 @@ class EvidenceWriter:
         if not self._is_kept(inspection, result_id):
             return
         files = self._write(self._contents(inspection, frame, told.anomaly_map))
-        self.newest = next((self._folder / file.uri for file in files if file.role == "overlay"), None)
+        self.newest = next((self._files.path / file.uri for file in files if file.role == "overlay"), None)
         is_good = inspection.verdict is Verdict.GOOD
         for file in files:
             kept = KeptFile(file.uri, result_id, file.bytes)
@@ -127,7 +121,7 @@ class EvidenceWriter:
         if not doomed:
             return
         for one in doomed:
-            (self._folder / one.path).unlink(missing_ok=True)
+            self._files.remove(one.path)
             kept_files.forget(journal, one)
         files = tuple(_file(one.path, one.nbytes) for one in doomed)
         self._announcer.announce_now(evidence_record, about_result_id=doomed[0].about, files=files, is_dropped=True)
@@ -143,7 +137,7 @@ class EvidenceWriter:
     def _doomed(self) -> list[KeptFile]:
         """What is to go now: the oldest good ones first."""
         excess = kept_files.total_bytes(self._journal) - self._limits.max_bytes
-        is_low = self._free_bytes(self._folder) < self._limits.min_free_bytes
+        is_low = self._free_bytes(self._files.path) < self._limits.min_free_bytes
         before_s = self._now_s() - (0 if is_low or excess > 0 else self._limits.max_age_s)
         found = kept_files.oldest(self._journal, before_s, FILES_A_PASS)
         if not is_low and excess > 0:  # no more than what makes it fit
@@ -169,7 +163,7 @@ class EvidenceWriter:
         for role, suffix, content in contents:
             digest = hashlib.sha256(content).hexdigest()
             named[f"{digest[:2]}/{digest}.{suffix}"] = role, content
-        self._files.write({self._folder / uri: content for uri, (_, content) in named.items()})
+        self._files.write({uri: content for uri, (_, content) in named.items()})
         return tuple(_file(uri, len(content), role) for uri, (role, content) in named.items())
 
 

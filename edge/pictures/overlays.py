@@ -7,20 +7,20 @@ whole. Rejected: drawing in the inspection loop (20 ms at each defect, when the 
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 from collections import deque
 from pathlib import Path
 
 import numpy as np
 
-from edge.core.errors import SettingsError, SinkError, refusal
+from edge.core.errors import SettingsError, SinkError
+from edge.core.ids import told_apart
 from edge.core.opencv import cv2
 from edge.core.overlay import caption, draw_overlay
 from edge.core.types import Frame, Image, Inspection, Verdict
 from edge.history.told import Told
 from edge.inspector import InspectedMap
+from edge.pictures.durable import PictureFolder
 
 _MARK = b"edge-inspect overlay"
 _COMMENT = b"\xff\xfe" + (len(_MARK) + 2).to_bytes(2, "big") + _MARK  # a JPEG comment segment
@@ -37,15 +37,9 @@ class OverlayWriter:
     def __init__(self, folder: Path, keep: int = 200) -> None:
         if keep < 1:
             raise SettingsError(f"overlays to keep: {keep}; keep at least 1")
-        self._folder, self._keep = folder, keep
+        self._files, self._keep = PictureFolder(folder, "--overlays", is_durable=False), keep
+        self._written = self._own_files()
         self.newest: Path | None = None  # of the part delivered last
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._written = _own_files(folder)
-        except OSError as error:
-            raise refusal(error.errno, f"--overlays {folder}: cannot be used: {error}") from error
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise SettingsError(f"--overlays {folder}: cannot be written to; choose another folder or change its owner")
 
     def deliver(self, told: Told) -> None:
         """Draw and write, if it is a rejected part that still has its frame; SinkError or OSError if that fails."""
@@ -53,24 +47,34 @@ class OverlayWriter:
         if inspection is None or frame is None or inspection.verdict is Verdict.GOOD:
             return
         picture = picture_of(inspection, frame, told.anomaly_map)
-        path = self._folder / f"{_file_stem(inspection)}.jpg"
-        self._write(path, _jpeg(picture))
-        self.newest = path
+        name = f"{_file_stem(inspection)}.jpg"
+        self._write(name, _jpeg(picture))
+        self.newest = self._files.path / name
 
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _write(self, path: Path, content: bytes) -> None:
-        if path.exists() and not _is_own(path):
-            raise SinkError(f"{path}: somebody else's picture is in the way; give --overlays a folder of its own")
-        beside = path.with_name(f".{path.name}.part")
-        beside.write_bytes(content)
-        beside.replace(path)  # a reader sees the whole picture or none
-        if path in self._written:
-            self._written.remove(path)
-        self._written.append(path)
+    def _write(self, name: str, content: bytes) -> None:
+        if (head := self._files.head(name, _HEAD_BYTES)) is not None and _MARK not in head:
+            where = self._files.path / name
+            raise SinkError(f"{where}: somebody else's picture is in the way; give --overlays a folder of its own")
+        self._files.write({name: content})
+        if name in self._written:
+            self._written.remove(name)
+        self._written.append(name)
         while len(self._written) > self._keep:
-            self._written.popleft().unlink(missing_ok=True)
+            self._files.remove(self._written.popleft())
+
+    def _own_files(self) -> deque[str]:
+        """The overlays of earlier runs, oldest first."""
+        pictures = [path for path in self._files.path.glob("*.jpg") if self._is_own(path.name)]
+        return deque(path.name for path in sorted(pictures, key=lambda path: path.lstat().st_mtime_ns))
+
+    def _is_own(self, name: str) -> bool:
+        try:
+            return _MARK in (self._files.head(name, _HEAD_BYTES) or b"")
+        except SinkError:  # a link, a folder, somebody's secret
+            return False
 
 
 def picture_of(inspection: Inspection, frame: Frame, anomaly_map: InspectedMap | None) -> Image:
@@ -104,20 +108,7 @@ def _jpeg(picture: np.ndarray) -> bytes:
     return content[:first_segment_ends] + _COMMENT + content[first_segment_ends:]
 
 
-def _own_files(folder: Path) -> deque[Path]:
-    """The overlays of earlier runs, oldest first."""
-    own = [path for path in folder.glob("*.jpg") if path.is_file() and _is_own(path)]
-    return deque(sorted(own, key=lambda path: path.stat().st_mtime_ns))
-
-
-def _is_own(path: Path) -> bool:
-    with path.open("rb") as file:
-        return _MARK in file.read(_HEAD_BYTES)
-
-
 def _file_stem(inspection: Inspection) -> str:
-    """A safe file name; an id that had to be changed gets a digest, so that two ids never share a file."""
+    """A safe file name: two ids never share a file."""
     name = inspection.part_id or str(inspection.frame_id)
-    safe = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64]
-    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return safe if safe == name else f"{safe}-{digest}"
+    return told_apart(name, lambda value: re.sub(r"[^A-Za-z0-9_-]", "_", value), 64, "-")

@@ -11,14 +11,12 @@ from collections.abc import Iterator
 
 import structlog
 import zmq
-from zmq.utils.monitor import parse_monitor_message
 
 from edge.security.station_keys import Role, StationKeys
 
 _ZAP = "inproc://zeromq.zap.01"
 _VERSION = b"1.0"
-_A_TURN = 64  # handshakes, and events, answered before the socket is served again
-_HANDSHAKE_MS = 5000
+_A_TURN = 64  # handshakes answered before the socket is served again
 
 log = structlog.get_logger(__name__)
 
@@ -36,8 +34,6 @@ class Guard:
         self._role, self._keys = role, keys
         self._domain = f"edge-inspect/{role.value}".encode()
         self._admitted: set[bytes] = set()
-        self._came = self._proved = 0
-        self._guarded = guarded
         self._handler: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
         self._handler.set(zmq.LINGER, 0)
         self._handler.bind(_ZAP)
@@ -45,18 +41,11 @@ class Guard:
         guarded.set(zmq.CURVE_SECRETKEY, keys.own.secret.encode("ascii"))
         guarded.set(zmq.ZAP_DOMAIN, self._domain)
         guarded.set(zmq.ZAP_ENFORCE_DOMAIN, 1)
-        guarded.set(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
-        self._monitor = guarded.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_SUCCEEDED)
 
     @property
-    def sockets(self) -> list[zmq.Socket[bytes]]:
+    def socket(self) -> zmq.Socket[bytes]:
         """What to poll beside the guarded socket."""
-        return [self._handler, self._monitor]
-
-    @property
-    def refused(self) -> int:
-        """Connections that proved no key with the role; one that is shaking hands counts for that moment."""
-        return self._came - self._proved
+        return self._handler
 
     @property
     def has_to_cut(self) -> bool:
@@ -68,21 +57,16 @@ class Guard:
         return not self.is_dead and self._keys.has(user, self._role)
 
     def service(self) -> None:
-        """Answer handshakes, and count; whatever goes wrong leaves the guard dead."""
+        """Answer handshakes; whatever goes wrong leaves the guard dead."""
         if self.is_dead:
             return
         self.is_dead = True  # until this has gone well
         for request in _waiting(self._handler):
             self._handler.send_multipart(self._answer(request))
-        for event in map(parse_monitor_message, _waiting(self._monitor)):
-            self._came += event["event"] == zmq.EVENT_ACCEPTED
-            self._proved += event["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
         self.is_dead = False
 
     def close(self) -> None:
         """Let nobody in any more; before the guarded socket is closed."""
-        self._guarded.disable_monitor()
-        self._monitor.close(0)
         self._handler.close(0)
 
     def _answer(self, request: list[bytes]) -> list[bytes]:

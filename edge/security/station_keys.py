@@ -9,8 +9,10 @@ and a folder that cannot be read revokes all. Rejected: reading it on SIGHUP onl
 
 from __future__ import annotations
 
+import errno
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -22,6 +24,7 @@ from edge.security.certificates import PUBLIC_SUFFIX, SECRET_SUFFIX, Certificate
 from edge.security.files import credentials_folder
 
 DEVICE, CONSUMERS = "device", "consumers"
+REFUSED_S = 600.0  # so long whoever flooded a socket is not let in again
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 log = structlog.get_logger(__name__)
@@ -38,10 +41,12 @@ class Role(str, Enum):
 class StationKeys:
     """Used from one thread at a time. SettingsError from the constructor; `refresh` raises nothing."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._clock_s = clock_s
         self._folder = folder / CONSUMERS
         self.own = read_certificate(_secret_file(folder), is_secret=True)
         self._seen: tuple[object, ...] | None = None
+        self._refused_until_s: dict[str, float] = {}  # by name; monotonic
         self._consumers: Mapping[bytes, tuple[str, Certificate]] = {}
         if not self._folder.is_dir():
             raise SettingsError(f"--keys {folder}: no folder {CONSUMERS} in it; see edge-deploy keys device --help")
@@ -50,11 +55,19 @@ class StationKeys:
     def name_of(self, public: bytes, role: Role) -> str | None:
         """Whose key these 32 bytes are, if it is known now and has the role."""
         name, certificate = self._consumers.get(public, ("", None))
-        return name if certificate is not None and role.value in certificate.roles else None
+        return name if certificate is not None and self._may(name, certificate, role) else None
 
     def has(self, name: str | None, role: Role) -> bool:
         """Whether a consumer of this name has the role now."""
-        return any(known == name and role.value in one.roles for known, one in self._consumers.values())
+        return any(known == name and self._may(known, one, role) for known, one in self._consumers.values())
+
+    def refuse(self, name: str) -> None:
+        """This consumer is a nuisance: its key is as good as revoked for REFUSED_S."""
+        log.warning("a consumer's key is refused for a while", consumer=name, seconds=REFUSED_S)
+        self._refused_until_s[name] = self._clock_s() + REFUSED_S
+
+    def _may(self, name: str, certificate: Certificate, role: Role) -> bool:
+        return role.value in certificate.roles and self._clock_s() >= self._refused_until_s.get(name, 0.0)
 
     def refresh(self) -> None:
         """Look at the folder again; what is wrong with a file is logged, and its key is no longer known."""
@@ -63,6 +76,8 @@ class StationKeys:
             statuses = [(path, path.stat()) for path in files]
             seen: tuple[object, ...] = tuple((path.name, one.st_mtime_ns, one.st_size) for path, one in statuses)
         except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                return  # what we lack says nothing of the keys; they are looked at again in a second
             files, seen = [], (str(error),)
         if seen == self._seen:
             return

@@ -113,6 +113,11 @@ class ControlDesk:
         return self._front.refused
 
     @property
+    def floods(self) -> int:
+        """As `BoundSocket`."""
+        return self._front.floods
+
+    @property
     def is_well_guarded(self) -> bool:
         """As `BoundSocket`; False too when nobody reads the socket any more."""
         return self._front.is_well_guarded and self._front.is_alive
@@ -122,10 +127,10 @@ class ControlDesk:
         """As `Desk`."""
         return self._front.malformed
 
-    def guard_turn(self) -> None:
+    def attend(self) -> None:
         """The front's thread does it."""
 
-    def look_at_keys(self) -> None:
+    def look(self) -> None:
         """The front's thread does it, at once."""
         self._front.look_soon()
 

@@ -16,6 +16,8 @@ from edge.security.station_keys import Role
 from edge.sockets.endpoints import Access, BoundSocket, Guarded
 from edge.sockets.requests import MAX_REQUEST_BYTES, Request, answer_to, receive_requests, refusal_of
 
+UNREAD_REQUESTS = 16  # of one peer; the rest wait at the peer's
+
 
 class Served(Guarded, Protocol):
     """What the delivery thread serves: polled, called when it rings, and looked after once a second."""
@@ -29,11 +31,11 @@ class Served(Guarded, Protocol):
         """What was asked for and is not done; only while there is some are `turn` and `wait_s` called."""
         ...
 
-    def guard_turn(self) -> None:
+    def attend(self) -> None:
         """Let in who may come in."""
         ...
 
-    def look_at_keys(self) -> None:
+    def look(self) -> None:
         """Once a second."""
         ...
 
@@ -68,7 +70,8 @@ class Desk(BoundSocket, ABC):
     work: Sized  # what was asked for and is not done; only while there is some are `turn` and `wait_s` called
 
     def __init__(self, flag: str, endpoint: str, role: Role, access: Access, **options: int) -> None:
-        super().__init__(zmq.ROUTER, flag, endpoint, role, access, MAXMSGSIZE=MAX_REQUEST_BYTES, **options)
+        bounds = {"MAXMSGSIZE": MAX_REQUEST_BYTES, "RCVHWM": UNREAD_REQUESTS}
+        super().__init__(zmq.ROUTER, flag, endpoint, role, access, **bounds, **options)
         self.malformed = 0
 
     def requests(self) -> Iterator[Request]:

@@ -16,14 +16,17 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
+import structlog
 import zmq
 
 from edge.core.errors import EdgeError, SettingsError, Unavailable, refusal
 from edge.security.guard import Guard
 from edge.security.station_keys import Role, StationKeys
+from edge.sockets.door import Door
 
 DOUBT_S = 10.0  # so long a station is critical whose guard has failed
 
+log = structlog.get_logger(__name__)
 _LAST = int(zmq.NOBLOCK)
 _MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
 
@@ -57,26 +60,33 @@ class Guarded(Protocol):
         ...
 
     @property
+    def floods(self) -> int:
+        """How often somebody was kept out, or all were cut off, because of a flood."""
+        ...
+
+    @property
     def is_well_guarded(self) -> bool:
         """False while nobody can be served."""
         ...
 
 
 class BoundSocket:
-    """A socket of its own context, bound to `endpoint`, which then says what was bound. `polled`: it, and its guard's.
+    """A socket of its own context, bound to `endpoint`, which then says what was bound. `polled`: it and what it needs.
 
     kind: zmq.XPUB, zmq.ROUTER …; options by ZeroMQ's names (LINGER, SNDHWM …), set before it is bound. With keys in
-    `access` only consumers with `role` get in, and the serving thread calls `guard_turn`. SettingsError or
-    AddressInUse from the constructor, which leaves nothing open.
+    `access` only consumers with `role` get in. The serving thread calls `attend` when any but the first of `polled` is
+    ready, and `look` once a second. SettingsError or AddressInUse from the constructor, which leaves nothing open.
     """
 
     def __init__(self, kind: int, flag: str, endpoint: str, role: Role, access: Access = LOCAL, **options: int) -> None:
         self.endpoint = endpoint
         self._kind, self._flag, self._options = kind, flag, options
         self._role, self._access = role, access
-        self._refused_before = 0
+        self._refused_before = self._floods_before = 0
         self._died_s = -math.inf
+        self._is_bound = False
         self._open()
+        self._bind()
 
     def send_frames(self, frames: Sequence[bytes]) -> None:
         """Send one message without waiting; zmq.Again or another ZMQError, and then nothing of it was sent.
@@ -89,16 +99,23 @@ class BoundSocket:
 
     @property
     def refused(self) -> int | None:
-        """Connections that proved no key; None where none is asked for."""
-        return None if self.guard is None else self._refused_before + self.guard.refused
+        """Connections that proved no key, where one is asked for; one that is shaking hands counts for that moment."""
+        return None if self.guard is None else self._refused_before + self._door.came - self._door.proved
+
+    @property
+    def floods(self) -> int:
+        """How often somebody was kept out, or all were cut off, because of a flood."""
+        return self._floods_before + self._door.floods
 
     @property
     def is_well_guarded(self) -> bool:
-        """False for a while after the guard has failed: then nobody was served."""
-        return time.monotonic() - self._died_s >= DOUBT_S
+        """False while nobody is served as it should be: not bound, or the guard has failed a short time ago."""
+        return self._is_bound and self._door.is_alive() and time.monotonic() - self._died_s >= DOUBT_S
 
-    def guard_turn(self) -> None:
+    def attend(self) -> None:
         """Let in who may come in; cut everybody off at once when the guard fails. Its error is passed on."""
+        if self._door.has_to_cut:
+            self.renew()
         if self.guard is None:
             return
         try:
@@ -108,23 +125,35 @@ class BoundSocket:
                 self._died_s = time.monotonic()
                 self.renew()
 
-    def look_at_keys(self) -> None:
-        """Once a second: whoever was let in by a key that has been revoked is cut off."""
-        if self.guard is not None and self._access.keys is not None:
+    def look(self) -> None:
+        """Once a second: whoever was let in by a key that has been revoked is cut off, and a flood that stays."""
+        if self._access.keys is not None:
             self._access.keys.refresh()
-            if self.guard.has_to_cut:
-                self.renew()
+        if self._door.has_to_cut or (self.guard is not None and self.guard.has_to_cut):
+            self.renew()
+        elif not self._is_bound:
+            self._bind_again()
+
+    def cut_flood(self, user: str | None, what: str) -> None:
+        """Somebody floods this socket: end all connections; whoever proved that key is not let in for a while."""
+        log.warning("a flood: all are cut off, and come back by themselves", socket=self._flag, by=user, what=what)
+        self._floods_before += 1
+        if user is not None and self._access.keys is not None:
+            self._access.keys.refuse(user)
+        self.renew()
 
     def renew(self) -> None:
         """End all connections and bind anew: libzmq cannot end a single one. Consumers come back by themselves."""
-        if self.guard is not None:
-            self._refused_before += self.guard.refused
+        self._refused_before = self.refused or 0
+        self._floods_before = self.floods
         self.socket.set(zmq.LINGER, 0)
         self.close()
         self._open()
+        self._bind_again()
 
     def close(self) -> None:
         """Send what is queued for as long as LINGER says (ms), and release the endpoint."""
+        self._door.close()
         if self.guard is not None:
             self.guard.close()
         self.socket.close()
@@ -138,12 +167,26 @@ class BoundSocket:
             self.socket.set(zmq.SocketOption[name], value)
         if self._access.keys is not None:
             self.guard = Guard(self._context, self.socket, self._role, self._access.keys)
-        self.polled = [self.socket, *(() if self.guard is None else self.guard.sockets)]
+        self._door = Door(self.socket, self._flag)
+        self.polled = [self.socket, self._door.bell, *(() if self.guard is None else [self.guard.socket])]
+
+    def _bind(self) -> None:
+        self._is_bound = False
         try:
             self.endpoint = bind(self.socket, self._flag, self.endpoint, is_open=self._access.is_open)
         except EdgeError:
             self.close()
             raise
+        self._is_bound = True
+
+    def _bind_again(self) -> None:
+        """Somebody may have taken the address meanwhile: then nobody is served, which `is_well_guarded` says."""
+        try:
+            self.endpoint = bind(self.socket, self._flag, self.endpoint, is_open=self._access.is_open)
+            self._is_bound = True
+        except EdgeError as error:
+            self._is_bound = False
+            log.error("cannot be bound again; tried every second", error=str(error))
 
 
 def bind(bound: zmq.Socket[bytes], flag: str, endpoint: str, *, is_open: bool) -> str:

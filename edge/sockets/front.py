@@ -132,7 +132,7 @@ class ControlFront(Desk):
         """See that nothing waits, or take what does; then wait a little."""
         if self._has_to_look:
             self._has_to_look = False
-            self.look_at_keys()
+            self.look()
         self._send_answers()
         if len(self.taken) < MOST_WAITING:
             self._read()
@@ -180,7 +180,7 @@ class ControlFront(Desk):
         if self._ear in ready:
             drain(self._ear)
         if any(one in ready for one in self.polled[1:]):
-            self.guard_turn()
+            self.attend()
 
     def _send_answers(self) -> None:
         while self._answers:

@@ -8,6 +8,7 @@ subscriber stop all others.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import zmq
@@ -15,6 +16,7 @@ import zmq
 from edge.history.told import Entry
 from edge.security.station_keys import Role
 from edge.sockets.endpoints import LOCAL, Access, AddressInUse, BoundSocket
+from edge.sockets.requests import user_of
 from edge.wire.messages import as_historical
 from edge.wire.vocabulary import Kind
 
@@ -22,8 +24,13 @@ __all__ = ["AddressInUse", "Publisher"]
 
 SEND_HIGH_WATER_MARK = 1000  # messages kept for one slow subscriber: at most 32 MB, then it loses the newest
 LINGER_MS = 1000
-MAX_SUBSCRIPTION_BYTES = 4096
+# Longer than any topic, and than what CURVE's handshake sends: libzmq keeps 32 bytes for each byte of a subscription.
+MAX_SUBSCRIPTION_BYTES = 512
+MAX_SUBSCRIPTIONS = 512  # of all subscribers together, and in a second: more is a flood
 SUBSCRIPTIONS_A_TURN = 256  # a flood of subscriptions must not hold up results
+UNREAD_SUBSCRIPTIONS = (
+    2  # of one subscriber; the rest wait at its end, so that somebody may count (with 1, CURVE stalls)
+)
 _NOW = int(zmq.NOBLOCK)
 _RETAINED = (Kind.BIRTH, Kind.STATE)
 
@@ -44,14 +51,16 @@ class Publisher(BoundSocket):
             endpoint,
             Role.READ,
             access,
-            XPUB_VERBOSE=1,  # or a second subscriber to the same topic would go unnoticed
+            XPUB_VERBOSER=1,  # or a second subscriber to the same topic would go unnoticed, and the first one's end
             SNDHWM=SEND_HIGH_WATER_MARK,
+            RCVHWM=UNREAD_SUBSCRIPTIONS,
             LINGER=LINGER_MS,
             MAXMSGSIZE=MAX_SUBSCRIPTION_BYTES,
         )
         self.drops = 0
         self.subscribed = threading.Event()
         self._retained: dict[Kind, tuple[bytes, ...]] = {}
+        self._count_anew()
 
     def publish(self, entry: Entry) -> None:
         """Publish now; never waits. A subscriber that is too slow loses messages and sees it by their seq."""
@@ -62,11 +71,29 @@ class Publisher(BoundSocket):
     def service(self) -> None:
         """Take what subscribers sent; a new subscription gets the last BIRTH and STATE, marked historical."""
         prefixes = set(self._new_subscriptions())
+        if max(self._subscriptions, self._in_a_second) > MAX_SUBSCRIPTIONS:
+            ((user, _),) = self._by_user.most_common(1) or [(None, 0)]
+            self.cut_flood(user, f"{self._subscriptions} subscriptions, {self._in_a_second} of them new")
+            return
         for frames in self._retained.values():
             if any(frames[0].startswith(prefix) for prefix in prefixes):
                 self._send(as_historical(frames))
         if prefixes:
             self.subscribed.set()
+
+    def look(self) -> None:
+        """As any bound socket."""
+        super().look()
+        self._in_a_second = 0
+
+    def renew(self) -> None:
+        """As any bound socket; subscriptions ended with their connections."""
+        super().renew()
+        self._count_anew()
+
+    def _count_anew(self) -> None:
+        self._subscriptions = self._in_a_second = 0
+        self._by_user: Counter[str | None] = Counter()
 
     def _send(self, frames: Sequence[bytes]) -> None:
         try:
@@ -78,8 +105,13 @@ class Publisher(BoundSocket):
     def _new_subscriptions(self) -> Iterator[bytes]:
         for _ in range(SUBSCRIPTIONS_A_TURN):
             try:
-                message = self.socket.recv(zmq.NOBLOCK)
+                frame = self.socket.recv(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
-            if message[:1] == b"\x01":
+            message = frame.bytes
+            is_new = message[:1] == b"\x01"
+            self._subscriptions += 1 if is_new else -1
+            self._in_a_second += 1
+            if is_new:
+                self._by_user[user_of(frame, is_guarded=self.guard is not None)] += 1
                 yield message[1:]

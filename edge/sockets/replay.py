@@ -79,7 +79,6 @@ class ReplayServer(Desk):
             access,
             ROUTER_MANDATORY=1,  # say so when a peer is gone or full, instead of dropping
             SNDHWM=SEND_HIGH_WATER_MARK,
-            RCVHWM=self.REQUESTS_A_TURN,
             LINGER=0,  # what a consumer has not got, it asks for again
         )
         self._journal, self._clock_s = journal, clock_s

@@ -62,8 +62,14 @@ def receive_requests(
             frames = router.recv_multipart(zmq.NOBLOCK, copy=False)
         except zmq.Again:
             return
-        user = frames[0].get("User-Id") if is_guarded else None
-        yield read_request([frame.bytes for frame in frames], user if isinstance(user, str) else None)
+        user = user_of(frames[0], is_guarded=is_guarded)
+        yield read_request([frame.bytes for frame in frames], user)
+
+
+def user_of(frame: zmq.Frame, *, is_guarded: bool) -> str | None:
+    """Whose key the peer has proved that this frame came from; None where none is asked for."""
+    user = frame.get("User-Id") if is_guarded else None
+    return user if isinstance(user, str) else None
 
 
 def read_request(frames: Sequence[bytes], user: str | None = None) -> Request | Sequence[bytes]:

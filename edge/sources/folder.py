@@ -6,7 +6,6 @@ watching the folder for new files (a half-written file looks like a damaged part
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
@@ -73,12 +72,7 @@ def name_parts(paths: Sequence[Path]) -> list[str]:
     rules: list[Callable[[Path], str]] = [lambda path: path.stem, lambda path: "_".join(path.with_suffix("").parts)]
     names: list[str] = []
     for rule in rules:
-        names = [_printable(rule(path)) for path in paths]
+        names = [rule(path) for path in paths]
         if len(set(names)) == len(names):
             return names
     return [f"{id_}_{name}" for id_, name in enumerate(names)]
-
-
-def _printable(name: str) -> str:
-    # A file name may hold bytes that are no UTF-8; a part id goes on the wire and must be text.
-    return os.fsencode(name).decode("utf-8", "replace")

@@ -11,6 +11,7 @@ import re
 from datetime import datetime, timezone
 from typing import Any, overload
 
+from edge.core.ids import told_apart
 from edge.core.redaction import hide_credentials, without_credentials
 from edge.core.types import Alert, Defect, Gap, Inspection
 from edge.core.words import GapCause, Reason, Verdict
@@ -119,7 +120,7 @@ def evidence_record(
         about_result_id=about_result_id,
         evidence=files,
         is_dropped=is_dropped,
-        part_id=_text(part_id),
+        part_id=_id(part_id),
         frame_id=frame_id,
     )
 
@@ -168,6 +169,7 @@ def heartbeat_record(
     oldest_seq: int | None = None,
     refused_peers: int | None = None,
     clock_ns: int | None = None,
+    floods: int | None = None,
 ) -> records.HeartbeatRecord:
     """The second's heartbeat; `stamp.seq` is the head seq, since a heartbeat has none of its own."""
     return records.HeartbeatRecord(
@@ -187,6 +189,7 @@ def heartbeat_record(
         frame_age_s=health.frame_age_s,
         refused_peers=refused_peers,
         clock_ns=clock_ns,
+        floods=floods,
     )
 
 
@@ -209,9 +212,9 @@ def _evaluated(origin: Origin) -> dict[str, Any]:
     return {
         "internal_recipe": origin.recipe,
         "software": origin.software,
-        "product_id": _text(origin.product_id),
-        "batch_id": _text(origin.batch_id),
-        "job_id": _text(origin.job_id),
+        "product_id": _id(origin.product_id),
+        "batch_id": _id(origin.batch_id),
+        "job_id": _id(origin.job_id),
     }
 
 
@@ -236,8 +239,8 @@ def _inspected(origin: Origin, inspection: Inspection, latency_ms: float | None)
             for scale in inspection.scales
         ),
         "defects": tuple(_defect(index, defect, len(kept)) for index, defect in enumerate(kept)),
-        "trigger_id": _text(inspection.trigger_id),
-        "part_id": _text(inspection.part_id),
+        "trigger_id": _id(inspection.trigger_id),
+        "part_id": _id(inspection.part_id),
         "acquired": rfc3339(inspection.captured_at),
         "t_boot_ns": inspection.captured_ns,
         "t_trigger_ns": inspection.asked_ns,
@@ -295,7 +298,7 @@ def _missed(gap: Gap) -> vocabulary.MissedRecord:
     named: list[str] = []
     room = _MAX_PART_IDS_CHARACTERS
     for part_id in gap.part_ids[:MAX_PART_IDS]:
-        named.append(_text(part_id))
+        named.append(_id(part_id))
         room -= len(named[-1])
         if room < 0:
             del named[-1]
@@ -338,12 +341,27 @@ def _told(value: str, limit: int) -> str:
 
 
 @overload
+def _id(value: str) -> str: ...
+@overload
+def _id(value: str | None) -> str | None: ...
+def _id(value: str | None) -> str | None:
+    """An id, as it is where it can be printed and has at most 128 characters; else told apart by a digest."""
+    if value is None or (value.isascii() and value.isprintable() and len(value) <= _MAX_ID):
+        return value  # what nearly every id is: it cannot look like one with a digest
+    return told_apart(value, _printable, _MAX_ID, "…")
+
+
+@overload
 def _text(value: str, limit: int = _MAX_ID) -> str: ...
 @overload
 def _text(value: str | None, limit: int = _MAX_ID) -> str | None: ...
 def _text(value: str | None, limit: int = _MAX_ID) -> str | None:
-    """At most `limit` characters, by default an id's; what cannot be printed (controls, surrogates) becomes '?'."""
+    """At most `limit` characters; what cannot be printed (controls, surrogates) becomes '?'."""
     if value is None:
         return None
-    clean = "".join(character if character.isprintable() else "?" for character in value[:limit])
+    clean = _printable(value[:limit])
     return clean if len(value) <= limit else clean[:-1] + "…"
+
+
+def _printable(value: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in value)

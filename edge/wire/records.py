@@ -196,6 +196,8 @@ class HeartbeatRecord(Record):
 
     `refused_peers`: connections since the start that have proved no key; left out where none is asked for. clock_ns:
     the device's monotonic clock, for a client that says since when a part can have been there.
+    `refused_peers`: connections since the start that have proved no key; left out where none is asked for.
+    `floods`: how often somebody was kept out, or all were cut off, because of too many connections or subscriptions.
     """
 
     KIND: ClassVar[Kind] = Kind.HEARTBEAT
@@ -216,6 +218,7 @@ class HeartbeatRecord(Record):
     frame_age_s: NotNegative | None = None
     refused_peers: Count | None = None
     clock_ns: int | None = None
+    floods: Count | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

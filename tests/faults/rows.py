@@ -179,4 +179,19 @@ ROWS = (
         "no malformed or hostile bundle is accepted, and none crashes the reader",
         partial(multiplied, "tests/edge/security/test_trust.py", "hostile", 100, "inputs", 2000),
     ),
+    Row(
+        "floods",
+        "floods of connections and subscriptions: the station lives, serves whom it served, takes <= 32 MiB more",
+        partial(multiplied, "tests/edge/sockets/test_floods.py", "", 10, "seconds of each flood", 4),
+    ),
+    Row(
+        "ids",
+        "part ids that differ stay different on the wire and as names of files",
+        partial(multiplied, "tests/edge/core/test_ids.py", "", 100, "sets of ids", 200),
+    ),
+    Row(
+        "links",
+        "no picture is written, read or removed through a link that somebody planted",
+        partial(multiplied, "tests/edge/pictures/test_planted_links.py", "", 25, "pictures", 8),
+    ),
 )
