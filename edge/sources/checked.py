@@ -1,9 +1,7 @@
-"""What can be wrong with a frame without knowing the part: it is of another size, or a live camera's is frozen.
+"""What can be wrong with a live camera's frame without knowing the part or the bundle: it is frozen.
 
 Such a frame keeps its place and its part id, and carries its flaw, which makes it UNDECIDED. A copy in a folder is a
-file, not a fault. Rejected: resizing files unasked (a squeezed part looks like a defective one, or hides a defect),
-ending the daemon at a wrong size (a line without any records, where NotDecidable ones say what to mend), and looking
-at the first frame only.
+file, not a fault. Rejected: ending the daemon (a line without any records, where NotDecidable ones say what to mend).
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from edge.core.preprocess import Size
 from edge.core.types import Frame, Gap, Image
 from edge.sources import Source
 
@@ -20,13 +17,15 @@ _SPARSE = 16  # sensor noise alone makes fresh frames differ in one of these pix
 
 
 class CheckedSource:
-    """`source`, whose frames must be of `frame_size` (height, width; None: of any), and differ where it is live."""
+    """The live `source`, whose frames must differ from the one before."""
 
-    def __init__(self, source: Source, frame_size: Size | None) -> None:
-        self._source, self._frame_size = source, frame_size
+    is_live = True
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
         self._before: Image | None = None
         self._repeats = 0
-        self.uri, self.acquisition, self.is_live = source.uri, source.acquisition, source.is_live
+        self.uri, self.acquisition = source.uri, source.acquisition
 
     @property
     def state(self) -> str:
@@ -43,24 +42,16 @@ class CheckedSource:
         frame = self._source.read(timeout_s)
         if not isinstance(frame, Frame):
             return frame
-        if self.is_live:
-            is_repeat = self._before is not None and is_same(frame.image, self._before)
-            self._repeats, self._before = self._repeats + 1 if is_repeat else 0, frame.image
-        flaw = frame.flaw or self._flaw(frame)
+        is_repeat = self._before is not None and is_same(frame.image, self._before)
+        self._repeats, self._before = self._repeats + 1 if is_repeat else 0, frame.image
+        flaw = frame.flaw or self._flaw()
         return frame if flaw is None else replace(frame, flaw=flaw)
 
     def close(self) -> None:
         """Close the wrapped source."""
         self._source.close()
 
-    def _flaw(self, frame: Frame) -> str | None:
-        height, width = frame.image.shape[:2]
-        if self._frame_size is not None and (height, width) != self._frame_size:
-            return (
-                f"wrong size: the picture has {width}×{height} px, the bundle was made for "
-                f"{self._frame_size[1]}×{self._frame_size[0]}; set the camera to that, fit a bundle on such "
-                "pictures, or give --resize"
-            )
+    def _flaw(self) -> str | None:
         if self._repeats:
             return (
                 f"frozen: {self._repeats + 1} frames in a row are the same to the last bit; restart the camera, and "

@@ -73,7 +73,7 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         trust = open_trust(settings)
         inspector, drift = open_inspector(settings, stack, trust, should_stop)
         trust.ran(inspector.bundle, is_start=True)
-        source = open_checked_source(settings.camera, inspector, stack)
+        source = open_checked_source(settings.camera, stack)
         _warn_of_another_source(inspector, source)
         acquisition = settings.camera.acquisition_for(source.acquisition)
         rule = settings.gate.rule_for(acquisition)
@@ -109,16 +109,20 @@ def open_recipes(settings: Settings, inspector: Inspector, source: Source, trust
     # A path names the commissioning of the first bundle; another bundle has its own beside it.
     commission = partial(commissioned, file="none" if settings.bundle.commissioning == "none" else None)
     return Recipes(
-        inspector, partial(open_bundle, settings.engine), trust, is_live=source.is_live, commission=commission
+        inspector,
+        partial(open_bundle, settings.engine, resizes=settings.camera.is_resized),
+        trust,
+        is_live=source.is_live,
+        commission=commission,
     )
 
 
-def open_bundle(settings: EngineSettings, bundle: Bundle) -> Inspector:
+def open_bundle(settings: EngineSettings, bundle: Bundle, resizes: bool = False) -> Inspector:
     """An inspector on another bundle, proved by its golden sample; BundleError or EngineError if that fails."""
     engine = open_engine(settings.name, bundle, _engine_options(settings))
     try:
         check_golden(bundle, engine)
-        return Inspector(bundle, engine)
+        return Inspector(bundle, engine, resizes)
     except (BundleError, EngineError):
         engine.close()
         raise
@@ -161,14 +165,14 @@ def open_inspector(
     )
     engine = open_engine(settings.engine.name, bundle, options)
     stack.callback(engine.close)
-    return Inspector(bundle, engine), check_golden(bundle, engine)
+    return Inspector(bundle, engine, settings.camera.is_resized), check_golden(bundle, engine)
 
 
-def open_checked_source(settings: CameraSettings, inspector: Inspector, stack: ExitStack) -> Source:
-    """The source; its frames are checked: of another size, or (of a live one) frozen."""
+def open_checked_source(settings: CameraSettings, stack: ExitStack) -> Source:
+    """The source; a live one's frames are checked: whether they are frozen."""
     source = open_source(settings.source, settings.options)
     stack.callback(source.close)
-    checked = CheckedSource(source, None if settings.is_resized else inspector.geometry.frame_size)
+    checked = CheckedSource(source) if source.is_live else source
     return TriggeredSource(checked) if settings.trigger == "control" else checked
 
 
