@@ -53,7 +53,7 @@ def commission(
         made, before = inspector.calibration, _in_force(inspector, file)
         rates = _rates_for(made, rates)
         check_count(count, made.is_local, rates)
-        source = open_checked_source(settings.camera, inspector, stack)
+        source = open_checked_source(settings.camera, stack)
         parts = _shown(source, inspector, count, interval_s)
         suspects = suspects_among(bundle, engine.variant, parts)
         _warn_or_refuse(suspects, strict)

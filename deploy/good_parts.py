@@ -62,8 +62,8 @@ def collect_parts(
             if copies >= MOST_COPIES:
                 raise SourceError(f"{source.uri}: the same picture {copies} times in a row; is the camera frozen?")
             continue
-        if frame.flaw is not None:
-            raise SourceError(f"{source.uri}: {_name(frame)}: {frame.flaw}")
+        if flaw := frame.flaw or inspector.wrong_size(frame):
+            raise SourceError(f"{source.uri}: {_name(frame)}: {flaw}")
         known.add(digest)
         due_s = now_s() + interval_s
         geometry = inspector.geometry.for_frame((size[0], size[1]))

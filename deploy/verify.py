@@ -21,7 +21,8 @@ from deploy.drift import ImageDrift, Summary, drift_of, summarise
 from deploy.terminal import FILE, FOLDER, ProgressLine
 from edge.core.bundle import VARIANTS, Bundle, load_bundle
 from edge.core.errors import SettingsError
-from edge.core.images import IMAGE_SUFFIXES, Found, find_images, read_image
+from edge.core.image_files import IMAGE_SUFFIXES, Found, find_images
+from edge.core.images import read_image
 from edge.core.types import Frame, Image
 from edge.engines import ENGINE_NAMES, Engine, EngineOptions, open_engine
 from edge.engines.choice import VERIFICATION_SCHEMA, verification_file

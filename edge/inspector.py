@@ -42,11 +42,12 @@ class InspectedMap(AnomalyMap):
 class Inspector:
     """Turns frames into verdicts with one bundle, commissioned or not, and one engine; used from one thread.
 
-    BundleError where the engine's variant is not calibrated, or is not the one that was commissioned.
+    resizes: whether frames of another size than the bundle's are inspected too. BundleError where the engine's variant
+    is not calibrated, or is not the one that was commissioned.
     """
 
-    def __init__(self, bundle: Bundle, engine: Engine) -> None:
-        self.bundle, self.engine = bundle, engine
+    def __init__(self, bundle: Bundle, engine: Engine, resizes: bool = True) -> None:
+        self.bundle, self.engine, self._resizes = bundle, engine, resizes
         self.geometry: Geometry = bundle.manifest.geometry
         self.grid = bundle.manifest.grid
         self.health = bundle.health
@@ -69,7 +70,9 @@ class Inspector:
         except BundleError as error:  # a frame of a few pixels, of which the ROI leaves nothing
             return self._undecided(frame, Reason.HEALTH_GATE, str(error), clock), None
         image = geometry.to_input(frame.image)
-        problem = frame.flaw or (self.health and self.health.problem_with(image, geometry.input_mask()))
+        problem = frame.flaw or (None if geometry is self.geometry else self.wrong_size(frame))
+        if problem is None and self.health is not None:
+            problem = self.health.problem_with(image, geometry.input_mask())
         clock.append(time.perf_counter_ns())
         if problem:
             return self._undecided(frame, Reason.HEALTH_GATE, problem, clock), None
@@ -92,6 +95,16 @@ class Inspector:
         of = anomaly_map
         placed = InspectedMap(of.scores, of.stride, of.deviations, of.weights, geometry, self.map_threshold)
         return inspection, placed
+
+    def wrong_size(self, frame: Frame) -> str | None:
+        """What is said of a frame of another size than the bundle's, where it is not to be resized; else None."""
+        (height, width), (own_height, own_width) = frame.image.shape[:2], self.geometry.frame_size
+        if self._resizes or (height, width) == (own_height, own_width):
+            return None
+        return (
+            f"wrong size: the picture has {width}×{height} px, the bundle was made for {own_width}×{own_height}; set "
+            "the camera to that, fit a bundle on such pictures, or give --resize"
+        )
 
     def to_frame(self, scores: Map, stride: int, frame_size: Size) -> Map:
         """Upsample (h, w) scores bilinearly to (H, W) float32 pixels of a frame of `frame_size`."""

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import structlog
 
-from edge.core import images
+from edge.core import image_files
 from edge.core.errors import TrainingError
 from edge.core.types import Image
 
@@ -23,11 +23,13 @@ def list_images(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise TrainingError(f"{folder}: no such folder; give the folder that holds the images")
-    found = images.find_images(folder)
+    found = image_files.find_images(folder)
     if found.warning:
         log.warning("files are left out", folder=str(folder), why=found.warning)
     if not found.images:
-        raise TrainingError(f"{folder}: no images in it ({', '.join(images.IMAGE_SUFFIXES)}); is it the right folder?")
+        raise TrainingError(
+            f"{folder}: no images in it ({', '.join(image_files.IMAGE_SUFFIXES)}); is it the right folder?"
+        )
     return found.images
 
 

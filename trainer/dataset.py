@@ -11,13 +11,20 @@ from pathlib import Path
 
 import click
 import numpy as np
+import structlog
 
 from edge.core.errors import TrainingError
 from edge.core.images import read_image
+from edge.core.types import Image
 from trainer.data import list_images
 from trainer.metrics import Mask
 
+log = structlog.get_logger()
+
 GOOD = "good"
+MARKED = 127  # of a mask of several levels, as a JPEG leaves behind
+MOST_MARKED = 0.5  # of a picture
+MOST_COLOURS = 16  # of a mask in colours
 Size = tuple[int, int]  # height, width
 
 
@@ -50,14 +57,40 @@ def list_samples(dataset: Path) -> tuple[Sample, ...]:
     return (*samples, *(Sample(path, GOOD, None) for path in list_images(dataset / "test" / GOOD)))
 
 
+class MaskError(TrainingError):
+    """A mask that says nothing of its image: the image is named and left out, the rest is evaluated."""
+
+
 def read_mask(path: Path, image_size: Size) -> Mask:
-    """(h, w) bool; TrainingError where nothing is marked or the mask's sides are not in the image's proportion."""
-    mask = read_image(path).any(axis=2)
-    if abs(mask.shape[0] - image_size[0] * mask.shape[1] / image_size[1]) > 1.0:
-        raise TrainingError(f"{path}: {mask.shape} does not fit its image of {image_size} (height, width); replace it")
+    """(h, w) bool: the brighter of two levels, or what is above MARKED of several, which a warning names.
+
+    MaskError where that is no ground truth; TrainingError where the sides are not in the image's proportion.
+    """
+    pixels = read_image(path)
+    height, width = pixels.shape[:2]
+    if abs(height - image_size[0] * width / image_size[1]) > 1.0:
+        wrong = f"{(height, width)} does not fit its image of {image_size} (height, width)"
+        raise TrainingError(f"{path}: {wrong}; replace it")
+    mask = _marked(pixels, path)
     if not mask.any():
-        raise TrainingError(f"{path}: nothing is marked in it; mark the defect, or move the image to test/{GOOD}")
+        raise MaskError(f"{path}: nothing is marked in it; mark the defect, or move the image to test/{GOOD}")
+    if (share := float(mask.mean())) > MOST_MARKED:
+        raise MaskError(f"{path}: it marks {share:.0%} of the picture; is it inverted? Mark the defect white on black")
     return np.asarray(mask, np.bool_)
+
+
+def _marked(pixels: Image, path: Path) -> Mask:
+    level = pixels.max(axis=2)
+    if (pixels != level[..., None]).any():
+        colours, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True)
+        if len(colours) > MOST_COLOURS or colours[np.argmax(counts)].any():
+            raise MaskError(f"{path}: a picture in colour, or a coloured background; mark the defect white on black")
+        return np.asarray(level > 0, np.bool_)
+    levels = np.unique(level)
+    if len(levels) <= 2:
+        return np.asarray((level == levels[-1]) & (levels[-1] > 0), np.bool_)
+    log.warning("a mask of several levels", mask=str(path), levels=len(levels), marked=f"above {MARKED}")
+    return np.asarray(level > MARKED, np.bool_)
 
 
 def parse_dataset(context: click.Context, parameter: click.Parameter, value: str) -> Path:

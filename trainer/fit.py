@@ -19,8 +19,8 @@ import edge
 from edge.core.bundle import GraphSet, graph_name, save_bundle
 from edge.core.files import require_room
 from edge.core.health_bands import fit_bands
+from edge.core.image_files import find_images
 from edge.core.image_health import sketch
-from edge.core.images import find_images
 from edge.core.manifest import Manifest
 from edge.core.promise import require_images, require_review_images
 from edge.core.tiles import TILE_PX, tiling_for

@@ -116,7 +116,7 @@ def _journal(settings: Settings) -> Iterator[str]:
 def _camera(settings: Settings, inspector: Inspector, stack: ExitStack) -> Iterator[str]:
     if re.fullmatch(r"v4l2:(\d+|/dev/video\d+)", settings.camera.source):
         yield f"note  {settings.camera.source}: this number may change at the next boot; use a name in /dev/v4l/by-id"
-    source = open_checked_source(settings.camera, inspector, stack)
+    source = open_checked_source(settings.camera, stack)
     acquisition = settings.camera.acquisition_for(source.acquisition)
     rule = settings.gate.rule_for(acquisition)
     yield f"source {source.uri}: opened, {acquisition.value}, gate {rule.k}/{rule.n}"

@@ -1,6 +1,7 @@
-"""Image files: found below a folder in natural order, and read the same way by the trainer and the daemon.
+"""Encoded pictures -> BGR pixels, the same way for the trainer and the daemon.
 
-What a file says of its pixels is obeyed or refused by name (`edge.core.picture_file`): they are turned as every viewer
+What a file says of its pixels is obeyed or refused by name, from its own bytes: OpenCV decodes pixels, says nothing of
+the rest, and what it does with it differs by format and version. They are turned as every viewer
 turns them, transparency is laid on one fixed grey, 16 bits are scaled by a stated rule where somebody said how many
 count. A cut JPEG is refused: before version 5 OpenCV fills the missing part with grey and says nothing. Rejected: a
 reader on each side; they would drift apart.
@@ -8,26 +9,34 @@ reader on each side; they would drift apart.
 
 from __future__ import annotations
 
-import os
-import re
-from collections import Counter
+import struct
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 
 from edge.core.errors import SourceError
 from edge.core.opencv import cv2
-from edge.core.picture_file import Claims, claims_of, jpeg_is_cut
+from edge.core.picture_tags import (
+    CMYK,
+    ICC,
+    ORIENTATION,
+    PHOTOMETRIC,
+    SUBFILE,
+    TIFF_HEADS,
+    exif_orientation,
+    foreign_colours,
+    tiff_pages,
+)
 from edge.core.types import Image
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp")
 BACKDROP = 127  # what shows through: grey, on which neither dark nor bright parts stand out by themselves
 BITS = range(9, 17)
-_NAMED = 8  # files by name in a warning
 
 # What --bits said: for a whole command, and whoever reads a file somewhere below it. None: deep pixels are refused.
 _bits: ContextVar[int | None] = ContextVar("bits", default=None)
@@ -35,60 +44,6 @@ _bits: ContextVar[int | None] = ContextVar("bits", default=None)
 
 class DamagedImage(SourceError):
     """Bytes of it are missing or wrong; SourceError alone is of a whole picture that is not for us."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The images below a folder, in natural order, and the files (and linked folders) there that are not read."""
-
-    images: list[Path]
-    left_out: list[Path]
-
-    @property
-    def warning(self) -> str | None:
-        """How many are left out, of which kinds, and the first names; None where nothing is."""
-        if not self.left_out:
-            return None
-        kinds = Counter(map(_kind, self.left_out))
-        counted = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-        more = f" and {len(self.left_out) - _NAMED} more" if len(self.left_out) > _NAMED else ""
-        names = ", ".join(path.name for path in self.left_out[:_NAMED]) + more
-        return f"{len(self.left_out)} left out ({counted}): {names}; images are {', '.join(IMAGE_SUFFIXES)}"
-
-
-def find_images(folder: Path) -> Found:
-    """Image files below `folder` by suffix, part2 before part10, and what lies beside them.
-
-    Hidden files and folders, and links to folders, are left out. SourceError where a folder may not be opened.
-    """
-    images: list[Path] = []
-    left_out: list[Path] = []
-    for parent, folders, names in os.walk(folder, onerror=_refuse):
-        left_out += [Path(parent, name) for name in folders if name.startswith(".") or Path(parent, name).is_symlink()]
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for path in (Path(parent, name) for name in names):
-            is_image = path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-            (images if is_image else left_out).append(path)
-    return Found(sorted(images, key=_place), sorted(left_out, key=_place))
-
-
-def _place(path: Path) -> tuple[list[list[str | int]], str]:
-    return [_natural(part) for part in path.parts], str(path)
-
-
-def _natural(name: str) -> list[str | int]:
-    return [int(token) if token.isdecimal() else token for token in re.split(r"(\d+)", name)]
-
-
-def _kind(path: Path) -> str:
-    if path.is_dir():
-        return "hidden or linked folder"
-    return "hidden" if path.name.startswith(".") else path.suffix.lower() or "without suffix"
-
-
-def _refuse(error: OSError) -> None:
-    # os.walk would otherwise leave out a subfolder it may not open, and its parts with it.
-    raise SourceError(f"{error.filename}: {error.strerror}; make the folder readable for this user") from error
 
 
 @contextmanager
@@ -123,19 +78,15 @@ def decode(encoded: bytes, where: str) -> np.ndarray:
         raise (DamagedImage if claims.is_damaged else SourceError)(
             f"{where}: not a readable image: {claims.problem}; save it as one 8-bit sRGB PNG, or take the picture again"
         )
-    image = None if is_cut else _decoded(encoded)
+    image = None
+    if not is_cut:
+        with suppress(cv2.error):  # for example a header that claims more pixels than OpenCV allows
+            image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise DamagedImage(
             f"{where}: not a readable image (damaged or cut short?); replace it, or take the picture again"
         )
-    return _upright(image, claims.orientation)
-
-
-def _decoded(encoded: bytes) -> np.ndarray | None:
-    try:
-        return cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:  # for example a header that claims more pixels than OpenCV allows
-        return None
+    return image if claims.orientation == 1 else _upright(image, claims.orientation)
 
 
 def _upright(image: np.ndarray, orientation: int) -> np.ndarray:
@@ -184,3 +135,106 @@ def _composed(image: np.ndarray, where: str) -> np.ndarray:
     if alpha.max() == 0:
         raise SourceError(f"{where}: wholly transparent; save it without an alpha channel")
     return np.rint(image[..., :3] * alpha + BACKDROP * (1 - alpha)).astype(np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """orientation: EXIF's 1 to 8, 1 for pixels that stand as they are stored. problem: why it must not be read.
+
+    is_damaged: whether that is because these are not the bytes of a whole picture.
+    """
+
+    orientation: int = 1
+    problem: str | None = None
+    is_damaged: bool = False
+
+
+def claims_of(encoded: bytes) -> Claims:
+    """What PNG, JPEG, BMP, TIFF or WebP bytes say; other formats are a problem, and so is a damaged header."""
+    try:
+        if encoded.startswith(b"\x89PNG\r\n\x1a\n"):
+            return _of_png(encoded)
+        if encoded.startswith(b"\xff\xd8"):
+            return _of_jpeg(encoded)
+        if encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP":
+            return _of_webp(encoded)
+        if encoded.startswith(TIFF_HEADS):
+            return _of_tiff(encoded)
+    except (struct.error, IndexError, zlib.error):
+        return Claims(problem="its header is damaged", is_damaged=True)
+    if encoded.startswith(b"BM"):
+        return Claims()
+    if encoded[4:8] == b"ftyp":
+        return Claims(problem="HEIC or AVIF inside, whatever its name says")
+    return Claims(problem="of no format that is read", is_damaged=True)
+
+
+def jpeg_is_cut(encoded: bytes) -> bool:
+    """Whether a JPEG lacks its end-of-image marker after its last start-of-scan marker.
+
+    Neither marker can occur inside entropy-coded bytes (ITU-T T.81, B.1.1.5), so their order tells.
+    """
+    return encoded.rfind(b"\xff\xd9") <= encoded.rfind(b"\xff\xda")
+
+
+def _of_jpeg(encoded: bytes) -> Claims:
+    orientation, components, profile = 1, 3, b""
+    for marker, body in _jpeg_segments(encoded):
+        if marker == 0xE1 and body.startswith(b"Exif\0\0"):
+            orientation = exif_orientation(body[6:])
+        elif marker == 0xE2 and body.startswith(b"ICC_PROFILE\0"):
+            profile += body[14:]
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            components = body[5]
+    return Claims(orientation, "CMYK" if components == 4 else foreign_colours(profile))
+
+
+def _jpeg_segments(encoded: bytes) -> Iterator[tuple[int, bytes]]:
+    """(marker, body) of each segment before the first scan."""
+    at = 2
+    while at + 4 <= len(encoded) and encoded[at] == 0xFF and encoded[at + 1] != 0xDA:
+        if encoded[at + 1] == 0xFF:  # a fill byte
+            at += 1
+            continue
+        (length,) = struct.unpack_from(">H", encoded, at + 2)
+        yield encoded[at + 1], encoded[at + 4 : at + 2 + length]
+        at += 2 + length
+
+
+def _of_png(encoded: bytes) -> Claims:
+    chunks = dict(takewhile(lambda chunk: chunk[0] != b"IEND", _chunks(encoded, 8, ">I4s", True)))
+    if (animation := chunks.get(b"acTL")) and struct.unpack_from(">I", animation)[0] > 1:
+        return Claims(problem="several pages (an animation)")
+    named, _, packed = chunks.get(b"iCCP", b"").partition(b"\0")
+    profile = zlib.decompress(packed[1:]) if named else b""
+    orientation = exif_orientation(chunks[b"eXIf"]) if b"eXIf" in chunks else 1
+    return Claims(orientation, foreign_colours(profile) if profile else None)
+
+
+def _of_webp(encoded: bytes) -> Claims:
+    chunks = dict(_chunks(encoded, 12, "<4sI", False))
+    if b"ANIM" in chunks:
+        return Claims(problem="several pages (an animation)")
+    orientation = exif_orientation(chunks.get(b"EXIF", b"").removeprefix(b"Exif\0\0"))
+    return Claims(orientation, foreign_colours(chunks.get(b"ICCP", b"")))
+
+
+def _chunks(encoded: bytes, start: int, head: str, is_png: bool) -> Iterator[tuple[bytes, bytes]]:
+    """(name, content); PNG's have a checksum behind them, RIFF's are padded to an even length."""
+    at = start
+    while at + 8 <= len(encoded):
+        first, second = struct.unpack_from(head, encoded, at)
+        name, length = (second, first) if is_png else (first, second)
+        yield name, encoded[at + 8 : at + 8 + length]
+        at += 8 + length + (4 if is_png else length % 2)
+
+
+def _of_tiff(encoded: bytes) -> Claims:
+    pages = [tags for tags in tiff_pages(encoded) if not int(tags.get(SUBFILE, 0)) & 1]  # 1: a thumbnail
+    if len(pages) != 1:
+        return Claims(problem=f"{len(pages)} pages")
+    if pages[0].get(PHOTOMETRIC) == CMYK:
+        return Claims(problem="CMYK")
+    if pages[0].get(ORIENTATION, 1) != 1:
+        return Claims(problem=f"a TIFF that is to be turned (orientation {pages[0][ORIENTATION]})")
+    return Claims(problem=foreign_colours(pages[0].get(ICC, b"")))

@@ -13,9 +13,12 @@ from collections import deque
 from dataclasses import dataclass
 from functools import lru_cache
 
+import structlog
+
 from edge.core.manifest import Bound
 from edge.core.promise import binomial_cdf
-from edge.core.types import Inspection, Reason, Verdict
+
+log = structlog.get_logger(__name__)
 
 WINDOW = 100  # decided parts that are looked at together
 LEVEL = 1e-6  # the chance that so many rejects have by the promise, below which it is contradicted …
@@ -31,28 +34,38 @@ class Change:
 
 
 class Population:
-    """Counts verdicts of parts against `bound`; `change` is what is wrong with them now, None for nothing."""
+    """Counts rejects of parts against `bound`; `change` is what is wrong with the parts now, None for nothing.
 
-    def __init__(self, bound: Bound) -> None:
-        self._bound = bound
-        self._rejects: deque[bool] = deque(maxlen=WINDOW)
+    start: how many parts were decided before it counts.
+    """
+
+    def __init__(self, bound: Bound, start: int = 0) -> None:
+        self._bound, self._start = bound, start
+        self._rejects: deque[int] = deque()  # their numbers among the parts that were decided
         self.change: Change | None = None
 
-    def add(self, inspection: Inspection) -> None:
-        """One more part; those that could not be inspected, and a demo's, do not count."""
-        is_decided = inspection.verdict is not Verdict.UNDECIDED or inspection.reason is Reason.REVIEW
-        if inspection.is_simulated or not is_decided:
-            return
-        self._rejects.append(inspection.verdict is Verdict.DEFECTIVE)
+    def decided(self, number: int, rejected: bool) -> None:
+        """Part `number` of those decided, from 1; good ones need not be told while there is no change."""
+        if rejected:
+            self._rejects.append(number)
+        while self._rejects and self._rejects[0] <= number - WINDOW:
+            self._rejects.popleft()
+        n = min(WINDOW, number - self._start)
         if self.change is None:
-            if sum(self._rejects) >= most_expected(len(self._rejects), self._bound.rate, LEVEL):
-                self.change = self._contradiction()
-        elif sum(recent := list(self._rejects)[-RECENT:]) < most_expected(len(recent), self._bound.rate, CALM):
-            self.change = None
-            self._rejects.clear()  # what came before was told
+            if len(self._rejects) >= most_expected(n, self._bound.rate, LEVEL):
+                self.change = self._contradiction(n)
+                log.warning("the parts have changed", why=self.change.cause, what_to_do=self.change.advice)
+        elif self._is_calm(number, min(RECENT, n)):
+            log.info("the parts keep the promise again")
+            self.change, self._start = None, number  # what came before was told
+            self._rejects.clear()
 
-    def _contradiction(self) -> Change:
-        rejected, n = sum(self._rejects), len(self._rejects)
+    def _is_calm(self, number: int, n: int) -> bool:
+        recent = sum(other > number - n for other in self._rejects)
+        return recent < most_expected(n, self._bound.rate, CALM)
+
+    def _contradiction(self, n: int) -> Change:
+        rejected = len(self._rejects)
         return Change(
             f"rejects contradict the promise: {rejected} of the last {n} parts rejected, and the promise is "
             f"{self._bound} (binomial test over the last {WINDOW} parts, level {LEVEL:g})",

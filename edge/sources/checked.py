@@ -1,59 +1,48 @@
-"""What can be wrong with a frame without knowing the part: it is of another size, or a live camera's is frozen.
+"""What can be wrong with a live camera's frame without knowing the part or the bundle: it is frozen.
 
 Such a frame keeps its place and its part id, and carries its flaw, which makes it UNDECIDED. A copy in a folder is a
-file, not a fault. Rejected: resizing files unasked (a squeezed part looks like a defective one, or hides a defect),
-ending the daemon at a wrong size (a line without any records, where NotDecidable ones say what to mend), and looking
-at the first frame only.
+file, not a fault. Rejected: ending the daemon (a line without any records, where NotDecidable ones say what to mend).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
-from edge.core.preprocess import Size
 from edge.core.types import Frame, Gap, Image
 from edge.sources import Source
 
 _SPARSE = 16  # sensor noise alone makes fresh frames differ in one of these pixels: the whole is compared rarely
 
 
-class FrameCheck:
-    """Whether frames are of `frame_size` (height, width; None: of any), and differ where they are live. Give it all."""
+class FrozenCheck:
+    """Whether a camera's frames differ each from the one before; give it all of them."""
 
-    def __init__(self, frame_size: Size | None, *, is_live: bool = True) -> None:
-        self._frame_size, self._is_live = frame_size, is_live
+    def __init__(self) -> None:
         self._before: Image | None = None
         self._repeats = 0
 
     def flaw_of(self, image: Image) -> str | None:
         """Why this next frame must not be inspected; None where it may."""
-        if self._is_live:
-            is_repeat = self._before is not None and is_same(image, self._before)
-            self._repeats, self._before = self._repeats + 1 if is_repeat else 0, image
-        height, width = image.shape[:2]
-        if self._frame_size is not None and (height, width) != self._frame_size:
-            return (
-                f"wrong size: the picture has {width}×{height} px, the bundle was made for "
-                f"{self._frame_size[1]}×{self._frame_size[0]}; set the camera to that, fit a bundle on such "
-                "pictures, or give --resize"
-            )
-        if self._repeats:
-            return (
-                f"frozen: {self._repeats + 1} frames in a row are the same to the last bit; restart the camera, and "
-                "look for a recorded or a virtual one"
-            )
-        return None
+        is_repeat = self._before is not None and is_same(image, self._before)
+        self._repeats, self._before = self._repeats + 1 if is_repeat else 0, image
+        if not self._repeats:
+            return None
+        return (
+            f"frozen: {self._repeats + 1} frames in a row are the same to the last bit; restart the camera, and "
+            "look for a recorded or a virtual one"
+        )
 
 
 class CheckedSource:
-    """`source`, whose frames that do not pass `flaw_of` carry their flaw."""
+    """The live `source`; frames of it that are frozen carry their flaw."""
 
-    def __init__(self, source: Source, flaw_of: Callable[[Image], str | None]) -> None:
-        self._source, self._flaw_of = source, flaw_of
-        self.uri, self.acquisition, self.is_live = source.uri, source.acquisition, source.is_live
+    is_live = True
+
+    def __init__(self, source: Source) -> None:
+        self._source, self._check = source, FrozenCheck()
+        self.uri, self.acquisition = source.uri, source.acquisition
 
     @property
     def state(self) -> str:
@@ -70,7 +59,7 @@ class CheckedSource:
         frame = self._source.read(timeout_s)
         if not isinstance(frame, Frame):
             return frame
-        flaw = self._flaw_of(frame.image)
+        flaw = self._check.flaw_of(frame.image)
         return frame if frame.flaw or flaw is None else replace(frame, flaw=flaw)
 
     def close(self) -> None:

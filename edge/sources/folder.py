@@ -14,7 +14,8 @@ from pathlib import Path
 import structlog
 
 from edge.core.errors import SourceEnded, SourceError
-from edge.core.images import IMAGE_SUFFIXES, find_images, read_image
+from edge.core.image_files import IMAGE_SUFFIXES, find_images
+from edge.core.images import read_image
 from edge.core.types import Acquisition, Frame, Gap, GapCause
 
 _log = structlog.get_logger(__name__)

@@ -15,7 +15,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from edge.core.errors import EdgeError, SourceEnded, SourceError
-from edge.core.images import IMAGE_SUFFIXES, as_bgr
+from edge.core.image_files import IMAGE_SUFFIXES
+from edge.core.images import as_bgr
 from edge.core.opencv import cv2
 from edge.core.types import Acquisition, Frame, Gap, GapCause
 from edge.sources.camera_settings import force_v4l2

@@ -14,16 +14,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-import structlog
-
 from edge.core.manifest import Bound
-from edge.core.types import Frame, Gap, Inspection, Reason
-from edge.line.population import Change, Population
+from edge.core.types import Frame, Gap, Inspection, Reason, Verdict
+from edge.line.population import Population
 from edge.station.watchdog import Part, Watchdog
 from edge.wire.facts import HealthSnapshot
 from edge.wire.vocabulary import CameraState, StationState
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +62,7 @@ class Health:
         self._camera_fps, self._camera_state = camera_fps, camera_state
         self._is_unfit = False  # the newest frame could not be inspected
         self._population = population
+        self._calm = StationState.RUNNING  # the state while frames come
         self._started_ns = time.monotonic_ns()
         self._last_frame_ns: int | None = None
         self._systemd = SystemdNotifier()
@@ -93,11 +90,14 @@ class Health:
     def alive(self, inspection: Inspection) -> None:
         """One more verdict; degraded while frames come that cannot be inspected, or contradict the promise."""
         self._is_unfit = inspection.reason is Reason.HEALTH_GATE
-        if self._population is not None:
-            self._watch(self._population, inspection)
-        self.state = self._calm
-        field = inspection.verdict.value
+        field, population = inspection.verdict.value, self._population
         self.counts = replace(self.counts, **{field: getattr(self.counts, field) + 1})
+        if population is not None and not inspection.is_simulated:
+            rejected = inspection.verdict is Verdict.DEFECTIVE
+            if rejected or (population.change is not None and inspection.verdict is Verdict.GOOD):
+                population.decided(self.counts.good + self.counts.defective, rejected)
+        is_off = self._is_unfit or (population is not None and population.change is not None)
+        self._calm = self.state = StationState.DEGRADED if is_off else StationState.RUNNING
         moved_s, now_s = self._watchdog.moved_s, time.monotonic()
         moved_s[Part.INFERENCE], moved_s[Part.CAPTURE] = None, now_s
         if now_s >= self._watchdog.due_s:
@@ -116,24 +116,7 @@ class Health:
     def runs(self, bound: Bound) -> None:
         """Another bundle runs from the next frame on, with a promise of its own."""
         if self._population is not None:
-            self._population = Population(bound)
-
-    def _watch(self, population: Population, inspection: Inspection) -> None:
-        before = population.change
-        population.add(inspection)
-        if (change := population.change) is not None and before is None:
-            log.warning("the parts have changed", why=change.cause, what_to_do=change.advice)
-        elif before is not None and change is None:
-            log.info("the parts keep the promise again")
-
-    @property
-    def _calm(self) -> StationState:
-        """The state while frames come."""
-        return StationState.DEGRADED if self._is_unfit or self._change is not None else StationState.RUNNING
-
-    @property
-    def _change(self) -> Change | None:
-        return None if self._population is None else self._population.change
+            self._population = Population(bound, self.counts.good + self.counts.defective)
 
     def delivers(self) -> None:
         """The delivery thread turns: what is committed is told, what cannot be is said. Called from there."""
@@ -155,7 +138,8 @@ class Health:
         """The heartbeat's counts; captured = inspected + skipped + undecided + in flight."""
         now_ns, counts, last_ns = time.monotonic_ns(), self.counts, self._last_frame_ns
         inspected, state = counts.good + counts.defective, self.state
-        change = self._change if state is StationState.DEGRADED else None
+        is_degraded = state is StationState.DEGRADED
+        change = self._population.change if is_degraded and self._population is not None else None
         return HealthSnapshot(
             state=state.value,
             uptime_s=(now_ns - self._started_ns) / 1e9,

@@ -17,7 +17,7 @@ import structlog
 from edge.core.bundle import Bundle
 from edge.core.commissioned import commissioned
 from edge.core.errors import BundleError, EngineError
-from edge.core.types import Acquisition, Frame, Image
+from edge.core.types import Acquisition, Frame
 from edge.delivery.delivery import Delivery
 from edge.engines import EngineOptions, open_engine
 from edge.inspector import Inspector
@@ -25,7 +25,7 @@ from edge.line.population import Population
 from edge.security.trust import Trust
 from edge.sockets.publisher import Publisher
 from edge.sources import Source, is_live, open_source
-from edge.sources.checked import CheckedSource, FrameCheck
+from edge.sources.checked import CheckedSource, FrozenCheck
 from edge.sources.pairing import FreeRunning, HardwareTriggered
 from edge.sources.triggered import TriggeredCamera, TriggeredFiles, TriggeredSource
 from edge.station.building import BuildReporter
@@ -84,7 +84,7 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         trust = open_trust(settings)
         inspector, drift = open_inspector(settings, stack, trust, should_stop)
         trust.ran(inspector.bundle, is_start=True)
-        source = open_checked_source(settings.camera, inspector, stack)
+        source = open_checked_source(settings.camera, stack)
         _warn_of_another_source(inspector, source)
         acquisition = settings.camera.acquisition_for(source.acquisition)
         rule = settings.gate.rule_for(acquisition)
@@ -123,7 +123,11 @@ def open_recipes(settings: Settings, inspector: Inspector, source: Source, trust
     # A path names the commissioning of the first bundle; another bundle has its own beside it.
     commission = partial(commissioned, file="none" if settings.bundle.commissioning == "none" else None)
     return Recipes(
-        inspector, partial(open_bundle, settings.engine), trust, is_live=source.is_live, commission=commission
+        inspector,
+        partial(open_bundle, settings.engine, resizes=settings.camera.is_resized),
+        trust,
+        is_live=source.is_live,
+        commission=commission,
     )
 
 
@@ -140,12 +144,12 @@ def open_triggers(settings: Settings, source: Source, recipes: Recipes) -> Trigg
     return Triggers(source, rules, lambda: recipes.runs, lambda: recipes.why_busy)
 
 
-def open_bundle(settings: EngineSettings, bundle: Bundle) -> Inspector:
+def open_bundle(settings: EngineSettings, bundle: Bundle, resizes: bool = False) -> Inspector:
     """An inspector on another bundle, proved by its golden sample; BundleError or EngineError if that fails."""
     engine = open_engine(settings.name, bundle, _engine_options(settings))
     try:
         check_golden(bundle, engine)
-        return Inspector(bundle, engine)
+        return Inspector(bundle, engine, resizes)
     except (BundleError, EngineError):
         engine.close()
         raise
@@ -188,24 +192,23 @@ def open_inspector(
     )
     engine = open_engine(settings.engine.name, bundle, options)
     stack.callback(engine.close)
-    return Inspector(bundle, engine), check_golden(bundle, engine)
+    return Inspector(bundle, engine, settings.camera.is_resized), check_golden(bundle, engine)
 
 
-def open_checked_source(settings: CameraSettings, inspector: Inspector, stack: ExitStack) -> Source:
-    """The source; its frames are checked: of another size, or (of a live one) frozen."""
-    size = None if settings.is_resized else inspector.geometry.frame_size
-    flaw_of = FrameCheck(size, is_live=is_live(settings.source)).flaw_of
+def open_checked_source(settings: CameraSettings, stack: ExitStack) -> Source:
+    """The source; a live one's frames are checked: whether they are frozen."""
     if settings.pairing.is_asked and is_live(settings.source):
-        paired = _open_paired(settings, flaw_of)
+        paired = _open_paired(settings)
         stack.callback(paired.close)
         return paired
     source = open_source(settings.source, settings.options)
     stack.callback(source.close)
-    checked = CheckedSource(source, flaw_of)
-    return TriggeredFiles(checked) if settings.pairing.is_asked else checked
+    if settings.pairing.is_asked:
+        return TriggeredFiles(source)
+    return CheckedSource(source) if source.is_live else source
 
 
-def _open_paired(settings: CameraSettings, flaw_of: Callable[[Image], str | None]) -> TriggeredCamera:
+def _open_paired(settings: CameraSettings) -> TriggeredCamera:
     """A live camera's parts as TRIGGER asks for them; SettingsError where a picture could be another part's."""
     pairing, options = settings.pairing, settings.options
     pairing.require_known(settings.source, knows_exposure=False)
@@ -216,7 +219,7 @@ def _open_paired(settings: CameraSettings, flaw_of: Callable[[Image], str | None
         rule(round(pairing.window_ms * 1e6), pairing.latency.most_ns, round(pairing.delay_ms * 1e6)),
         pairing.latency,
         has_rhythm=pairing.trigger == "control",
-        flaw_of=flaw_of,
+        flaw_of=FrozenCheck().flaw_of,
     )
 
 

@@ -252,15 +252,13 @@ def _inspected(origin: Origin, inspection: Inspection, latency_ms: float | None)
         "deadline_ms": origin.deadline_ms,
         "anomaly_score": inspection.score,
         "threshold": inspection.threshold,
-        "picture_fault": _picture_fault(inspection),
+        "picture_fault": _picture_fault(inspection.detail) if inspection.reason is Reason.HEALTH_GATE else None,
     }
 
 
-def _picture_fault(inspection: Inspection) -> str | None:
+def _picture_fault(detail: str | None) -> str | None:
     """What the health gate's sentence begins with, where it names a fault: `blurred: sharpness 0.1 …`."""
-    if inspection.reason is not Reason.HEALTH_GATE or inspection.detail is None:
-        return None
-    fault, colon, _ = inspection.detail.partition(": ")
+    fault, colon, _ = (detail or "").partition(": ")
     return fault if colon and re.fullmatch(r"[a-z ]{1,40}", fault) else None
 
 

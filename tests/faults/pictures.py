@@ -19,7 +19,7 @@ from edge.core.types import Frame, Image, PatchMaps, Reason, Verdict
 from edge.demo.parts import render_part
 from edge.demo.run import BUNDLE
 from edge.inspector import Inspector
-from edge.sources.checked import CheckedSource, FrameCheck
+from edge.sources.checked import CheckedSource
 from tests.edge.fakes import NOW, ScriptedSource
 
 PICTURES = 10_000
@@ -72,8 +72,7 @@ def pictures(folder: Path, share: float) -> tuple[bool, dict[str, Any]]:
         image = render_part("machined", SEED, index, defective=False).image
         cause = list(SPOILED)[index % len(SPOILED)]
         frames = [Frame(one, i, i, NOW) for i, one in enumerate((image, SPOILED[cause](image, rng)), 1)]
-        flaw_of = FrameCheck(bundle.manifest.geometry.frame_size).flaw_of
-        source = CheckedSource(ScriptedSource(*frames, live=True), flaw_of)  # type: ignore[arg-type]
+        source = CheckedSource(ScriptedSource(*frames, live=True))  # type: ignore[arg-type]
         read = [source.read(0.0) for _ in range(2)]
         healthy, spoiled = (inspector.inspect(frame)[0] for frame in read if isinstance(frame, Frame))
         alarms += healthy.verdict is not Verdict.GOOD

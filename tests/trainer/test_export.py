@@ -11,7 +11,8 @@ import torch
 
 from edge.core.bundle import GraphSet
 from edge.core.errors import TrainingError
-from edge.core.images import find_images, read_image
+from edge.core.image_files import find_images
+from edge.core.images import read_image
 from edge.core.preprocess import Geometry
 from edge.core.scoring import PAPER_FUSION, fit_stats, fuse
 from edge.core.types import Image, PatchMaps

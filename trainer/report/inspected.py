@@ -9,11 +9,14 @@ from datetime import datetime, timezone
 from typing import Protocol
 
 import numpy as np
+import structlog
 
 from edge.core.images import read_image
 from edge.core.types import AnomalyMap, Frame, Inspection, Map
-from trainer.dataset import Sample, Size, read_mask
+from trainer.dataset import MaskError, Sample, Size, read_mask
 from trainer.metrics import Mask
+
+log = structlog.get_logger()
 
 
 class Inspects(Protocol):
@@ -63,7 +66,8 @@ class Record:
 
 def inspect_all(inspector: Inspects, samples: Iterable[Sample]) -> Iterator[Record]:
     """Inspect each image once, as one part. Defective images come before good ones (see `list_samples`), since a
-    good image takes the mask size of defective ones of its size: all must weigh the same among the pixels."""
+    good image takes the mask size of defective ones of its size: all must weigh the same among the pixels. Images whose
+    masks say nothing are named in a warning and left out."""
     mask_sizes: dict[Size, Size] = {}
     for number, sample in enumerate(samples):
         image = read_image(sample.path)
@@ -71,7 +75,11 @@ def inspect_all(inspector: Inspects, samples: Iterable[Sample]) -> Iterator[Reco
         if sample.mask_path is None:
             mask = np.zeros(mask_sizes.get(size, size), np.bool_)
         else:
-            mask = read_mask(sample.mask_path, size)
+            try:
+                mask = read_mask(sample.mask_path, size)
+            except MaskError as error:
+                log.warning("left out of the evaluation", image=sample.name, why=str(error))
+                continue
             mask_sizes.setdefault(size, (mask.shape[0], mask.shape[1]))
         frame = Frame(image, number, time.monotonic_ns(), datetime.now(timezone.utc), part_id=sample.name)
         inspection, anomaly_map = inspector.inspect(frame)

@@ -24,7 +24,8 @@ from deploy.bench.throughput import rate
 from deploy.bench.timing import WARM_UP, interleaved
 from edge.core.bundle import load_bundle
 from edge.core.errors import EdgeError, SettingsError
-from edge.core.images import find_images, read_image
+from edge.core.image_files import find_images
+from edge.core.images import read_image
 from edge.core.types import Timings
 from edge.demo.run import BUNDLE
 from tests.deploy.conftest import Run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from math import comb
 
 import numpy as np
@@ -22,8 +23,9 @@ BLIND, REVIEW = samples.undecided(reason=Reason.HEALTH_GATE), samples.undecided(
 
 def after(*parts: Inspection, bound: Bound = BOUND) -> Population:
     population = Population(bound)
-    for part in parts:
-        population.add(part)
+    with closing(Health(population=population)) as health:
+        for part in parts:
+            health.alive(part)
     return population
 
 
@@ -54,17 +56,18 @@ def test_a_few_defective_parts_are_nothing_new() -> None:
     assert after(*[GOOD, GOOD, GOOD, GOOD, GOOD, GOOD, GOOD, GOOD, GOOD, BAD] * 3).change is None
 
 
-def test_what_nobody_decided_does_not_count_and_a_review_is_no_reject() -> None:
+def test_what_nobody_decided_and_what_a_demo_shows_does_not_count() -> None:
     assert after(*[BLIND] * 200).change is None
     assert after(*[REVIEW] * 200).change is None
     assert after(*[BLIND, BAD] * 6).change is not None
+    assert after(*[replace(BAD, is_simulated=True)] * 50).change is None
 
 
 def test_a_line_that_keeps_its_promise_to_the_letter_is_left_alone() -> None:
     rng, population, alarms = np.random.default_rng(0), Population(BOUND), 0
-    for is_bad in rng.random(50_000) < BOUND.rate:
+    for number, is_bad in enumerate(rng.random(50_000) < BOUND.rate, 1):
         before = population.change
-        population.add(BAD if is_bad else GOOD)
+        population.decided(number, bool(is_bad))
         alarms += before is None and population.change is not None
     assert alarms == 0
 
@@ -73,7 +76,7 @@ def test_it_ends_when_recent_parts_keep_the_promise() -> None:
     assert after(*[BAD] * WINDOW, *[GOOD] * (RECENT // 2)).change is not None
     ended = after(*[BAD] * WINDOW, *[GOOD] * RECENT)
     assert ended.change is None
-    ended.add(BAD)
+    ended.decided(WINDOW + RECENT + 1, True)
     assert ended.change is None  # what was before is not counted twice
 
 
@@ -92,6 +95,7 @@ def test_the_station_is_degraded_meanwhile_and_logs_once() -> None:
         for part in [GOOD] * RECENT:
             health.alive(part)
         assert (health.snapshot().state, health.snapshot().cause) == ("running", None)
+        assert [one["event"] for one in said][1:] == ["the parts keep the promise again"]
         for part in [BAD] * 24:
             health.alive(part)
         assert health.snapshot().state == "degraded"

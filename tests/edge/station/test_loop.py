@@ -16,7 +16,7 @@ from edge.core.deadline import meet_deadline
 from edge.core.errors import EngineError, SourceLost
 from edge.core.types import Acquisition, Alert, AlertKind, AnomalyMap, Frame, Gap, GapCause, Inspection, Reason, Verdict
 from edge.inspector import Inspector
-from edge.sources.checked import CheckedSource, FrameCheck
+from edge.sources.checked import CheckedSource
 from edge.station.daemon import REPEATED_FAILURES, inspect_loop
 from edge.station.gate import AlertGate, DropMerger, GateRule
 from edge.station.health import Health
@@ -63,7 +63,7 @@ def station_of(source: ScriptedSource | CheckedSource, acquisition: Acquisition 
     rule = GateRule() if acquisition is Acquisition.TRIGGERED else GateRule(2, 3)
     return Station(
         source,
-        Inspector(a_bundle(), BrightnessEngine()),
+        Inspector(a_bundle(), BrightnessEngine(), resizes=False),
         AlertGate(rule, acquisition),
         DropMerger(acquisition, period_s=3600),
         CollectingDelivery(),
@@ -192,7 +192,7 @@ def test_an_ok_that_comes_after_its_deadline_is_not_ok() -> None:
 
 
 def live(*frames: Frame) -> CheckedSource:
-    return CheckedSource(ScriptedSource(*frames, live=True), FrameCheck((32, 32)).flaw_of)
+    return CheckedSource(ScriptedSource(*frames, live=True))
 
 
 def test_a_live_camera_of_another_size_than_the_bundles_decides_nothing() -> None:
@@ -205,11 +205,11 @@ def test_a_live_camera_of_another_size_than_the_bundles_decides_nothing() -> Non
 
 def test_so_does_a_file_unless_it_is_to_be_resized() -> None:
     frames = a_frame(1), a_frame(2, size=(48, 64)), a_frame(3, size=(64, 64))
-    _, delivery, _ = run(CheckedSource(ScriptedSource(*frames), FrameCheck((32, 32), is_live=False).flaw_of))
+    _, delivery, _ = run(ScriptedSource(*frames))
     assert [one.verdict for one in delivery.inspections] == [Verdict.GOOD, Verdict.UNDECIDED, Verdict.UNDECIDED]
     assert "the picture has 64×64 px, the bundle was made for 32×32" in str(delivery.inspections[2].detail)
-    _, delivery, _ = run(CheckedSource(ScriptedSource(*frames), FrameCheck(None, is_live=False).flaw_of))
-    assert [one.verdict for one in delivery.inspections] == [Verdict.GOOD] * 3
+    resized = Inspector(a_bundle(), BrightnessEngine(), resizes=True)
+    assert [resized.inspect(frame)[0].verdict for frame in frames] == [Verdict.GOOD] * 3
 
 
 def test_a_frozen_camera_is_never_good_and_is_degraded_until_it_moves_again() -> None:

@@ -16,7 +16,8 @@ import pytest
 from click.testing import CliRunner
 
 from edge.core.errors import TrainingError
-from edge.core.images import find_images, read_image
+from edge.core.image_files import find_images
+from edge.core.images import read_image
 from edge.core.preprocess import Geometry
 from edge.core.scoring import robust_deviations
 from edge.core.types import Image

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import pytest
+import structlog
 from click.testing import CliRunner
 
 from edge.core.errors import TrainingError
@@ -252,11 +253,50 @@ def test_a_missing_mask_is_refused_by_name_before_anything_runs(tmp_path):
         list_samples(dataset)
 
 
-def test_an_empty_mask_is_refused_by_name(tmp_path):
+MARK = np.zeros((32, 32), np.uint8)
+MARK[12:20, 12:20] = 255
+NOISE = np.random.default_rng(0).integers(0, 40, (32, 32)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        MARK // 255,
+        MARK // 2 + 90,
+        np.dstack([MARK * 0, MARK * 0, MARK]),
+        np.where(MARK > 0, 255 - NOISE, NOISE),  # as a JPEG leaves it
+    ],
+    ids=["0 and 1", "two greys", "red on black", "several levels"],
+)
+def test_masks_that_mark_the_same_give_the_same_figures(tmp_path, report, mask):
+    dataset = write_parts(tmp_path / "other")
+    for path in (dataset / "ground_truth").rglob("*.png"):
+        cv2.imwrite(str(path), mask)
+    with structlog.testing.capture_logs() as said:
+        other = evaluate_with(PixelInspector(), list_samples(dataset), SUBJECT, tmp_path / "other-out")
+    assert (other.maps, other.types, other.overall) == (report.maps, report.types, report.overall)
+    assert bool(said) is (len(np.unique(mask)) > 2)
+
+
+@pytest.mark.parametrize(
+    ("mask", "why"),
+    [
+        (MARK * 0, "nothing is marked"),
+        (255 - MARK, "it marks 94% of the picture; is it inverted"),
+        (np.dstack([MARK * 0 + 20, MARK, MARK]), "a coloured background"),
+        (np.dstack([NOISE, NOISE, np.where(MARK > 0, 255, NOISE)]), "a picture in colour"),
+    ],
+    ids=["blank", "inverted", "palette", "painted"],
+)
+def test_a_mask_that_is_no_ground_truth_is_named_and_the_rest_is_evaluated(tmp_path, mask, why):
     dataset = write_parts(tmp_path)
-    cv2.imwrite(str(dataset / "ground_truth" / "nick" / "001_mask.png"), np.zeros((32, 32), np.uint8))
-    with pytest.raises(TrainingError, match=r"001_mask\.png: nothing is marked"):
-        evaluate_with(PixelInspector(), list_samples(dataset), SUBJECT, tmp_path / "out")
+    cv2.imwrite(str(dataset / "ground_truth" / "nick" / "001_mask.png"), mask)
+    with structlog.testing.capture_logs() as said:
+        report = evaluate_with(PixelInspector(), list_samples(dataset), SUBJECT, tmp_path / "out")
+    (warning,) = said
+    assert warning["image"] == "nick/001"
+    assert "001_mask.png" in warning["why"] and why in warning["why"]
+    assert [one.images for one in report.types] == [1, 2]
 
 
 def test_a_mask_of_another_proportion_is_refused_by_name(tmp_path):
