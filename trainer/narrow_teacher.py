@@ -57,13 +57,13 @@ class NarrowTeacherObjective(Objective):
         self.wider = nn.ModuleDict({str(p): teacher for p, teacher in wider.items()})
         self.teachers = nn.ModuleDict({str(p): DescriptorNetwork(p, width=NARROW) for p in wider})
 
-    def errors(self, image: Tensor, penalised: bool = False) -> tuple[Tensor, dict[str, float]]:
+    def errors(self, image: Tensor, penalised: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
         """As in `Objective`; there is no penalty."""
         total, figures = torch.zeros((), device=image.device), {}
         for p in self.config.patch_sizes:
             padded = pad_for(p, image)
             error = distillation_loss(self.teachers[str(p)](padded), self.wider[str(p)](padded))
-            figures[f"p{p}"] = error.item()
+            figures[f"p{p}"] = error.detach()
             total = total + error
         return total, figures
 

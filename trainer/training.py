@@ -95,7 +95,8 @@ def learning_rate_factor(progress: float) -> float:
     return min(1.0, (progress + 1e-3) / WARM_UP) * (1.0 - progress)
 
 
-StepLoss = Callable[[int], tuple[Tensor, dict[str, float]]]
+Figures = Mapping[str, float | Tensor]  # scalars; read only when shown, since that makes a GPU wait
+StepLoss = Callable[[int], tuple[Tensor, Figures]]
 
 
 class _Objective(nn.Module):
@@ -106,7 +107,7 @@ class _Objective(nn.Module):
         self.trained = nn.ModuleDict(dict(modules))
         self._step_loss = (step_loss,)  # in a tuple: it may be a module, with frozen parts that are none of ours
 
-    def forward(self, step: int) -> tuple[Tensor, dict[str, float]]:
+    def forward(self, step: int) -> tuple[Tensor, Figures]:
         return self._step_loss[0](step)
 
 
@@ -125,6 +126,7 @@ def run_training(
     checkpoint holds `configuration` and is refused (TrainingError) when it was written under another one.
     Returns the figures of the last step, each averaged over about the last 50 steps.
     """
+    figures: dict[str, float | Tensor]
     start, figures = _resume(checkpoint, modules, optimizers, configuration)
     if start:
         log.info("resumed", run=label, step=start, of=steps, checkpoint=str(checkpoint))
@@ -144,7 +146,11 @@ def run_training(
             _save(checkpoint, step + 1, modules, optimizers, configuration, figures)
             saved_s = time.monotonic()
     wait_for_all()
-    return figures
+    return _as_floats(figures)
+
+
+def _as_floats(figures: Figures) -> dict[str, float]:
+    return {key: round(float(value), 4) for key, value in figures.items()}
 
 
 def _set_rates(optimizers: list[torch.optim.Optimizer], base: list[float], factor: float) -> None:
@@ -167,7 +173,7 @@ def _save(
     modules: Mapping[str, nn.Module],
     optimizers: list[torch.optim.Optimizer],
     configuration: dict[str, Any],
-    figures: dict[str, float],
+    figures: Figures,
 ) -> None:
     """A kill leaves the old checkpoint whole."""
     buffer = io.BytesIO()  # not the file: torch tells of a full disk in words that name none
@@ -175,7 +181,7 @@ def _save(
         {
             "step": step,
             "configuration": configuration,
-            "figures": figures,
+            "figures": _as_floats(figures),
             "modules": {name: module.state_dict() for name, module in modules.items()},
             "optimizers": [opt.state_dict() for opt in optimizers],
         },
@@ -186,7 +192,7 @@ def _save(
 
 def _resume(
     path: Path, modules: Mapping[str, nn.Module], optimizers: list[torch.optim.Optimizer], configuration: dict[str, Any]
-) -> tuple[int, dict[str, float]]:
+) -> tuple[int, dict[str, float | Tensor]]:
     if not path.exists():
         return 0, {}
     saved = torch.load(path, weights_only=True, map_location=device())

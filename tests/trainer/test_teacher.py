@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 from edge.core.errors import TrainingError
 from edge.demo.parts import TRAIN_DOMAIN, render_part
 from trainer.backbones import EfficientNetLite0Features
-from trainer.data import NaturalCrops
+from trainer.data import DeviceCutter, NaturalCrops
 from trainer.narrow_teacher import NARROW_TEACHERS, train_narrow_teachers
 from trainer.networks import edge_layers
+from trainer.packing import WEIGHTS, pack
 from trainer.students import StudentConfig, train_students
-from trainer.teacher import PRETRAINED, TeacherConfig, load_teacher, target_blocks, train_teachers
+from trainer.teacher import PRETRAINED, TARGET_BLOCKS, TeacherConfig, load_teacher, train_teachers
 
 
 def a_natural_image(seed: int) -> np.ndarray:
@@ -83,11 +85,38 @@ def test_the_backbone_gives_features_on_the_grid_normalised_per_channel() -> Non
     torch.testing.assert_close(features.std((0, 2, 3)), torch.ones(backbone.channels), atol=1e-2, rtol=0)
 
 
-@pytest.mark.parametrize(("patch_size", "channels"), [(17, 16 + 24 + 24), (33, 24 + 40 + 40), (65, 40 + 80 + 112)])
-def test_a_patch_is_asked_only_for_the_blocks_it_can_know(patch_size: int, channels: int) -> None:
-    backbone = EfficientNetLite0Features(range(11))
-    assert len(backbone.channels_of(target_blocks(patch_size))) == channels
-    assert (10 in target_blocks(patch_size)) == (patch_size == 65)
+def test_a_device_cuts_the_same_crops_for_the_same_seed_inside_their_images() -> None:
+    """Where networks train: values of the image alone, none from beyond its border, upright, turned and mirrored."""
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[..., 0], image[..., 1] = 50 + np.arange(60), 100 + np.arange(40)[:, None]  # across, down
+    cutter = DeviceCutter(NaturalCrops([image, np.full((90, 80, 3), 200, np.uint8)], 32, grey_probability=0.0))
+    crops = cutter.batch(7, 64)
+    torch.testing.assert_close(crops, cutter.batch(7, 64))
+    assert crops.shape == (64, 3, 32, 32) and not torch.equal(crops, cutter.batch(8, 64))
+    pixels = crops * 128 + 127
+    of_first = pixels[pixels[:, 2].amax((1, 2)) < 1]
+    assert 16 < len(of_first) < 48 and (pixels[pixels[:, 2].amax((1, 2)) >= 1] - 200).abs().max() < 0.01
+    assert of_first[:, 0].min() >= 49.9 and of_first[:, 0].max() <= 109.1
+    assert of_first[:, 1].min() >= 99.9 and of_first[:, 1].max() <= 139.1
+    across = of_first[:, 0, :, -1] - of_first[:, 0, :, 0]  # from left to right: along, against, or not at all
+    assert {int(torch.sign(one.mean().round())) for one in across} == {-1, 0, 1}
+    spans = [max(float(one.amax() - one.amin()) for one in crop[:2]) for crop in of_first]
+    assert min(spans) >= 19 and max(spans) <= 40  # half to all of the short side
+
+
+def test_what_is_packed_trains_a_teacher_on_a_machine_without_the_wheel(tmp_path: Path) -> None:
+    (tmp_path / "natural").mkdir()
+    for seed in range(200):
+        cv2.imwrite(str(tmp_path / "natural" / f"{seed}.png"), a_natural_image(seed))
+    assert pack([tmp_path / "natural"], tmp_path / "packed") == 200
+    weights = tmp_path / "packed" / WEIGHTS
+    assert set(EfficientNetLite0Features(TARGET_BLOCKS, weights).state_dict()) >= set(load_file(weights))
+    images = torch.from_numpy(a_natural_image(1)[None]).permute(0, 3, 1, 2) / 128.0 - 1
+    same = [EfficientNetLite0Features(TARGET_BLOCKS, one)(images) for one in (None, weights)]
+    torch.testing.assert_close(*same)
+    config = TeacherConfig(patch_sizes=(17,), steps=2, batch=2, crop=64)
+    train_teachers([tmp_path / "packed" / "images"], tmp_path / "out", config, backbone_weights=weights)
+    assert (tmp_path / "out" / "p17.safetensors").exists()
 
 
 @pytest.mark.parametrize("shared", [0, 2])
