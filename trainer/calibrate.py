@@ -1,11 +1,12 @@
 """Turn a run's graphs and unused good images into score statistics, fusion, thresholds and a promise.
 
-Two disjoint sets are used, one for statistics and one for the threshold, and neither was trained on; what they
-promise is `edge.core.promise`'s to say.
+All images that nothing was trained on judge; where a fusion is fitted, on all but those that it was fitted on. What
+they promise is `edge.core.promise`'s to say.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,17 +21,19 @@ from edge.core.bundle import GraphSet
 from edge.core.errors import TrainingError
 from edge.core.manifest import REFERENCE_VARIANT, Calibration
 from edge.core.preprocess import Geometry
-from edge.core.promise import calibration_for
+from edge.core.promise import Rates, calibration_for, require_images, require_review_images
 from edge.core.scoring import PAPER_FUSION, fit_stats, scores_of
 from edge.core.tiles import tiling_for
 from edge.core.types import Image, PatchMaps
 from edge.engines import Engine
 from edge.engines.onnxruntime import OnnxRuntimeEngine
 from edge.engines.tiled import in_tiles
+from trainer.data import list_images
 from trainer.export import VARIANTS
 from trainer.fusion import FittedFusion, FusionKind, fit_fusion
 from trainer.good_images import InputImages, check_good_images, image_digest
 from trainer.runs import Run
+from trainer.splits import session_of
 
 log = structlog.get_logger()
 
@@ -39,27 +42,34 @@ log = structlog.get_logger()
 class CalibrationConfig:
     """What to promise, on which images besides the run's own, and how scales become one map.
 
-    Rates: shares of good parts, 0 to 1, see `edge.core.promise`; None for the tightest promise, and for no review
-    zone. more_good: folders of good images, used for the threshold only. fusion: MEAN keeps the paper's mean over
-    scales; others are fitted on synthetic defects.
+    rates: see `edge.core.promise`. more_good: folders of good images, used for the threshold only. fusion: MEAN keeps
+    the paper's mean over scales; others are fitted on synthetic defects.
     """
 
-    false_reject_rate: float | None = None
-    review_rate: float | None = None
+    rates: Rates = Rates()
     more_good: tuple[Path, ...] = ()
     fusion: FusionKind = FusionKind.ADAPTIVE
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the images of the statistics judge too: not where something was chosen by how they score."""
+        return self.fusion is FusionKind.MEAN
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UnusedImages:
     """Good images that nothing was trained on: (h, w, 3) uint8 BGR of the input size, the two sets disjoint.
 
-    more: how many of the threshold's come from other folders than the run's.
+    is_shared: those of the statistics judge as well as those of the threshold. sessions: of each image that judges, in
+    the order statistics, threshold; None where parts count as independent. more: how many come from other folders than
+    the run's.
     """
 
     geometry: Geometry
     stats: Sequence[Image]
     threshold: Sequence[Image]
+    is_shared: bool
+    sessions: tuple[str, ...] | None
     more: int
 
 
@@ -89,7 +99,7 @@ def calibrate(run: Run, config: CalibrationConfig) -> Calibrated:
     """
     reference = run.read_graphs(REFERENCE_VARIANT)
     others = [run.read_graphs(variant) for variant in VARIANTS[1:] if run.has_graphs(variant)]
-    images = _unused_images(run, config.more_good)
+    images = unused_images(run, config)
     calibration, golden, fitted = _calibrate_reference(reference, images, config, run.students.seed)
     calibrations = {reference.variant: calibration}
     for graphs in others:
@@ -123,25 +133,52 @@ def _calibrate(
     config: CalibrationConfig,
 ) -> Calibration:
     """Statistics and thresholds of one variant; `stats_maps` are its own of the statistics' images."""
+    judging = stats_maps if images.is_shared else ()
     geometry, fusion = images.geometry, fitted.fusion if fitted else PAPER_FUSION
     stats = fitted.stats(stats_maps, geometry) if fitted else fit_stats(stats_maps, geometry)
     with click.progressbar(images.threshold, label=f"calibrating {engine.variant}", show_eta=True) as bar:
-        scores = np.array([scores_of(engine.infer(image), stats, fusion, geometry) for image in bar])
-    return calibration_for(scores, stats, fusion, config.false_reject_rate, config.review_rate)
+        maps = itertools.chain(judging, (engine.infer(image) for image in bar))
+        scores = np.array([scores_of(one, stats, fusion, geometry) for one in maps])
+    return calibration_for(scores, stats, fusion, config.rates, images.sessions)
 
 
 def _in_tiles(engine: Engine, graphs: GraphSet, images: UnusedImages) -> Engine:
     return in_tiles(engine, tiling_for(images.geometry.input_size, graphs.strides))
 
 
-def _unused_images(run: Run, folders: Sequence[Path]) -> UnusedImages:
-    more = _further_images(run, folders)
-    threshold = InputImages([*run.paths("threshold"), *more], run.geometry)
-    return UnusedImages(run.geometry, run.images("stats"), threshold, len(more))
+def check_promise(run: Run, config: CalibrationConfig) -> None:
+    """PromiseError now, and not after hours of training, where the images cannot support the promises."""
+    units = [session for _, session in _judging(run, config)]
+    units += [str(folder) for folder in config.more_good for _ in list_images(folder)]
+    by_session = run.rule.by == "session"
+    n = len(set(units)) if by_session else len(units)
+    if config.rates.false_reject is not None:
+        require_images(n, config.rates.false_reject, by_session)
+    if config.rates.review is not None:
+        require_review_images(n, config.rates)
 
 
-def _further_images(run: Run, folders: Sequence[Path]) -> list[Path]:
-    """Good images of `folders` that are no copies of the run's or of each other: a copy would break the promise."""
+def unused_images(run: Run, config: CalibrationConfig) -> UnusedImages:
+    """The run's unused images, and those of `config.more_good`, which count as a session each folder."""
+    more = _further_images(run, config.more_good)
+    threshold = InputImages([*run.paths("threshold"), *(path for path, _ in more)], run.geometry)
+    sessions = None
+    if run.rule.by == "session":
+        sessions = tuple(session for _, session in (*_judging(run, config), *more))
+    return UnusedImages(run.geometry, run.images("stats"), threshold, config.is_shared, sessions, len(more))
+
+
+def _judging(run: Run, config: CalibrationConfig) -> list[tuple[Path, str]]:
+    """The run's images that judge, each with its capture session."""
+    splits = ("stats", "threshold") if config.is_shared else ("threshold",)
+    return [(path, session_of(path, run.good)) for split in splits for path in run.paths(split)]
+
+
+def _further_images(run: Run, folders: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Good images of `folders`, each with its folder, without copies of the run's or each other's.
+
+    A copy would break the promise.
+    """
     if not folders:
         return []
     known = {image_digest(path) for split in run.splits for path in run.paths(split)}
@@ -157,5 +194,5 @@ def _further_images(run: Run, folders: Sequence[Path]) -> list[Path]:
                 log.warning("left out: a copy of an image that is used already", copy=str(path))
                 continue
             known.add(digest)
-            further.append(path)
+            further.append((path, str(folder)))
     return further

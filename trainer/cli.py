@@ -11,8 +11,8 @@ import click
 
 from edge.commands.errors import errors_in_one_line
 from edge.log import configure_logging
-from trainer.calibrate import CalibrationConfig
-from trainer.fit import calibrate_step, check_promise, engines_step, export_step, students_step
+from trainer.calibrate import CalibrationConfig, check_promise
+from trainer.fit import calibrate_step, engines_step, export_step, students_step
 from trainer.lab import lab
 from trainer.look.command import look
 from trainer.options import FOLDER, Training, calibration_options, training_options, variant_options

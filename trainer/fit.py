@@ -20,12 +20,10 @@ from edge.core.bundle import GraphSet, graph_name, save_bundle
 from edge.core.health_bands import fit_bands
 from edge.core.image_health import sketch
 from edge.core.manifest import Manifest
-from edge.core.promise import require_images, require_review_images
 from edge.core.tiles import TILE_PX, tiling_for
 from edge.engines import EngineOptions, engine_cache
 from edge.engines.tensorrt_cache import BuildProgress
 from trainer.calibrate import Calibrated, CalibrationConfig, calibrate
-from trainer.data import list_images
 from trainer.export import USUAL_VARIANTS, export_graphs, quantise_graphs
 from trainer.fusion import FittedFusion
 from trainer.quantise import RECIPES
@@ -37,27 +35,18 @@ log = structlog.get_logger()
 QUANTISED_ON = 32  # images; each takes a quarter of a second
 
 
-def check_promise(run: Run, config: CalibrationConfig) -> None:
-    """PromiseError now, and not after hours of training, where the images cannot support the promises."""
-    n = len(run.splits["threshold"]) + sum(len(list_images(folder)) for folder in config.more_good)
-    if config.false_reject_rate is not None:
-        require_images(n, config.false_reject_rate)
-    if config.review_rate is not None:
-        require_review_images(n, config.false_reject_rate, config.review_rate)
-
-
 def students_step(run: Run, teachers: Mapping[int, Path] | None = None) -> None:
     """Train the run's students on teachers of these folders, as `train_students`; resumes from its checkpoint."""
     train_students(run.images("train"), run.students, run.folder, teachers)
 
 
 def export_step(run: Run, variants: Sequence[str] = USUAL_VARIANTS) -> list[GraphSet]:
-    """Export the run's ensembles as its graphs, checked against torch on an unused good image.
+    """Export the run's ensembles as its graphs, checked against torch on a good image.
 
-    INT8 is quantised on images of the statistics.
+    INT8 is quantised on images of the training, so that unused ones are still unused.
     """
     # Tiles of them: graphs take any size, and torch all the memory of it.
-    images = [np.ascontiguousarray(image[:TILE_PX, :TILE_PX]) for image in run.images("stats")[:QUANTISED_ON]]
+    images = [np.ascontiguousarray(image[:TILE_PX, :TILE_PX]) for image in run.images("train")[:QUANTISED_ON]]
     ensembles = load_ensembles(run.weights)
     reference = export_graphs(ensembles, images[0])
     exported = [reference]

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from edge.core.promise import Rates
 from trainer.calibrate import CalibrationConfig
 from trainer.export import USUAL_VARIANTS
 from trainer.fusion import FusionKind
@@ -109,7 +110,7 @@ CALIBRATION_FLAGS = (
         "--false-reject-rate",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
         help="Promise at most this share of good parts rejected; refused where the images cannot "
-        "support it.  [default: the tightest they support]",
+        "support it.  [default: 5 %, or the tightest they support]",
     ),
     click.option(
         "--review-rate",
@@ -189,8 +190,8 @@ def calibration_options(command: Command) -> Command:
 
     @wraps(command)
     def collected(fusion: str, **values: Any) -> Any:
-        asked = {name: values.pop(name) for name in ("false_reject_rate", "review_rate", "more_good")}
-        return command(config=CalibrationConfig(**asked, fusion=FusionKind(fusion)), **values)
+        rates = Rates(values.pop("false_reject_rate"), values.pop("review_rate"))
+        return command(config=CalibrationConfig(rates, values.pop("more_good"), FusionKind(fusion)), **values)
 
     return with_flags(collected, CALIBRATION_FLAGS)
 

@@ -19,6 +19,7 @@ from edge.core.errors import TrainingError
 from edge.core.preprocess import Geometry, Point, Size
 from trainer.good_images import InputImages, check_good_images
 from trainer.look.record import look_first
+from trainer.near_copies import groups_of_copies
 from trainer.networks import edge_layers, total_stride
 from trainer.splits import SplitRule, session_of, split_good
 from trainer.students import StudentConfig
@@ -139,7 +140,8 @@ def prepare_run(good: Path, folder: Path, product: Product, config: StudentConfi
     """
     found = check_good_images(good)
     geometry = product.geometry(found.frame_size)
-    splits, rule = split_good([session_of(path, good) for path in found.paths], config.seed)
+    sessions = [session_of(path, good) for path in found.paths]
+    splits, rule = split_good(sessions, config.seed, groups_of_copies(found.paths))
     names = [path.relative_to(good).as_posix() for path in found.paths]
     chosen = {name: tuple(names[i] for i in indices) for name, indices in asdict(splits).items()}
     run = Run(folder, good.resolve(), found.frame_size, product, geometry.is_blanked, config, chosen, rule)

@@ -24,18 +24,33 @@ REFERENCE_VARIANT = "fp32"
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The calibration's promise: at most `rate` of good parts rejected, at `confidence`, from k of n."""
+    """The calibration's promise: at most `rate` of good parts rejected, at `confidence`, from k of n.
+
+    rejected, n: k, how many of n unused good parts the threshold was allowed to reject. parts: where n counts capture
+    sessions, how many parts they hold; None where it counts parts. estimate: what a model of the scores expects, which
+    is no promise; None where nothing says it.
+    """
 
     rate: float
     confidence: float
     rejected: int
     n: int
+    parts: int | None = None
+    estimate: float | None = None
 
     def __str__(self) -> str:
-        return (
-            f"at most {100 * self.rate:.1f} % of good parts rejected at {100 * self.confidence:.0f} % confidence, "
-            f"from {self.rejected} of {self.n}"
-        )
+        return self.told("rejected")
+
+    def told(self, what: str) -> str:
+        """The promise as a sentence's end, about parts that are `what`."""
+        about = f"at most {100 * self.rate:.1f} % of good parts {what} at {100 * self.confidence:.0f} % confidence"
+        counted = f"{self.rejected} of {self.n}"
+        if self.parts is None:
+            return f"{about} if parts are independent, from {counted}{self._estimated()}"
+        return f"{about}, from {counted} capture sessions ({self.parts} parts){self._estimated()}"
+
+    def _estimated(self) -> str:
+        return "" if self.estimate is None else f" (estimate, no promise: {100 * self.estimate:.1f} %)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +64,7 @@ class Review:
     bound: Bound
 
     def __str__(self) -> str:
-        return (
-            f"at most {100 * self.bound.rate:.1f} % of good parts reviewed or rejected at "
-            f"{100 * self.bound.confidence:.0f} % confidence, from {self.bound.rejected} of {self.bound.n}"
-        )
+        return self.bound.told("reviewed or rejected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +232,15 @@ def parse_calibration(body: dict[str, Any]) -> Calibration:
 
 
 def _parse_bound(body: dict[str, Any]) -> Bound:
-    return Bound(float(body["rate"]), float(body["confidence"]), int(body["rejected"]), int(body["n"]))
+    parts, estimate = body.get("parts"), body.get("estimate")
+    return Bound(
+        float(body["rate"]),
+        float(body["confidence"]),
+        int(body["rejected"]),
+        int(body["n"]),
+        None if parts is None else int(parts),
+        None if estimate is None else float(estimate),
+    )
 
 
 def _parse_review(body: dict[str, Any]) -> Review:
