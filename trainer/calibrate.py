@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -46,7 +46,7 @@ class CalibrationConfig:
     the paper's mean over scales; others are fitted on synthetic defects.
     """
 
-    rates: Rates = Rates()
+    rates: Rates = field(default_factory=Rates)
     more_good: tuple[Path, ...] = ()
     fusion: FusionKind = FusionKind.ADAPTIVE
 

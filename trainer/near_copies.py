@@ -39,7 +39,7 @@ def near_copies(miniatures: NDArray[np.float32]) -> list[tuple[int, int, float]]
 
 
 def groups_of_copies(paths: Sequence[Path]) -> tuple[int, ...]:
-    """Of each image the number of the first that it is, by however many steps, a near copy of; its own where of none."""
+    """Of each image the number of the first that it is a near copy of, by however many steps; its own if of none."""
     first = list(range(len(paths)))
     for index, earlier, _ in near_copies(np.stack([miniature(read_image(path)) for path in paths])):
         first[index] = first[earlier]

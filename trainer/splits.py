@@ -1,9 +1,10 @@
 """Three disjoint sets of good images: students; statistics and fusion; image threshold. The last two are unused ones.
 
 Parts of one capture session look alike (light, fixture, batch), so a threshold set on the sessions that were
-trained on promises too much; near copies of one picture are worse still, and stay on one side. Where GOOD_DIR has sub-folders, each is a session, and the sets take whole ones; where
-sessions are too few or too unequal the images are shuffled instead, and the run and the bundle say so and why.
-Rejected: a share of every session for each set, which hides just the difference that the next session brings.
+trained on promises too much; near copies of one picture are worse still, and stay on one side. Where
+GOOD_DIR has sub-folders, each is a session, and the sets take whole ones; where sessions are too few or too unequal the
+images are shuffled instead, and the run and the bundle say so and why. Rejected: a share of every session for each set,
+which hides just the difference that the next session brings.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from trainer.coverage import COUNTS, TAILS, coverage, coverage_of_sessions
 DRAWS = 2000  # `edge-train lab promise` takes 10,000, and every n
 
 
-@pytest.mark.parametrize("n", (COUNTS[0], COUNTS[-1]))
+@pytest.mark.parametrize("n", [COUNTS[0], COUNTS[-1]])
 @pytest.mark.parametrize("tail", TAILS)
 def test_the_true_rate_exceeds_the_printed_bound_in_at_most_one_draw_of_twenty(tail: str, n: int) -> None:
     found = coverage(TAILS[tail], n, DRAWS)
