@@ -19,6 +19,7 @@ import structlog
 from edge.core.arrays import GoldenSample
 from edge.core.bundle import GraphSet
 from edge.core.errors import TrainingError
+from edge.core.forecast import Forecast
 from edge.core.manifest import REFERENCE_VARIANT, Calibration
 from edge.core.preprocess import Geometry
 from edge.core.promise import Rates, calibration_for, require_images, require_review_images
@@ -30,6 +31,7 @@ from edge.engines.onnxruntime import OnnxRuntimeEngine
 from edge.engines.tiled import in_tiles
 from trainer.data import list_images
 from trainer.export import VARIANTS
+from trainer.forecast import forecast
 from trainer.fusion import FittedFusion, FusionKind, fit_fusion
 from trainer.good_images import InputImages, check_good_images, image_digest
 from trainer.runs import Run
@@ -42,12 +44,14 @@ log = structlog.get_logger()
 class CalibrationConfig:
     """What to promise, on which images besides the run's own, and how scales become one map.
 
-    rates: see `edge.core.promise`. more_good: folders of good images, used for the threshold only. fusion: MEAN keeps
-    the paper's mean over scales; others are fitted on synthetic defects.
+    rates: see `edge.core.promise`. more_good: folders of good images, used for the threshold only. defects: a folder of
+    labelled defects, looked at and never learned from. fusion: MEAN keeps the paper's mean over scales; others are
+    fitted on synthetic defects.
     """
 
     rates: Rates = field(default_factory=Rates)
     more_good: tuple[Path, ...] = ()
+    defects: Path | None = None
     fusion: FusionKind = FusionKind.ADAPTIVE
 
     @property
@@ -72,12 +76,18 @@ class UnusedImages:
     sessions: tuple[str, ...] | None
     more: int
 
+    @property
+    def judging(self) -> Sequence[Image]:
+        """Some of the images that set the threshold, all of them where few."""
+        return self.threshold or self.stats
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibrated:
     """What a bundle is made of. graphs: the reference first. calibrations: by variant, each through itself.
 
-    golden: the statistics image of median score. fusion: what was fitted; None keeps the paper's mean.
+    golden: the statistics image of median score. fusion: what was fitted; None keeps the paper's mean. forecast: what
+    the reference will find.
     """
 
     graphs: tuple[GraphSet, ...]
@@ -85,6 +95,7 @@ class Calibrated:
     calibrations: Mapping[str, Calibration]
     golden: GoldenSample
     fusion: FittedFusion | None
+    forecast: Forecast
 
     @property
     def reference(self) -> Calibration:
@@ -100,29 +111,30 @@ def calibrate(run: Run, config: CalibrationConfig) -> Calibrated:
     reference = run.read_graphs(REFERENCE_VARIANT)
     others = [run.read_graphs(variant) for variant in VARIANTS[1:] if run.has_graphs(variant)]
     images = unused_images(run, config)
-    calibration, golden, fitted = _calibrate_reference(reference, images, config, run.students.seed)
+    calibration, golden, fitted, expected = _calibrate_reference(reference, images, config, run)
     calibrations = {reference.variant: calibration}
     for graphs in others:
         with closing(_in_tiles(OnnxRuntimeEngine(graphs), graphs, images)) as engine:
             stats_maps = [engine.infer(image) for image in images.stats]
             calibrations[graphs.variant] = _calibrate(engine, images, stats_maps, fitted, config)
-    return Calibrated((reference, *others), images, calibrations, golden, fitted)
+    return Calibrated((reference, *others), images, calibrations, golden, fitted, expected)
 
 
 def _calibrate_reference(
-    graphs: GraphSet, images: UnusedImages, config: CalibrationConfig, seed: int
-) -> tuple[Calibration, GoldenSample, FittedFusion | None]:
+    graphs: GraphSet, images: UnusedImages, config: CalibrationConfig, run: Run
+) -> tuple[Calibration, GoldenSample, FittedFusion | None, Forecast]:
     engine = OnnxRuntimeEngine(graphs)
     whole = _in_tiles(engine, graphs, images)
     stats_maps = [whole.infer(image) for image in images.stats]
     fitted = None
     if config.fusion is not FusionKind.MEAN:
-        fitted = fit_fusion(engine, images.geometry, images.stats, stats_maps, seed, config.fusion)
+        fitted = fit_fusion(engine, images.geometry, images.stats, stats_maps, run.students.seed, config.fusion)
     calibration = _calibrate(whole, images, stats_maps, fitted, config)
+    expected = forecast(run, whole, calibration, images.judging, config.defects)
     engine.close()
     scored = [scores_of(maps, calibration.stats, calibration.fusion, images.geometry)[0] for maps in stats_maps]
     middle = int(np.argsort(scored)[len(scored) // 2])
-    return calibration, GoldenSample(images.stats[middle], stats_maps[middle], scored[middle]), fitted
+    return calibration, GoldenSample(images.stats[middle], stats_maps[middle], scored[middle]), fitted, expected
 
 
 def _calibrate(

@@ -19,6 +19,7 @@ from trainer.options import FOLDER, Training, calibration_options, training_opti
 from trainer.planted import plant_dataset
 from trainer.processes import process_group, rank, wait_for_all
 from trainer.report.command import evaluate_command
+from trainer.report.forecast import write_forecast
 from trainer.runs import Run, prepare_run
 
 
@@ -122,6 +123,11 @@ def _calibrate(run: Run, bundle: Path, config: CalibrationConfig) -> None:
     click.echo(f"{bundle}: {calibration.bound}")
     if calibration.review is not None:
         click.echo(f"{bundle}: {calibration.review}")
+    for line in () if manifest.forecast is None else manifest.forecast.lines():
+        click.echo(f"{bundle}: {line}")
+    page = run.folder / "forecast.html"
+    write_forecast(manifest, page)
+    click.echo(f"{page} and forecast.json written", err=True)
 
 
 def _prepare(folder: Path, training: Training) -> Run:

@@ -3,20 +3,25 @@
 In each draw a threshold is set on n unused good parts and the true share of good parts above it compared with the
 printed bound: it may exceed it in 5 % of the draws, and on long tails, where the order statistic decides, it does in
 just so many. Parts of one session share a shift here; counted as parts the bound then fails, counted as sessions it
-does not.
+does not. Whether the images of the scale may set the threshold is tried on real maps.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import click
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.promise import PROMISED, TAIL_SHARE, binomial_upper_bound, most_above, threshold_over
+from edge.core.binomial import binomial_upper_bound
+from edge.core.preprocess import Geometry
+from edge.core.promise import PROMISED, TAIL_SHARE, most_above, threshold_over
+from edge.core.scoring import PAPER_FUSION, fit_stats, scores_of
 from edge.core.tail import gumbel_quantile
+from edge.core.types import PatchMaps
 
 Values = NDArray[np.float64]
 COUNTS = (20, 40, 60, 96, 160, 320)
@@ -92,3 +97,31 @@ def coverage_of_sessions(
         broken, mean = float((rates > bound).mean()), float(rates.mean())
         found.append(Coverage(n, allowed, bound, broken, mean, float((alone > 0.05).mean())))
     return found[0], found[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """Mean share of other good images above the (allowed + 1)-th highest of `n` scores, over many draws.
+
+    shared: the scale was fitted on these very n; separate: on n others. exact: what exchangeable scores have.
+    """
+
+    n: int
+    shared: float
+    separate: float
+    exact: float
+
+
+def sharing(maps: Sequence[Mapping[int, PatchMaps]], geometry: Geometry, n: int, draws: int, seed: int = 0) -> Sharing:
+    """What it costs that the images of the scale set the threshold; maps: of good images, more than 2·n of them."""
+    rng, allowed = np.random.default_rng((seed, n)), most_above(n, PROMISED)
+    rates: dict[bool, list[float]] = {True: [], False: []}
+    with click.progressbar(range(draws), label=f"n = {n}", show_eta=True) as bar:
+        for _ in bar:
+            order = rng.permutation(len(maps))
+            for is_shared, scaled in ((True, order[:n]), (False, order[n : 2 * n])):
+                stats = fit_stats([maps[i] for i in scaled], geometry)
+                scores = np.array([scores_of(one, stats, PAPER_FUSION, geometry)[0] for one in maps])
+                threshold = np.sort(scores[order[:n]])[-1 - allowed]
+                rates[is_shared].append(float((scores[order[2 * n :]] > threshold).mean()))
+    return Sharing(n, float(np.mean(rates[True])), float(np.mean(rates[False])), (allowed + 1) / (n + 1))

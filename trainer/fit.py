@@ -104,6 +104,7 @@ def _manifest(run: Run, calibrated: Calibrated) -> Manifest:
         calibrations=calibrated.calibrations,
         provenance=_provenance(run, calibrated),
         health=fit_bands([sketch(image, counts) for image in (*images.stats, *images.threshold)]),
+        forecast=calibrated.forecast,
     )
 
 

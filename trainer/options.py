@@ -125,6 +125,11 @@ CALIBRATION_FLAGS = (
         help="Folder of further good images, used for the threshold only; may be repeated.",
     ),
     click.option(
+        "--defects",
+        type=FOLDER,
+        help="Folder of labelled defective parts: says how many the bundle finds, and learns nothing from them.",
+    ),
+    click.option(
         "--fusion",
         type=click.Choice([kind.value for kind in FusionKind]),
         default=FusionKind.ADAPTIVE.value,
@@ -191,7 +196,8 @@ def calibration_options(command: Command) -> Command:
     @wraps(command)
     def collected(fusion: str, **values: Any) -> Any:
         rates = Rates(values.pop("false_reject_rate"), values.pop("review_rate"))
-        return command(config=CalibrationConfig(rates, values.pop("more_good"), FusionKind(fusion)), **values)
+        asked = {name: values.pop(name) for name in ("more_good", "defects")}
+        return command(config=CalibrationConfig(rates, **asked, fusion=FusionKind(fusion)), **values)
 
     return with_flags(collected, CALIBRATION_FLAGS)
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edge.core.errors import BundleError
+from edge.core.forecast import Forecast, forecast_from_json, forecast_to_json
 from edge.core.image_health import HealthBands, bands_from_json, bands_to_json
 from edge.core.preprocess import Geometry, Size
 from edge.core.scoring import PAPER_FUSION, Fusion, TermStats
@@ -100,7 +101,8 @@ class Calibration:
 class Manifest:
     """What a bundle says of itself. `strides`: input pixels between grid points, by patch size.
 
-    health: what pictures worth inspecting look like; None in bundles of earlier versions.
+    health: what pictures worth inspecting look like. forecast: what is expected to be found. Both are None in bundles
+    of earlier versions.
     """
 
     product: str
@@ -116,6 +118,7 @@ class Manifest:
     reference_variant: str = REFERENCE_VARIANT
     digests: Mapping[str, str] = field(default_factory=dict)
     health: HealthBands | None = None
+    forecast: Forecast | None = None
 
     @property
     def grid(self) -> tuple[int, Size]:
@@ -147,6 +150,7 @@ def manifest_to_json(manifest: Manifest, digests: Mapping[str, str]) -> bytes:
         "calibrations": {name: calibration_json(c) for name, c in manifest.calibrations.items()},
         "provenance": manifest.provenance,
         **({} if manifest.health is None else {"health": bands_to_json(manifest.health)}),
+        **({} if manifest.forecast is None else {"forecast": forecast_to_json(manifest.forecast)}),
         "digests": dict(digests),
     }
     return json.dumps(body, indent=1, allow_nan=False).encode()
@@ -211,6 +215,7 @@ def _parse(body: dict[str, Any]) -> Manifest:
         provenance=body["provenance"],
         digests={str(name): str(digest) for name, digest in body["digests"].items()},
         health=bands_from_json(body["health"]) if "health" in body else None,
+        forecast=forecast_from_json(body["forecast"]) if "forecast" in body else None,
     )
 
 

@@ -8,6 +8,14 @@ from __future__ import annotations
 from enum import Enum
 
 
+class Advice(str, Enum):
+    """What to make of a bundle, before its first part."""
+
+    USE = "use"
+    CARE = "care"
+    DO_NOT = "do_not"
+
+
 class Verdict(str, Enum):
     """What the inspection says of a part or frame."""
 

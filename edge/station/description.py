@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import edge
+from edge.core.forecast import Forecast
 from edge.core.types import Acquisition
 from edge.inspector import Inspector
 from edge.sources import Source
 from edge.station.settings import Settings
 from edge.wire.facts import Origin
-from edge.wire.vocabulary import RecipeRecord, SoftwareRecord
+from edge.wire.vocabulary import ForecastRecord, RecipeRecord, SoftwareRecord
 
 
 def describe(settings: Settings, inspector: Inspector, drift: float) -> dict[str, Any]:
@@ -35,6 +36,7 @@ def describe(settings: Settings, inspector: Inspector, drift: float) -> dict[str
         **({} if calibration.review is None else {"review": str(calibration.review)}),
         "statistics": "of each place" if calibration.is_local else "of the whole map",
         "promise": str(calibration.bound),
+        **({} if manifest.forecast is None else {"forecast": " | ".join(manifest.forecast.lines())}),
         "commissioning": "none" if commissioning is None else str(commissioning),
     }
 
@@ -59,6 +61,15 @@ def origin_of(settings: Settings, inspector: Inspector, source: Source, acquisit
         deadline_ms=settings.gate.deadline_ms,
         boot_id=_boot_id(),
         product_id=manifest.product,
+        forecast=None if manifest.forecast is None else _forecast(manifest.forecast),
+    )
+
+
+def _forecast(forecast: Forecast) -> ForecastRecord:
+    low, high = forecast.interval
+    word, why = forecast.advice()
+    return ForecastRecord(
+        advice=word, share=forecast.share, low=low, high=high, statement=forecast.statement(), why=why
     )
 
 

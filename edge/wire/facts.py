@@ -13,7 +13,7 @@ from typing import Any
 
 from edge.core.words import Acquisition
 from edge.wire.messages import Station
-from edge.wire.vocabulary import CameraState, RecipeRecord, SoftwareRecord, StationState
+from edge.wire.vocabulary import CameraState, ForecastRecord, RecipeRecord, SoftwareRecord, StationState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,7 @@ class Origin:
     product_id: str | None = None
     batch_id: str | None = None
     job_id: str | None = None
+    forecast: ForecastRecord | None = None
 
     def __post_init__(self) -> None:
         _require_finite(self, "image_threshold", "map_threshold", "review_threshold", "deadline_ms")

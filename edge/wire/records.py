@@ -16,6 +16,7 @@ from edge.wire.vocabulary import (
     Count,
     DefectRecord,
     EvidenceFileRecord,
+    ForecastRecord,
     Hex16,
     HistoryRecord,
     ImageRecord,
@@ -154,6 +155,7 @@ class BirthRecord(Record):
     boot_id: str | None = None
     birth_count: Count | None = None
     previous_end: PreviousEnd | None = None
+    forecast: ForecastRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from enum import Enum, IntEnum
 from functools import cache
 from typing import Annotated
 
-from edge.core.words import GapCause, Term
+from edge.core.words import Advice, GapCause, Term
 
 SCHEMA_MAJOR, SCHEMA_MINOR = 1, 0
 
@@ -139,6 +139,22 @@ class RecipeRecord:
     hash: str
     hash_algorithm: str = "sha256"
     commissioning_hash: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastRecord:
+    """What the bundle is expected to find, as its training saw it: an estimate from planted defects, no promise.
+
+    share: of all planted defects, 0 to 1, with its 95 % interval; statement: from which size and contrast on most are
+    found. advice: what to make of it; why: the reason and what to do.
+    """
+
+    advice: Advice
+    share: NotNegative
+    low: NotNegative
+    high: NotNegative
+    statement: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

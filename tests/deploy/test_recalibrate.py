@@ -9,12 +9,13 @@ import pytest
 
 from deploy.good_parts import Part
 from deploy.recalibrate import check_count, farthest_shift, part_scores, recalibrated, suspects_among
+from edge.core.binomial import binomial_upper_bound
 from edge.core.bundle import Bundle
 from edge.core.errors import BundleError, PromiseError, SettingsError
 from edge.core.image_health import sketch
 from edge.core.manifest import Calibration, Manifest
 from edge.core.preprocess import Geometry
-from edge.core.promise import Rates, binomial_upper_bound
+from edge.core.promise import Rates
 from edge.core.scoring import LOCAL_IMAGES, Fusion, LocalStats
 from edge.core.types import DrivenBy, PatchMaps, Term
 from tests.edge.fakes import a_bundle

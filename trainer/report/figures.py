@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.core.binomial import binomial_upper_bound
 from edge.core.errors import TrainingError
-from edge.core.promise import binomial_upper_bound
 from edge.core.types import Map, Reason, Term, Verdict
 from trainer.dataset import GOOD
 from trainer.metrics import Mask, PixelScores, roc_auc

@@ -11,7 +11,7 @@ from html import escape
 
 import numpy as np
 
-from edge.core.promise import binomial_upper_bound
+from edge.core.binomial import binomial_upper_bound
 from trainer.dataset import GOOD
 from trainer.report.charts import Line, Point, line_chart, score_histogram
 from trainer.report.inspected import Inspects, Record

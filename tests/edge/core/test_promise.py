@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from edge.core.binomial import binomial_upper_bound
 from edge.core.errors import PromiseError
-from edge.core.promise import Rates, binomial_upper_bound, choose_threshold
+from edge.core.promise import Rates, choose_threshold
 from edge.core.tail import expected_above, gumbel_quantile
 
 

@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from edge.core.binomial import binomial_upper_bound
 from edge.core.errors import PromiseError
-from edge.core.promise import Rates, binomial_upper_bound, choose_review, choose_threshold, require_review_images
+from edge.core.promise import Rates, choose_review, choose_threshold, require_review_images
 
 
 def test_the_review_threshold_is_the_lowest_whose_bound_keeps_the_rate() -> None:

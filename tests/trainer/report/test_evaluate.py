@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from edge.core.binomial import binomial_upper_bound
 from edge.core.errors import TrainingError
-from edge.core.promise import binomial_upper_bound
 from edge.core.types import AnomalyMap, Defect, DrivenBy, Inspection, Reason, Term, Timings, Verdict
 from trainer.cli import cli
 from trainer.dataset import list_samples
