@@ -22,17 +22,19 @@ from edge.core.manifest import REFERENCE_VARIANT, Calibration
 from edge.core.preprocess import Geometry
 from edge.core.promise import calibration_for
 from edge.core.scoring import PAPER_FUSION, fit_stats, scores_of
-from edge.core.tiles import tiling_for
-from edge.core.types import Image, PatchMaps
-from edge.engines import Engine
+from edge.core.types import Image, PatchMaps, Scale
+from edge.engines import Engine, shares_of
 from edge.engines.onnxruntime import OnnxRuntimeEngine
-from edge.engines.tiled import in_tiles
+from edge.engines.tiled import in_tiles, side_by_side
 from trainer.export import VARIANTS
 from trainer.fusion import FittedFusion, FusionKind, fit_fusion
 from trainer.good_images import InputImages, check_good_images, image_digest
+from trainer.quantile_mean import QUANTILE_FUSION, quantile_weights
 from trainer.runs import Run
 
 log = structlog.get_logger()
+
+PLAIN = {FusionKind.QUANTILE: QUANTILE_FUSION, FusionKind.MEAN: PAPER_FUSION}  # what nothing is fitted for
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +42,14 @@ class CalibrationConfig:
     """What to promise, on which images besides the run's own, and how scales become one map.
 
     Rates: shares of good parts, 0 to 1, see `edge.core.promise`; None for the tightest promise, and for no review
-    zone. more_good: folders of good images, used for the threshold only. fusion: MEAN keeps the paper's mean over
-    scales; others are fitted on synthetic defects.
+    zone. more_good: folders of good images, used for the threshold only. fusion: QUANTILE and MEAN are plain means;
+    others are fitted on synthetic defects.
     """
 
     false_reject_rate: float | None = None
     review_rate: float | None = None
     more_good: tuple[Path, ...] = ()
-    fusion: FusionKind = FusionKind.ADAPTIVE
+    fusion: FusionKind = FusionKind.QUANTILE
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +69,7 @@ class UnusedImages:
 class Calibrated:
     """What a bundle is made of. graphs: the reference first. calibrations: by variant, each through itself.
 
-    golden: the statistics image of median score. fusion: what was fitted; None keeps the paper's mean.
+    golden: the statistics image of median score. fusion: what was fitted; None for a plain mean.
     """
 
     graphs: tuple[GraphSet, ...]
@@ -93,7 +95,7 @@ def calibrate(run: Run, config: CalibrationConfig) -> Calibrated:
     calibration, golden, fitted = _calibrate_reference(reference, images, config, run.students.seed)
     calibrations = {reference.variant: calibration}
     for graphs in others:
-        with closing(_in_tiles(OnnxRuntimeEngine(graphs), graphs, images)) as engine:
+        with closing(_opened(graphs, images)) as engine:
             stats_maps = [engine.infer(image) for image in images.stats]
             calibrations[graphs.variant] = _calibrate(engine, images, stats_maps, fitted, config)
     return Calibrated((reference, *others), images, calibrations, golden, fitted)
@@ -102,14 +104,13 @@ def calibrate(run: Run, config: CalibrationConfig) -> Calibrated:
 def _calibrate_reference(
     graphs: GraphSet, images: UnusedImages, config: CalibrationConfig, seed: int
 ) -> tuple[Calibration, GoldenSample, FittedFusion | None]:
-    engine = OnnxRuntimeEngine(graphs)
-    whole = _in_tiles(engine, graphs, images)
-    stats_maps = [whole.infer(image) for image in images.stats]
-    fitted = None
-    if config.fusion is not FusionKind.MEAN:
-        fitted = fit_fusion(engine, images.geometry, images.stats, stats_maps, seed, config.fusion)
-    calibration = _calibrate(whole, images, stats_maps, fitted, config)
-    engine.close()
+    with closing(_opened(graphs, images)) as whole:
+        stats_maps = [whole.infer(image) for image in images.stats]
+        fitted = None
+        if config.fusion not in PLAIN:
+            with closing(OnnxRuntimeEngine(graphs)) as engine:  # of pieces, which are small
+                fitted = fit_fusion(engine, images.geometry, images.stats, stats_maps, seed, config.fusion)
+        calibration = _calibrate(whole, images, stats_maps, fitted, config)
     scored = [scores_of(maps, calibration.stats, calibration.fusion, images.geometry)[0] for maps in stats_maps]
     middle = int(np.argsort(scored)[len(scored) // 2])
     return calibration, GoldenSample(images.stats[middle], stats_maps[middle], scored[middle]), fitted
@@ -123,15 +124,21 @@ def _calibrate(
     config: CalibrationConfig,
 ) -> Calibration:
     """Statistics and thresholds of one variant; `stats_maps` are its own of the statistics' images."""
-    geometry, fusion = images.geometry, fitted.fusion if fitted else PAPER_FUSION
-    stats = fitted.stats(stats_maps, geometry) if fitted else fit_stats(stats_maps, geometry)
+    geometry = images.geometry
+    if fitted:
+        fusion, stats = fitted.fusion, fitted.stats(stats_maps, geometry)
+    else:
+        fusion, stats = PLAIN[config.fusion], fit_stats(stats_maps, geometry)
+        if fusion.scale is Scale.QUANTILES:
+            stats = fit_stats(stats_maps, geometry, quantile_weights(stats), fusion.scale)
     with click.progressbar(images.threshold, label=f"calibrating {engine.variant}", show_eta=True) as bar:
         scores = np.array([scores_of(engine.infer(image), stats, fusion, geometry) for image in bar])
     return calibration_for(scores, stats, fusion, config.false_reject_rate, config.review_rate)
 
 
-def _in_tiles(engine: Engine, graphs: GraphSet, images: UnusedImages) -> Engine:
-    return in_tiles(engine, tiling_for(images.geometry.input_size, graphs.strides))
+def _opened(graphs: GraphSet, images: UnusedImages) -> Engine:
+    shares = shares_of(graphs, images.geometry.input_size)
+    return side_by_side([in_tiles(OnnxRuntimeEngine(share.graphs), share.tiling) for share in shares])
 
 
 def _unused_images(run: Run, folders: Sequence[Path]) -> UnusedImages:

@@ -47,6 +47,20 @@ class Term(str, Enum):
     PREDICTIVE_UNCERTAINTY = "predictive_uncertainty"
 
 
+class Neighbours(str, Enum):
+    """The two maps of distances to the nearest good descriptor: of early and of late features."""
+
+    SHALLOW = "shallow"
+    DEEP = "deep"
+
+
+class Scale(str, Enum):
+    """What a score of 1 stands for: a standard deviation of good places above their mean, or their .995 quantile."""
+
+    DEVIATIONS = "deviations"
+    QUANTILES = "quantiles"
+
+
 class Acquisition(str, Enum):
     """`triggered`: one frame is one part. `free`: frames are not parts; alerts group them."""
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edge.core.bundle import graph_name
 from edge.core.errors import EngineError
 from edge.engines.cuda import Gpu
 
@@ -49,7 +50,8 @@ class EngineKey:
     @property
     def graph_prefix(self) -> str:
         """What the names of all engines of this graph begin with, whatever they were built for."""
-        return f"p{self.patch_size}.{self.variant}-{self.onnx[:NAME_DIGITS]}-"
+        name = graph_name(self.patch_size, self.variant).removesuffix(".onnx")
+        return f"{name}-{self.onnx[:NAME_DIGITS]}-"
 
     def differences(self, other: dict[str, Any]) -> list[str]:
         """Names of the fields in which a header's key is not this one."""
