@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from deploy.terminal import FILE, FOLDER, ProgressLine
-from edge.core.bundle import VARIANTS, Bundle, graph_name, load_bundle
+from edge.core.bundle import VARIANTS, Bundle, load_bundle
 from edge.engines import EngineOptions, Share, bundle_shares, engine_cache, tensorrt_variant
 from edge.engines.tensorrt_cache import EngineCache
 from edge.engines.tensorrt_file import read_engine
@@ -30,7 +30,7 @@ def _build_share(share: Share, cache: EngineCache, again: bool) -> list[str]:
         key = cache.key(graphs, size, input_size)
         plan, header = read_engine(cache.folder / key.file_name, key)
         how = f"built in {header.get('build_s', 0)} s" if size in missing else "was there"
-        lines.append(f"{graph_name(size, graphs.variant)}  {len(plan) / 2**20:6.1f} MiB  {how}  {key.file_name}")
+        lines.append(f"{key.name}  {len(plan) / 2**20:6.1f} MiB  {how}  {key.file_name}")
     return lines
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import edge
 from deploy.machine import Facts, machine, temperatures
 from deploy.terminal import FILE, ProgressLine
-from edge.core.bundle import Bundle, graph_name, load_bundle
+from edge.core.bundle import Bundle, load_bundle
 from edge.core.errors import EdgeError
 from edge.core.scoring import fuse
 from edge.core.types import PatchMaps
@@ -84,8 +84,7 @@ def built(bundle: Bundle, options: EngineOptions) -> Facts:
         for size in graphs.graphs:
             key = cache.key(graphs, size, input_size)
             plan, header = read_engine(cache.folder / key.file_name, key)
-            name = graph_name(size, graphs.variant).split(".")[0]
-            facts[name] = f"{len(plan) / 2**20:.1f} MiB in {header['build_s']} s"
+            facts[key.name] = f"{len(plan) / 2**20:.1f} MiB in {header['build_s']} s"
     return facts
 
 

@@ -102,6 +102,11 @@ class Inspector:
         """Pixels of a frame of `frame_size` per pixel of the network's input, across and down."""
         return self.geometry.for_frame(frame_size).scale()
 
+    def score_of(self, scores: Map, stride: int, frame_size: Size) -> float:
+        """The image's score if (h, w) `scores`, of a frame of `frame_size`, were all there is: one term alone, say."""
+        mask = self.geometry.for_frame(frame_size).grid_mask(scores.shape, stride)
+        return image_score(scores, stride, self.fusion, mask)[0]
+
     def _decide(self, score: float) -> tuple[Verdict, Reason | None, str | None]:
         if score > self.image_threshold:
             return Verdict.DEFECTIVE, None, None

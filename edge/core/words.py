@@ -60,6 +60,11 @@ class Scale(str, Enum):
     DEVIATIONS = "deviations"
     QUANTILES = "quantiles"
 
+    @property
+    def unit(self) -> str:
+        """For people: what is behind a score."""
+        return "deviations above normal" if self is Scale.DEVIATIONS else "1 = the .995 quantile of good places"
+
 
 class Acquisition(str, Enum):
     """`triggered`: one frame is one part. `free`: frames are not parts; alerts group them."""

@@ -22,7 +22,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from edge.core.bundle import GraphSet, graph_name
+from edge.core.bundle import GraphSet
 from edge.core.errors import BuildStopped, EngineError
 from edge.engines.cuda import Gpu
 from edge.engines.tensorrt_build import LEVEL, WORKSPACE_BYTES, BuildRequest, encode_request
@@ -114,7 +114,7 @@ class EngineCache:
         done, started = 0, time.monotonic()
         for size in sizes:
             key = self.key(graphs, size, input_size)
-            weight, what = len(graphs.graphs[size]), f"building {graph_name(size, graphs.variant)}"
+            weight, what = len(graphs.graphs[size]), f"building {key.name}"
 
             def report(share: float, what: str = what, before: int = done) -> None:
                 overall = (before + share * weight) / total  # noqa: B023  # called before the next round only
@@ -139,8 +139,7 @@ class EngineCache:
                 workspace=self.workspace,
                 level=self.level,
             )
-            what = graph_name(key.patch_size, key.variant)
-            self._run_child(encode_request(request, timings, onnx), what, report)
+            self._run_child(encode_request(request, timings, onnx), key.name, report)
             facts = {
                 "built_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
                 "build_s": round(time.monotonic() - started, 1),
