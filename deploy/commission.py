@@ -105,8 +105,7 @@ def _tell(made: Calibration, calibration: Calibration) -> None:
     click.echo(f"now       threshold {calibration.image_threshold:.3f}: {calibration.bound}")
     if calibration.review is not None:
         click.echo(f"review    from {calibration.review.threshold:.3f}: {calibration.review}")
-    term = f"p{key.patch_size} {key.term.value}"
-    click.echo(f"shift     {term}: × {factor:.2f} of the bundle's mean, the most of all terms")
+    click.echo(f"shift     {key}: × {factor:.2f} of what good parts had for the bundle, the most of all terms")
 
 
 def _shown(source: Source, inspector: Inspector, count: int, interval_s: float | None) -> list[Part]:

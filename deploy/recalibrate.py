@@ -88,7 +88,7 @@ def suspects_among(bundle: Bundle, variant: str, parts: Sequence[Part]) -> dict[
 
 
 def farthest_shift(made: Calibration, now: Calibration) -> tuple[DrivenBy, float]:
-    """The term whose mean over good parts differs most from the bundle's, and the factor."""
+    """The term whose mean (or .9 quantile) over good parts differs most from the bundle's, and the factor."""
     factors = {key: now.stats[key].mean / max(made.stats[key].mean, 1e-9) for key in made.stats}
     key = max(factors, key=lambda key: abs(math.log(max(factors[key], 1e-9))))
     return key, factors[key]
@@ -96,7 +96,8 @@ def farthest_shift(made: Calibration, now: Calibration) -> tuple[DrivenBy, float
 
 def _stats(bundle: Bundle, made: Calibration, parts: Sequence[Part]) -> ScoreStats:
     maps = [part.maps for part in parts]
-    stats = fit_stats(maps, parts[0].geometry, {key: term.weight for key, term in made.stats.items()})
+    weights = {key: term.weight for key, term in made.stats.items()}
+    stats = fit_stats(maps, parts[0].geometry, weights, made.fusion.scale)
     return with_local_stats(stats, maps, _reach(bundle)) if made.is_local else stats
 
 

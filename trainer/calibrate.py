@@ -23,21 +23,25 @@ from edge.core.forecast import Forecast
 from edge.core.manifest import REFERENCE_VARIANT, Calibration
 from edge.core.preprocess import Geometry
 from edge.core.promise import Rates, calibration_for, require_images, require_review_images
-from edge.core.scoring import PAPER_FUSION, fit_stats, scores_of
-from edge.core.tiles import tiling_for
-from edge.core.types import Image, PatchMaps
-from edge.engines import Engine
+from edge.core.scoring import PAPER_FUSION, Fusion, ScoreStats, fit_stats, scores_of
+from edge.core.types import Image, PatchMaps, Scale
+from edge.engines import Engine, shares_of
 from edge.engines.onnxruntime import OnnxRuntimeEngine
-from edge.engines.tiled import in_tiles
+from edge.engines.tiled import in_tiles, side_by_side
 from trainer.data import list_images
 from trainer.export import VARIANTS
 from trainer.forecast import forecast
 from trainer.fusion import FittedFusion, FusionKind, fit_fusion
 from trainer.good_images import InputImages, check_good_images, image_digest
+from trainer.quantile_mean import QUANTILE_FUSION, quantile_weights
 from trainer.runs import Run
 from trainer.splits import session_of
 
 log = structlog.get_logger()
+
+Maps = Mapping[int, PatchMaps]
+
+PLAIN = {FusionKind.QUANTILE: QUANTILE_FUSION, FusionKind.MEAN: PAPER_FUSION}  # what nothing is fitted for
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +49,19 @@ class CalibrationConfig:
     """What to promise, on which images besides the run's own, and how scales become one map.
 
     rates: see `edge.core.promise`. more_good: folders of good images, used for the threshold only. defects: a folder of
-    labelled defects, looked at and never learned from. fusion: MEAN keeps the paper's mean over scales; others are
-    fitted on synthetic defects.
+    labelled defects, looked at and never learned from. fusion: QUANTILE and MEAN are plain means; others are fitted on
+    synthetic defects.
     """
 
     rates: Rates = field(default_factory=Rates)
     more_good: tuple[Path, ...] = ()
     defects: Path | None = None
-    fusion: FusionKind = FusionKind.ADAPTIVE
+    fusion: FusionKind = FusionKind.QUANTILE
 
     @property
     def is_shared(self) -> bool:
         """Whether the images of the statistics judge too: not where something was chosen by how they score."""
-        return self.fusion is FusionKind.MEAN
+        return self.fusion in PLAIN
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,8 +90,8 @@ class UnusedImages:
 class Calibrated:
     """What a bundle is made of. graphs: the reference first. calibrations: by variant, each through itself.
 
-    golden: the statistics image of median score. fusion: what was fitted; None keeps the paper's mean. forecast: what
-    the reference will find.
+    golden: the statistics image of median score. fusion: what was fitted; None for a plain mean. forecast: what the
+    reference will find.
     """
 
     graphs: tuple[GraphSet, ...]
@@ -114,7 +118,7 @@ def calibrate(run: Run, config: CalibrationConfig) -> Calibrated:
     calibration, golden, fitted, expected = _calibrate_reference(reference, images, config, run)
     calibrations = {reference.variant: calibration}
     for graphs in others:
-        with closing(_in_tiles(OnnxRuntimeEngine(graphs), graphs, images)) as engine:
+        with closing(_opened(graphs, images)) as engine:
             stats_maps = [engine.infer(image) for image in images.stats]
             calibrations[graphs.variant] = _calibrate(engine, images, stats_maps, fitted, config)
     return Calibrated((reference, *others), images, calibrations, golden, fitted, expected)
@@ -123,15 +127,15 @@ def calibrate(run: Run, config: CalibrationConfig) -> Calibrated:
 def _calibrate_reference(
     graphs: GraphSet, images: UnusedImages, config: CalibrationConfig, run: Run
 ) -> tuple[Calibration, GoldenSample, FittedFusion | None, Forecast]:
-    engine = OnnxRuntimeEngine(graphs)
-    whole = _in_tiles(engine, graphs, images)
-    stats_maps = [whole.infer(image) for image in images.stats]
-    fitted = None
-    if config.fusion is not FusionKind.MEAN:
-        fitted = fit_fusion(engine, images.geometry, images.stats, stats_maps, run.students.seed, config.fusion)
-    calibration = _calibrate(whole, images, stats_maps, fitted, config)
-    expected = forecast(run, whole, calibration, images.judging, config.defects)
-    engine.close()
+    with closing(_opened(graphs, images)) as whole:
+        stats_maps = [whole.infer(image) for image in images.stats]
+        fitted = None
+        if config.fusion not in PLAIN:
+            with closing(OnnxRuntimeEngine(graphs)) as engine:  # of pieces, which are small
+                seed = run.students.seed
+                fitted = fit_fusion(engine, images.geometry, images.stats, stats_maps, seed, config.fusion)
+        calibration = _calibrate(whole, images, stats_maps, fitted, config)
+        expected = forecast(run, whole, calibration, images.judging, config.defects)
     scored = [scores_of(maps, calibration.stats, calibration.fusion, images.geometry)[0] for maps in stats_maps]
     middle = int(np.argsort(scored)[len(scored) // 2])
     return calibration, GoldenSample(images.stats[middle], stats_maps[middle], scored[middle]), fitted, expected
@@ -140,22 +144,34 @@ def _calibrate_reference(
 def _calibrate(
     engine: Engine,
     images: UnusedImages,
-    stats_maps: Sequence[Mapping[int, PatchMaps]],
+    stats_maps: Sequence[Maps],
     fitted: FittedFusion | None,
     config: CalibrationConfig,
 ) -> Calibration:
     """Statistics and thresholds of one variant; `stats_maps` are its own of the statistics' images."""
     judging = stats_maps if images.is_shared else ()
-    geometry, fusion = images.geometry, fitted.fusion if fitted else PAPER_FUSION
-    stats = fitted.stats(stats_maps, geometry) if fitted else fit_stats(stats_maps, geometry)
+    geometry = images.geometry
+    if fitted:
+        fusion, stats = fitted.fusion, fitted.stats(stats_maps, geometry)
+    else:
+        fusion, stats = plain_mean(config.fusion, stats_maps, geometry)
     with click.progressbar(images.threshold, label=f"calibrating {engine.variant}", show_eta=True) as bar:
         maps = itertools.chain(judging, (engine.infer(image) for image in bar))
         scores = np.array([scores_of(one, stats, fusion, geometry) for one in maps])
     return calibration_for(scores, stats, fusion, config.rates, images.sessions)
 
 
-def _in_tiles(engine: Engine, graphs: GraphSet, images: UnusedImages) -> Engine:
-    return in_tiles(engine, tiling_for(images.geometry.input_size, graphs.strides))
+def plain_mean(kind: FusionKind, maps: Sequence[Maps], geometry: Geometry) -> tuple[Fusion, ScoreStats]:
+    """A fusion that nothing is fitted for, and its statistics over `maps` of good images that were not trained on."""
+    fusion, stats = PLAIN[kind], fit_stats(maps, geometry)
+    if fusion.scale is Scale.QUANTILES:
+        stats = fit_stats(maps, geometry, quantile_weights(stats), fusion.scale)
+    return fusion, stats
+
+
+def _opened(graphs: GraphSet, images: UnusedImages) -> Engine:
+    shares = shares_of(graphs, images.geometry.input_size)
+    return side_by_side([in_tiles(OnnxRuntimeEngine(share.graphs), share.tiling) for share in shares])
 
 
 def check_promise(run: Run, config: CalibrationConfig) -> None:

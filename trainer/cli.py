@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from edge.commands.errors import errors_in_one_line
+from edge.core.bundle import graph_name
 from edge.log import configure_logging
 from trainer.calibrate import CalibrationConfig, check_promise
 from trainer.fit import calibrate_step, engines_step, export_step, students_step
@@ -87,7 +88,7 @@ def export(run: Path, variants: tuple[str, ...], engines: bool) -> None:
     if engines:
         built = engines_step(loaded, lambda progress: click.echo(f"\r{progress}   ", nl=False, err=True))
         for size, plan in built.items():
-            click.echo(f"p{size}: {len(plan) / 2**20:.1f} MiB in {run / 'engines'}")
+            click.echo(f"{graph_name(size, 'fp16')}: {len(plan) / 2**20:.1f} MiB in {run / 'engines'}")
 
 
 @cli.command()
@@ -132,7 +133,7 @@ def _calibrate(run: Run, bundle: Path, config: CalibrationConfig) -> None:
 
 def _prepare(folder: Path, training: Training) -> Run:
     if rank() == 0:  # the first process looks at the images and writes the run down; the others read it
-        prepare_run(training.good_dir, folder, training.product, training.students, training.strict)
+        prepare_run(training.good_dir, folder, training.product, training.students, training.strict, training.terms)
     wait_for_all()
     return Run.load(folder)
 

@@ -9,7 +9,7 @@ does not. Whether the images of the scale may set the threshold is tried on real
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import click
@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from edge.core.binomial import binomial_upper_bound
 from edge.core.preprocess import Geometry
 from edge.core.promise import PROMISED, TAIL_SHARE, most_above, threshold_over
-from edge.core.scoring import PAPER_FUSION, fit_stats, scores_of
+from edge.core.scoring import scores_of
 from edge.core.tail import gumbel_quantile
-from edge.core.types import PatchMaps
+from trainer.calibrate import Maps, plain_mean
+from trainer.fusion import FusionKind
 
 Values = NDArray[np.float64]
 COUNTS = (20, 40, 60, 96, 160, 320)
@@ -112,7 +113,7 @@ class Sharing:
     exact: float
 
 
-def sharing(maps: Sequence[Mapping[int, PatchMaps]], geometry: Geometry, n: int, draws: int, seed: int = 0) -> Sharing:
+def sharing(maps: Sequence[Maps], geometry: Geometry, kind: FusionKind, n: int, draws: int, seed: int = 0) -> Sharing:
     """What it costs that the images of the scale set the threshold; maps: of good images, more than 2·n of them."""
     rng, allowed = np.random.default_rng((seed, n)), most_above(n, PROMISED)
     rates: dict[bool, list[float]] = {True: [], False: []}
@@ -120,8 +121,8 @@ def sharing(maps: Sequence[Mapping[int, PatchMaps]], geometry: Geometry, n: int,
         for _ in bar:
             order = rng.permutation(len(maps))
             for is_shared, scaled in ((True, order[:n]), (False, order[n : 2 * n])):
-                stats = fit_stats([maps[i] for i in scaled], geometry)
-                scores = np.array([scores_of(one, stats, PAPER_FUSION, geometry)[0] for one in maps])
+                fusion, stats = plain_mean(kind, [maps[i] for i in scaled], geometry)
+                scores = np.array([scores_of(one, stats, fusion, geometry)[0] for one in maps])
                 threshold = np.sort(scores[order[:n]])[-1 - allowed]
                 rates[is_shared].append(float((scores[order[2 * n :]] > threshold).mean()))
     return Sharing(n, float(np.mean(rates[True])), float(np.mean(rates[False])), (allowed + 1) / (n + 1))

@@ -10,8 +10,9 @@ import click
 
 from edge.core.manifest import REFERENCE_VARIANT
 from edge.engines.onnxruntime import OnnxRuntimeEngine
-from trainer.calibrate import CalibrationConfig, unused_images
+from trainer.calibrate import PLAIN, CalibrationConfig, unused_images
 from trainer.coverage import COUNTS, DRAWS, TAILS, Coverage, coverage, coverage_of_sessions, sharing
+from trainer.fusion import FusionKind
 from trainer.narrow_teacher import train_narrow_teachers
 from trainer.options import FOLDER, PATCH_SIZES
 from trainer.paper.command import experiment_command, paper_strides_command, paper_teacher_command
@@ -85,8 +86,9 @@ def _coverage_line(name: str, found: Coverage) -> str:
 @lab.command("sharing")
 @click.option("--run", "folder", type=FOLDER, required=True, help="A run with exported graphs.")
 @click.option("--good", type=FOLDER, multiple=True, help="Further good images of the same size; may be repeated.")
+@click.option("--fusion", type=click.Choice([kind.value for kind in PLAIN]), default=FusionKind.QUANTILE.value)
 @click.option("--draws", default=300, show_default=True)
-def sharing_command(folder: Path, good: tuple[Path, ...], draws: int) -> None:
+def sharing_command(folder: Path, good: tuple[Path, ...], fusion: str, draws: int) -> None:
     """What it costs that the images of the scale set the threshold: both ways on a run's real maps."""
     run = Run.load(folder)
     images = unused_images(run, CalibrationConfig(more_good=good))
@@ -95,7 +97,7 @@ def sharing_command(folder: Path, good: tuple[Path, ...], draws: int) -> None:
     click.echo(f"{len(maps)} good images; share of others above the threshold, mean of {draws} draws")
     for n in (20, 40, 60):
         if 2 * n < len(maps):
-            found = sharing(maps, run.geometry, n, draws)
+            found = sharing(maps, run.geometry, FusionKind(fusion), n, draws)
             click.echo(f"n = {n}: shared {found.shared:.2%}, separate {found.separate:.2%}, exact {found.exact:.2%}")
 
 

@@ -15,7 +15,7 @@ from trainer.calibrate import CalibrationConfig
 from trainer.export import USUAL_VARIANTS
 from trainer.fusion import FusionKind
 from trainer.narrow_teacher import LEAN_BELOW, Networks
-from trainer.runs import Product
+from trainer.runs import Product, Terms
 from trainer.students import StudentConfig
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -80,6 +80,14 @@ PRODUCT_FLAGS = (
 )
 
 STUDENT_FLAGS = (
+    click.option(
+        "--terms",
+        type=click.Choice([terms.value for terms in Terms]),
+        default=Terms.ALL.value,
+        show_default=True,
+        help="What to measure: the paper's two terms, distances to the nearest good descriptor (neighbours: fitted in "
+        "seconds, no students), or all.",
+    ),
     PATCH_SIZES,
     click.option("--students", default=DEFAULTS.students, show_default=True, help="Students per patch size (M)."),
     click.option(
@@ -132,10 +140,11 @@ CALIBRATION_FLAGS = (
     click.option(
         "--fusion",
         type=click.Choice([kind.value for kind in FusionKind]),
-        default=FusionKind.ADAPTIVE.value,
+        default=FusionKind.QUANTILE.value,
         show_default=True,
-        help="How the scales become one map: the paper's plain mean; a weighted sum; or adaptive, in which "
-        "the scale that sees something speaks at each pixel. The last two are fitted on synthetic defects.",
+        help="How the terms become one map: quantile, the plain mean of four unlike terms on one scale; the paper's "
+        "plain mean; a weighted sum; or adaptive, in which the scale that sees something speaks at each pixel. The "
+        "last two are fitted on synthetic defects.",
     ),
 )
 
@@ -157,7 +166,7 @@ VARIANT_FLAGS = (
 class Training:
     """What `fit` and `students` are told: which images, what the part is, and how to train.
 
-    teachers: the folder of each patch size's teacher.
+    teachers: the folder of each patch size's teacher; none where there are no students.
     """
 
     good_dir: Path
@@ -166,6 +175,7 @@ class Training:
     is_quick: bool
     strict: bool
     teachers: Mapping[int, Path]
+    terms: Terms
 
 
 Command = Callable[..., Any]
@@ -183,8 +193,11 @@ def training_options(command: Command) -> Command:
 
     @wraps(command)
     def collected(good_dir: Path, strict: bool, quick: bool, **values: Any) -> Any:
+        terms = Terms(values.pop("terms"))
+        if terms is Terms.NEIGHBOURS:
+            values["patch_sizes"] = ()
         product, teachers = _product(good_dir, values), _teachers(values)
-        training = Training(good_dir, product, _students(values, quick), quick, strict, teachers)
+        training = Training(good_dir, product, _students(values, quick), quick, strict, teachers, terms)
         return command(training=training, **values)
 
     return with_flags(collected, (*PRODUCT_FLAGS, *STUDENT_FLAGS))

@@ -67,7 +67,7 @@ def plant(
         if region.sum() < 3:
             continue
         image = KINDS[kind](good, region if counted is None else region & (counted > 0), rng)
-        visible = _VISIBLE
+        visible: float = _VISIBLE
         if contrast is not None:
             image, visible = _at_contrast(good, image, contrast)
         mask = np.abs(image.astype(np.int16) - good).max(axis=2) > visible

@@ -55,6 +55,25 @@ class Term(str, Enum):
     PREDICTIVE_UNCERTAINTY = "predictive_uncertainty"
 
 
+class Neighbours(str, Enum):
+    """The two maps of distances to the nearest good descriptor: of early and of late features."""
+
+    SHALLOW = "shallow"
+    DEEP = "deep"
+
+
+class Scale(str, Enum):
+    """What a score of 1 stands for: a standard deviation of good places above their mean, or their .995 quantile."""
+
+    DEVIATIONS = "deviations"
+    QUANTILES = "quantiles"
+
+    @property
+    def unit(self) -> str:
+        """For people: what is behind a score."""
+        return "deviations above normal" if self is Scale.DEVIATIONS else "1 = the .995 quantile of good places"
+
+
 class Acquisition(str, Enum):
     """`triggered`: one frame is one part. `free`: frames are not parts; alerts group them."""
 

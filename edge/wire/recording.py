@@ -215,6 +215,11 @@ def _inspected(origin: Origin, inspection: Inspection, latency_ms: float | None)
             )
             for scale in inspection.scales
         ),
+        "neighbours": tuple(
+            vocabulary.NeighbourRecord(map=one.map, distance=one.distance, weight=one.weight)
+            for one in inspection.neighbours
+        )
+        or None,
         "defects": tuple(_defect(index, defect, len(kept)) for index, defect in enumerate(kept)),
         "trigger_id": _text(inspection.trigger_id),
         "part_id": _text(inspection.part_id),
@@ -288,7 +293,11 @@ def _defect(defect_id: int, defect: Defect, shown: int) -> vocabulary.DefectReco
         centroid_px=defect.centroid_px,
         area_px=defect.area_px,
         polygon_px=_thinned(defect.polygon_px, min(MAX_POLYGON_POINTS, _MAX_POINTS // shown)),
-        driven_by=vocabulary.DrivenByRecord(patch_size=defect.driven_by.patch_size, term=defect.driven_by.term),
+        driven_by=vocabulary.DrivenByRecord(
+            patch_size=defect.driven_by.patch_size,
+            term=defect.driven_by.term,
+            neighbours=defect.driven_by.neighbours,
+        ),
         area_mm2=defect.area_mm2,
         length_mm=defect.length_mm,
     )

@@ -23,6 +23,7 @@ from edge.wire.vocabulary import (
     Kind,
     MissedRecord,
     Name,
+    NeighbourRecord,
     NotNegative,
     Outcome,
     PreviousEnd,
@@ -80,6 +81,7 @@ class InspectedRecord(EvaluatedRecord):
 
     late: bool
     scales: tuple[ScaleRecord, ...] = ()
+    neighbours: tuple[NeighbourRecord, ...] | None = None
     defects: tuple[DefectRecord, ...] = ()
     trigger_id: str | None = None
     part_id: str | None = None

@@ -12,7 +12,7 @@ from enum import Enum, IntEnum
 from functools import cache
 from typing import Annotated
 
-from edge.core.words import Advice, GapCause, Term
+from edge.core.words import Advice, GapCause, Neighbours, Term
 
 SCHEMA_MAJOR, SCHEMA_MINOR = 1, 0
 
@@ -159,7 +159,7 @@ class ForecastRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleRecord:
-    """One patch size's part in the score at the image's peak, in standard deviations above normal."""
+    """One patch size's part in the score at the image's peak, on the bundle's scale."""
 
     patch_size: int
     regression_error: float
@@ -168,11 +168,24 @@ class ScaleRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NeighbourRecord:
+    """One map of distances to the nearest good descriptor: its part in the score at the image's peak, as above."""
+
+    map: Neighbours
+    distance: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DrivenByRecord:
-    """The patch size and the term that contributed most to a defect's peak."""
+    """The patch size and the term that contributed most to a defect's peak.
+
+    neighbours: the map of distances, where one of them did; its term is then told as regression_error.
+    """
 
     patch_size: int
     term: Term
+    neighbours: Neighbours | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -121,7 +121,7 @@ def test_an_excerpts_maps_and_statistics_are_those_of_the_whole_image_there() ->
         deviations = fuse(own, excerpt.stats(stats, STRIDES), PAPER_FUSION).deviations
         whole = fuse(maps[excerpt.index], stats, PAPER_FUSION).deviations
         for key, values in deviations.items():
-            np.testing.assert_array_equal(own[key.patch_size].term(key.term), cut[key.patch_size].term(key.term))
+            np.testing.assert_array_equal(own[key.patch_size].terms[key], cut[key.patch_size].terms[key])
             if STRIDES[key.patch_size] == 4:
                 np.testing.assert_array_equal(values, whole[key][excerpt.tile.places(4)])
 

@@ -8,7 +8,7 @@ computed once. Rejected: `trainer.report.evaluate` on four bundles, which would 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -88,9 +88,8 @@ def some_of_each(samples: Sequence[Sample], count: int) -> list[Sample]:
 def scores_at_stride(dense: PatchMaps, stride: int, stats: ScoreStats, geometry: Geometry) -> Map:
     """The fused scores of dense maps kept at `stride` -> (H, W) float32 in frame pixels, at their true centres."""
     size = dense.patch_size
-    terms = (dense.regression_error, dense.predictive_uncertainty)
-    kept = [np.ascontiguousarray(term[::stride, ::stride]) for term in terms]
-    scores = fuse({size: PatchMaps(size, stride, *kept)}, stats, PAPER_FUSION).scores
+    kept = replace(dense.changed(lambda term: np.ascontiguousarray(term[::stride, ::stride])), stride=stride)
+    scores = fuse({size: kept}, stats, PAPER_FUSION).scores
     return to_frame(scores, stride, centre_offset_px(size), geometry)
 
 

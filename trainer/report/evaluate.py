@@ -51,6 +51,7 @@ def evaluate(
             datetime.now(timezone.utc).isoformat(timespec="seconds"),
             {**software, opened.name: opened.version},
             str(bundle.manifest.calibration(opened.variant).bound),
+            inspector.fusion.scale.unit,
         )
         return evaluate_with(inspector, samples, subject, out, progress)
 

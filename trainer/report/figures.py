@@ -14,14 +14,26 @@ from numpy.typing import NDArray
 
 from edge.core.binomial import binomial_upper_bound
 from edge.core.errors import TrainingError
-from edge.core.types import Map, Reason, Term, Verdict
+from edge.core.types import DrivenBy, Map, Reason, Term, Verdict
 from trainer.dataset import GOOD
 from trainer.metrics import Mask, PixelScores, roc_auc
 from trainer.report.inspected import Inspects, Record, Scored
-from trainer.report.results import CONFIDENCE, FalseRejects, ImageReport, MapReport, Report, Subject, TypeReport
+from trainer.report.results import (
+    CONFIDENCE,
+    FalseRejects,
+    ImageReport,
+    MapReport,
+    Regret,
+    Report,
+    Subject,
+    TermReport,
+    TypeReport,
+)
 
 MAX_FPR = 0.3
 CURVE_POINTS = 61
+PB_REJECTED = 0.02
+TERM_NAMES = {Term.REGRESSION_ERROR: "error", Term.PREDICTIVE_UNCERTAINTY: "uncertainty"}
 BANDS_PX = (6, 12, 30, 60)  # of the network's input
 
 
@@ -32,7 +44,9 @@ def report_on(inspector: Inspects, records: Sequence[Record], subject: Subject) 
         details = "; ".join(sorted({record.inspection.detail or "no detail" for record in records}))
         raise TrainingError(f"no defective image of {subject.dataset} could be scored: {details}")
     fused = PixelScores.gather(_maps(inspector, scored, None, None), [one.mask for one in scored])
-    sizes = sorted({key.patch_size for one in scored for key in one.anomaly_map.deviations})
+    sizes = sorted({key.patch_size for key in scored[0].anomaly_map.deviations})
+    terms, pb2 = _term_reports(inspector, scored), _pb2([one.score for one in scored], _are_defective(scored))
+    overall = _group_report("all", [r for r in records if r.sample.defect_type != GOOD], records, fused)
     milliseconds = [record.inspection.timings.total_ms for record in records if record.scored is not None]
     p50, p95 = np.percentile(milliseconds, [50, 95])
     types = dict.fromkeys(r.sample.defect_type for r in records if r.sample.defect_type != GOOD)
@@ -40,7 +54,7 @@ def report_on(inspector: Inspects, records: Sequence[Record], subject: Subject) 
         subject,
         inspector.image_threshold,
         inspector.map_threshold,
-        _group_report("all", [r for r in records if r.sample.defect_type != GOOD], records, fused),
+        overall,
         (_map_report(inspector, scored, None, fused), *(_map_report(inspector, scored, size) for size in sizes)),
         tuple(
             _group_report(name, [r for r in records if r.sample.defect_type == name], records, fused) for name in types
@@ -51,21 +65,63 @@ def report_on(inspector: Inspects, records: Sequence[Record], subject: Subject) 
         float(p95),
         tuple(_image_report(record) for record in records),
         inspector.review_threshold,
+        pb2,
+        terms,
+        Regret(
+            _lost([term.image_auroc for term in terms], overall.image_auroc), _lost([term.pb2 for term in terms], pb2)
+        ),
     )
 
 
+def _term_reports(inspector: Inspects, scored: Sequence[Scored]) -> tuple[TermReport, ...]:
+    defective, reports = _are_defective(scored), []
+    for key, weight in scored[0].anomaly_map.weights.items():
+        scores = [
+            inspector.score_of(one.anomaly_map.deviations[key], one.anomaly_map.stride, one.frame_size)
+            for one in scored
+        ]
+        reports.append(TermReport(term_name(key), _auroc(scores, defective), _pb2(scores, defective), weight))
+    return tuple(reports)
+
+
+def term_name(key: DrivenBy) -> str:
+    """A term for people."""
+    return f"{key.neighbours.value} neighbours" if key.neighbours else f"p{key.patch_size} {TERM_NAMES[key.term]}"
+
+
+def _are_defective(scored: Sequence[Scored]) -> list[bool]:
+    return [one.sample.defect_type != GOOD for one in scored]
+
+
+def _pb2(scores: Sequence[float], defective: Sequence[bool]) -> float | None:
+    """The share of defective images above the 98 % quantile of good ones."""
+    if len(set(defective)) < 2:
+        return None
+    values, bad = np.array(scores), np.array(defective)
+    return float((values[bad] > np.quantile(values[~bad], 1 - PB_REJECTED)).mean())
+
+
+def _lost(singles: Sequence[float | None], fused: float | None) -> float | None:
+    known = [single for single in singles if single is not None]
+    return None if fused is None or not known else max(known) - fused
+
+
 def _maps(inspector: Inspects, scored: Sequence[Scored], patch_size: int | None, term: Term | None) -> Iterator[Map]:
-    """Each image's map at its mask's size, one at a time: the fused scores, or (of one patch size or one term) the
-    plain sum of its normalised terms, whatever the bundle weighs them with."""
+    """Each image's map at its mask's size, one at a time: the fused scores, or (of one patch size or one of the paper's
+    terms) the plain sum of its normalised terms, whatever the bundle weighs them with."""
     for one in scored:
         whole = one.anomaly_map
-        chosen = [
-            deviations
-            for key, deviations in whole.deviations.items()
-            if patch_size in (None, key.patch_size) and term in (None, key.term)
-        ]
+        chosen = [whole.deviations[key] for key in _keys(one, patch_size, term)]
         part = whole.scores if patch_size is None and term is None else np.asarray(np.sum(chosen, axis=0), np.float32)
         yield inspector.to_frame(part, whole.stride, (one.mask.shape[0], one.mask.shape[1]))
+
+
+def _keys(one: Scored, patch_size: int | None, term: Term | None) -> list[DrivenBy]:
+    return [
+        key
+        for key in one.anomaly_map.deviations
+        if patch_size in (None, key.patch_size) and (term is None or (key.term is term and key.neighbours is None))
+    ]
 
 
 def _map_report(
@@ -73,13 +129,16 @@ def _map_report(
 ) -> MapReport:
     if pixels is None:
         pixels = PixelScores.gather(_maps(inspector, scored, patch_size, None), [one.mask for one in scored])
-    defective = [one.sample.defect_type != GOOD for one in scored]
+    defective, keys = _are_defective(scored), _keys(scored[0], patch_size, None)
+    neighbours = keys[0].neighbours if patch_size is not None else None
 
     def by_maximum(term: Term | None) -> float | None:
+        if not _keys(scored[0], patch_size, term):
+            return None
         return _auroc([float(part.max()) for part in _maps(inspector, scored, patch_size, term)], defective)
 
     return MapReport(
-        "fused" if patch_size is None else f"p{patch_size}",
+        "fused" if patch_size is None else f"{neighbours.value} neighbours" if neighbours else f"p{patch_size}",
         pixels.au_pro(MAX_FPR),
         pixels.auroc(),
         by_maximum(None),

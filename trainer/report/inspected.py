@@ -21,7 +21,7 @@ class Inspects(Protocol):
 
     @property
     def image_threshold(self) -> float:
-        """Above it a part is DEFECTIVE; standard deviations above normal, as the two below."""
+        """Above it a part is DEFECTIVE; on the bundle's scale (`edge.core.words.Scale`), as the two below."""
 
     @property
     def map_threshold(self) -> float:
@@ -37,18 +37,22 @@ class Inspects(Protocol):
     def frame_scale(self, frame_shape: Size, /) -> tuple[float, float]:
         """Pixels of a frame of (height, width) per pixel of the network's input: across, down."""
 
+    def score_of(self, scores: Map, stride: int, frame_shape: Size, /) -> float:
+        """The image's score if these (h, w) were all there is."""
+
     def to_frame(self, scores: Map, stride: int, frame_shape: Size, /) -> Map:
         """(h, w) scores on a grid of `stride` input pixels -> (height, width) of the frame."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
-    """An image's score (standard deviations above normal), its maps, and its mask, (h, w) bool."""
+    """An image's score (on the bundle's scale), its maps, and its mask, (h, w) bool."""
 
     sample: Sample
     score: float
     anomaly_map: AnomalyMap
     mask: Mask
+    frame_size: Size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,11 +79,13 @@ def inspect_all(inspector: Inspects, samples: Iterable[Sample]) -> Iterator[Reco
             mask_sizes.setdefault(size, (mask.shape[0], mask.shape[1]))
         frame = Frame(image, number, time.monotonic_ns(), datetime.now(timezone.utc), part_id=sample.name)
         inspection, anomaly_map = inspector.inspect(frame)
-        yield Record(sample, inspection, _scored(sample, inspection, anomaly_map, mask), mask)
+        yield Record(sample, inspection, _scored(sample, inspection, anomaly_map, mask, size), mask)
 
 
-def _scored(sample: Sample, inspection: Inspection, anomaly_map: AnomalyMap | None, mask: Mask) -> Scored | None:
+def _scored(
+    sample: Sample, inspection: Inspection, anomaly_map: AnomalyMap | None, mask: Mask, frame_size: Size
+) -> Scored | None:
     score = inspection.score
     if score is None or anomaly_map is None or not np.isfinite(score) or not np.isfinite(anomaly_map.scores).all():
         return None
-    return Scored(sample, score, anomaly_map, mask)
+    return Scored(sample, score, anomaly_map, mask, frame_size)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
+from edge.core.words import Scale
+
 CONFIDENCE = 0.95
 
 
@@ -22,6 +24,24 @@ class MapReport:
     image_auroc_regression_error: float | None
     image_auroc_predictive_uncertainty: float | None
     pro_curve: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TermReport:
+    """One term alone, scored by the rule that decides; `pb2`: defective images found where 2 % of good ones are not."""
+
+    name: str
+    image_auroc: float | None
+    pb2: float | None
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Regret:
+    """What is lost against the best single term, which nobody knows beforehand; below 0 where fusing gains."""
+
+    image_auroc: float | None
+    pb2: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +91,10 @@ class ImageReport:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What was evaluated, with what: enough to repeat it. calibration: the bundle's promise, as a sentence."""
+    """What was evaluated, with what: enough to repeat it. calibration: the bundle's promise, as a sentence.
+
+    unit: of all scores, see `edge.core.words.Scale`.
+    """
 
     bundle_digest: str
     product: str
@@ -80,6 +103,7 @@ class Subject:
     date: str  # UTC, ISO 8601
     software: dict[str, str]
     calibration: str = ""
+    unit: str = Scale.DEVIATIONS.unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +122,9 @@ class Report:
     latency_p95_ms: float
     images: tuple[ImageReport, ...]
     review_threshold: float | None = None
+    pb2: float | None = None
+    terms: tuple[TermReport, ...] = ()
+    regret: Regret = Regret(None, None)
 
     def to_json(self) -> str:
         """All fields, as report.json has them."""
@@ -128,6 +155,11 @@ def format_table(report: Report) -> str:
             f"{f'{t.detected} of {t.images}':>12}{t.detection_rate:>7.0%}{t.undecided:>13}"
             for t in (*report.types, *report.bands, everything)
         ),
+        "",
+        f"{'single term, as deciding':<24}{'image AUROC':>14}{'found at 2 % PB2':>19}{'weight':>13}",
+        *(f"{t.name:<24}{_figure(t.image_auroc):>14}{_figure(t.pb2):>19}{t.weight:>13.2f}" for t in report.terms),
+        f"{'fused':<24}{_figure(everything.image_auroc):>14}{_figure(report.pb2):>19}",
+        f"{'regret':<24}{_figure(report.regret.image_auroc):>14}{_figure(report.regret.pb2):>19}",
         "",
         f"false rejects  {rejects.rejected} of {rejects.decided} good parts ({rate}), at most {bound}",
         f"undecided      {rejects.undecided} good, {everything.undecided} defective; never counted as good{in_review}",

@@ -104,13 +104,13 @@ def test_the_images_score_is_of_the_smoothed_map_and_the_map_stays_sharp() -> No
     fusion = Fusion(smoothing=0.7)
     fused = fuse({17: maps(17, 4, values, values)}, stats, fusion)
     np.testing.assert_allclose(fused.scores, values)
-    score, place = image_score(fused.scores, fusion, None)
+    score, place = image_score(fused.scores, 4, fusion, None)
     assert place == (4, 10)
     assert 1.5 < score < 2.0
     left = np.zeros((9, 15), np.bool_)
     left[:, :7] = True
-    assert image_score(fused.scores, fusion, left)[1] == (4, 2)
-    assert image_score(fused.scores, PAPER_FUSION, None) == (3.0, (4, 2))
+    assert image_score(fused.scores, 4, fusion, left)[1] == (4, 2)
+    assert image_score(fused.scores, 4, PAPER_FUSION, None) == (3.0, (4, 2))
 
 
 @pytest.mark.parametrize("wrong", [{"exponent": 0.5}, {"exponent": float("nan")}, {"smoothing": -1.0}])

@@ -60,6 +60,9 @@ class PixelInspector:
     def frame_scale(self, frame_shape):
         return 2.0, 2.0
 
+    def score_of(self, scores, stride, frame_shape):
+        return float(scores.max())
+
     def to_frame(self, scores, stride, frame_shape):
         return cv2.resize(scores, frame_shape[::-1], interpolation=cv2.INTER_NEAREST)
 
