@@ -151,6 +151,7 @@ def _calibrate(
     """Statistics and thresholds of one variant; `stats_maps` are its own of the statistics' images."""
     judging = stats_maps if images.is_shared else ()
     geometry = images.geometry
+    stats: ScoreStats
     if fitted:
         fusion, stats = fitted.fusion, fitted.stats(stats_maps, geometry)
     else:
