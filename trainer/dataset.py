@@ -1,7 +1,7 @@
 """A labelled test set on disk: MVTec AD's layout, test/<defect type>, test/good and ground_truth.
 
-Everything is checked before the first image is inspected, by name: a missing or empty mask would otherwise change
-figures in silence.
+A defective image whose mask is missing, blank or of another proportion counts among images and not among pixels, and
+is named: figures never change in silence.
 """
 
 from __future__ import annotations
@@ -23,11 +23,16 @@ Size = tuple[int, int]  # height, width
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One test image; `mask_path` is None exactly for good parts."""
+    """One test image; mask_path: None for good parts, and where no mask was drawn."""
 
     path: Path
     defect_type: str
     mask_path: Path | None
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it is a good part."""
+        return self.defect_type == GOOD
 
     @property
     def name(self) -> str:
@@ -36,28 +41,30 @@ class Sample:
 
 
 def list_samples(dataset: Path) -> tuple[Sample, ...]:
-    """Every image below test/ with its mask, good ones last; TrainingError names what is missing."""
+    """Every image below test/ with its mask, good ones last; TrainingError where there is no test set."""
     folders = sorted(folder for folder in (dataset / "test").glob("*") if folder.is_dir() and folder.name != GOOD)
     if not folders:
         raise TrainingError(f"{dataset}: no test/<defect type> folder; give the folder of one MVTec-AD-style category")
-    samples = []
-    for folder in folders:
-        masks = dataset / "ground_truth" / folder.name
-        samples += [Sample(path, folder.name, masks / f"{path.stem}_mask.png") for path in list_images(folder)]
-    for sample in samples:
-        if sample.mask_path is not None and not sample.mask_path.is_file():
-            raise TrainingError(f"{sample.mask_path}: missing, the ground truth of {sample.path}; add it")
+    samples = [
+        Sample(path, folder.name, _mask_path(dataset / "ground_truth" / folder.name, path.stem))
+        for folder in folders
+        for path in list_images(folder)
+    ]
     return (*samples, *(Sample(path, GOOD, None) for path in list_images(dataset / "test" / GOOD)))
 
 
-def read_mask(path: Path, image_size: Size) -> Mask:
-    """(h, w) bool; TrainingError where nothing is marked or the mask's sides are not in the image's proportion."""
-    mask = read_image(path).any(axis=2)
+def _mask_path(folder: Path, stem: str) -> Path | None:
+    return next((path for name in (f"{stem}_mask.png", f"{stem}.png") if (path := folder / name).is_file()), None)
+
+
+def read_truth(sample: Sample, image_size: Size) -> tuple[Mask | None, str]:
+    """A defective sample's mask, (h, w) bool, and nothing to say; or None, and why there is none."""
+    if sample.mask_path is None:
+        return None, "no mask"
+    mask = np.asarray(read_image(sample.mask_path).any(axis=2), np.bool_)
     if abs(mask.shape[0] - image_size[0] * mask.shape[1] / image_size[1]) > 1.0:
-        raise TrainingError(f"{path}: {mask.shape} does not fit its image of {image_size} (height, width); replace it")
-    if not mask.any():
-        raise TrainingError(f"{path}: nothing is marked in it; mark the defect, or move the image to test/{GOOD}")
-    return np.asarray(mask, np.bool_)
+        return None, f"its mask of {mask.shape[1]}×{mask.shape[0]} does not fit"
+    return (mask, "") if mask.any() else (None, "nothing is marked in its mask")
 
 
 def parse_dataset(context: click.Context, parameter: click.Parameter, value: str) -> Path:

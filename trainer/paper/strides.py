@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edge.core.errors import TrainingError
 from edge.core.images import read_image
 from edge.core.preprocess import Geometry
 from edge.core.scoring import PAPER_FUSION, ScoreStats, fit_stats, fuse
 from edge.core.types import Image, Map, PatchMaps
 from trainer.data import list_images
-from trainer.dataset import GOOD, Sample, list_samples, read_mask
+from trainer.dataset import GOOD, Sample, list_samples, read_truth
 from trainer.ensemble import normalised_teacher
 from trainer.metrics import Mask, au_pro
 from trainer.networks import pixels_to_network
@@ -160,6 +161,9 @@ def _maps(ensemble: PaperEnsemble, image: Image) -> PatchMaps:
 
 
 def _mask(sample: Sample, image: Image) -> Mask:
-    if sample.mask_path is None:
+    if sample.is_good:
         return np.zeros(image.shape[:2], np.bool_)
-    return read_mask(sample.mask_path, (image.shape[0], image.shape[1]))
+    mask, why = read_truth(sample, (image.shape[0], image.shape[1]))
+    if mask is None:
+        raise TrainingError(f"{sample.path}: {why}; draw one, this experiment needs it")
+    return mask

@@ -6,6 +6,7 @@ detected, and an undecided good part does not dilute the false rejects.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import cv2
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 from edge.core.binomial import binomial_upper_bound
 from edge.core.errors import TrainingError
 from edge.core.types import DrivenBy, Map, Reason, Term, Verdict
+from trainer.aupimo import aupimo
 from trainer.dataset import GOOD
-from trainer.metrics import Mask, PixelScores, roc_auc
+from trainer.metrics import Mask, PixelScores, found_at, passed_at, roc_auc
 from trainer.report.inspected import Inspects, Record, Scored
 from trainer.report.results import (
     CONFIDENCE,
@@ -32,7 +34,7 @@ from trainer.report.results import (
 
 MAX_FPR = 0.3
 CURVE_POINTS = 61
-PB_REJECTED = 0.02
+STRICT_FPR = 0.05
 TERM_NAMES = {Term.REGRESSION_ERROR: "error", Term.PREDICTIVE_UNCERTAINTY: "uncertainty"}
 BANDS_PX = (6, 12, 30, 60)  # of the network's input
 
@@ -43,10 +45,11 @@ def report_on(inspector: Inspects, records: Sequence[Record], subject: Subject) 
     if not any(one.sample.defect_type != GOOD for one in scored):
         details = "; ".join(sorted({record.inspection.detail or "no detail" for record in records}))
         raise TrainingError(f"no defective image of {subject.dataset} could be scored: {details}")
-    fused = PixelScores.gather(_maps(inspector, scored, None, None), [one.mask for one in scored])
+    told = [one for one in scored if one.mask is not None]  # pixels without a truth are neither good nor bad
+    fused = _gather(inspector, told, None)
     sizes = sorted({key.patch_size for key in scored[0].anomaly_map.deviations})
     terms, pb2 = _term_reports(inspector, scored), _pb2([one.score for one in scored], _are_defective(scored))
-    overall = _group_report("all", [r for r in records if r.sample.defect_type != GOOD], records, fused)
+    overall = _group_report("all", [r for r in records if not r.sample.is_good], told, records, fused)
     milliseconds = [record.inspection.timings.total_ms for record in records if record.scored is not None]
     p50, p95 = np.percentile(milliseconds, [50, 95])
     types = dict.fromkeys(r.sample.defect_type for r in records if r.sample.defect_type != GOOD)
@@ -57,9 +60,10 @@ def report_on(inspector: Inspects, records: Sequence[Record], subject: Subject) 
         overall,
         (_map_report(inspector, scored, None, fused), *(_map_report(inspector, scored, size) for size in sizes)),
         tuple(
-            _group_report(name, [r for r in records if r.sample.defect_type == name], records, fused) for name in types
+            _group_report(name, [r for r in records if r.sample.defect_type == name], told, records, fused)
+            for name in types
         ),
-        tuple(_group_report(name, band, records, fused) for name, band in _by_size(records, inspector)),
+        tuple(_group_report(name, band, told, records, fused) for name, band in _by_size(records, inspector)),
         _false_rejects([r for r in records if r.sample.defect_type == GOOD]),
         float(p50),
         float(p95),
@@ -70,7 +74,40 @@ def report_on(inspector: Inspects, records: Sequence[Record], subject: Subject) 
         Regret(
             _lost([term.image_auroc for term in terms], overall.image_auroc), _lost([term.pb2 for term in terms], pb2)
         ),
+        passed_at(*_good_and_bad([one.score for one in scored], _are_defective(scored))),
+        None if fused is None else fused.au_pro(STRICT_FPR),
+        _aupimo(inspector, told),
+        _notes(records, scored),
     )
+
+
+def _gather(inspector: Inspects, told: Sequence[Scored], patch_size: int | None) -> PixelScores | None:
+    """The pixels of images whose truth is known; None where no defect is marked in any."""
+    masks = [one.mask for one in told if one.mask is not None]
+    if not any(mask.any() for mask in masks):
+        return None
+    return PixelScores.gather(_maps(inspector, told, patch_size, None), masks)
+
+
+def _aupimo(inspector: Inspects, told: Sequence[Scored]) -> float | None:
+    good = [one for one in told if one.sample.is_good]
+    bad = [one for one in told if not one.sample.is_good]
+    masks = [one.mask for one in bad if one.mask is not None]
+    return aupimo(_maps(inspector, good, None, None), zip(_maps(inspector, bad, None, None), masks, strict=True))
+
+
+def _notes(records: Sequence[Record], scored: Sequence[Scored]) -> tuple[str, ...]:
+    """What a reader must know of the set: images without a truth, by name, and images of other sizes."""
+    notes = []
+    for why in dict.fromkeys(record.untold for record in records if record.untold):
+        names = [record.sample.name for record in records if record.untold == why]
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        notes.append(f"{len(names)} defective images count for images and not for pixels, {why}: {shown}")
+    sizes = Counter(one.frame_size for one in scored)
+    if len(sizes) > 1:
+        counted = ", ".join(f"{count} of {width}×{height}" for (height, width), count in sizes.most_common(5))
+        notes.append(f"images of {len(sizes)} sizes, each resized to the network's input: {counted}")
+    return tuple(notes)
 
 
 def _term_reports(inspector: Inspects, scored: Sequence[Scored]) -> tuple[TermReport, ...]:
@@ -94,11 +131,12 @@ def _are_defective(scored: Sequence[Scored]) -> list[bool]:
 
 
 def _pb2(scores: Sequence[float], defective: Sequence[bool]) -> float | None:
-    """The share of defective images above the 98 % quantile of good ones."""
-    if len(set(defective)) < 2:
-        return None
-    values, bad = np.array(scores), np.array(defective)
-    return float((values[bad] > np.quantile(values[~bad], 1 - PB_REJECTED)).mean())
+    return found_at(*_good_and_bad(scores, defective))
+
+
+def _good_and_bad(scores: Sequence[float], defective: Sequence[bool]) -> tuple[list[float], list[float]]:
+    pairs = list(zip(scores, defective, strict=True))
+    return [score for score, is_bad in pairs if not is_bad], [score for score, is_bad in pairs if is_bad]
 
 
 def _lost(singles: Sequence[float | None], fused: float | None) -> float | None:
@@ -113,7 +151,8 @@ def _maps(inspector: Inspects, scored: Sequence[Scored], patch_size: int | None,
         whole = one.anomaly_map
         chosen = [whole.deviations[key] for key in _keys(one, patch_size, term)]
         part = whole.scores if patch_size is None and term is None else np.asarray(np.sum(chosen, axis=0), np.float32)
-        yield inspector.to_frame(part, whole.stride, (one.mask.shape[0], one.mask.shape[1]))
+        size = one.frame_size if one.mask is None else (one.mask.shape[0], one.mask.shape[1])
+        yield inspector.to_frame(part, whole.stride, size)
 
 
 def _keys(one: Scored, patch_size: int | None, term: Term | None) -> list[DrivenBy]:
@@ -128,7 +167,7 @@ def _map_report(
     inspector: Inspects, scored: Sequence[Scored], patch_size: int | None, pixels: PixelScores | None = None
 ) -> MapReport:
     if pixels is None:
-        pixels = PixelScores.gather(_maps(inspector, scored, patch_size, None), [one.mask for one in scored])
+        pixels = _gather(inspector, [one for one in scored if one.mask is not None], patch_size)
     defective, keys = _are_defective(scored), _keys(scored[0], patch_size, None)
     neighbours = keys[0].neighbours if patch_size is not None else None
 
@@ -139,12 +178,12 @@ def _map_report(
 
     return MapReport(
         "fused" if patch_size is None else f"{neighbours.value} neighbours" if neighbours else f"p{patch_size}",
-        pixels.au_pro(MAX_FPR),
-        pixels.auroc(),
+        None if pixels is None else pixels.au_pro(MAX_FPR),
+        None if pixels is None else pixels.auroc(),
         by_maximum(None),
         by_maximum(Term.REGRESSION_ERROR),
         by_maximum(Term.PREDICTIVE_UNCERTAINTY),
-        _drawn(*pixels.pro_curve(MAX_FPR)),
+        () if pixels is None else _drawn(*pixels.pro_curve(MAX_FPR)),
     )
 
 
@@ -157,8 +196,9 @@ def _drawn(fpr: NDArray[np.float64], pro: NDArray[np.float64]) -> tuple[tuple[fl
 def _by_size(records: Sequence[Record], inspector: Inspects) -> Iterator[tuple[str, list[Record]]]:
     """The defective images of each size band, named by it; a defect's size is the longer side of its box in pixels
     of the network's input, an image's that of its largest defect."""
-    defective = [record for record in records if record.sample.defect_type != GOOD]
-    places = np.digitize([_largest_px(record.mask, inspector) for record in defective], BANDS_PX)
+    masked = [(record, record.mask) for record in records if not record.sample.is_good and record.mask is not None]
+    defective = [record for record, _ in masked]
+    places = np.digitize([_largest_px(mask, inspector) for _, mask in masked], BANDS_PX)
     for place in np.unique(places):
         low, high = (0, *BANDS_PX, None)[place : place + 2]
         name = f"{low} px and more" if high is None else f"{low} to {high} px"
@@ -171,11 +211,13 @@ def _largest_px(mask: Mask, inspector: Inspects) -> float:
     return float(np.maximum(boxes[1:, cv2.CC_STAT_WIDTH] / across, boxes[1:, cv2.CC_STAT_HEIGHT] / down).max())
 
 
-def _group_report(name: str, group: Sequence[Record], records: Sequence[Record], fused: PixelScores) -> TypeReport:
-    """The figures of some defective images; for AUROC they stand against all good ones."""
+def _group_report(
+    name: str, group: Sequence[Record], told: Sequence[Scored], records: Sequence[Record], fused: PixelScores | None
+) -> TypeReport:
+    """The figures of some defective images; for AUROC they stand against all good ones. told: those of `fused`."""
     scored = [record.scored for record in records if record.scored is not None]
     own = {id(record.scored) for record in group}
-    places = [place for place, one in enumerate(scored) if id(one) in own]
+    places = [place for place, one in enumerate(told) if id(one) in own]
     against_good = [one for one in scored if id(one) in own or one.sample.defect_type == GOOD]
     verdicts = [record.inspection.verdict for record in group]
     detected = verdicts.count(Verdict.DEFECTIVE)
@@ -185,7 +227,7 @@ def _group_report(name: str, group: Sequence[Record], records: Sequence[Record],
         detected,
         verdicts.count(Verdict.UNDECIDED),
         detected / len(group),
-        fused.of_images(places).au_pro(MAX_FPR) if places else None,
+        fused.of_images(places).au_pro(MAX_FPR) if places and fused is not None else None,
         _auroc([one.score for one in against_good], [one.sample.defect_type != GOOD for one in against_good]),
         _in_review(group),
     )

@@ -95,7 +95,9 @@ def _headline(report: Report) -> str:
         if report.subject.calibration
         else ""
     )
-    return f'<section class="cards">{"".join(drawn)}</section>{promise}'
+    expected = f"<p>Expected beforehand: {escape(report.subject.forecast)}.</p>" if report.subject.forecast else ""
+    notes = "".join(f"<p>Note: {escape(note)}.</p>" for note in report.notes)
+    return f'<section class="cards">{"".join(drawn)}</section>{promise}{expected}{notes}'
 
 
 def _charts(report: Report) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from edge.core.images import read_image
 from edge.core.types import AnomalyMap, Frame, Inspection, Map
-from trainer.dataset import Sample, Size, read_mask
+from trainer.dataset import Sample, Size, read_truth
 from trainer.metrics import Mask
 
 
@@ -46,23 +46,27 @@ class Inspects(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
-    """An image's score (on the bundle's scale), its maps, and its mask, (h, w) bool."""
+    """An image's score (on the bundle's scale), its maps, and its mask, (h, w) bool; None where none was drawn."""
 
     sample: Sample
     score: float
     anomaly_map: AnomalyMap
-    mask: Mask
+    mask: Mask | None
     frame_size: Size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
-    """One image's inspection; `scored` is None where it gave no finite score and map. mask: (h, w) bool."""
+    """One image's inspection; `scored` is None where it gave no finite score and map.
+
+    mask: (h, w) bool; None for a defective image without one, and then untold says why.
+    """
 
     sample: Sample
     inspection: Inspection
     scored: Scored | None
-    mask: Mask
+    mask: Mask | None
+    untold: str = ""
 
 
 def inspect_all(inspector: Inspects, samples: Iterable[Sample]) -> Iterator[Record]:
@@ -72,18 +76,19 @@ def inspect_all(inspector: Inspects, samples: Iterable[Sample]) -> Iterator[Reco
     for number, sample in enumerate(samples):
         image = read_image(sample.path)
         size: Size = (image.shape[0], image.shape[1])
-        if sample.mask_path is None:
-            mask = np.zeros(mask_sizes.get(size, size), np.bool_)
-        else:
-            mask = read_mask(sample.mask_path, size)
+        mask: Mask | None = np.zeros(mask_sizes.get(size, size), np.bool_)
+        untold = ""
+        if not sample.is_good:
+            mask, untold = read_truth(sample, size)
+        if mask is not None:
             mask_sizes.setdefault(size, (mask.shape[0], mask.shape[1]))
         frame = Frame(image, number, time.monotonic_ns(), datetime.now(timezone.utc), part_id=sample.name)
         inspection, anomaly_map = inspector.inspect(frame)
-        yield Record(sample, inspection, _scored(sample, inspection, anomaly_map, mask, size), mask)
+        yield Record(sample, inspection, _scored(sample, inspection, anomaly_map, mask, size), mask, untold)
 
 
 def _scored(
-    sample: Sample, inspection: Inspection, anomaly_map: AnomalyMap | None, mask: Mask, frame_size: Size
+    sample: Sample, inspection: Inspection, anomaly_map: AnomalyMap | None, mask: Mask | None, frame_size: Size
 ) -> Scored | None:
     score = inspection.score
     if score is None or anomaly_map is None or not np.isfinite(score) or not np.isfinite(anomaly_map.scores).all():

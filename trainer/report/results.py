@@ -18,8 +18,8 @@ class MapReport:
     """
 
     name: str
-    pro: float
-    pixel_auroc: float
+    pro: float | None
+    pixel_auroc: float | None
     image_auroc: float | None
     image_auroc_regression_error: float | None
     image_auroc_predictive_uncertainty: float | None
@@ -93,7 +93,7 @@ class ImageReport:
 class Subject:
     """What was evaluated, with what: enough to repeat it. calibration: the bundle's promise, as a sentence.
 
-    unit: of all scores, see `edge.core.words.Scale`.
+    unit: of all scores, see `edge.core.words.Scale`. forecast: what the bundle was expected to find.
     """
 
     bundle_digest: str
@@ -104,11 +104,16 @@ class Subject:
     software: dict[str, str]
     calibration: str = ""
     unit: str = Scale.DEVIATIONS.unit
+    forecast: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All figures of one evaluation, JSON-ready; None where a figure has no images to stand on."""
+    """All figures of one evaluation, JSON-ready; None where a figure has no images to stand on.
+
+    pb2, pg2: defective images found where 2 % of good ones are not passed, good ones passed where 2 % of defective ones
+    are missed. pro_at_5: of the fused map, up to a false-positive rate of .05. notes: on the set, for people.
+    """
 
     subject: Subject
     image_threshold: float
@@ -125,6 +130,10 @@ class Report:
     pb2: float | None = None
     terms: tuple[TermReport, ...] = ()
     regret: Regret = Regret(None, None)
+    pg2: float | None = None
+    pro_at_5: float | None = None
+    aupimo: float | None = None
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """All fields, as report.json has them."""
@@ -163,7 +172,10 @@ def format_table(report: Report) -> str:
         "",
         f"false rejects  {rejects.rejected} of {rejects.decided} good parts ({rate}), at most {bound}",
         f"undecided      {rejects.undecided} good, {everything.undecided} defective; never counted as good{in_review}",
+        f"stricter       PG2 {_figure(report.pg2)}, PRO up to 5 % {_figure(report.pro_at_5)}, AUPIMO {_figure(report.aupimo)}",
         f"latency        p50 {report.latency_p50_ms:.1f} ms, p95 {report.latency_p95_ms:.1f} ms an image",
+        *(f"expected       {about.forecast}" for _ in (1,) if about.forecast),
+        *(f"note           {note}" for note in report.notes),
     ]
     return "\n".join(lines)
 

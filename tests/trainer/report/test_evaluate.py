@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -247,26 +248,52 @@ def test_a_set_whose_defects_all_stay_undecided_is_refused_with_the_engines_word
         run(tmp_path, [part._replace(undecided=True) for part in PARTS])
 
 
-def test_a_missing_mask_is_refused_by_name_before_anything_runs(tmp_path):
+def no_mask(folder):
+    (folder / "001_mask.png").unlink()
+
+
+def a_blank_mask(folder):
+    cv2.imwrite(str(folder / "001_mask.png"), np.zeros((32, 32), np.uint8))
+
+
+def a_mask_that_does_not_fit(folder):
+    cv2.imwrite(str(folder / "001_mask.png"), np.full((32, 48), 255, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (no_mask, "no mask"),
+        (a_blank_mask, "nothing is marked in its mask"),
+        (a_mask_that_does_not_fit, "its mask of 48×32 does not fit"),
+    ],
+)
+def test_an_image_without_a_truth_counts_for_images_not_for_pixels_and_is_named(tmp_path, report, spoil, why):
     dataset = write_parts(tmp_path)
-    missing = dataset / "ground_truth" / "stain" / "000_mask.png"
-    missing.unlink()
-    with pytest.raises(TrainingError, match=str(missing)):
-        list_samples(dataset)
+    spoil(dataset / "ground_truth" / "nick")
+    spoilt = evaluate_with(PixelInspector(), list_samples(dataset), SUBJECT, tmp_path / "out")
+    assert spoilt.notes == (f"1 defective images count for images and not for pixels, {why}: nick/001",)
+    assert spoilt.overall == replace(report.overall, pro=spoilt.overall.pro)
+    assert spoilt.maps[0].pixel_auroc != report.maps[0].pixel_auroc
+    assert sum(band.images for band in spoilt.bands) == report.overall.images - 1
+    assert "nick/001" in format_table(spoilt) and "nick/001" in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_an_empty_mask_is_refused_by_name(tmp_path):
+def test_a_set_without_any_mask_has_its_figures_of_images_and_no_others(tmp_path, report):
     dataset = write_parts(tmp_path)
-    cv2.imwrite(str(dataset / "ground_truth" / "nick" / "001_mask.png"), np.zeros((32, 32), np.uint8))
-    with pytest.raises(TrainingError, match=r"001_mask\.png: nothing is marked"):
-        evaluate_with(PixelInspector(), list_samples(dataset), SUBJECT, tmp_path / "out")
+    shutil.rmtree(dataset / "ground_truth")
+    bare = evaluate_with(PixelInspector(), list_samples(dataset), SUBJECT, tmp_path / "out")
+    assert bare.overall == replace(report.overall, pro=None)
+    assert (bare.maps[0].pro, bare.maps[0].pixel_auroc, bare.pro_at_5, bare.aupimo) == (None, None, None, None)
+    assert bare.bands == () and "no mask" in bare.notes[0] and (tmp_path / "out" / "report.html").exists()
 
 
-def test_a_mask_of_another_proportion_is_refused_by_name(tmp_path):
+def test_images_of_other_sizes_are_evaluated_and_named(tmp_path):
     dataset = write_parts(tmp_path)
-    cv2.imwrite(str(dataset / "ground_truth" / "nick" / "000_mask.png"), np.full((32, 48), 255, np.uint8))
-    with pytest.raises(TrainingError, match=r"000_mask\.png: .* does not fit"):
-        evaluate_with(PixelInspector(), list_samples(dataset), SUBJECT, tmp_path / "out")
+    large = dataset / "test" / "good" / "001.png"
+    cv2.imwrite(str(large), np.tile(cv2.imread(str(large)), (2, 2, 1)))
+    report = evaluate_with(PixelInspector(), list_samples(dataset), SUBJECT, tmp_path / "out")
+    assert report.notes == ("images of 2 sizes, each resized to the network's input: 5 of 32×32, 1 of 64×64",)
 
 
 def test_a_folder_without_defect_types_is_refused(tmp_path):
