@@ -49,13 +49,15 @@ class CalibrationConfig:
     """What to promise, on which images besides the run's own, and how scales become one map.
 
     rates: see `edge.core.promise`. more_good: folders of good images, used for the threshold only. defects: a folder of
-    labelled defects, looked at and never learned from. fusion: QUANTILE and MEAN are plain means; others are fitted on
+    labelled defects, looked at and never learned from. has_forecast: whether
+    defects are planted, to say what will be found. fusion: QUANTILE and MEAN are plain means; others are fitted on
     synthetic defects.
     """
 
     rates: Rates = field(default_factory=Rates)
     more_good: tuple[Path, ...] = ()
     defects: Path | None = None
+    has_forecast: bool = True
     fusion: FusionKind = FusionKind.QUANTILE
 
     @property
@@ -99,7 +101,7 @@ class Calibrated:
     calibrations: Mapping[str, Calibration]
     golden: GoldenSample
     fusion: FittedFusion | None
-    forecast: Forecast
+    forecast: Forecast | None
 
     @property
     def reference(self) -> Calibration:
@@ -126,7 +128,7 @@ def calibrate(run: Run, config: CalibrationConfig) -> Calibrated:
 
 def _calibrate_reference(
     graphs: GraphSet, images: UnusedImages, config: CalibrationConfig, run: Run
-) -> tuple[Calibration, GoldenSample, FittedFusion | None, Forecast]:
+) -> tuple[Calibration, GoldenSample, FittedFusion | None, Forecast | None]:
     with closing(_opened(graphs, images)) as whole:
         stats_maps = [whole.infer(image) for image in images.stats]
         fitted = None
@@ -135,7 +137,7 @@ def _calibrate_reference(
                 seed = run.students.seed
                 fitted = fit_fusion(engine, images.geometry, images.stats, stats_maps, seed, config.fusion)
         calibration = _calibrate(whole, images, stats_maps, fitted, config)
-        expected = forecast(run, whole, calibration, images.judging, config.defects)
+        expected = forecast(run, whole, calibration, images.judging, config.defects) if config.has_forecast else None
     scored = [scores_of(maps, calibration.stats, calibration.fusion, images.geometry)[0] for maps in stats_maps]
     middle = int(np.argsort(scored)[len(scored) // 2])
     return calibration, GoldenSample(images.stats[middle], stats_maps[middle], scored[middle]), fitted, expected

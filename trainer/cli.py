@@ -12,6 +12,7 @@ import click
 from edge.commands.errors import errors_in_one_line
 from edge.core.bundle import graph_name
 from edge.log import configure_logging
+from trainer.benchmark.command import benchmark
 from trainer.calibrate import CalibrationConfig, check_promise
 from trainer.fit import calibrate_step, engines_step, export_step, students_step
 from trainer.lab import lab
@@ -113,6 +114,7 @@ def plant(good_dir: Path, out: Path, each: int, seed: int) -> None:
     click.echo(f"{out}: {plant_dataset(good_dir, out, each, seed)} planted defects")
 
 
+cli.add_command(benchmark)
 cli.add_command(evaluate_command)
 cli.add_command(lab)
 cli.add_command(look)

@@ -51,25 +51,28 @@ def students_step(run: Run, teachers: Mapping[int, Path] | None = None) -> None:
 
 
 def export_step(run: Run, variants: Sequence[str] = USUAL_VARIANTS) -> list[GraphSet]:
-    """Export the run's ensembles as its graphs, checked against torch on a good image.
+    """Export the run's ensembles as its graphs, checked against torch on an unused good image.
 
     INT8 is quantised on images of the training, so that unused ones are still unused.
     """
     # Tiles of them: graphs take any size, and torch all the memory of it.
-    images = [np.ascontiguousarray(image[:TILE_PX, :TILE_PX]) for image in run.images("train")[:QUANTISED_ON]]
+    images, sample = (
+        [np.ascontiguousarray(image[:TILE_PX, :TILE_PX]) for image in run.images(split)[:count]]
+        for split, count in (("train", QUANTISED_ON), ("stats", 1))
+    )
     exported = []
     if run.students.patch_sizes:
         ensembles = load_ensembles(run.weights)
-        reference = export_graphs(ensembles, images[0])
+        reference = export_graphs(ensembles, *sample)
         exported.append(reference)
         for variant in (v for v in variants if v != reference.variant):
             if variant in RECIPES:
                 exported.append(quantise_graphs(ensembles, reference, images, variant))
             else:
-                exported.append(export_graphs(ensembles, images[0], variant))
+                exported.append(export_graphs(ensembles, *sample, variant))
     if run.has_neighbours:  # in INT8 they stay float32: see `edge.core.bundle.graph_names`
         network = NeighbourNetwork.load(run.bank)
-        exported += [export_neighbours(network, images[0], variant) for variant in variants if variant not in RECIPES]
+        exported += [export_neighbours(network, *sample, variant) for variant in variants if variant not in RECIPES]
     for graphs in exported:
         run.write_graphs(graphs)
     return exported

@@ -100,7 +100,6 @@ STUDENT_FLAGS = (
     click.option("--steps", default=DEFAULTS.steps, show_default=True, help="Training steps."),
     click.option("--quick", is_flag=True, help=f"A first bundle soon: {QUICK_STEPS} steps, and float32 only."),
     click.option("--batch", default=DEFAULTS.batch, show_default=True, help="Images a step."),
-    click.option("--seed", default=DEFAULTS.seed, show_default=True, help="Of the splits and of the training."),
     click.option(
         "--networks",
         type=click.Choice([networks.value for networks in Networks]),
@@ -111,6 +110,9 @@ STUDENT_FLAGS = (
     ),
     click.option("--teachers", type=FOLDER, help="Other teachers than the shipped ones."),
 )
+
+SEED = click.option("--seed", default=DEFAULTS.seed, show_default=True, help="Of the splits and of the training.")
+SEEDS = click.option("--seeds", type=IntegerList(), default="0,1,2", show_default=True, help="Runs of each material.")
 
 CALIBRATION_FLAGS = (
     click.option("--bundle", type=FILE, required=True, help="The bundle to write."),
@@ -192,15 +194,40 @@ def training_options(command: Command) -> Command:
     """The flags that `fit` and `students` share, given to the command as `training: Training`."""
 
     @wraps(command)
-    def collected(good_dir: Path, strict: bool, quick: bool, **values: Any) -> Any:
-        terms = Terms(values.pop("terms"))
-        if terms is Terms.NEIGHBOURS:
-            values["patch_sizes"] = ()
-        product, teachers = _product(good_dir, values), _teachers(values)
-        training = Training(good_dir, product, _students(values, quick), quick, strict, teachers, terms)
-        return command(training=training, **values)
+    def collected(good_dir: Path, **values: Any) -> Any:
+        return command(training=_training(good_dir, values), **values)
 
-    return with_flags(collected, (*PRODUCT_FLAGS, *STUDENT_FLAGS))
+    return with_flags(collected, (*PRODUCT_FLAGS, *STUDENT_FLAGS, SEED))
+
+
+def benchmark_options(command: Command) -> Command:
+    """`fit`'s flags but those of one part, and --seeds; given to the command as `seeds` and `training`.
+
+    training: (good_dir, name, seed) -> Training.
+    """
+
+    @wraps(command)
+    def collected(materials: tuple[Path, ...], out: Path, seeds: tuple[int, ...], **values: Any) -> Any:
+        one_part = {"roi": (), "ignore": (), "mm_per_px": None, "min_area_px": 9.0, "strict": False}
+
+        def training(good_dir: Path, name: str, seed: int) -> Training:
+            return _training(good_dir, {**one_part, **values, "name": name, "seed": seed})
+
+        return command(materials=materials, out=out, seeds=seeds, training=training)
+
+    seeds = click.option(
+        "--seeds", type=IntegerList(), default="0,1,2", show_default=True, help="Runs of each material."
+    )
+    return with_flags(collected, (seeds, INPUT_SIZE, *STUDENT_FLAGS))
+
+
+def _training(good_dir: Path, values: dict[str, Any]) -> Training:
+    """The training of these flags' values, which are taken out of `values`."""
+    terms, quick, strict = Terms(values.pop("terms")), values.pop("quick"), values.pop("strict")
+    if terms is Terms.NEIGHBOURS:
+        values["patch_sizes"] = ()
+    product, teachers = _product(good_dir, values), _teachers(values)
+    return Training(good_dir, product, _students(values, quick), quick, strict, teachers, terms)
 
 
 def calibration_options(command: Command) -> Command:

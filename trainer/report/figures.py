@@ -78,6 +78,7 @@ def report_on(inspector: Inspects, records: Sequence[Record], subject: Subject) 
         None if fused is None else fused.au_pro(STRICT_FPR),
         _aupimo(inspector, told),
         _notes(records, scored),
+        _neighbours_alone(inspector, scored),
     )
 
 
@@ -119,6 +120,19 @@ def _term_reports(inspector: Inspects, scored: Sequence[Scored]) -> tuple[TermRe
         ]
         reports.append(TermReport(term_name(key), _auroc(scores, defective), _pb2(scores, defective), weight))
     return tuple(reports)
+
+
+def _neighbours_alone(inspector: Inspects, scored: Sequence[Scored]) -> TermReport | None:
+    """The mean of the maps of distances, as if there were no students; None where the bundle has none."""
+    keys = [key for key in scored[0].anomaly_map.deviations if key.neighbours is not None]
+    if not keys:
+        return None
+    scores = []
+    for one in scored:
+        mean = np.mean([one.anomaly_map.deviations[key] for key in keys], axis=0)
+        scores.append(inspector.score_of(np.asarray(mean, np.float32), one.anomaly_map.stride, one.frame_size))
+    defective = _are_defective(scored)
+    return TermReport("neighbours alone", _auroc(scores, defective), _pb2(scores, defective), 1.0)
 
 
 def term_name(key: DrivenBy) -> str:

@@ -134,6 +134,7 @@ class Report:
     pro_at_5: float | None = None
     aupimo: float | None = None
     notes: tuple[str, ...] = ()
+    neighbours_alone: TermReport | None = None
 
     def to_json(self) -> str:
         """All fields, as report.json has them."""
@@ -145,6 +146,7 @@ def format_table(report: Report) -> str:
     about, rejects, everything = report.subject, report.false_rejects, report.overall
     rate = "none decided" if rejects.rate is None else f"{rejects.rate:.1%}"
     bound = f"{rejects.upper_bound:.1%} at {CONFIDENCE:.0%} confidence"
+    aupimo = f"AUPIMO {_figure(report.aupimo)}"
     in_review = f" ({rejects.review} and {everything.review} of them left to review)"
     lines = [
         f"{about.product}   bundle {about.bundle_digest[:12]}   engine {about.engine}   {about.date}",
@@ -172,7 +174,7 @@ def format_table(report: Report) -> str:
         "",
         f"false rejects  {rejects.rejected} of {rejects.decided} good parts ({rate}), at most {bound}",
         f"undecided      {rejects.undecided} good, {everything.undecided} defective; never counted as good{in_review}",
-        f"stricter       PG2 {_figure(report.pg2)}, PRO up to 5 % {_figure(report.pro_at_5)}, AUPIMO {_figure(report.aupimo)}",
+        f"stricter       PG2 {_figure(report.pg2)}, PRO up to 5 % {_figure(report.pro_at_5)}, {aupimo}",
         f"latency        p50 {report.latency_p50_ms:.1f} ms, p95 {report.latency_p95_ms:.1f} ms an image",
         *(f"expected       {about.forecast}" for _ in (1,) if about.forecast),
         *(f"note           {note}" for note in report.notes),
