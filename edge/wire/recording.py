@@ -81,6 +81,7 @@ def birth_record(
         image_threshold=origin.image_threshold,
         map_threshold=origin.map_threshold,
         review_threshold=origin.review_threshold,
+        score_scale=origin.score_scale,
         deadline_ms=origin.deadline_ms,
         boot_id=origin.boot_id,
         birth_count=birth_count,
