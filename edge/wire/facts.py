@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from edge.core.words import Acquisition
+from edge.core.words import Acquisition, Scale
 from edge.wire.messages import Station
 from edge.wire.vocabulary import CameraState, ForecastRecord, RecipeRecord, SoftwareRecord, StationState
 
@@ -28,6 +28,7 @@ class Origin:
     image_threshold: float
     map_threshold: float
     review_threshold: float | None = None
+    score_scale: Scale | None = None
     deadline_ms: float | None = None
     boot_id: str | None = None
     product_id: str | None = None

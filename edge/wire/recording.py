@@ -82,6 +82,7 @@ def birth_record(
         map_threshold=origin.map_threshold,
         review_threshold=origin.review_threshold,
         forecast=origin.forecast,
+        score_scale=origin.score_scale,
         deadline_ms=origin.deadline_ms,
         boot_id=origin.boot_id,
         birth_count=birth_count,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from edge.core.words import Acquisition, AlertKind, Reason
+from edge.core.words import Acquisition, AlertKind, Reason, Scale
 from edge.wire.vocabulary import (
     CameraState,
     Count,
@@ -153,6 +153,7 @@ class BirthRecord(Record):
     image_threshold: float
     map_threshold: float
     review_threshold: float | None = None
+    score_scale: Scale | None = None
     deadline_ms: NotNegative | None = None
     boot_id: str | None = None
     birth_count: Count | None = None
