@@ -21,7 +21,7 @@ from edge.core.health_bands import fit_bands
 from edge.core.image_health import sketch
 from edge.core.manifest import Manifest
 from edge.core.tiles import TILE_PX
-from edge.core.types import Scale
+from edge.core.types import Image, Scale
 from edge.engines import EngineOptions, engine_cache, shares_of
 from edge.engines.tensorrt_cache import BuildProgress
 from trainer.bank import BankConfig, fit_neighbours
@@ -55,27 +55,28 @@ def export_step(run: Run, variants: Sequence[str] = USUAL_VARIANTS) -> list[Grap
 
     INT8 is quantised on images of the training, so that unused ones are still unused.
     """
-    # Tiles of them: graphs take any size, and torch all the memory of it.
-    images, sample = (
-        [np.ascontiguousarray(image[:TILE_PX, :TILE_PX]) for image in run.images(split)[:count]]
-        for split, count in (("train", QUANTISED_ON), ("stats", 1))
-    )
+    images, (sample,) = _pieces(run.images("train")[:QUANTISED_ON]), _pieces(run.images("stats")[:1])
     exported = []
     if run.students.patch_sizes:
         ensembles = load_ensembles(run.weights)
-        reference = export_graphs(ensembles, *sample)
+        reference = export_graphs(ensembles, sample)
         exported.append(reference)
         for variant in (v for v in variants if v != reference.variant):
             if variant in RECIPES:
                 exported.append(quantise_graphs(ensembles, reference, images, variant))
             else:
-                exported.append(export_graphs(ensembles, *sample, variant))
+                exported.append(export_graphs(ensembles, sample, variant))
     if run.has_neighbours:  # in INT8 they stay float32: see `edge.core.bundle.graph_names`
         network = NeighbourNetwork.load(run.bank)
-        exported += [export_neighbours(network, *sample, variant) for variant in variants if variant not in RECIPES]
+        exported += [export_neighbours(network, sample, variant) for variant in variants if variant not in RECIPES]
     for graphs in exported:
         run.write_graphs(graphs)
     return exported
+
+
+def _pieces(images: Sequence[Image]) -> list[Image]:
+    """One tile of each at most: graphs take any size, and torch all the memory of it."""
+    return [np.ascontiguousarray(image[:TILE_PX, :TILE_PX]) for image in images]
 
 
 def engines_step(run: Run, report: Callable[[BuildProgress], None]) -> dict[int, bytes]:
