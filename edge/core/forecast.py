@@ -19,6 +19,7 @@ SIZES = tuple(0.02 * 20 ** (step / 5) for step in range(6))  # edges of bands, s
 CONTRASTS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)  # edges of bands, in local deviations
 MOST = 0.9  # "9 of 10"
 USE_FROM, CARE_FROM = 0.7, 0.4  # share of planted defects found; the estimate may be off by .15
+REAL_ENOUGH = 10  # labelled defects from which on they say more than planted ones
 WEAK_PROMISE, NO_PROMISE = 0.08, 0.25  # promised rate of false rejects: fewer than 36 and 11 unused good parts
 SOME_UNLIKE, MANY_UNLIKE = 0.05, 0.2  # share of good images that look unlike the others
 
@@ -103,7 +104,7 @@ class Forecast:
                 return word, "; ".join(reasons)
         return (
             Advice.USE,
-            "enough unused good images, most planted defects are found; watch the first hundred parts",
+            "enough unused good images, and most defects are found; watch the first hundred parts",
         )
 
     def lines(self) -> list[str]:
@@ -118,17 +119,23 @@ class Forecast:
         more = "add good images of parts that nobody has seen (--more-good)"
         few = f"too few good images: only {self.promised:.0%} of false rejects can be promised; {more}"
         unlike = f"{self.unlike:.0%} of the good images look unlike the others; see look.png, remove what is not good"
+        share, of_what = self._judged()
         little = (
-            f"finds too little: {self.share:.0%} of planted defects; bring the part closer to the camera or inspect "
+            f"finds too little: {share:.0%} of {of_what}; bring the part closer to the camera or inspect "
             "less of it (--roi), raise --input-size, light it evenly, add good images"
         )
         sessions = f"the promise counts {self.sessions} capture sessions; add sessions"
         return (
             _graded(self.promised, WEAK_PROMISE, NO_PROMISE, few),
             _graded(self.unlike, SOME_UNLIKE, MANY_UNLIKE, unlike),
-            _graded(-self.share, -USE_FROM, -CARE_FROM, little),
+            _graded(-share, -USE_FROM, -CARE_FROM, little),
             (Advice.CARE, sessions) if self.sessions is not None and self.sessions < 10 else None,
         )
+
+    def _judged(self) -> tuple[float, str]:
+        """The share found that the advice rests on: of real defects, where there are enough of them."""
+        images, found = (sum(getattr(one, name) for one in self.labelled) for name in ("images", "found"))
+        return (self.share, "planted defects") if images < REAL_ENOUGH else (found / images, "your labelled defects")
 
     def _most_found_from(self) -> tuple[float, float] | None:
         """The size and contrast from which on most are found, of all such the ones that hold the most cells."""

@@ -11,7 +11,7 @@ import pytest
 from edge.core.errors import TrainingError
 from edge.core.images import read_image
 from edge.core.types import Image
-from trainer.dataset import GOOD, list_samples, read_mask
+from trainer.dataset import GOOD, list_samples, read_truth
 from trainer.planted import KINDS, plant, plant_dataset
 from trainer.synthetic import KINDS as FITTED_ON
 
@@ -77,7 +77,7 @@ def test_the_folder_is_a_test_set_with_a_mask_for_each_defect(tmp_path: Path) ->
     for sample in samples:
         if sample.mask_path is not None:
             original = read_image(tmp_path / "good" / f"{sample.path.stem.split('-')[0]}.png")
-            mask = read_mask(sample.mask_path, (128, 128))
+            mask, _ = read_truth(sample, (128, 128))
             assert (np.abs(read_image(sample.path).astype(int) - original).max(axis=2)[~mask] <= 4).all()
     with pytest.raises(TrainingError, match="not empty"):
         plant_dataset(tmp_path / "good", tmp_path / "set", each=1, seed=0)

@@ -73,11 +73,14 @@ def test_use_it_leaves_room_for_the_estimates_own_error() -> None:
     assert USE_FROM - 0.15 > 0.5  # the estimate is to lie within 15 points of the truth
 
 
-def test_labelled_defects_are_told_apart_and_change_no_estimate() -> None:
+def test_labelled_defects_are_told_apart_change_no_estimate_and_are_what_the_advice_rests_on() -> None:
     plain = forecast((1, 1))
-    real = replace(plain, labelled=(Labelled("dent", 10, 4), Labelled("scratch", 20, 19)))
-    assert real.share == plain.share and real.advice() == plain.advice()
-    assert real.lines()[1] == "of your labelled defects 23 of 30: dent 4 of 10, scratch 19 of 20"
+    real = replace(plain, labelled=(Labelled("dent", 10, 4), Labelled("scratch", 20, 5)))
+    assert real.share == plain.share and real.statement() == plain.statement()
+    assert real.lines()[1] == "of your labelled defects 9 of 30: dent 4 of 10, scratch 5 of 20"
+    assert real.advice()[0] is Advice.DO_NOT and "30% of your labelled defects" in real.advice()[1]
+    assert replace(forecast((4, 4)), labelled=(Labelled("dent", 20, 19),)).advice()[0] is Advice.USE
+    assert replace(plain, labelled=(Labelled("dent", 9, 0),)).advice() == plain.advice()  # too few to say more
 
 
 def test_it_survives_json_and_damage_is_refused() -> None:
