@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,6 @@ from trainer.students import StudentConfig
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 DEFAULTS = StudentConfig()
-QUICK_STEPS = 330
-QUICK_SHARED_LAYERS = 2
 
 
 class IntegerList(click.ParamType):
@@ -94,10 +92,10 @@ STUDENT_FLAGS = (
         type=click.IntRange(min=0),
         default=DEFAULTS.shared_layers,
         show_default=True,
-        help=f"First layers that students take from their teacher; {QUICK_SHARED_LAYERS} with --quick.",
+        help="First layers that students take from their teacher.",
     ),
     click.option("--steps", default=DEFAULTS.steps, show_default=True, help="Training steps."),
-    click.option("--quick", is_flag=True, help=f"A first bundle soon: {QUICK_STEPS} steps, and float32 only."),
+    click.option("--quick", is_flag=True, help="A first bundle within a minute: --terms neighbours, in float32 only."),
     click.option("--batch", default=DEFAULTS.batch, show_default=True, help="Images a step."),
     click.option("--seed", default=DEFAULTS.seed, show_default=True, help="Of the splits and of the training."),
     click.option(
@@ -187,11 +185,12 @@ def training_options(command: Command) -> Command:
 
     @wraps(command)
     def collected(good_dir: Path, strict: bool, quick: bool, **values: Any) -> Any:
-        terms = Terms(values.pop("terms"))
+        asked = Terms(values.pop("terms"))
+        terms = Terms.NEIGHBOURS if quick else asked
         if terms is Terms.NEIGHBOURS:
             values["patch_sizes"] = ()
         product, teachers = _product(good_dir, values), _teachers(values)
-        training = Training(good_dir, product, _students(values, quick), quick, strict, teachers, terms)
+        training = Training(good_dir, product, _students(values), quick, strict, teachers, terms)
         return command(training=training, **values)
 
     return with_flags(collected, (*PRODUCT_FLAGS, *STUDENT_FLAGS))
@@ -236,8 +235,6 @@ def _teachers(values: dict[str, Any]) -> dict[int, Path]:
     return {p: folder or networks.folder(p) for p in values["patch_sizes"]}
 
 
-def _students(values: dict[str, Any], quick: bool) -> StudentConfig:
+def _students(values: dict[str, Any]) -> StudentConfig:
     fields = ("patch_sizes", "students", "shared_layers", "steps", "batch", "seed")
-    config = StudentConfig(**{field: values.pop(field) for field in fields})
-    shared = max(config.shared_layers, QUICK_SHARED_LAYERS)
-    return replace(config, steps=QUICK_STEPS, shared_layers=shared) if quick else config
+    return StudentConfig(**{field: values.pop(field) for field in fields})
