@@ -27,9 +27,9 @@ PROJECTED = 64  # dimensions in which distances are compared while choosing
 
 @dataclass(frozen=True, slots=True)
 class BankConfig:
-    """rows: of each map's bank. seed: of the candidates and of what is chosen first."""
+    """rows: of each map's bank; where parts lie at any angle fewer do not cover them. seed: of candidates and start."""
 
-    rows: int = 2000
+    rows: int = 4000
     seed: int = 0
 
 
@@ -39,7 +39,7 @@ def fit_neighbours(images: Sequence[Image], geometry: Geometry, config: BankConf
         raise TrainingError("neighbours need at least one good image to train on")
     moments, candidates = _Collection(images, geometry, config.seed).collected()
     banks = {
-        one: farthest_points(found, config.rows, np.random.default_rng((config.seed, 17)))
+        one: farthest_points(found, config.rows, np.random.default_rng((config.seed, 17))).T.contiguous()
         for one, found in candidates.items()
     }
     return NeighbourNetwork(moments, banks).eval()

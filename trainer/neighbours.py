@@ -100,7 +100,8 @@ def _folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
 class NeighbourNetwork(nn.Module):
     """Image -> distance to the nearest row of a bank, for each of the two maps. See `trainer.bank` for the fitting.
 
-    normalisation: mean and deviation of each block's channels, (2, C). banks: (rows, channels).
+    normalisation: mean and deviation of each block's channels, (2, C). banks: (channels, rows), so that the graph
+    holds each once.
     """
 
     def __init__(self, normalisation: Mapping[int, Tensor], banks: Mapping[Neighbours, Tensor]) -> None:
@@ -176,10 +177,9 @@ def _refined(coarse: Tensor, like: Tensor) -> Tensor:
 
 
 def nearest(found: Tensor, bank: Tensor) -> Tensor:
-    """(N, C, h, w) descriptors, (rows, C) bank -> (N, h, w) distance to the nearest row.
+    """(N, C, h, w) descriptors, (C, rows) bank -> (N, h, w) distance to the nearest row.
 
     The row by one matrix product; its distance from the difference itself: ‖x‖² + ‖b‖² − 2xb loses what little is left.
     """
-    places = found.permute(0, 2, 3, 1)
-    row = (bank.square().sum(1) - places @ (2 * bank.T)).argmin(-1)
-    return (places - bank[row]).square().sum(-1).sqrt()
+    row = (bank.square().sum(0) / 2 - found.permute(0, 2, 3, 1) @ bank).argmin(-1)
+    return (found.transpose(0, 1) - bank[:, row]).square().sum(0).sqrt()

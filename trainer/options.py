@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,6 @@ from trainer.students import StudentConfig
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 DEFAULTS = StudentConfig()
-QUICK_STEPS = 330
-QUICK_SHARED_LAYERS = 2
 
 
 class IntegerList(click.ParamType):
@@ -95,10 +93,10 @@ STUDENT_FLAGS = (
         type=click.IntRange(min=0),
         default=DEFAULTS.shared_layers,
         show_default=True,
-        help=f"First layers that students take from their teacher; {QUICK_SHARED_LAYERS} with --quick.",
+        help="First layers that students take from their teacher.",
     ),
     click.option("--steps", default=DEFAULTS.steps, show_default=True, help="Training steps."),
-    click.option("--quick", is_flag=True, help=f"A first bundle soon: {QUICK_STEPS} steps, and float32 only."),
+    click.option("--quick", is_flag=True, help="A first bundle within a minute: --terms neighbours, in float32 only."),
     click.option("--batch", default=DEFAULTS.batch, show_default=True, help="Images a step."),
     click.option(
         "--networks",
@@ -215,19 +213,17 @@ def benchmark_options(command: Command) -> Command:
 
         return command(materials=materials, out=out, seeds=seeds, training=training)
 
-    seeds = click.option(
-        "--seeds", type=IntegerList(), default="0,1,2", show_default=True, help="Runs of each material."
-    )
-    return with_flags(collected, (seeds, INPUT_SIZE, *STUDENT_FLAGS))
+    return with_flags(collected, (SEEDS, INPUT_SIZE, *STUDENT_FLAGS))
 
 
 def _training(good_dir: Path, values: dict[str, Any]) -> Training:
     """The training of these flags' values, which are taken out of `values`."""
-    terms, quick, strict = Terms(values.pop("terms")), values.pop("quick"), values.pop("strict")
+    asked, quick, strict = Terms(values.pop("terms")), values.pop("quick"), values.pop("strict")
+    terms = Terms.NEIGHBOURS if quick else asked
     if terms is Terms.NEIGHBOURS:
         values["patch_sizes"] = ()
     product, teachers = _product(good_dir, values), _teachers(values)
-    return Training(good_dir, product, _students(values, quick), quick, strict, teachers, terms)
+    return Training(good_dir, product, _students(values), quick, strict, teachers, terms)
 
 
 def calibration_options(command: Command) -> Command:
@@ -270,8 +266,6 @@ def _teachers(values: dict[str, Any]) -> dict[int, Path]:
     return {p: folder or networks.folder(p) for p in values["patch_sizes"]}
 
 
-def _students(values: dict[str, Any], quick: bool) -> StudentConfig:
+def _students(values: dict[str, Any]) -> StudentConfig:
     fields = ("patch_sizes", "students", "shared_layers", "steps", "batch", "seed")
-    config = StudentConfig(**{field: values.pop(field) for field in fields})
-    shared = max(config.shared_layers, QUICK_SHARED_LAYERS)
-    return replace(config, steps=QUICK_STEPS, shared_layers=shared) if quick else config
+    return StudentConfig(**{field: values.pop(field) for field in fields})

@@ -104,7 +104,7 @@ class Run:
             "students": asdict(self.students),
             "splits": dict(self.splits),
             "split": asdict(self.rule),
-            "terms": self.terms.value,
+            **({"terms": self.terms.value} if self.terms is not Terms.PAPER else {}),
         }
         self.folder.mkdir(parents=True, exist_ok=True)
         beside = self.folder / "run.partial"

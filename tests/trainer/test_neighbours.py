@@ -81,7 +81,7 @@ def test_the_distance_is_that_to_the_nearest_row_however_near() -> None:
     found[0, :, 0, 0] = bank[7]
     found[0, :, 1, 1] = bank[7]
     found[0, 3, 1, 1] += 1e-3  # of a length of 22: lost where ‖x‖² + ‖b‖² − 2xb is taken in float32
-    got = nearest(found, bank)[0].numpy()
+    got = nearest(found, bank.T)[0].numpy()
     away = np.linalg.norm(found[0].permute(1, 2, 0).numpy()[:, :, None].astype(np.float64) - bank.numpy(), axis=-1)
     np.testing.assert_allclose(got, away.min(-1), atol=1e-6, rtol=1e-5)
     assert got[0, 0] == 0 and got[1, 1] == pytest.approx(1e-3, rel=1e-3)
@@ -96,13 +96,15 @@ def test_what_is_rare_on_good_parts_comes_into_the_bank() -> None:
     assert len(bank) == 100
     assert all(any(torch.equal(row, one) for row in bank) for one in points[-5:])
     chances = points[torch.from_numpy(rng.permutation(len(points))[:100])]
-    assert nearest(points.T[None, :, :, None], bank).max() < 0.5 * nearest(points.T[None, :, :, None], chances).max()
+    assert (
+        nearest(points.T[None, :, :, None], bank.T).max() < 0.5 * nearest(points.T[None, :, :, None], chances.T).max()
+    )
 
 
 def test_a_bank_is_no_larger_than_what_there_is(network: NeighbourNetwork) -> None:
     few = torch.from_numpy(np.eye(4, dtype=np.float32))
     assert farthest_points(few, 100, np.random.default_rng(0)) is few
-    assert all(network.get_buffer(one.value).shape[0] == 200 for one in Neighbours)
+    assert all(network.get_buffer(one.value).shape[1] == 200 for one in Neighbours)
 
 
 def test_only_what_counts_comes_into_the_bank() -> None:
@@ -110,7 +112,9 @@ def test_only_what_counts_comes_into_the_bank() -> None:
     images = [texture(seed) for seed in range(2)]
     network = fit_neighbours(images, geometry, BankConfig(rows=10**6))
     places = {one: (SIZE[0] // STRIDES[one]) * (64 // STRIDES[one]) for one in Neighbours}
-    assert {one: len(network.get_buffer(one.value)) for one in Neighbours} == {one: 2 * n for one, n in places.items()}
+    assert {one: network.get_buffer(one.value).shape[1] for one in Neighbours} == {
+        one: 2 * n for one, n in places.items()
+    }
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from edge.core.errors import BundleError, TrainingError
 from trainer.cli import cli
 from trainer.narrow_teacher import NARROW_TEACHERS
-from trainer.runs import Product, Run, prepare_run
+from trainer.runs import Product, Run, Terms, prepare_run
 from trainer.students import StudentConfig
 from trainer.synthetic import synthetic_defects
 from trainer.teacher import PRETRAINED
@@ -124,26 +124,34 @@ def test_ignore_is_given_several_times_and_nonsense_is_refused_before_anything_i
 
 
 @pytest.mark.parametrize(
-    ("flags", "steps", "variants"),
-    [((), 1300, ("fp32", "fp16", "int8-cpu")), (("--quick",), 330, ("fp32",)), (("--steps", "7"), 7, None)],
+    ("flags", "terms", "patch_sizes", "variants"),
+    [
+        ((), Terms.ALL, (17, 33, 65), ("fp32", "fp16", "int8-cpu")),
+        (("--quick",), Terms.NEIGHBOURS, (), ("fp32",)),
+        (("--quick", "--terms", "paper"), Terms.NEIGHBOURS, (), ("fp32",)),
+        (("--terms", "paper"), Terms.PAPER, (17, 33, 65), ("fp32", "fp16", "int8-cpu")),
+        (("--terms", "neighbours", "--float-only"), Terms.NEIGHBOURS, (), ("fp32",)),
+    ],
 )
-def test_quick_trains_for_less_and_writes_float32_only(
+def test_quick_takes_neighbours_alone_and_writes_float32_only(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     flags: tuple[str, ...],
-    steps: int,
-    variants: tuple[str, ...] | None,
+    terms: Terms,
+    patch_sizes: tuple[int, ...],
+    variants: tuple[str, ...],
 ) -> None:
     told: dict[str, Any] = {}
-    monkeypatch.setattr("trainer.cli._prepare", lambda run, training: told.update(steps=training.students.steps))
+    monkeypatch.setattr("trainer.cli._prepare", lambda run, training: told.update(training=training))
     monkeypatch.setattr("trainer.cli.export_step", lambda run, variants: told.update(variants=tuple(variants)))
     for step in ("check_promise", "students_step", "_calibrate"):
         monkeypatch.setattr(f"trainer.cli.{step}", lambda *_: None)
     command = ["fit", str(tmp_path), "--bundle", str(tmp_path / "b"), *flags]
     result = CliRunner().invoke(cli, command, catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    assert told["steps"] == steps
-    assert variants is None or told["variants"] == variants
+    training = told["training"]
+    assert training.terms is terms and training.students.patch_sizes == patch_sizes
+    assert set(training.teachers) == set(patch_sizes) and told["variants"] == variants
 
 
 def test_each_width_takes_teachers_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
