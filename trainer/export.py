@@ -102,8 +102,8 @@ def check_parity(modules: Mapping[int, nn.Module], graphs: GraphSet, sample: Ima
     for p, module in modules.items():
         with torch.no_grad():
             expected = [output[0].numpy() for output in module(torch.from_numpy(sample[None]))]
-        sizes = graphs.layout.maps(p, expected)
-        pairs = [(a, maps[size].terms[key]) for size, one in sizes.items() for key, a in one.terms.items()]
+        own = [part.make(*expected[part.outputs]) for part in graphs.layout.outputs(p).parts]
+        pairs = [(a, maps[one.patch_size].terms[key]) for one in own for key, a in one.terms.items()]
         for a, b in pairs:
             if a.shape != b.shape:
                 name = graph_name(p, graphs.variant)

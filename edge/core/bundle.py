@@ -13,10 +13,11 @@ file, for which all of it would have to be read before anything is known of it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from edge.core.archive import (
     GOLDEN,
@@ -34,7 +35,7 @@ from edge.core.errors import BundleError
 from edge.core.graph_file import require_self_contained
 from edge.core.image_health import HealthBands
 from edge.core.manifest import REFERENCE_VARIANT, Calibration, Manifest, manifest_from_json, manifest_to_json
-from edge.core.types import Map, Neighbours, PatchMaps
+from edge.core.types import Neighbours, PatchMaps
 
 if TYPE_CHECKING:  # it reads bundles itself
     from edge.core.commissioning import Commissioning
@@ -47,6 +48,7 @@ __all__ = [
     "Bundle",
     "GraphSet",
     "Layout",
+    "Outputs",
     "graph_name",
     "load_bundle",
     "parse_bundle",
@@ -82,6 +84,21 @@ def local_stats_name(variant: str) -> str:
     return f"local-stats.{variant}.npz"
 
 
+class Part(NamedTuple):
+    """Which of a graph's outputs are maps of one patch size, and what makes them its maps."""
+
+    patch_size: int
+    outputs: slice
+    make: Callable[..., PatchMaps]
+
+
+class Outputs(NamedTuple):
+    """The names of a graph's outputs, and what they are, in this order."""
+
+    names: tuple[str, ...]
+    parts: tuple[Part, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """How what graphs give lies on the image: strides by patch size, and the patch size of each map of neighbours."""
@@ -89,19 +106,15 @@ class Layout:
     strides: Mapping[int, int]
     neighbours: Mapping[Neighbours, int] = field(default_factory=dict)
 
-    def outputs(self, graph: int) -> tuple[str, ...]:
-        """The names of a graph's outputs, in the order in which `maps` takes them."""
-        return tuple(one.value for one in self.neighbours) if graph == NEIGHBOURS else OUTPUTS
-
-    def maps(self, graph: int, values: Sequence[Map]) -> dict[int, PatchMaps]:
-        """A graph's outputs for one image, (h, w) float32 each, by patch size."""
+    def outputs(self, graph: int) -> Outputs:
+        """What one graph gives, of a patch size or of NEIGHBOURS; engines ask once."""
         if graph != NEIGHBOURS:
-            error, uncertainty = values
-            return {graph: PatchMaps(graph, self.strides[graph], error, uncertainty)}
-        return {
-            size: PatchMaps(size, self.strides[size], distance, neighbours=one)
-            for (one, size), distance in zip(self.neighbours.items(), values, strict=True)
-        }
+            return Outputs(OUTPUTS, (Part(graph, slice(None), partial(PatchMaps, graph, self.strides[graph])),))
+        parts = [
+            Part(size, slice(place, place + 1), partial(PatchMaps, size, self.strides[size], neighbours=one))
+            for place, (one, size) in enumerate(self.neighbours.items())
+        ]
+        return Outputs(tuple(one.value for one in self.neighbours), tuple(parts))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

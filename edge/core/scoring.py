@@ -179,9 +179,11 @@ def fuse(
     finest = min(maps.values(), key=lambda m: m.stride)
     stride, shape = grid or (finest.stride, finest.regression_error.shape)
     deviations: dict[DrivenBy, Map] = {}
-    for of in maps.values():
-        for key, values in of.terms.items():
-            deviations[key] = refine(normalise(values, stats[key]), of.stride // stride, shape)
+    for key, term_stats in stats.items():
+        if (of := maps.get(key.patch_size)) is not None:
+            values = of.regression_error if key.term is Term.REGRESSION_ERROR else of.predictive_uncertainty
+            assert values is not None  # students have both, and stats of neighbours know no uncertainty
+            deviations[key] = refine(normalise(values, term_stats), of.stride // stride, shape)
     weights = {key: stats[key].weight for key in deviations}
     scores = combine(np.stack(list(deviations.values())), np.array(list(weights.values()), np.float32), fusion)
     return AnomalyMap(scores, stride, deviations, weights)

@@ -28,7 +28,7 @@ class OnnxRuntimeEngine:
 
     def __init__(self, graphs: GraphSet, threads: int = 0) -> None:
         self.variant = graphs.variant
-        self._layout = graphs.layout
+        self._outputs = {size: graphs.layout.outputs(size) for size in graphs.graphs}
         self._sessions = {size: _open(graphs, size, threads) for size in graphs.graphs}
 
     def infer(self, image: Image) -> dict[int, PatchMaps]:
@@ -36,11 +36,12 @@ class OnnxRuntimeEngine:
         batch = {INPUT: image[None]}
         maps: dict[int, PatchMaps] = {}
         for size, session in self._sessions.items():
+            names, parts = self._outputs[size]
             try:
-                outputs = session.run(self._layout.outputs(size), batch)
+                values = [output[0] for output in session.run(names, batch)]
             except ORT_ERRORS as failure:
                 raise EngineError(f"ONNX Runtime failed on {graph_name(size, self.variant)}: {failure}") from failure
-            maps |= self._layout.maps(size, [output[0] for output in outputs])
+            maps |= {part.patch_size: part.make(*values[part.outputs]) for part in parts}
         return maps
 
     def close(self) -> None:

@@ -43,7 +43,7 @@ class OpenVinoEngine:
     def __init__(self, graphs: GraphSet, input_size: tuple[int, int], threads: int = 0) -> None:
         openvino = load_openvino()
         self.variant, self.version = graphs.variant, str(openvino.__version__)
-        self._layout = graphs.layout
+        self._outputs = {size: graphs.layout.outputs(size) for size in graphs.graphs}
         self._image = openvino.Tensor(np.empty((1, *input_size, 3), np.uint8), shared_memory=True)
         core = openvino.Core()
         with ThreadPoolExecutor() as pool:  # side by side: compiling is half of a daemon's start
@@ -64,8 +64,10 @@ class OpenVinoEngine:
                 results = request.infer(share_outputs=True)
             except RuntimeError as failure:
                 raise EngineError(f"OpenVINO failed on {graph_name(size, self.variant)}: {_line(failure)}") from failure
+            names, parts = self._outputs[size]
             # What it gives is its own memory, which the next image overwrites.
-            maps |= self._layout.maps(size, [results[name][0].copy() for name in self._layout.outputs(size)])
+            values = [results[name][0].copy() for name in names]
+            maps |= {part.patch_size: part.make(*values[part.outputs]) for part in parts}
         return maps
 
     def close(self) -> None:

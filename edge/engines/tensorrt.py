@@ -113,7 +113,8 @@ class TensorRtEngine:
         cuda_graph: bool = False,
     ) -> None:
         self.variant, self.version = variant, str(trt.__version__)
-        self._layout, self._trt, self._cuda = layout, trt, cuda
+        self._layout = {size: layout.outputs(size) for size in plans}
+        self._trt, self._cuda = trt, cuda
         self._logger = collecting_logger(trt)
         self._owner = threading.get_ident()
         self._buffers: list[Buffer] = []
@@ -148,8 +149,9 @@ class TensorRtEngine:
             self._cuda.launch(self._graph, self._stream)
         self._cuda.wait(self._stream)
         maps: dict[int, PatchMaps] = {}
-        for size, outputs in self._outputs.items():
-            maps |= self._layout.maps(size, [buffer.view[0].copy() for buffer in outputs])
+        for size, buffers in self._outputs.items():
+            values = [buffer.view[0].copy() for buffer in buffers]
+            maps |= {part.patch_size: part.make(*values[part.outputs]) for part in self._layout[size].parts}
         return maps
 
     def close(self) -> None:
@@ -186,7 +188,7 @@ class TensorRtEngine:
 
     def _open(self, size: int, plan: bytes) -> tuple[Any, list[Buffer]]:
         """A context with all its addresses set, and its output buffers in the order of the layout."""
-        what, names = graph_name(size, self.variant), self._layout.outputs(size)
+        what, names = graph_name(size, self.variant), self._layout[size].names
         engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise EngineError(f"TensorRT {self.version} refused the engine of {what}: {self._logger.take()}")
