@@ -110,7 +110,7 @@ class Calibrated:
 
 
 def calibrate(run: Run, config: CalibrationConfig) -> Calibrated:
-    """Fit statistics and fusion on one set and thresholds on the other, through the graphs that will ship.
+    """Fit statistics, fusion and thresholds on unused images (`UnusedImages`), through the graphs that will ship.
 
     Every variant that the run holds is calibrated through itself, on the same images and with the same fusion.
     """

@@ -49,12 +49,18 @@ def text_table(outcomes: Sequence[Outcome], failures: Failures) -> str:
 
 def summary(outcomes: Sequence[Outcome]) -> list[str]:
     """What holds over all rows, a line each."""
-    regrets = [one.regret_auroc for one in outcomes if one.regret_auroc is not None]
+    regrets = {
+        "image AUROC": [one.regret_auroc for one in outcomes if one.regret_auroc is not None],
+        "PB2": [one.regret_pb2 for one in outcomes if one.regret_pb2 is not None],
+    }
     kept = sum(not one.is_contradicted for one in outcomes)
     near = [one.is_estimate_near for one in outcomes if one.is_estimate_near is not None]
     shares = [one.real / one.pb2 for one in outcomes if one.pb2]
     return [
-        f"regret, image AUROC: mean {_text(mean(regrets))}, worst {_text(max(regrets, default=None))}",
+        *(
+            f"regret, {name}: mean {_text(mean(lost))}, worst {_text(max(lost, default=None))}"
+            for name, lost in regrets.items()
+        ),
         f"found at the shipped threshold, of PB2: {_text(mean(shares))}",
         f"promise not contradicted in {kept} of {len(outcomes)}",
         f"estimate within 15 points of the truth in {sum(near)} of {len(near)}",
