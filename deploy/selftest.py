@@ -84,7 +84,7 @@ def built(bundle: Bundle, options: EngineOptions) -> Facts:
         for size in graphs.graphs:
             key = cache.key(graphs, size, input_size)
             plan, header = read_engine(cache.folder / key.file_name, key)
-            facts[key.name] = f"{len(plan) / 2**20:.1f} MiB in {header['build_s']} s"
+            facts[key.name.split(".")[0]] = f"{len(plan) / 2**20:.1f} MiB in {header['build_s']} s"
     return facts
 
 

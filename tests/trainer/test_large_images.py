@@ -175,7 +175,8 @@ def test_fusion_is_fitted_on_pieces_of_large_images(monkeypatch: pytest.MonkeyPa
 
 def test_a_bundle_is_fitted_and_inspects_at_native_resolution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """700×900: trained on crops, calibrated in tiles, and a scratch of a few pixels stands out of all the area."""
-    for name, little in (("fusion.DEFECTS", 30), ("crops.STATISTICS_CROPS", 24), ("look.findings.LOOK_PX", 128)):
+    less = {"crops.STATISTICS_CROPS": 24, "look.findings.LOOK_PX": 128, "bank.MOST_CANDIDATES": 1000}
+    for name, little in less.items():
         monkeypatch.setattr(f"trainer.{name}", little)
     (tmp_path / "good").mkdir()
     for index in range(20):
