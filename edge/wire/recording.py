@@ -95,6 +95,8 @@ def birth_record(
         image_threshold=origin.image_threshold,
         map_threshold=origin.map_threshold,
         review_threshold=origin.review_threshold,
+        forecast=origin.forecast,
+        score_scale=origin.score_scale,
         deadline_ms=origin.deadline_ms,
         boot_id=origin.boot_id,
         birth_count=birth_count,
@@ -238,6 +240,11 @@ def _inspected(origin: Origin, inspection: Inspection, latency_ms: float | None)
             )
             for scale in inspection.scales
         ),
+        "neighbours": tuple(
+            vocabulary.NeighbourRecord(map=one.map, distance=one.distance, weight=one.weight)
+            for one in inspection.neighbours
+        )
+        or None,
         "defects": tuple(_defect(index, defect, len(kept)) for index, defect in enumerate(kept)),
         "trigger_id": _id(inspection.trigger_id),
         "part_id": _id(inspection.part_id),
@@ -320,7 +327,11 @@ def _defect(defect_id: int, defect: Defect, shown: int) -> vocabulary.DefectReco
         centroid_px=defect.centroid_px,
         area_px=defect.area_px,
         polygon_px=_thinned(defect.polygon_px, min(MAX_POLYGON_POINTS, _MAX_POINTS // shown)),
-        driven_by=vocabulary.DrivenByRecord(patch_size=defect.driven_by.patch_size, term=defect.driven_by.term),
+        driven_by=vocabulary.DrivenByRecord(
+            patch_size=defect.driven_by.patch_size,
+            term=defect.driven_by.term,
+            neighbours=defect.driven_by.neighbours,
+        ),
         area_mm2=defect.area_mm2,
         length_mm=defect.length_mm,
     )
