@@ -87,7 +87,9 @@ def export(run: Path, variants: tuple[str, ...], engines: bool) -> None:
     if engines:
         built = engines_step(loaded, lambda progress: click.echo(f"\r{progress}   ", nl=False, err=True))
         for size, plan in built.items():
-            click.echo(f"{graph_name(size, 'fp16').partition('.')[0]}: {len(plan) / 2**20:.1f} MiB in {run / 'engines'}")
+            click.echo(
+                f"{graph_name(size, 'fp16').partition('.')[0]}: {len(plan) / 2**20:.1f} MiB in {run / 'engines'}"
+            )
 
 
 @cli.command()
