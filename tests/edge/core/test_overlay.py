@@ -107,8 +107,7 @@ def test_scores_of_another_shape_or_a_threshold_that_means_nothing_are_refused(s
 
 @pytest.mark.parametrize("threshold", [-0.4, 0.0, 0.2])
 def test_around_a_threshold_near_0_heat_begins_and_grows_as_around_any(threshold):
-    """On a scale of quantiles the hottest good places of several terms need not coincide, and their mean may lie low."""
-    low, middle, high = (
-        change(GREY, np.full(GREY.shape[:2], threshold + d, np.float32), threshold) for d in (-0.3, 0, 0.6)
-    )
+    """On a scale of quantiles the hottest good places of several terms need not coincide: their mean may lie low."""
+    maps = [np.full(GREY.shape[:2], threshold + above, np.float32) for above in (-0.3, 0, 0.6)]
+    low, middle, high = (change(GREY, scores, threshold) for scores in maps)
     assert not low.any() and (middle > 0).all() and (high > middle).all()
