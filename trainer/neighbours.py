@@ -181,5 +181,6 @@ def nearest(found: Tensor, bank: Tensor) -> Tensor:
 
     The row by one matrix product; its distance from the difference itself: ‖x‖² + ‖b‖² − 2xb loses what little is left.
     """
-    row = (bank.square().sum(0) / 2 - found.permute(0, 2, 3, 1) @ bank).argmin(-1)
-    return (found.transpose(0, 1) - bank[:, row]).square().sum(0).sqrt()
+    row = (bank.norm(dim=0).square() / 2 - found.permute(0, 2, 3, 1) @ bank).argmin(-1)
+    chosen = bank.index_select(1, row.flatten())  # bank[:, row] would keep a second, transposed bank in the graph
+    return (found.transpose(0, 1).flatten(1) - chosen).square().sum(0).sqrt().reshape(row.shape)

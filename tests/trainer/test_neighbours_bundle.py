@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from deploy.bench.memory import write_smallest
 from deploy.good_parts import Part
 from deploy.recalibrate import Rates, recalibrated
 from edge.core.bundle import NEIGHBOURS, Bundle, GraphSet, load_bundle, parse_bundle, save_bundle
@@ -108,6 +109,11 @@ def test_a_variant_without_a_graph_of_neighbours_takes_the_references(bundle: Bu
     loaded = load_bundle(tmp_path / "b")
     assert loaded.graph_set("int8-cpu").graphs == {NEIGHBOURS: bundle.graphs["neighbours.fp32.onnx"]}
     assert loaded.graph_set("fp16").graphs == {NEIGHBOURS: bundle.graphs["neighbours.fp16.onnx"]}
+
+
+def test_the_memory_benchmark_takes_what_there_is(bundle: Bundle, tmp_path: Path) -> None:
+    write_smallest(tmp_path / "b", bundle)
+    assert load_bundle(tmp_path / "b").manifest.neighbours == PATCH_SIZES
 
 
 def test_commissioning_fits_scale_and_threshold_again_and_keeps_the_bank(bundle: Bundle) -> None:

@@ -96,7 +96,7 @@ def _overlay(
     inspector: Inspects, image: Image, one: Scored, defects: Sequence[Defect], truth: np.ndarray | None
 ) -> Image:
     scores = _to(inspector, one.anomaly_map.scores, one, (image.shape[0], image.shape[1]))
-    drawn = draw_overlay(image, np.maximum(scores, 0), inspector.map_threshold, defects)
+    drawn = draw_overlay(image, scores, inspector.map_threshold, defects)
     if truth is not None:
         size = (image.shape[1], image.shape[0])
         mask = cv2.resize(truth.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
