@@ -224,6 +224,7 @@ def _inspected(origin: Origin, inspection: Inspection, latency_ms: float | None)
     if problem := problem_with(inspection):
         raise ValueError(f"frame {inspection.frame_id}: {problem[1]}; send it as UNDECIDED")
     kept = sorted(inspection.defects, key=lambda defect: -defect.score_max)[:MAX_DEFECTS]
+    near = [vocabulary.NeighbourRecord(map=n.map, distance=n.distance, weight=n.weight) for n in inspection.neighbours]
     height, width = inspection.frame_size or (None, None)
     return {
         **_decision(inspection),
@@ -240,11 +241,7 @@ def _inspected(origin: Origin, inspection: Inspection, latency_ms: float | None)
             )
             for scale in inspection.scales
         ),
-        "neighbours": tuple(
-            vocabulary.NeighbourRecord(map=one.map, distance=one.distance, weight=one.weight)
-            for one in inspection.neighbours
-        )
-        or None,
+        "neighbours": tuple(near) or None,
         "defects": tuple(_defect(index, defect, len(kept)) for index, defect in enumerate(kept)),
         "trigger_id": _id(inspection.trigger_id),
         "part_id": _id(inspection.part_id),

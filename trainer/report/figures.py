@@ -50,8 +50,7 @@ def report_on(inspector: Inspects, records: Sequence[Record], subject: Subject) 
     sizes = sorted({key.patch_size for key in scored[0].anomaly_map.deviations})
     terms, pb2 = _term_reports(inspector, scored), _pb2([one.score for one in scored], _are_defective(scored))
     overall = _group_report("all", [r for r in records if not r.sample.is_good], told, records, fused)
-    milliseconds = [record.inspection.timings.total_ms for record in records if record.scored is not None]
-    p50, p95 = np.percentile(milliseconds, [50, 95])
+    p50, p95 = np.percentile([r.inspection.timings.total_ms for r in records if r.scored is not None], [50, 95])
     types = dict.fromkeys(r.sample.defect_type for r in records if r.sample.defect_type != GOOD)
     return Report(
         subject,
