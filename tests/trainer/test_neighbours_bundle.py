@@ -13,13 +13,13 @@ from click.testing import CliRunner
 
 from deploy.bench.memory import write_smallest
 from deploy.good_parts import Part
-from deploy.recalibrate import Rates, recalibrated
+from deploy.recalibrate import recalibrated
 from edge.core.bundle import NEIGHBOURS, Bundle, GraphSet, load_bundle, parse_bundle, save_bundle
 from edge.core.errors import BundleError
 from edge.core.image_health import sketch
 from edge.core.manifest import SCHEMA
 from edge.core.preprocess import Geometry
-from edge.core.promise import calibration_for
+from edge.core.promise import Rates, calibration_for
 from edge.core.scoring import fit_stats, scores_of
 from edge.core.types import Frame, Image, Neighbours, Scale, Term, Verdict
 from edge.demo.run import BUNDLE
@@ -129,8 +129,8 @@ def test_commissioning_fits_scale_and_threshold_again_and_keeps_the_bank(bundle:
     assert now.fusion == made.fusion == QUANTILE_FUSION and now.fusion.scale is Scale.QUANTILES
     assert {k: s.weight for k, s in now.stats.items()} == {k: s.weight for k, s in made.stats.items()}
     assert all(abs(now.stats[key].mean / made.stats[key].mean - 1) > 0.03 for key in made.stats)
-    assert now.bound.n == 16 and now.bound.rejected == 0
-    maps = [part.maps for part in parts[::3]]
+    assert now.bound.n == 24 and now.bound.rejected == 0
+    maps = [part.maps for part in parts]
     for key, stats in fit_stats(maps, geometry, scale=Scale.QUANTILES).items():
         assert (stats.mean, stats.deviation) == (now.stats[key].mean, now.stats[key].deviation)
 
@@ -158,7 +158,7 @@ def test_a_defect_of_20_px_is_found_whatever_the_size_of_the_image(height: int, 
         keys = fit_stats(maps[:1], geometry)
         stats = fit_stats(maps, geometry, quantile_weights(keys), Scale.QUANTILES)
         scores = np.array([scores_of(one, stats, QUANTILE_FUSION, geometry) for one in maps])
-        calibration = calibration_for(scores, stats, QUANTILE_FUSION)
+        calibration = calibration_for(scores, stats, QUANTILE_FUSION, Rates())
         unused = scores_of(engine.infer(a_part(60, height, width)), stats, QUANTILE_FUSION, geometry)[0]
         found = scores_of(engine.infer(a_part(61, height, width, defective=True)), stats, QUANTILE_FUSION, geometry)[0]
     assert found > 1.2 * max(calibration.image_threshold, unused)
