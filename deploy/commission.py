@@ -20,7 +20,7 @@ from pathlib import Path
 import click
 
 from deploy.good_parts import Part, collect_parts
-from deploy.recalibrate import Rates, check_count, farthest_shift, part_scores, recalibrated, suspects_among
+from deploy.recalibrate import check_count, farthest_shift, part_scores, recalibrated, suspects_among
 from deploy.terminal import FILE, FOLDER
 from edge.core.bundle import VARIANTS
 from edge.core.commissioned import commissioned, commissioning_file
@@ -28,6 +28,7 @@ from edge.core.commissioning import Commissioning, write_commissioning
 from edge.core.errors import BundleError, SettingsError, SourceError
 from edge.core.health_bands import fit_bands
 from edge.core.manifest import Calibration
+from edge.core.promise import Rates
 from edge.core.types import Acquisition
 from edge.engines import ENGINE_NAMES
 from edge.inspector import Inspector
@@ -104,8 +105,7 @@ def _tell(made: Calibration, calibration: Calibration) -> None:
     click.echo(f"now       threshold {calibration.image_threshold:.3f}: {calibration.bound}")
     if calibration.review is not None:
         click.echo(f"review    from {calibration.review.threshold:.3f}: {calibration.review}")
-    term = f"p{key.patch_size} {key.term.value}"
-    click.echo(f"shift     {term}: × {factor:.2f} of the bundle's mean, the most of all terms")
+    click.echo(f"shift     {key}: × {factor:.2f} of what good parts had for the bundle, the most of all terms")
 
 
 def _shown(source: Source, inspector: Inspector, count: int, interval_s: float | None) -> list[Part]:
@@ -160,7 +160,7 @@ def _kept(file: Path) -> list[int]:
 @click.option(
     "--false-reject-rate",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Promise at most this share of good parts rejected; refused where --good is too few.  [default: the tightest]",
+    help="Promise at most this share of good parts rejected; refused where --good is too few.  [default: 5 %]",
 )
 @click.option(
     "--review-rate",
@@ -192,9 +192,9 @@ def commission_command(
 ) -> None:
     """Fit BUNDLE's score statistics and thresholds again, on good parts that this camera and this engine see.
 
-    Two thirds of the parts set the thresholds: of 100, none rejected, at most 4.4 % of good parts are at 95 %
-    confidence. Stop the daemon first, it has the camera; edge-inspect takes the file when it starts, and other
-    engines' precisions and other bundles refuse it. Show good parts only, each once.
+    All parts set the thresholds: of 100 one may lie above, and at most 4.7 % of good parts do at 95 % confidence, if
+    parts are independent. Stop the daemon first, it has the camera; edge-inspect takes the file when it starts, and
+    other engines' precisions and other bundles refuse it. Show good parts only, each once.
 
     \b
     edge-deploy commission part.bundle --source v4l2:0 --good 100

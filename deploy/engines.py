@@ -9,14 +9,18 @@ import click
 
 from deploy.terminal import FILE, FOLDER, ProgressLine
 from edge.core.bundle import VARIANTS, Bundle, load_bundle
-from edge.engines import EngineOptions, engine_cache, engine_input_size, tensorrt_variant
+from edge.engines import EngineOptions, Share, bundle_shares, engine_cache, tensorrt_variant
 from edge.engines.tensorrt_cache import EngineCache
 from edge.engines.tensorrt_file import read_engine
 
 
 def build_engines(bundle: Bundle, variant: str, cache: EngineCache, again: bool) -> list[str]:
     """Build what is missing, or everything with `again`; returns one line of text for each engine."""
-    graphs, input_size = bundle.graph_set(variant), engine_input_size(bundle)
+    return [line for share in bundle_shares(bundle, variant) for line in _build_share(share, cache, again)]
+
+
+def _build_share(share: Share, cache: EngineCache, again: bool) -> list[str]:
+    graphs, input_size = share.graphs, share.tiling.tile_size
     missing = list(graphs.graphs) if again else cache.missing(graphs, input_size)
     if again:
         cache.build(graphs, input_size, again=True)
@@ -26,7 +30,7 @@ def build_engines(bundle: Bundle, variant: str, cache: EngineCache, again: bool)
         key = cache.key(graphs, size, input_size)
         plan, header = read_engine(cache.folder / key.file_name, key)
         how = f"built in {header.get('build_s', 0)} s" if size in missing else "was there"
-        lines.append(f"p{size}.{variant}  {len(plan) / 2**20:6.1f} MiB  {how}  {key.file_name}")
+        lines.append(f"{key.name}  {len(plan) / 2**20:6.1f} MiB  {how}  {key.file_name}")
     return lines
 
 

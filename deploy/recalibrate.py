@@ -1,14 +1,14 @@
 """Score statistics and thresholds from good parts of the line: arithmetic only, with the trainer's promise.
 
-Every third part is for statistics, the others for the thresholds, so that both sets saw the same minutes. Rejected:
-the first third (a lamp that warms up would be in one set only).
+All parts serve for both. Where statistics are those of each place, every third part is for them and the others for the
+thresholds, so that both sets saw the same minutes. Rejected: the first third (a lamp that warms up would be in one set
+only).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from deploy.good_parts import Part
 from edge.core.bundle import Bundle
 from edge.core.errors import BundleError, SettingsError
 from edge.core.manifest import Calibration
-from edge.core.promise import calibration_for, images_for, require_review_images
+from edge.core.promise import Rates, calibration_for, images_for, require_review_images
 from edge.core.scoring import (
     LOCAL_IMAGES,
     Fusion,
@@ -36,17 +36,9 @@ STATISTICS_EVERY = 3
 UNLIKE_DEVIATIONS = 6.0
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """What is to be promised, as shares of good parts; None for the tightest promise, and for no review zone."""
-
-    false_reject: float | None = None
-    review: float | None = None
-
-
-def parts_for(threshold_parts: int) -> int:
-    """The fewest parts of which so many are left for the threshold."""
-    return math.ceil(threshold_parts * STATISTICS_EVERY / (STATISTICS_EVERY - 1))
+def parts_for(threshold_parts: int, is_local: bool) -> int:
+    """The fewest parts of which so many judge."""
+    return math.ceil(threshold_parts * STATISTICS_EVERY / (STATISTICS_EVERY - 1)) if is_local else threshold_parts
 
 
 def check_count(count: int, is_local: bool, rates: Rates) -> None:
@@ -58,21 +50,20 @@ def check_count(count: int, is_local: bool, rates: Rates) -> None:
     if is_local:
         least = (LOCAL_IMAGES - 1) * STATISTICS_EVERY + 1
         why = f"this bundle compares each place with itself, which takes {LOCAL_IMAGES} parts for statistics"
-    if rates.false_reject is not None and parts_for(images_for(rates.false_reject)) > least:
-        least, why = parts_for(images_for(rates.false_reject)), f"for --false-reject-rate {rates.false_reject:g}"
+    if rates.false_reject is not None and (needed := parts_for(images_for(rates.false_reject), is_local)) > least:
+        least, why = needed, f"for --false-reject-rate {rates.false_reject:g}"
     if count < least:
         raise SettingsError(f"--good {count}: {least} are the least ({why})")
     if rates.review is not None:
-        require_review_images(count - len(range(0, count, STATISTICS_EVERY)), rates.false_reject, rates.review)
+        require_review_images(count - (len(range(0, count, STATISTICS_EVERY)) if is_local else 0), rates)
 
 
 def recalibrated(bundle: Bundle, variant: str, parts: Sequence[Part], rates: Rates) -> Calibration:
     """A calibration of `variant` on good `parts`, with the bundle's own weights and fusion."""
     made = bundle.manifest.calibration(variant)
-    stats = _stats(bundle, made, parts[::STATISTICS_EVERY])
-    others = [part for index, part in enumerate(parts) if index % STATISTICS_EVERY]
-    scores = part_scores(others, stats, made.fusion)
-    return calibration_for(scores, stats, made.fusion, rates.false_reject, rates.review)
+    stats = _stats(bundle, made, parts[::STATISTICS_EVERY] if made.is_local else parts)
+    judging = [part for index, part in enumerate(parts) if index % STATISTICS_EVERY or not made.is_local]
+    return calibration_for(part_scores(judging, stats, made.fusion), stats, made.fusion, rates)
 
 
 def part_scores(parts: Sequence[Part], stats: ScoreStats, fusion: Fusion) -> NDArray[np.float64]:
@@ -97,7 +88,7 @@ def suspects_among(bundle: Bundle, variant: str, parts: Sequence[Part]) -> dict[
 
 
 def farthest_shift(made: Calibration, now: Calibration) -> tuple[DrivenBy, float]:
-    """The term whose mean over good parts differs most from the bundle's, and the factor."""
+    """The term whose mean (or .9 quantile) over good parts differs most from the bundle's, and the factor."""
     factors = {key: now.stats[key].mean / max(made.stats[key].mean, 1e-9) for key in made.stats}
     key = max(factors, key=lambda key: abs(math.log(max(factors[key], 1e-9))))
     return key, factors[key]
@@ -105,7 +96,8 @@ def farthest_shift(made: Calibration, now: Calibration) -> tuple[DrivenBy, float
 
 def _stats(bundle: Bundle, made: Calibration, parts: Sequence[Part]) -> ScoreStats:
     maps = [part.maps for part in parts]
-    stats = fit_stats(maps, parts[0].geometry, {key: term.weight for key, term in made.stats.items()})
+    weights = {key: term.weight for key, term in made.stats.items()}
+    stats = fit_stats(maps, parts[0].geometry, weights, made.fusion.scale)
     return with_local_stats(stats, maps, _reach(bundle)) if made.is_local else stats
 
 

@@ -28,7 +28,7 @@ from edge.core.errors import EdgeError
 from edge.core.scoring import fuse
 from edge.core.types import PatchMaps
 from edge.demo.run import BUNDLE
-from edge.engines import Engine, EngineOptions, engine_cache, engine_input_size, open_engine
+from edge.engines import Engine, EngineOptions, bundle_shares, engine_cache, open_engine
 from edge.engines.cuda import Cuda
 from edge.engines.tensorrt_file import read_engine
 from edge.station.golden import check_golden
@@ -77,13 +77,14 @@ def gpu_facts() -> Facts:
 def built(bundle: Bundle, options: EngineOptions) -> Facts:
     """Build the engines of a variant anew; MiB and seconds of each."""
     cache = engine_cache(options)
-    graphs, input_size = bundle.graph_set(options.variant or "fp32"), engine_input_size(bundle)
-    cache.plans(graphs, input_size)
     facts: Facts = {}
-    for size in graphs.graphs:
-        key = cache.key(graphs, size, input_size)
-        plan, header = read_engine(cache.folder / key.file_name, key)
-        facts[f"p{size}"] = f"{len(plan) / 2**20:.1f} MiB in {header['build_s']} s"
+    for share in bundle_shares(bundle, options.variant or "fp32"):
+        graphs, input_size = share.graphs, share.tiling.tile_size
+        cache.plans(graphs, input_size)
+        for size in graphs.graphs:
+            key = cache.key(graphs, size, input_size)
+            plan, header = read_engine(cache.folder / key.file_name, key)
+            facts[key.name.split(".")[0]] = f"{len(plan) / 2**20:.1f} MiB in {header['build_s']} s"
     return facts
 
 

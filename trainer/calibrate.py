@@ -1,14 +1,15 @@
 """Turn a run's graphs and unused good images into score statistics, fusion, thresholds and a promise.
 
-Two disjoint sets are used, one for statistics and one for the threshold, and neither was trained on; what they
-promise is `edge.core.promise`'s to say.
+All images that nothing was trained on judge; where a fusion is fitted, on all but those that it was fitted on. What
+they promise is `edge.core.promise`'s to say.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,57 +18,82 @@ import structlog
 from edge.core.arrays import GoldenSample
 from edge.core.bundle import GraphSet
 from edge.core.errors import TrainingError
+from edge.core.forecast import Forecast
 from edge.core.manifest import REFERENCE_VARIANT, Calibration
 from edge.core.preprocess import Geometry
-from edge.core.promise import calibration_for
-from edge.core.scoring import PAPER_FUSION, fit_stats, scores_of
-from edge.core.tiles import tiling_for
-from edge.core.types import Image, PatchMaps
-from edge.engines import Engine
+from edge.core.promise import Rates, calibration_for, require_images, require_review_images
+from edge.core.scoring import PAPER_FUSION, Fusion, ScoreStats, fit_stats, scores_of
+from edge.core.types import Image, PatchMaps, Scale
+from edge.engines import Engine, shares_of
 from edge.engines.onnxruntime import OnnxRuntimeEngine
-from edge.engines.tiled import in_tiles
+from edge.engines.tiled import in_tiles, side_by_side
+from trainer.data import list_images
 from trainer.export import VARIANTS
+from trainer.forecast import forecast
 from trainer.fusion import FittedFusion, FusionKind, fit_fusion
 from trainer.good_images import InputImages, check_good_images, image_digest
 from trainer.progress import counted
+from trainer.quantile_mean import QUANTILE_FUSION, quantile_weights
 from trainer.runs import Run
+from trainer.splits import session_of
 
 log = structlog.get_logger()
+
+Maps = Mapping[int, PatchMaps]
+
+PLAIN = {FusionKind.QUANTILE: QUANTILE_FUSION, FusionKind.MEAN: PAPER_FUSION}  # what nothing is fitted for
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationConfig:
     """What to promise, on which images besides the run's own, and how scales become one map.
 
-    Rates: shares of good parts, 0 to 1, see `edge.core.promise`; None for the tightest promise, and for no review
-    zone. more_good: folders of good images, used for the threshold only. fusion: MEAN keeps the paper's mean over
-    scales; others are fitted on synthetic defects.
+    rates: see `edge.core.promise`. more_good: folders of good images, used for the threshold only. defects: a folder of
+    labelled defects, looked at and never learned from. has_forecast: whether
+    defects are planted, to say what will be found. fusion: QUANTILE and MEAN are plain means; others are fitted on
+    synthetic defects.
     """
 
-    false_reject_rate: float | None = None
-    review_rate: float | None = None
+    rates: Rates = field(default_factory=Rates)
     more_good: tuple[Path, ...] = ()
-    fusion: FusionKind = FusionKind.ADAPTIVE
+    defects: Path | None = None
+    has_forecast: bool = True
+    fusion: FusionKind = FusionKind.QUANTILE
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the images of the statistics judge too: not where something was chosen by how they score."""
+        return self.fusion in PLAIN
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UnusedImages:
     """Good images that nothing was trained on: (h, w, 3) uint8 BGR of the input size, the two sets disjoint.
 
-    more: how many of the threshold's come from other folders than the run's.
+    is_shared: those of the statistics judge as well as those of the threshold. sessions: of each image that judges, in
+    the order statistics, threshold; None where parts count as independent. more: how many come from other folders than
+    the run's.
     """
 
     geometry: Geometry
     stats: Sequence[Image]
     threshold: Sequence[Image]
+    is_shared: bool
+    sessions: tuple[str, ...] | None
     more: int
+
+    @property
+    def judging(self) -> Sequence[Image]:
+        """Some of the images that set the threshold, all of them where few."""
+        return self.threshold or self.stats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibrated:
     """What a bundle is made of. graphs: the reference first. calibrations: by variant, each through itself.
 
-    golden: the statistics image of median score. fusion: what was fitted; None keeps the paper's mean.
+    golden: the statistics image of median score. fusion: what was fitted; None for a plain mean. forecast: what the
+    reference will find.
     """
 
     graphs: tuple[GraphSet, ...]
@@ -75,6 +101,7 @@ class Calibrated:
     calibrations: Mapping[str, Calibration]
     golden: GoldenSample
     fusion: FittedFusion | None
+    forecast: Forecast | None
 
     @property
     def reference(self) -> Calibration:
@@ -83,71 +110,112 @@ class Calibrated:
 
 
 def calibrate(run: Run, config: CalibrationConfig) -> Calibrated:
-    """Fit statistics and fusion on one set and thresholds on the other, through the graphs that will ship.
+    """Fit statistics, fusion and thresholds on unused images (`UnusedImages`), through the graphs that will ship.
 
     Every variant that the run holds is calibrated through itself, on the same images and with the same fusion.
     """
     reference = run.read_graphs(REFERENCE_VARIANT)
     others = [run.read_graphs(variant) for variant in VARIANTS[1:] if run.has_graphs(variant)]
-    images = _unused_images(run, config.more_good)
-    calibration, golden, fitted = _calibrate_reference(reference, images, config, run.students.seed)
+    images = unused_images(run, config)
+    calibration, golden, fitted, expected = _calibrate_reference(reference, images, config, run)
     calibrations = {reference.variant: calibration}
     for graphs in others:
-        with closing(_in_tiles(OnnxRuntimeEngine(graphs), graphs, images)) as engine:
+        with closing(_opened(graphs, images)) as engine:
             stats_maps = _maps(engine, images)
             calibrations[graphs.variant] = _calibrate(engine, images, stats_maps, fitted, config)
-    return Calibrated((reference, *others), images, calibrations, golden, fitted)
+    return Calibrated((reference, *others), images, calibrations, golden, fitted, expected)
 
 
 def _calibrate_reference(
-    graphs: GraphSet, images: UnusedImages, config: CalibrationConfig, seed: int
-) -> tuple[Calibration, GoldenSample, FittedFusion | None]:
-    engine = OnnxRuntimeEngine(graphs)
-    whole = _in_tiles(engine, graphs, images)
-    stats_maps = _maps(whole, images)
-    fitted = None
-    if config.fusion is not FusionKind.MEAN:
-        fitted = fit_fusion(engine, images.geometry, images.stats, stats_maps, seed, config.fusion)
-    calibration = _calibrate(whole, images, stats_maps, fitted, config)
-    engine.close()
+    graphs: GraphSet, images: UnusedImages, config: CalibrationConfig, run: Run
+) -> tuple[Calibration, GoldenSample, FittedFusion | None, Forecast | None]:
+    with closing(_opened(graphs, images)) as whole:
+        stats_maps = _maps(whole, images)
+        fitted = None
+        if config.fusion not in PLAIN:
+            with closing(OnnxRuntimeEngine(graphs)) as engine:  # of pieces, which are small
+                seed = run.students.seed
+                fitted = fit_fusion(engine, images.geometry, images.stats, stats_maps, seed, config.fusion)
+        calibration = _calibrate(whole, images, stats_maps, fitted, config)
+        expected = forecast(run, whole, calibration, images.judging, config.defects) if config.has_forecast else None
     scored = [scores_of(maps, calibration.stats, calibration.fusion, images.geometry)[0] for maps in stats_maps]
     middle = int(np.argsort(scored)[len(scored) // 2])
-    return calibration, GoldenSample(images.stats[middle], stats_maps[middle], scored[middle]), fitted
+    return calibration, GoldenSample(images.stats[middle], stats_maps[middle], scored[middle]), fitted, expected
 
 
 def _calibrate(
     engine: Engine,
     images: UnusedImages,
-    stats_maps: Sequence[Mapping[int, PatchMaps]],
+    stats_maps: Sequence[Maps],
     fitted: FittedFusion | None,
     config: CalibrationConfig,
 ) -> Calibration:
     """Statistics and thresholds of one variant; `stats_maps` are its own of the statistics' images."""
-    geometry, fusion = images.geometry, fitted.fusion if fitted else PAPER_FUSION
-    stats = fitted.stats(stats_maps, geometry) if fitted else fit_stats(stats_maps, geometry)
+    judging = stats_maps if images.is_shared else ()
+    geometry = images.geometry
+    stats: ScoreStats
+    if fitted:
+        fusion, stats = fitted.fusion, fitted.stats(stats_maps, geometry)
+    else:
+        fusion, stats = plain_mean(config.fusion, stats_maps, geometry)
     shown = counted(images.threshold, f"threshold of {engine.variant}", len(images.threshold))
-    scores = np.array([scores_of(engine.infer(image), stats, fusion, geometry) for image in shown])
-    return calibration_for(scores, stats, fusion, config.false_reject_rate, config.review_rate)
+    maps = itertools.chain(judging, (engine.infer(image) for image in shown))
+    scores = np.array([scores_of(one, stats, fusion, geometry) for one in maps])
+    return calibration_for(scores, stats, fusion, config.rates, images.sessions)
 
 
-def _maps(engine: Engine, images: UnusedImages) -> list[Mapping[int, PatchMaps]]:
+def _maps(engine: Engine, images: UnusedImages) -> list[Maps]:
     """Of the images of the statistics."""
     shown = counted(images.stats, f"statistics of {engine.variant}", len(images.stats))
     return [engine.infer(image) for image in shown]
 
 
-def _in_tiles(engine: Engine, graphs: GraphSet, images: UnusedImages) -> Engine:
-    return in_tiles(engine, tiling_for(images.geometry.input_size, graphs.strides))
+def plain_mean(kind: FusionKind, maps: Sequence[Maps], geometry: Geometry) -> tuple[Fusion, ScoreStats]:
+    """A fusion that nothing is fitted for, and its statistics over `maps` of good images that were not trained on."""
+    fusion, stats = PLAIN[kind], fit_stats(maps, geometry)
+    if fusion.scale is Scale.QUANTILES:
+        stats = fit_stats(maps, geometry, quantile_weights(stats), fusion.scale)
+    return fusion, stats
 
 
-def _unused_images(run: Run, folders: Sequence[Path]) -> UnusedImages:
-    more = _further_images(run, folders)
-    threshold = InputImages([*run.paths("threshold"), *more], run.geometry)
-    return UnusedImages(run.geometry, run.images("stats"), threshold, len(more))
+def _opened(graphs: GraphSet, images: UnusedImages) -> Engine:
+    shares = shares_of(graphs, images.geometry.input_size)
+    return side_by_side([in_tiles(OnnxRuntimeEngine(share.graphs), share.tiling) for share in shares])
 
 
-def _further_images(run: Run, folders: Sequence[Path]) -> list[Path]:
-    """Good images of `folders` that are no copies of the run's or of each other: a copy would break the promise."""
+def check_promise(run: Run, config: CalibrationConfig) -> None:
+    """PromiseError now, and not after hours of training, where the images cannot support the promises."""
+    units = [session for _, session in _judging(run, config)]
+    units += [str(folder) for folder in config.more_good for _ in list_images(folder)]
+    by_session = run.rule.by == "session"
+    n = len(set(units)) if by_session else len(units)
+    if config.rates.false_reject is not None:
+        require_images(n, config.rates.false_reject, by_session)
+    if config.rates.review is not None:
+        require_review_images(n, config.rates)
+
+
+def unused_images(run: Run, config: CalibrationConfig) -> UnusedImages:
+    """The run's unused images, and those of `config.more_good`, which count as a session each folder."""
+    more = _further_images(run, config.more_good)
+    threshold = InputImages([*run.paths("threshold"), *(path for path, _ in more)], run.geometry)
+    sessions = None
+    if run.rule.by == "session":
+        sessions = tuple(session for _, session in (*_judging(run, config), *more))
+    return UnusedImages(run.geometry, run.images("stats"), threshold, config.is_shared, sessions, len(more))
+
+
+def _judging(run: Run, config: CalibrationConfig) -> list[tuple[Path, str]]:
+    """The run's images that judge, each with its capture session."""
+    splits = ("stats", "threshold") if config.is_shared else ("threshold",)
+    return [(path, session_of(path, run.good)) for split in splits for path in run.paths(split)]
+
+
+def _further_images(run: Run, folders: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Good images of `folders`, each with its folder, without copies of the run's or each other's.
+
+    A copy would break the promise.
+    """
     if not folders:
         return []
     own = [path for split in run.splits for path in run.paths(split)]
@@ -164,5 +232,5 @@ def _further_images(run: Run, folders: Sequence[Path]) -> list[Path]:
                 log.warning("left out: a copy of an image that is used already", copy=str(path))
                 continue
             known.add(digest)
-            further.append(path)
+            further.append((path, str(folder)))
     return further

@@ -8,12 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import structlog
 
 from edge.commands.bits import BITS_ATTRIBUTES
 from edge.commands.errors import errors_in_one_line
 from edge.commands.groups import GroupedCommand, HelpfulGroup
-from trainer.calibrate import CalibrationConfig
-from trainer.fit import calibrate_step, check_outputs, check_promise, engines_step, export_step, students_step
+from edge.core.bundle import graph_name
+from trainer.benchmark.command import benchmark
+from trainer.calibrate import CalibrationConfig, check_promise
+from trainer.fit import calibrate_step, check_outputs, engines_step, export_step, students_step
 from trainer.lab import lab
 from trainer.look.command import look
 from trainer.options import FOLDER, Training, calibration_options, training_options, variant_options
@@ -21,7 +24,10 @@ from trainer.planted import plant_dataset
 from trainer.processes import process_group, rank, wait_for_all
 from trainer.progress import phase, say, speak
 from trainer.report.command import evaluate_command
+from trainer.report.forecast import write_forecast
 from trainer.runs import Run, prepare_run
+
+log = structlog.get_logger()
 
 PHASES = 4  # of fit
 
@@ -99,7 +105,8 @@ def export(run: Path, variants: tuple[str, ...], engines: bool) -> None:
     if engines:
         built = engines_step(loaded, lambda progress: click.echo(f"\r{progress}   ", nl=False, err=True))
         for size, plan in built.items():
-            say(f"p{size}: {len(plan) / 2**20:.1f} MiB in {run / 'engines'}")
+            name = graph_name(size, "fp16").partition(".")[0]
+            say(f"{name}: {len(plan) / 2**20:.1f} MiB in {run / 'engines'}")
 
 
 @cli.command(cls=GroupedCommand)
@@ -124,6 +131,7 @@ def plant(good_dir: Path, out: Path, each: int, seed: int) -> None:
     say(f"{out}: {plant_dataset(good_dir, out, each, seed)} planted defects")
 
 
+cli.add_command(benchmark)
 cli.add_command(evaluate_command)
 cli.add_command(lab)
 cli.add_command(look)
@@ -135,12 +143,23 @@ def _calibrate(run: Run, bundle: Path, config: CalibrationConfig) -> None:
     say(f"{bundle}: {manifest.product} version {manifest.version}: {calibration.bound}")
     if calibration.review is not None:
         say(f"{bundle}: {calibration.review}")
+    for line in () if manifest.forecast is None else manifest.forecast.lines():
+        say(f"{bundle}: {line}")
+    page = run.folder / "forecast.html"
+    write_forecast(manifest, page)
+    log.info("forecast written", page=str(page), beside="forecast.json")
 
 
 def _prepare(folder: Path, training: Training) -> Run:
     if rank() == 0:  # the first process looks at the images and writes the run down; the others read it
         prepare_run(
-            training.good_dir, folder, training.product, training.students, strict=training.strict, meant=training.meant
+            training.good_dir,
+            folder,
+            training.product,
+            training.students,
+            training.terms,
+            strict=training.strict,
+            meant=training.meant,
         )
     wait_for_all()
     return Run.load(folder)

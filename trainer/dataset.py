@@ -1,7 +1,7 @@
 """A labelled test set on disk: MVTec AD's layout, test/<defect type>, test/good and ground_truth.
 
-Everything is checked before the first image is inspected, by name: a missing or empty mask would otherwise change
-figures in silence.
+A defective image whose mask is missing, blank or of another proportion counts among images and not among pixels, and
+is named: figures never change in silence.
 """
 
 from __future__ import annotations
@@ -30,11 +30,16 @@ Size = tuple[int, int]  # height, width
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One test image; `mask_path` is None exactly for good parts."""
+    """One test image; mask_path: None for good parts, and where no mask was drawn."""
 
     path: Path
     defect_type: str
     mask_path: Path | None
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it is a good part."""
+        return self.defect_type == GOOD
 
     @property
     def name(self) -> str:
@@ -43,48 +48,49 @@ class Sample:
 
 
 def list_samples(dataset: Path) -> tuple[Sample, ...]:
-    """Every image below test/ with its mask, good ones last; TrainingError names what is missing."""
+    """Every image below test/ with its mask, good ones last; TrainingError where there is no test set."""
     folders = sorted(folder for folder in (dataset / "test").glob("*") if folder.is_dir() and folder.name != GOOD)
     if not folders:
         raise TrainingError(f"{dataset}: no test/<defect type> folder; give the folder of one MVTec-AD-style category")
-    samples = []
-    for folder in folders:
-        masks = dataset / "ground_truth" / folder.name
-        samples += [Sample(path, folder.name, masks / f"{path.stem}_mask.png") for path in list_images(folder)]
-    for sample in samples:
-        if sample.mask_path is not None and not sample.mask_path.is_file():
-            raise TrainingError(f"{sample.mask_path}: missing, the ground truth of {sample.path}; add it")
+    samples = [
+        Sample(path, folder.name, _mask_path(dataset / "ground_truth" / folder.name, path.stem))
+        for folder in folders
+        for path in list_images(folder)
+    ]
     return (*samples, *(Sample(path, GOOD, None) for path in list_images(dataset / "test" / GOOD)))
 
 
-class MaskError(TrainingError):
-    """A mask that says nothing of its image: the image is named and left out, the rest is evaluated."""
+def _mask_path(folder: Path, stem: str) -> Path | None:
+    return next((path for name in (f"{stem}_mask.png", f"{stem}.png") if (path := folder / name).is_file()), None)
 
 
-def read_mask(path: Path, image_size: Size) -> Mask:
-    """(h, w) bool: the brighter of two levels, or what is above MARKED of several, which a warning names.
+def read_truth(sample: Sample, image_size: Size) -> tuple[Mask | None, str]:
+    """A defective sample's mask, (h, w) bool, and nothing to say; or None, and why there is none.
 
-    MaskError where that is no ground truth; TrainingError where the sides are not in the image's proportion.
+    Marked is the brighter of two levels, or what is above MARKED of several, which a warning names.
     """
-    pixels = read_image(path)
+    if sample.mask_path is None:
+        return None, "no mask"
+    pixels = read_image(sample.mask_path)
     height, width = pixels.shape[:2]
     if abs(height - image_size[0] * width / image_size[1]) > 1.0:
-        wrong = f"{(height, width)} does not fit its image of {image_size} (height, width)"
-        raise TrainingError(f"{path}: {wrong}; replace it")
-    mask = _marked(pixels, path)
+        return None, f"its mask of {width}×{height} does not fit"
+    mask = _marked(pixels, sample.mask_path)
+    if mask is None:
+        return None, "its mask is in colour, or on a coloured background"
     if not mask.any():
-        raise MaskError(f"{path}: nothing is marked in it; mark the defect, or move the image to test/{GOOD}")
+        return None, "nothing is marked in its mask"
     if (share := float(mask.mean())) > MOST_MARKED:
-        raise MaskError(f"{path}: it marks {share:.0%} of the picture; is it inverted? Mark the defect white on black")
-    return np.asarray(mask, np.bool_)
+        return None, f"its mask marks {share:.0%} of the picture; is it inverted?"
+    return mask, ""
 
 
-def _marked(pixels: Image, path: Path) -> Mask:
+def _marked(pixels: Image, path: Path) -> Mask | None:
     level = pixels.max(axis=2)
     if (pixels != level[..., None]).any():
         colours, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True)
         if len(colours) > MOST_COLOURS or colours[np.argmax(counts)].any():
-            raise MaskError(f"{path}: a picture in colour, or a coloured background; mark the defect white on black")
+            return None
         return np.asarray(level > 0, np.bool_)
     levels = np.unique(level)
     if len(levels) <= 2:

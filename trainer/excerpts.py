@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,14 +93,7 @@ def _around(place: int, side: int, strides: Mapping[int, int]) -> tuple[Span, Sp
 
 
 def _cut(maps: Maps, places: Mapping[int, Cut]) -> dict[int, PatchMaps]:
-    return {
-        size: replace(
-            m,
-            regression_error=m.regression_error[places[size]],
-            predictive_uncertainty=m.predictive_uncertainty[places[size]],
-        )
-        for size, m in maps.items()
-    }
+    return {size: m.changed(itemgetter(places[size])) for size, m in maps.items()}
 
 
 def _cut_local(local: LocalStats, places: Cut) -> LocalStats:

@@ -1,4 +1,4 @@
-"""Write each patch size's ensemble as one ONNX graph a variant, and prove that it says what torch says.
+"""Write each patch size's ensemble, and the neighbours, as one ONNX graph a variant; prove it says what torch says.
 
 The exported file is the contract: the CPU engine runs it and TensorRT builds from it, so an export
 whose maps differ from torch's is an error here and never reaches a bundle.
@@ -15,12 +15,13 @@ import onnx
 import torch
 from torch import nn
 
-from edge.core.bundle import OUTPUTS, GraphSet
+from edge.core.bundle import NEIGHBOURS, OUTPUTS, GraphSet, graph_name
 from edge.core.errors import TrainingError
 from edge.core.manifest import REFERENCE_VARIANT
-from edge.core.types import Image
+from edge.core.types import Image, Neighbours
 from edge.engines.onnxruntime import OnnxRuntimeEngine
 from trainer.ensemble import Ensemble, HalfEnsemble
+from trainer.neighbours import PATCH_SIZES, STRIDES, HalfNeighbours, NeighbourNetwork
 from trainer.progress import counted
 from trainer.quantise import quantise
 
@@ -41,8 +42,19 @@ def export_graphs(ensembles: Mapping[int, Ensemble], sample: Image, variant: str
     strides = {p: ensemble.stride for p, ensemble in ensembles.items()}
     modules = {p: HalfEnsemble(e) if variant == "fp16" else e for p, e in ensembles.items()}
     shown = counted(modules.items(), f"exporting {variant}", len(modules))
-    graphs = GraphSet(variant, {p: _export(m, sample) for p, m in shown}, strides, "this export")
+    graphs = GraphSet(variant, {p: _export(m, sample, OUTPUTS) for p, m in shown}, strides, "this export")
     check_parity(ensembles, graphs, sample)
+    return graphs
+
+
+def export_neighbours(network: NeighbourNetwork, sample: Image, variant: str = REFERENCE_VARIANT) -> GraphSet:
+    """The graph of neighbours, fp32 or fp16, as `export_graphs`; its outputs are named as its maps."""
+    names = [one.value for one in Neighbours]
+    module = HalfNeighbours(network) if variant == "fp16" else network
+    strides = {PATCH_SIZES[one]: STRIDES[one] for one in Neighbours}
+    graph = _export(module, sample, names)
+    graphs = GraphSet(variant, {NEIGHBOURS: graph}, strides, "this export", PATCH_SIZES)
+    check_parity({NEIGHBOURS: network}, graphs, sample)
     return graphs
 
 
@@ -60,7 +72,7 @@ def quantise_graphs(
     return whole
 
 
-def _export(ensemble: nn.Module, sample: Image) -> bytes:
+def _export(module: nn.Module, sample: Image, outputs: Sequence[str]) -> bytes:
     buffer = io.BytesIO()
     axes = {0: "batch", 1: "height", 2: "width"}
     with warnings.catch_warnings():
@@ -68,32 +80,35 @@ def _export(ensemble: nn.Module, sample: Image) -> bytes:
         # with shapes TensorRT 10.3 has to fold again. Reconsider when it is really removed.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            ensemble,
+            module,
             (torch.from_numpy(sample[None]),),
             buffer,  # type: ignore[arg-type]  # its annotation forgets file objects, its documentation does not
             input_names=["image"],
-            output_names=list(OUTPUTS),
+            output_names=list(outputs),
             opset_version=OPSET,
             dynamo=False,
-            dynamic_axes={"image": axes, **dict.fromkeys(OUTPUTS, axes)},
+            dynamic_axes={"image": axes, **dict.fromkeys(outputs, axes)},
         )
     graph = onnx.load_model_from_string(buffer.getvalue())
     onnx.checker.check_model(graph, full_check=True)
     return graph.SerializeToString()
 
 
-def check_parity(ensembles: Mapping[int, Ensemble], graphs: GraphSet, sample: Image) -> float:
+def check_parity(modules: Mapping[int, nn.Module], graphs: GraphSet, sample: Image) -> float:
     """The largest relative difference between torch's and the graphs' maps; TrainingError above its PARITY."""
     engine = OnnxRuntimeEngine(graphs)
     maps = engine.infer(sample)
     engine.close()
     worst = 0.0
-    for p, ensemble in ensembles.items():
-        expected = [output[0].numpy() for output in ensemble(torch.from_numpy(sample[None]))]
-        got = [maps[p].regression_error, maps[p].predictive_uncertainty]
-        for a, b in zip(expected, got, strict=True):
+    for p, module in modules.items():
+        with torch.no_grad():
+            expected = [output[0].numpy() for output in module(torch.from_numpy(sample[None]))]
+        own = [part.make(*expected[part.outputs]) for part in graphs.layout.outputs(p).parts]
+        pairs = [(a, maps[one.patch_size].terms[key]) for one in own for key, a in one.terms.items()]
+        for a, b in pairs:
             if a.shape != b.shape:
-                raise TrainingError(f"export p{p}: torch gives a map of {a.shape}, the graph of {b.shape}")
+                name = graph_name(p, graphs.variant)
+                raise TrainingError(f"export {name}: torch gives a map of {a.shape}, the graph of {b.shape}")
             worst = max(worst, float(np.abs(a - b).max() / (np.abs(a).max() + 1e-6)))
     allowed = PARITY[graphs.variant]
     if not worst <= allowed:

@@ -16,19 +16,21 @@ import structlog
 import torch
 
 import edge
-from edge.core.bundle import GraphSet, graph_name, save_bundle
+from edge.core.bundle import NEIGHBOURS, GraphSet, save_bundle
 from edge.core.files import require_room
 from edge.core.health_bands import fit_bands
-from edge.core.image_files import find_images
 from edge.core.image_health import sketch
 from edge.core.manifest import Manifest
-from edge.core.promise import require_images, require_review_images
-from edge.core.tiles import TILE_PX, tiling_for
-from edge.engines import EngineOptions, engine_cache
+from edge.core.tiles import TILE_PX
+from edge.core.types import Image, Scale
+from edge.engines import EngineOptions, engine_cache, shares_of
 from edge.engines.tensorrt_cache import BuildProgress
+from trainer.bank import BankConfig, fit_neighbours
 from trainer.calibrate import Calibrated, CalibrationConfig, calibrate
-from trainer.export import USUAL_VARIANTS, export_graphs, quantise_graphs
+from trainer.export import USUAL_VARIANTS, export_graphs, export_neighbours, quantise_graphs
 from trainer.fusion import FittedFusion
+from trainer.neighbours import FEATURES, NOTICE, NeighbourNetwork
+from trainer.processes import rank
 from trainer.quantise import RECIPES
 from trainer.runs import Run
 from trainer.students import StudentConfig, load_ensembles, teachers_of, train_students
@@ -43,15 +45,6 @@ BUNDLE_WEIGHTS = 4  # … and these twice, for nobody sees half a bundle
 LOCAL_BYTES = 16 << 20  # statistics of each place
 
 
-def check_promise(run: Run, config: CalibrationConfig) -> None:
-    """PromiseError now, and not after hours of training, where the images cannot support the promises."""
-    n = len(run.splits["threshold"]) + sum(len(find_images(folder).images) for folder in config.more_good)
-    if config.false_reject_rate is not None:
-        require_images(n, config.false_reject_rate)
-    if config.review_rate is not None:
-        require_review_images(n, config.false_reject_rate, config.review_rate)
-
-
 def check_outputs(folder: Path, bundle: Path, config: StudentConfig, teachers: Mapping[int, Path]) -> None:
     """OutputError now, and not after hours of training, where run and bundle could not be written."""
     files = (at / f"p{p}.safetensors" for p, at in teachers.items())
@@ -61,38 +54,54 @@ def check_outputs(folder: Path, bundle: Path, config: StudentConfig, teachers: M
 
 
 def students_step(run: Run, teachers: Mapping[int, Path] | None = None) -> None:
-    """Train the run's students on teachers of these folders, as `train_students`; resumes from its checkpoint."""
-    train_students(run.images("train"), run.students, run.folder, teachers)
+    """Train the run's students on teachers of these folders, as `train_students`; resumes from its checkpoint.
+
+    And fit its neighbours, which takes seconds; each only where it is among the run's terms.
+    """
+    if run.has_neighbours and rank() == 0 and not run.bank.exists():
+        fit_neighbours(run.images("train"), run.geometry, BankConfig(seed=run.students.seed)).save(run.bank)
+    if run.students.patch_sizes:
+        train_students(run.images("train"), run.students, run.folder, teachers)
 
 
 def export_step(run: Run, variants: Sequence[str] = USUAL_VARIANTS) -> list[GraphSet]:
     """Export the run's ensembles as its graphs, checked against torch on an unused good image.
 
-    INT8 is quantised on images of the statistics.
+    INT8 is quantised on images of the training, so that unused ones are still unused.
     """
-    # Tiles of them: graphs take any size, and torch all the memory of it.
-    images = [np.ascontiguousarray(image[:TILE_PX, :TILE_PX]) for image in run.images("stats")[:QUANTISED_ON]]
-    ensembles = load_ensembles(run.weights)
-    reference = export_graphs(ensembles, images[0])
-    exported = [reference]
-    for variant in (v for v in variants if v != reference.variant):
-        if variant in RECIPES:
-            exported.append(quantise_graphs(ensembles, reference, images, variant))
-        else:
-            exported.append(export_graphs(ensembles, images[0], variant))
+    images, (sample,) = _pieces(run.images("train")[:QUANTISED_ON]), _pieces(run.images("stats")[:1])
+    exported = []
+    if run.students.patch_sizes:
+        ensembles = load_ensembles(run.weights)
+        reference = export_graphs(ensembles, sample)
+        exported.append(reference)
+        for variant in (v for v in variants if v != reference.variant):
+            if variant in RECIPES:
+                exported.append(quantise_graphs(ensembles, reference, images, variant))
+            else:
+                exported.append(export_graphs(ensembles, sample, variant))
+    if run.has_neighbours:  # in INT8 they stay float32: see `edge.core.bundle.graph_names`
+        network = NeighbourNetwork.load(run.bank)
+        exported += [export_neighbours(network, sample, variant) for variant in variants if variant not in RECIPES]
     for graphs in exported:
         run.write_graphs(graphs)
     return exported
 
 
+def _pieces(images: Sequence[Image]) -> list[Image]:
+    """One tile of each at most: graphs take any size, and torch all the memory of it."""
+    return [np.ascontiguousarray(image[:TILE_PX, :TILE_PX]) for image in images]
+
+
 def engines_step(run: Run, report: Callable[[BuildProgress], None]) -> dict[int, bytes]:
-    """TensorRT engines of the run's half-precision graphs for this machine's GPU, in its `engines`, by patch size.
+    """TensorRT engines of the run's half-precision graphs for this machine's GPU, in its `engines`, by graph.
 
     The very builder of the device; EngineError where there is no TensorRT or no GPU.
     """
-    graphs = run.read_graphs("fp16")
-    cache = engine_cache(EngineOptions(folder=run.folder / "engines", report=report))
-    return cache.plans(graphs, tiling_for(run.product.input_size, graphs.strides).tile_size)
+    cache, plans = engine_cache(EngineOptions(folder=run.folder / "engines", report=report)), dict[int, bytes]()
+    for share in shares_of(run.read_graphs("fp16"), run.product.input_size):
+        plans |= cache.plans(share.graphs, share.tiling.tile_size)
+    return plans
 
 
 def calibrate_step(run: Run, bundle: Path, config: CalibrationConfig) -> Manifest:
@@ -100,8 +109,9 @@ def calibrate_step(run: Run, bundle: Path, config: CalibrationConfig) -> Manifes
     calibrated = calibrate(run, config)
     version = next_version(run.folder, bundle, run.product.name)
     manifest = _manifest(run, calibrated, version)
-    graphs = {graph_name(p, one.variant): graph for one in calibrated.graphs for p, graph in one.graphs.items()}
-    digest = save_bundle(bundle, manifest, graphs, calibrated.golden)
+    files = {file for one in calibrated.graphs for file in run.graph_files(one.variant).values()}
+    graphs = {file.name: file.read_bytes() for file in sorted(files)}
+    digest = save_bundle(bundle, manifest, graphs, calibrated.golden, NOTICE if run.has_neighbours else "")
     remember_version(run.folder, version)
     promised = calibrated.reference
     log.info(
@@ -125,14 +135,16 @@ def _manifest(run: Run, calibrated: Calibrated, version: int) -> Manifest:
         product=run.product.name,
         version=version,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        patch_sizes=tuple(reference.graphs),
+        patch_sizes=tuple(size for size in reference.graphs if size != NEIGHBOURS),
         strides=reference.strides,
         students=run.students.students,
         geometry=images.geometry,
         min_area_px=run.product.min_area_px,
         calibrations=calibrated.calibrations,
         provenance=_provenance(run, calibrated),
+        neighbours=reference.neighbours,
         health=fit_bands([sketch(image, counts) for image in (*images.stats, *images.threshold)]),
+        forecast=calibrated.forecast,
     )
 
 
@@ -146,7 +158,23 @@ def _provenance(run: Run, calibrated: Calibrated) -> dict[str, Any]:
         "splits": {name: len(names) for name, names in run.splits.items()},
         "split": asdict(run.rule),
         "more_good_images": calibrated.images.more,
-        "fusion": "the paper's mean" if fitted is None else _fusion_provenance(fitted),
+        "fusion": _plain_name(calibrated) if fitted is None else _fusion_provenance(fitted),
+        **({"neighbours": _neighbours_card(calibrated)} if run.has_neighbours else {}),
+    }
+
+
+def _plain_name(calibrated: Calibrated) -> str:
+    is_quantile = calibrated.reference.fusion.scale is Scale.QUANTILES
+    return "the plain mean of quantiles" if is_quantile else "the paper's mean"
+
+
+def _neighbours_card(calibrated: Calibrated) -> dict[str, Any]:
+    """Whose network it is, what of it is used, and in which precision; the licence itself is in the notice."""
+    return {
+        "network": "EfficientNet-Lite0, ImageNet",
+        "licence": "Apache-2.0, see notice.txt",
+        "blocks": {one.value: list(blocks) for one, blocks in FEATURES.items()},
+        "precision": {graphs.variant: "fp16" if graphs.variant == "fp16" else "fp32" for graphs in calibrated.graphs},
     }
 
 

@@ -61,8 +61,10 @@ Weights = NDArray[np.float32]  # (terms,)
 
 
 class FusionKind(str, Enum):
-    """What calibration may choose: nothing (the paper's mean), weights, or weights and who speaks at each pixel."""
+    """How terms become one map: by means that nothing is fitted for (`trainer.quantile_mean`, or the paper's), or as
+    calibration chooses: by weights, or by weights and who speaks at each pixel."""
 
+    QUANTILE = "quantile"
     MEAN = "mean"
     WEIGHTED = "weighted"
     ADAPTIVE = "adaptive"

@@ -10,12 +10,13 @@ from typing import Any
 
 import click
 
+from edge.core.promise import Rates
 from trainer.calibrate import CalibrationConfig
 from trainer.export import USUAL_VARIANTS
 from trainer.folder_names import product_name
 from trainer.fusion import FusionKind
 from trainer.narrow_teacher import LEAN_BELOW, Networks
-from trainer.runs import Product
+from trainer.runs import Product, Terms
 from trainer.students import StudentConfig
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -102,6 +103,13 @@ PRODUCT_FLAGS = (
 )
 
 STUDENT_FLAGS = (
+    click.option(
+        "--terms",
+        type=click.Choice([terms.value for terms in Terms]),
+        show_default=f"{Terms.ALL.value}; {Terms.NEIGHBOURS.value} with --quick",
+        help="What to measure: the paper's two terms, distances to the nearest good descriptor (neighbours: fitted in "
+        "seconds, no students), or all.",
+    ),
     PATCH_SIZES,
     click.option("--students", default=DEFAULTS.students, show_default=True, help="Students per patch size (M)."),
     click.option(
@@ -116,9 +124,13 @@ STUDENT_FLAGS = (
         show_default=f"{DEFAULTS.steps}; {QUICK_STEPS} with --quick",
         help="Training steps.",
     ),
-    click.option("--quick", is_flag=True, help="A first bundle soon: fewer steps where none are said; float32 only."),
+    click.option(
+        "--quick",
+        is_flag=True,
+        help="A first bundle within a minute: neighbours alone, or students of fewer steps where --terms or --steps "
+        "asks for some; float32 only.",
+    ),
     click.option("--batch", default=DEFAULTS.batch, show_default=True, help="Images a step."),
-    click.option("--seed", default=DEFAULTS.seed, show_default=True, help="Of the splits and of the training."),
     click.option(
         "--networks",
         type=click.Choice([networks.value for networks in Networks]),
@@ -130,13 +142,16 @@ STUDENT_FLAGS = (
     click.option("--teachers", type=FOLDER, help="Other teachers than the shipped ones."),
 )
 
+SEED = click.option("--seed", default=DEFAULTS.seed, show_default=True, help="Of the splits and of the training.")
+SEEDS = click.option("--seeds", type=IntegerList(), default="0,1,2", show_default=True, help="Runs of each material.")
+
 CALIBRATION_FLAGS = (
     click.option("--bundle", type=FILE, required=True, help="The bundle to write."),
     click.option(
         "--false-reject-rate",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
         help="Promise at most this share of good parts rejected; refused where the images cannot "
-        "support it.  [default: the tightest they support]",
+        "support it.  [default: 5 %, or the tightest they support]",
     ),
     click.option(
         "--review-rate",
@@ -151,12 +166,18 @@ CALIBRATION_FLAGS = (
         help="Folder of further good images, used for the threshold only; may be repeated.",
     ),
     click.option(
+        "--defects",
+        type=FOLDER,
+        help="Folder of labelled defective parts: says how many the bundle finds, and learns nothing from them.",
+    ),
+    click.option(
         "--fusion",
         type=click.Choice([kind.value for kind in FusionKind]),
-        default=FusionKind.ADAPTIVE.value,
+        default=FusionKind.QUANTILE.value,
         show_default=True,
-        help="How the scales become one map: the paper's plain mean; a weighted sum; or adaptive, in which "
-        "the scale that sees something speaks at each pixel. The last two are fitted on synthetic defects.",
+        help="How the terms become one map: quantile, the plain mean of four unlike terms on one scale; the paper's "
+        "plain mean; a weighted sum; or adaptive, in which the scale that sees something speaks at each pixel. The "
+        "last two are fitted on synthetic defects.",
     ),
 )
 
@@ -178,7 +199,8 @@ VARIANT_FLAGS = (
 class Training:
     """What `fit` and `students` are told: which images, what the part is, and how to train.
 
-    meant: folders that hold good images whatever they seem to say. teachers: the folder of each patch size's teacher.
+    meant: folders that hold good images whatever they seem to say. teachers: the folder of each patch size's teacher;
+    none where there are no students.
     """
 
     good_dir: Path
@@ -188,6 +210,7 @@ class Training:
     strict: bool
     meant: tuple[str, ...]
     teachers: Mapping[int, Path]
+    terms: Terms
 
 
 Command = Callable[..., Any]
@@ -205,12 +228,46 @@ def training_options(command: Command) -> Command:
     """The flags that `fit` and `students` share, given to the command as `training: Training`."""
 
     @wraps(command)
-    def collected(good_dir: Path, strict: bool, meant: tuple[str, ...], quick: bool, **values: Any) -> Any:
-        product, teachers = _product(good_dir, values), _teachers(values)
-        training = Training(good_dir, product, _students(values, quick), quick, strict, meant, teachers)
-        return command(training=training, **values)
+    def collected(good_dir: Path, **values: Any) -> Any:
+        return command(training=_training(good_dir, values), **values)
 
-    return with_flags(with_flags(collected, "Training", STUDENT_FLAGS), "The part", PRODUCT_FLAGS)
+    flagged = with_flags(collected, "Training", (*STUDENT_FLAGS, SEED))
+    return with_flags(flagged, "The part", PRODUCT_FLAGS)
+
+
+def benchmark_options(command: Command) -> Command:
+    """`fit`'s flags but those of one part, and --seeds; given to the command as `seeds` and `training`.
+
+    training: (good_dir, name, seed) -> Training.
+    """
+
+    @wraps(command)
+    def collected(materials: tuple[Path, ...], out: Path, seeds: tuple[int, ...], **values: Any) -> Any:
+        one_part = {"roi": (), "ignore": (), "mm_per_px": None, "min_area_px": 9.0, "strict": False, "meant": ()}
+
+        def training(good_dir: Path, name: str, seed: int) -> Training:
+            return _training(good_dir, {**one_part, **values, "name": name, "seed": seed})
+
+        return command(materials=materials, out=out, seeds=seeds, training=training)
+
+    return with_flags(collected, "Training", (SEEDS, INPUT_SIZE, MIXED_SIZES, *STUDENT_FLAGS))
+
+
+def _training(good_dir: Path, values: dict[str, Any]) -> Training:
+    """The training of these flags' values, which are taken out of `values`."""
+    quick, strict, meant = (values.pop(name) for name in ("quick", "strict", "meant"))
+    terms = _terms(values.pop("terms"), quick and values["steps"] is None)
+    if terms is Terms.NEIGHBOURS:
+        values["patch_sizes"] = ()
+    product, teachers = _product(good_dir, values), _teachers(values)
+    return Training(good_dir, product, _students(values, quick), quick, strict, meant, teachers, terms)
+
+
+def _terms(said: str | None, quick: bool) -> Terms:
+    """What was said, or what is quickest, or all."""
+    if said is not None:
+        return Terms(said)
+    return Terms.NEIGHBOURS if quick else Terms.ALL
 
 
 def calibration_options(command: Command) -> Command:
@@ -218,8 +275,9 @@ def calibration_options(command: Command) -> Command:
 
     @wraps(command)
     def collected(fusion: str, **values: Any) -> Any:
-        asked = {name: values.pop(name) for name in ("false_reject_rate", "review_rate", "more_good")}
-        return command(config=CalibrationConfig(**asked, fusion=FusionKind(fusion)), **values)
+        rates = Rates(values.pop("false_reject_rate"), values.pop("review_rate"))
+        asked = {name: values.pop(name) for name in ("more_good", "defects")}
+        return command(config=CalibrationConfig(rates, **asked, fusion=FusionKind(fusion)), **values)
 
     return with_flags(collected, "The bundle and what it promises", CALIBRATION_FLAGS)
 

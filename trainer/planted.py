@@ -3,7 +3,12 @@
 The hand that plants is another than the one that draws the defects fusion is fitted on (`trainer.synthetic`:
 pastes, warps, tints, smooth lines, wipes). Here material is bitten away or healed over, smeared, swirled,
 scratched by a random walk, wetted by drops and speckled. A fusion that only learned the other's handwriting
-shows no gain on these.
+shows no gain on these. Nothing is ever fitted on what is planted here, or the forecast of what a bundle finds would
+only say how well it learned this hand.
+
+A contrast is a change's root mean square over the changed pixels, in local deviations: the median, over them, of the
+grey level's deviation in a window of a sixteenth of the short side, and never less than FLOOR levels, for below it
+nobody sees anything. Both were written down before any labelled defect was looked at.
 """
 
 from __future__ import annotations
@@ -27,6 +32,10 @@ Mask = NDArray[np.bool_]
 SIZES_PX = (3.0, 120.0)
 _VISIBLE = 4  # grey levels: below it nothing was changed
 _ATTEMPTS = 60
+FLOOR = 3.0  # grey levels
+_WINDOW = 1 / 16  # of the short side
+_STRONGEST = 6.0  # times: beyond it a change that is hardly there would be made a defect of another kind
+_CONTRAST_WITHIN = 1.25  # factor
 
 
 class PlantedDefect(NamedTuple):
@@ -39,20 +48,30 @@ class PlantedDefect(NamedTuple):
     size_px: float
 
 
-def plant(good: Image, size_px: float, rng: np.random.Generator) -> PlantedDefect:
+def plant(
+    good: Image,
+    size_px: float,
+    rng: np.random.Generator,
+    contrast: float | None = None,
+    counted: NDArray[np.uint8] | None = None,
+) -> PlantedDefect:
     """One defect about `size_px` long (within a factor of 1.5) on what is to be seen in `good`.
 
-    Every kind is tried; TrainingError where none leaves a visible change.
+    contrast: in local deviations (within a factor of 1.25); None for whatever its kind is like. counted: (h, w), 1
+    where the part counts; None for everywhere. Every kind is tried; TrainingError where none leaves such a change.
     """
-    detail = _detail(good)
+    detail = _detail(good, counted)
     for _ in range(_ATTEMPTS):
         kind = list(KINDS)[int(rng.integers(len(KINDS)))]
         row, column = np.unravel_index(int(rng.choice(detail.size, p=detail.ravel())), detail.shape)
         region = _region(good.shape[:2], int(column), int(row), size_px, rng)
         if region.sum() < 3:
             continue
-        image = KINDS[kind](good, region, rng)
-        mask = np.abs(image.astype(np.int16) - good).max(axis=2) > _VISIBLE
+        image = KINDS[kind](good, region if counted is None else region & (counted > 0), rng)
+        visible: float = _VISIBLE
+        if contrast is not None:
+            image, visible = _at_contrast(good, image, contrast)
+        mask = np.abs(image.astype(np.int16) - good).max(axis=2) > visible
         if mask.sum() < 4:
             continue
         _, _, width, height = cv2.boundingRect(mask.astype(np.uint8))
@@ -61,11 +80,41 @@ def plant(good: Image, size_px: float, rng: np.random.Generator) -> PlantedDefec
     raise TrainingError(f"no defect of {size_px:.0f} px shows on a good image; is it blank?")
 
 
-def _detail(image: Image) -> NDArray[np.float64]:
+def _at_contrast(good: Image, changed: Image, contrast: float) -> tuple[Image, float]:
+    """The same change made stronger or weaker, and the grey levels from which on a pixel is part of it.
+
+    The good image itself where the change cannot have this contrast there.
+    """
+    change = changed.astype(np.float32) - good
+    grey = np.abs(change).max(axis=2)
+    where = grey > max(0.5, 0.1 * float(grey.max()))
+    side = max(3, round(_WINDOW * min(good.shape[:2])))
+    local = max(FLOOR, float(np.median(_deviation(good, side)[where]))) if where.any() else FLOOR
+    wanted, is_there = contrast * local, float(np.sqrt(np.square(grey[where]).mean())) if where.any() else 0.0
+    if wanted > _STRONGEST * is_there:
+        return good, _VISIBLE
+    image = np.asarray(np.clip(np.rint(good + change * (wanted / is_there)), 0, 255), np.uint8)
+    reached = float(np.sqrt(np.square(np.abs(image.astype(np.float32) - good).max(axis=2)[where]).mean()))
+    if not wanted / _CONTRAST_WITHIN <= reached <= wanted * _CONTRAST_WITHIN:
+        return good, _VISIBLE
+    return image, max(0.5, 0.1 * reached)
+
+
+def _deviation(image: Image, side: int) -> NDArray[np.float32]:
+    """(h, w): the grey level's standard deviation in a window of `side` pixels round each pixel."""
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    mean = cv2.blur(grey, (side, side), borderType=cv2.BORDER_REFLECT)
+    squares = cv2.blur(grey * grey, (side, side), borderType=cv2.BORDER_REFLECT)
+    return np.sqrt(np.maximum(squares - mean * mean, 0))
+
+
+def _detail(image: Image, counted: NDArray[np.uint8] | None = None) -> NDArray[np.float64]:
     """Probability of each pixel as a defect's centre: on the part's edges and texture, seldom on empty ground."""
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     edges = cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8)).astype(np.float64)
     weight = np.minimum(edges, np.quantile(edges, 0.9)) + 0.01 * edges.max() + 1e-6
+    if counted is not None:
+        weight = weight * counted
     return np.asarray(weight / weight.sum())
 
 

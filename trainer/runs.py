@@ -9,17 +9,20 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from edge.core.bundle import GraphSet, graph_name
+from edge.core.bundle import NEIGHBOURS, GraphSet, graph_name, graph_names
 from edge.core.errors import TrainingError
 from edge.core.files import write_whole
 from edge.core.preprocess import Geometry, Point, Size
 from trainer.good_images import InputImages, check_good_images
 from trainer.look.record import look_first
+from trainer.near_copies import groups_of_copies
+from trainer.neighbours import PATCH_SIZES, STRIDES
 from trainer.networks import edge_layers, total_stride
 from trainer.splits import SplitRule, session_of, split_good
 from trainer.students import StudentConfig
@@ -27,7 +30,19 @@ from trainer.students import StudentConfig
 log = structlog.get_logger()
 
 # What runs of earlier versions do not say.
-OLDER_RUN = {"is_blanked": False, "split": {"by": "image", "why": "split by image: no sub-folders", "sessions": {}}}
+OLDER_RUN = {
+    "is_blanked": False,
+    "split": {"by": "image", "why": "split by image: no sub-folders", "sessions": {}},
+    "terms": "paper",
+}
+
+
+class Terms(str, Enum):
+    """What is learnt of good parts: the paper's two terms, distances to the nearest good descriptor, or all three."""
+
+    ALL = "all"
+    PAPER = "paper"
+    NEIGHBOURS = "neighbours"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +83,7 @@ class Run:
     students: StudentConfig
     splits: Mapping[str, tuple[str, ...]]
     rule: SplitRule
+    terms: Terms = Terms.PAPER
 
     @classmethod
     def load(cls, folder: Path) -> Run:
@@ -91,6 +107,7 @@ class Run:
             "students": asdict(self.students),
             "splits": dict(self.splits),
             "split": asdict(self.rule),
+            **({"terms": self.terms.value} if self.terms is not Terms.PAPER else {}),
         }
         write_whole(self.folder / "run.json", json.dumps(described, indent=1).encode())
 
@@ -103,6 +120,16 @@ class Run:
     def weights(self) -> Path:
         """Where the trained students are."""
         return self.folder / "students.safetensors"
+
+    @property
+    def bank(self) -> Path:
+        """Where what was fitted of the neighbours is."""
+        return self.folder / "neighbours.safetensors"
+
+    @property
+    def has_neighbours(self) -> bool:
+        """Whether distances to good descriptors are among its terms."""
+        return self.terms is not Terms.PAPER
 
     def paths(self, split: str) -> list[Path]:
         """The images of a split: train, stats or threshold."""
@@ -119,17 +146,26 @@ class Run:
 
     def has_graphs(self, variant: str) -> bool:
         """Whether graphs of this variant were exported; runs of earlier versions have the reference only."""
-        return any(self.folder.glob(f"p*.{variant}.onnx"))
+        return any(self.folder.glob(f"*.{variant}.onnx"))
 
     def read_graphs(self, variant: str) -> GraphSet:
         """What `write_graphs` kept, of all patch sizes; TrainingError names what is missing."""
-        files = {p: self.folder / graph_name(p, variant) for p in self.students.patch_sizes}
+        files = self.graph_files(variant)
         if missing := [file.name for file in files.values() if not file.exists()]:
             raise TrainingError(
                 f"{self.folder}: {', '.join(missing)} missing; run edge-train export --run {self.folder}"
             )
-        strides = {p: total_stride(edge_layers(p)) for p in files}
-        return GraphSet(variant, {p: file.read_bytes() for p, file in files.items()}, strides, str(self.folder))
+        strides = {p: total_stride(edge_layers(p)) for p in self.students.patch_sizes}
+        sizes = PATCH_SIZES if NEIGHBOURS in files else {}
+        strides |= {size: STRIDES[one] for one, size in sizes.items()}
+        graphs = {p: file.read_bytes() for p, file in files.items()}
+        return GraphSet(variant, graphs, strides, str(self.folder), sizes)
+
+    def graph_files(self, variant: str) -> dict[int, Path]:
+        """Where the graphs of a variant are, whether or not they are there."""
+        there = {file.name for file in self.folder.glob("*.onnx")}
+        names = graph_names(self.students.patch_sizes, self.has_neighbours, variant, there)
+        return {p: self.folder / name for p, name in names.items()}
 
 
 def prepare_run(
@@ -137,6 +173,7 @@ def prepare_run(
     folder: Path,
     product: Product,
     config: StudentConfig,
+    terms: Terms = Terms.PAPER,
     *,
     strict: bool = False,
     meant: Collection[str] = (),
@@ -147,10 +184,11 @@ def prepare_run(
     """
     found = check_good_images(good, is_mixed=product.is_mixed, meant=meant)
     geometry = product.geometry(found.frame_size)
-    splits, rule = split_good([session_of(path, good) for path in found.paths], config.seed)
+    sessions = [session_of(path, good) for path in found.paths]
+    splits, rule = split_good(sessions, config.seed, groups_of_copies(found.paths))
     names = [path.relative_to(good).as_posix() for path in found.paths]
     chosen = {name: tuple(names[i] for i in indices) for name, indices in asdict(splits).items()}
-    run = Run(folder, good.resolve(), found.frame_size, product, geometry.is_blanked, config, chosen, rule)
+    run = Run(folder, good.resolve(), found.frame_size, product, geometry.is_blanked, config, chosen, rule, terms)
     if not (folder / "run.json").exists():
         run.save()
     elif Run.load(folder) != run:
@@ -189,6 +227,7 @@ def _parsed(folder: Path, described: Mapping[str, Any]) -> Run:
         StudentConfig(**{**students, "patch_sizes": tuple(students["patch_sizes"])}),
         {name: tuple(names) for name, names in described["splits"].items()},
         SplitRule(rule["by"], rule["why"], {name: tuple(members) for name, members in rule["sessions"].items()}),
+        Terms(described["terms"]),
     )
 
 

@@ -1,9 +1,10 @@
-"""Three disjoint sets of good images: students; statistics and fusion; image threshold.
+"""Three disjoint sets of good images: students; statistics and fusion; image threshold. The last two are unused ones.
 
 Parts of one capture session look alike (light, fixture, batch), so a threshold set on the sessions that were
-trained on promises too much. Where GOOD_DIR has sub-folders, each is a session, and the sets take whole ones; where
-sessions are too few or too unequal the images are shuffled instead, and the run and the bundle say so and why.
-Rejected: a share of every session for each set, which hides just the difference that the next session brings.
+trained on promises too much; near copies of one picture are worse still, and stay on one side. Where
+GOOD_DIR has sub-folders, each is a session, and the sets take whole ones; where sessions are too few or too unequal the
+images are shuffled instead, and the run and the bundle say so and why. Rejected: a share of every session for each set,
+which hides just the difference that the next session brings.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ SHARES = {"train": 0.7, "stats": 0.1, "threshold": 0.2}
 LEAST = {"train": 0.3, "stats": 0.05, "threshold": 0.1}  # whole sessions may stray from the shares so far, not farther
 LEAST_IMAGES = {"train": 1, "stats": 2, "threshold": 4}
 SESSIONS = 3
+LARGEST_GROUP = 0.1  # of the images
 _TRIALS = 400  # orders of sessions tried: all of five sessions many times, and of more the best of many good ones
 
 
@@ -49,30 +51,51 @@ def session_of(path: Path, good: Path) -> str:
     return parts[0] if len(parts) > 1 else "."
 
 
-def split_good(sessions: Sequence[str], seed: int) -> tuple[Splits, SplitRule]:
-    """Split images, given each one's session: by whole sessions where they allow it, else by image."""
+def split_good(sessions: Sequence[str], seed: int, copies: Sequence[int] | None = None) -> tuple[Splits, SplitRule]:
+    """Split images, given each one's session: by whole sessions where they allow it, else by image.
+
+    copies: of each image, the first that it is a near copy of, or itself (`groups_of_copies`). Split by image they stay
+    in one set; whole sessions are kept, and near copies of unused images are not trained on.
+    """
+    groups = tuple(range(len(sessions))) if copies is None else tuple(copies)
     names = sorted(set(sessions))
     if len(names) < SESSIONS:
         why = "no sub-folders" if names == ["."] else f"{len(names)} capture sessions, and {SESSIONS} are the least"
-        return split_images(len(sessions), seed), SplitRule("image", f"split by image: {why}", {})
+        return split_images(groups, seed), SplitRule("image", f"split by image: {why}", {})
     sets = _best_sets(Counter(sessions), names, seed)
     chosen = {name: tuple(i for i, s in enumerate(sessions) if s in members) for name, members in sets.items()}
     if short := _too_small(chosen, len(sessions)):
         largest, most = Counter(sessions).most_common(1)[0]
         why = f"{short}; sessions are too unequal (the largest, {largest}, has {most} of {len(sessions)} images)"
-        return split_images(len(sessions), seed), SplitRule("image", f"split by image: whole sessions leave {why}", {})
+        return split_images(groups, seed), SplitRule("image", f"split by image: whole sessions leave {why}", {})
+    unused = {groups[i] for name in ("stats", "threshold") for i in chosen[name]}
+    chosen["train"] = tuple(i for i in chosen["train"] if groups[i] not in unused)
     why = f"split by whole capture sessions ({len(names)} sub-folders)"
     return Splits(**chosen), SplitRule("session", why, {name: tuple(sorted(members)) for name, members in sets.items()})
 
 
-def split_images(count: int, seed: int) -> Splits:
-    """Shuffle `count` good images into 70 % training, 10 % statistics, 20 % threshold (2 and 4 at least)."""
+def split_images(groups: Sequence[int], seed: int) -> Splits:
+    """Shuffle good images into 70 % training, 10 % statistics, 20 % threshold (2 and 4 at least).
+
+    groups: equal for near copies, which stay together. Groups of over a tenth of the images are how these parts look,
+    and are shuffled like the rest.
+    """
+    count = len(groups)
+    sizes = Counter(groups)
+    group = [g if sizes[g] <= LARGEST_GROUP * count else count + i for i, g in enumerate(groups)]
     order = [int(i) for i in np.random.default_rng((seed, 7)).permutation(count)]
-    stats, threshold = max(2, round(0.1 * count)), max(4, round(0.2 * count))
+    place = {group[i]: at for at, i in reversed(list(enumerate(order)))}  # of the first of each group
+    order.sort(key=lambda i: place[group[i]])
+    ends = [0]
+    for share, least in ((0.1, 2), (0.2, 4)):
+        wanted = ends[-1] + max(least, round(share * count))
+        while wanted < count and group[order[wanted - 1]] == group[order[wanted]]:
+            wanted += 1
+        ends.append(wanted)
     return Splits(
-        train=tuple(sorted(order[stats + threshold :])),
-        stats=tuple(sorted(order[:stats])),
-        threshold=tuple(sorted(order[stats : stats + threshold])),
+        train=tuple(sorted(order[ends[2] :])),
+        stats=tuple(sorted(order[: ends[1]])),
+        threshold=tuple(sorted(order[ends[1] : ends[2]])),
     )
 
 

@@ -7,13 +7,13 @@ from contextlib import ExitStack
 from functools import partial
 from itertools import product
 
-from deploy.bench.macs import count_gmac
 from deploy.bench.measurement import Bench
 from deploy.bench.rows import Row
 from deploy.bench.timing import interleaved, median
 from edge.core.bundle import Bundle
 from edge.core.errors import EdgeError
 from edge.engines import ENGINE_NAMES
+from edge.engines.macs import count_gmac
 
 OURS = "ours"
 COUNTED = "ours, patch sizes that count"

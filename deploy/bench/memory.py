@@ -62,13 +62,19 @@ def rows(samples: list[tuple[int, float]], count: int) -> list[Row]:
 
 
 def write_smallest(path: Path, bundle: Bundle) -> None:
-    """A bundle file of the smallest patch size alone; its thresholds are still those of all."""
-    manifest, size = bundle.manifest, min(bundle.manifest.patch_sizes)
+    """A bundle file of the smallest patch size alone; its thresholds are still those of all. Neighbours stay as they
+    are where there is no patch size."""
+    manifest = bundle.manifest
+    if not manifest.patch_sizes:
+        save_bundle(path, manifest, bundle.graphs, bundle.golden, bundle.notice)
+        return
+    size = min(manifest.patch_sizes)
     calibrations = {
         variant: replace(one, stats={key: stats for key, stats in one.stats.items() if key.patch_size == size})
         for variant, one in manifest.calibrations.items()
     }
-    cut = replace(manifest, patch_sizes=(size,), strides={size: manifest.strides[size]}, calibrations=calibrations)
+    strides = {size: manifest.strides[size]}
+    cut = replace(manifest, patch_sizes=(size,), strides=strides, neighbours={}, calibrations=calibrations)
     graphs = {
         name: bundle.graphs[name] for variant in calibrations if (name := graph_name(size, variant)) in bundle.graphs
     }

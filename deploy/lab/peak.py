@@ -11,12 +11,12 @@ from functools import partial
 import numpy as np
 import onnxruntime as ort
 
-from deploy.bench.macs import count_gmac
 from deploy.bench.measurement import Bench
 from deploy.bench.rows import Row
 from deploy.bench.timing import interleaved, median
 from deploy.lab.onnx_file import GraphWriter
 from edge.core.types import Image
+from edge.engines.macs import count_gmac
 from edge.engines.onnxruntime import session_options
 
 MATRICES = 512, 1024  # side of both factors

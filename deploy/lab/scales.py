@@ -7,12 +7,12 @@ from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
-from deploy.bench.macs import count_gmac
 from deploy.bench.measurement import Bench
 from deploy.bench.rows import Row
 from deploy.bench.timing import interleaved, median
 from deploy.lab.workstation import MISSING, export_random, has_trainer
 from edge.core.bundle import GraphSet
+from edge.engines.macs import count_gmac
 from edge.engines.onnxruntime import OnnxRuntimeEngine
 
 PAPERS = (17, 33, 65)

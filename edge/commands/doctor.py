@@ -17,8 +17,10 @@ import click
 from edge.commands.checkup import Finding, check_addresses, check_clock, check_folders, check_journal, check_room
 from edge.commands.running import ask_station, tell_station
 from edge.core.errors import EdgeError, SourceError
+from edge.core.forecast import Forecast
 from edge.core.redaction import hide_credentials
 from edge.core.types import Frame, Gap, Inspection, Reason, Verdict
+from edge.core.words import Advice
 from edge.inspector import Inspector
 from edge.sources import Source
 from edge.station.description import describe
@@ -79,12 +81,22 @@ def _bundle(settings: Settings, stack: ExitStack, inspectors: list[Inspector]) -
     )
     yield f"engine {about['engine']}: golden sample within {drift:.1e} deviations"
     yield f"threshold {about['image_threshold']}: {about['promise']}"
+    if inspector.bundle.manifest.forecast is not None:
+        yield from _forecast(inspector.bundle.manifest.forecast)
     if inspector.bundle.commissioning is not None:
         yield f"commissioned: {about['commissioning']}"
     if inspector.review_threshold is not None:
         yield f"review from {inspector.review_threshold:.3f}: {about['review']}"
     yield _health(inspector)
     inspectors.append(inspector)
+
+
+def _forecast(forecast: Forecast) -> Iterator[str]:
+    """What the bundle is expected to find; a word other than "use it" is worth a note."""
+    *told, verdict = forecast.lines()
+    for line in told:
+        yield f"forecast: {line}"
+    yield f"{'' if forecast.advice()[0] is Advice.USE else 'note  '}forecast: {verdict}"
 
 
 def _health(inspector: Inspector) -> str:

@@ -22,14 +22,17 @@ from edge.core.errors import BundleError
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
 GOLDEN = "golden.npz"
+NOTICE = "notice.txt"
 VARIANTS = "fp32|fp16|int8-cpu|int8-trt"
 ALLOWED = re.compile(
-    rf"manifest\.(json|sig)|golden\.npz|p\d{{1,4}}\.({VARIANTS})\.onnx|local-stats\.({VARIANTS})\.npz", re.ASCII
+    rf"manifest\.(json|sig)|golden\.npz|notice\.txt|(p\d{{1,4}}|neighbours)\.({VARIANTS})\.onnx|"
+    rf"local-stats\.({VARIANTS})\.npz",
+    re.ASCII,
 )
 MAX_BUNDLE_BYTES = 1 << 30
 MAX_MEMBER_BYTES = 256 << 20
 MAX_MEMBERS = 64
-MAX_BYTES = {MANIFEST: 4 << 20, SIGNATURE: 1024}  # of what is read before anything was proved
+MAX_BYTES = {MANIFEST: 4 << 20, SIGNATURE: 1024, NOTICE: 64 << 10}  # of what is read before anything was proved
 FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # equal contents give an equal digest
 
 _END = struct.Struct("<4s4H2LH")  # the zip's end: mark, disks, entries, the directory's size and place, comment

@@ -19,8 +19,8 @@ import numpy as np
 from edge.core.archive import MAX_MEMBER_BYTES
 from edge.core.errors import BundleError
 from edge.core.manifest import Manifest
-from edge.core.scoring import TERMS, LocalStats, ScoreStats
-from edge.core.types import Image, PatchMaps
+from edge.core.scoring import LocalStats, ScoreStats
+from edge.core.types import DrivenBy, Image, PatchMaps, Term
 
 ADVICE = "re-export it"
 
@@ -40,22 +40,25 @@ class GoldenSample:
 def write_golden(golden: GoldenSample) -> bytes:
     """The golden sample as a bundle keeps it: npz."""
     arrays: dict[str, Any] = {"image": golden.image, "score": golden.score}
-    for size, maps in golden.maps.items():
-        for term in TERMS:
-            arrays[f"p{size}.{term.value}"] = maps.term(term)
+    for maps in golden.maps.values():
+        arrays |= {_name(key): values for key, values in maps.terms.items()}
     return _write_arrays(arrays)
 
 
 def read_golden(raw: bytes, manifest: Manifest, where: str) -> GoldenSample:
     """What `write_golden` wrote, fitting the manifest; BundleError where it does not."""
     with _arrays(raw, f"bundle {where}: golden sample") as arrays:
+        found = {key: np.asarray(arrays[_name(key)], np.float32) for key in manifest.terms}
         maps = {
-            size: PatchMaps(
-                size,
-                manifest.strides[size],
-                *(np.asarray(arrays[f"p{size}.{term.value}"], np.float32) for term in TERMS),
+            key.patch_size: PatchMaps(
+                key.patch_size,
+                manifest.strides[key.patch_size],
+                error,
+                found.get(DrivenBy(key.patch_size, Term.PREDICTIVE_UNCERTAINTY)),
+                key.neighbours,
             )
-            for size in manifest.patch_sizes
+            for key, error in found.items()
+            if key.term is Term.REGRESSION_ERROR
         }
         golden = GoldenSample(np.asarray(arrays["image"], np.uint8), maps, float(arrays["score"]))
     if golden.image.shape != (*manifest.geometry.input_size, 3):
@@ -68,8 +71,8 @@ def write_local_stats(stats: ScoreStats) -> bytes:
     arrays: dict[str, Any] = {}
     for key, term_stats in stats.items():
         assert term_stats.local is not None  # a local calibration has them for every term
-        arrays[f"p{key.patch_size}.{key.term.value}.mean"] = term_stats.local.mean
-        arrays[f"p{key.patch_size}.{key.term.value}.deviation"] = term_stats.local.deviation
+        arrays[f"{_name(key)}.mean"] = term_stats.local.mean
+        arrays[f"{_name(key)}.deviation"] = term_stats.local.deviation
     return _write_arrays(arrays)
 
 
@@ -83,14 +86,19 @@ def read_local_stats(
     completed = {}
     with _arrays(raw, what, advice) as arrays:
         for key, term_stats in stats.items():
-            prefix = f"p{key.patch_size}.{key.term.value}"
+            prefix = _name(key)
             local = LocalStats(
                 np.asarray(arrays[f"{prefix}.mean"], np.float32), np.asarray(arrays[f"{prefix}.deviation"], np.float32)
             )
-            if local.mean.shape != golden.maps[key.patch_size].term(key.term).shape:
+            if local.mean.shape != golden.maps[key.patch_size].terms[key].shape:
                 raise BundleError(f"{what}: {prefix} is {local.mean.shape}, not the size of its map; {advice}")
             completed[key] = replace(term_stats, local=local)
     return completed
+
+
+def _name(key: DrivenBy) -> str:
+    """The array of one term; the patch size alone tells neighbours from students."""
+    return f"p{key.patch_size}.{key.term.value}"
 
 
 def _write_arrays(arrays: dict[str, Any]) -> bytes:

@@ -1,5 +1,8 @@
 """One bundle, one zip: graphs, statistics, thresholds, ROI, golden sample; loaded from bytes, never extracted.
 
+Each patch size is a graph of its own, and so are the distances to neighbours, whose two maps share a network. A variant
+without a graph of neighbours takes the reference's, in float32.
+
 The manifest comes first: its signature is checked before it is parsed, and it names the digest of every other member,
 so nothing is used that it does not vouch for. What the zip may look like is in `edge.core.archive`. Patch sizes that
 the fusion gives no weight need not be computed (`graph_set`): they change no score, and the map keeps the grid it was
@@ -10,28 +13,33 @@ file, for which all of it would have to be read before anything is known of it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from edge.core.archive import GOLDEN, MANIFEST, SIGNATURE, VARIANTS, Archive, pack_archive, read_file
+from edge.core.archive import GOLDEN, MANIFEST, NOTICE, SIGNATURE, VARIANTS, Archive, pack_archive, read_file
 from edge.core.arrays import GoldenSample, read_golden, read_local_stats, write_golden, write_local_stats
 from edge.core.errors import BundleError
 from edge.core.files import write_whole
 from edge.core.graph_file import require_self_contained
 from edge.core.image_health import HealthBands
-from edge.core.manifest import Calibration, Manifest, manifest_from_json, manifest_to_json
+from edge.core.manifest import REFERENCE_VARIANT, Calibration, Manifest, manifest_from_json, manifest_to_json
+from edge.core.types import Neighbours, PatchMaps
 
 if TYPE_CHECKING:  # it reads bundles itself
     from edge.core.commissioning import Commissioning
 
 __all__ = [
     "INPUT",
+    "NEIGHBOURS",
     "OUTPUTS",
     "VARIANTS",
     "Bundle",
     "GraphSet",
+    "Layout",
+    "Outputs",
     "graph_name",
     "load_bundle",
     "parse_bundle",
@@ -40,14 +48,26 @@ __all__ = [
 
 # Of every graph: one uint8 image (N, H, W, 3) BGR, two float32 maps (N, h, w).
 INPUT, OUTPUTS = "image", ("regression_error", "predictive_uncertainty")
+NEIGHBOURS = 0  # among graphs, which go by their patch size: the one of distances to neighbours, which has two
 
 # (the manifest's bytes, the signature member or None, where) -> who signed; BundleError refuses
 CheckSignature = Callable[[bytes, bytes | None, str], str]
 
 
 def graph_name(patch_size: int, variant: str) -> str:
-    """The member that holds one patch size's graph."""
-    return f"p{patch_size}.{variant}.onnx"
+    """The member that holds one patch size's graph, or that of NEIGHBOURS."""
+    return f"neighbours.{variant}.onnx" if patch_size == NEIGHBOURS else f"p{patch_size}.{variant}.onnx"
+
+
+def graph_names(
+    patch_sizes: Iterable[int], has_neighbours: bool, variant: str, there: Container[str]
+) -> dict[int, str]:
+    """The members of one variant; neighbours without a graph of that variant among `there` run the reference's."""
+    names = {size: graph_name(size, variant) for size in patch_sizes}
+    if has_neighbours:
+        own = graph_name(NEIGHBOURS, variant)
+        names[NEIGHBOURS] = own if own in there else graph_name(NEIGHBOURS, REFERENCE_VARIANT)
+    return names
 
 
 def local_stats_name(variant: str) -> str:
@@ -55,14 +75,60 @@ def local_stats_name(variant: str) -> str:
     return f"local-stats.{variant}.npz"
 
 
+class Part(NamedTuple):
+    """Which of a graph's outputs are maps of one patch size, and what makes them its maps."""
+
+    patch_size: int
+    outputs: slice
+    make: Callable[..., PatchMaps]
+
+
+class Outputs(NamedTuple):
+    """The names of a graph's outputs, and what they are, in this order."""
+
+    names: tuple[str, ...]
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How what graphs give lies on the image: strides by patch size, and the patch size of each map of neighbours."""
+
+    strides: Mapping[int, int]
+    neighbours: Mapping[Neighbours, int] = field(default_factory=dict)
+
+    def outputs(self, graph: int) -> Outputs:
+        """What one graph gives, of a patch size or of NEIGHBOURS; engines ask once."""
+        if graph != NEIGHBOURS:
+            return Outputs(OUTPUTS, (Part(graph, slice(None), partial(PatchMaps, graph, self.strides[graph])),))
+        parts = [
+            Part(size, slice(place, place + 1), partial(PatchMaps, size, self.strides[size], neighbours=one))
+            for place, (one, size) in enumerate(self.neighbours.items())
+        ]
+        return Outputs(tuple(one.value for one in self.neighbours), tuple(parts))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class GraphSet:
-    """The graphs an engine runs: one ONNX file per patch size, all of one variant."""
+    """The graphs an engine runs: one ONNX file per patch size and one of NEIGHBOURS, all of one variant.
+
+    strides, neighbours: see `Layout`.
+    """
 
     variant: str
     graphs: Mapping[int, bytes]
     strides: Mapping[int, int]
     where: str
+    neighbours: Mapping[Neighbours, int] = field(default_factory=dict)
+
+    @property
+    def layout(self) -> Layout:
+        """How their outputs lie on the image."""
+        return Layout(self.strides, self.neighbours)
+
+    def only(self, patches: bool) -> GraphSet:
+        """Those of the patch sizes, or that of neighbours."""
+        return replace(self, graphs={size: g for size, g in self.graphs.items() if (size != NEIGHBOURS) is patches})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +136,7 @@ class Bundle:
     """A verified bundle in memory. `digest`: SHA-256 of the whole file; `signer`: the trusted key's name, if any.
 
     commissioning: what was re-fitted at the line, see `edge.core.commissioning`; None for the bundle as it was made.
+    notice: what the licences of others' work in it ask to be said; empty where none is.
     """
 
     manifest: Manifest
@@ -79,6 +146,7 @@ class Bundle:
     where: str
     signer: str | None = None
     commissioning: Commissioning | None = None
+    notice: str = ""
 
     def calibration(self, variant: str) -> Calibration:
         """What decides on this device: the commissioning's calibration where there is one, else the manifest's.
@@ -101,13 +169,15 @@ class Bundle:
         only_counted: leave out the patch sizes that can change no score (`Calibration.idle_sizes`).
         """
         idle = self.calibration(variant).idle_sizes if only_counted else frozenset()
-        sizes = [size for size in self.manifest.patch_sizes if size not in idle]
-        names = {size: graph_name(size, variant) for size in sizes}
+        manifest = self.manifest
+        sizes = [size for size in manifest.patch_sizes if size not in idle]
+        has_neighbours = not idle.issuperset(manifest.neighbours.values())
+        names = graph_names(sizes, has_neighbours, variant, self.graphs)
         if missing := [name for name in names.values() if name not in self.graphs]:
             have = ", ".join(sorted(self.graphs))
             raise BundleError(f"bundle {self.where}: no {', '.join(missing)} in it (there are: {have})")
         graphs = {size: self.graphs[name] for size, name in names.items()}
-        return GraphSet(variant, graphs, self.manifest.strides, self.where)
+        return GraphSet(variant, graphs, manifest.strides, self.where, manifest.neighbours)
 
 
 def load_bundle(path: Path, check_signature: CheckSignature | None = None) -> Bundle:
@@ -124,19 +194,22 @@ def parse_bundle(raw: bytes, where: str, check_signature: CheckSignature | None 
         signer = check_signature(text, archive.read(SIGNATURE) if SIGNATURE in archive.names else None, where)
     manifest = manifest_from_json(text, where)
     members = _vouched_for(manifest, archive, where)
-    for size in manifest.patch_sizes:
-        if graph_name(size, manifest.reference_variant) not in members:
-            raise BundleError(f"bundle {where}: no graph for patch size {size}; re-export it")
+    for name in graph_names(manifest.patch_sizes, bool(manifest.neighbours), manifest.reference_variant, ()).values():
+        if name not in members:
+            raise BundleError(f"bundle {where}: no {name} in it; re-export it")
+    notice = members.pop(NOTICE, b"").decode("utf-8", "replace")
     golden = read_golden(members.pop(GOLDEN), manifest, where)
     manifest = _with_local_stats(manifest, members, golden, where)
     for name, graph in members.items():
         require_self_contained(graph, f"bundle {where}: {name}")
-    return Bundle(manifest, members, golden, hashlib.sha256(raw).hexdigest(), where, signer)
+    return Bundle(manifest, members, golden, hashlib.sha256(raw).hexdigest(), where, signer, notice=notice)
 
 
-def save_bundle(path: Path, manifest: Manifest, graphs: Mapping[str, bytes], golden: GoldenSample) -> str:
+def save_bundle(
+    path: Path, manifest: Manifest, graphs: Mapping[str, bytes], golden: GoldenSample, notice: str = ""
+) -> str:
     """Write a bundle atomically; fills in the manifest's digests; returns the file's SHA-256."""
-    members = {**graphs, GOLDEN: write_golden(golden)}
+    members = {**graphs, GOLDEN: write_golden(golden), **({NOTICE: notice.encode()} if notice else {})}
     for variant, calibration in manifest.calibrations.items():
         if calibration.is_local:
             members[local_stats_name(variant)] = write_local_stats(calibration.stats)

@@ -44,7 +44,7 @@ def parse_commissioning(raw: bytes, bundle: Bundle, where: str) -> Commissioning
             f"commissioning {where}: made for the bundle {found.bundle[:12]}…, but {bundle.where} is "
             f"{bundle.digest[:12]}…; {ADVICE}"
         )
-    if what := problem_with(found.calibration, bundle.manifest.patch_sizes):
+    if what := problem_with(found.calibration, bundle.manifest.terms):
         raise BundleError(f"commissioning {where}: {what}; {ADVICE}")
     if packed is None:
         return found

@@ -13,29 +13,46 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edge.core.errors import BundleError
+from edge.core.forecast import Forecast, forecast_from_json, forecast_to_json
 from edge.core.image_health import HealthBands, bands_from_json, bands_to_json
 from edge.core.preprocess import Geometry, Size
 from edge.core.scoring import PAPER_FUSION, Fusion, TermStats
-from edge.core.types import DrivenBy, Term
+from edge.core.types import DrivenBy, Neighbours, Scale, Term
 
-SCHEMA = "edge-inspect.bundle/1"
+SCHEMA = "edge-inspect.bundle/2"  # 2: distances to neighbours, scores on a scale of quantiles
+READ_SCHEMAS = ("edge-inspect.bundle/1", SCHEMA)
 REFERENCE_VARIANT = "fp32"
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The calibration's promise: at most `rate` of good parts rejected, at `confidence`, from k of n."""
+    """The calibration's promise: at most `rate` of good parts rejected, at `confidence`, from k of n.
+
+    rejected, n: k, how many of n unused good parts the threshold was allowed to reject. parts: where n counts capture
+    sessions, how many parts they hold; None where it counts parts. estimate: what a model of the scores expects, which
+    is no promise; None where nothing says it.
+    """
 
     rate: float
     confidence: float
     rejected: int
     n: int
+    parts: int | None = None
+    estimate: float | None = None
 
     def __str__(self) -> str:
-        return (
-            f"at most {100 * self.rate:.1f} % of good parts rejected at {100 * self.confidence:.0f} % confidence, "
-            f"from {self.rejected} of {self.n}"
-        )
+        return self.told("rejected")
+
+    def told(self, what: str) -> str:
+        """The promise as a sentence's end, about parts that are `what`."""
+        about = f"at most {100 * self.rate:.1f} % of good parts {what} at {100 * self.confidence:.0f} % confidence"
+        counted = f"{self.rejected} of {self.n}"
+        if self.parts is None:
+            return f"{about} if parts are independent, from {counted}{self._estimated()}"
+        return f"{about}, from {counted} capture sessions ({self.parts} parts){self._estimated()}"
+
+    def _estimated(self) -> str:
+        return "" if self.estimate is None else f" (estimate, no promise: {100 * self.estimate:.1f} %)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +66,7 @@ class Review:
     bound: Bound
 
     def __str__(self) -> str:
-        return (
-            f"at most {100 * self.bound.rate:.1f} % of good parts reviewed or rejected at "
-            f"{100 * self.bound.confidence:.0f} % confidence, from {self.bound.rejected} of {self.bound.n}"
-        )
+        return self.bound.told("reviewed or rejected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +100,12 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a bundle says of itself. `strides`: input pixels between grid points, by patch size.
+    """What a bundle says of itself. `patch_sizes`: of teachers with students; may be empty where there are neighbours.
 
-    health: what pictures worth inspecting look like; None in bundles of earlier versions.
+    strides: input pixels between grid points, by patch size, those of neighbours among them. neighbours: how many
+    pixels across each map of distances sees, its patch size in every other field; empty for a bundle without.
+    health: what pictures worth inspecting look like. forecast: what is expected to be found. Both are None in bundles
+    of earlier versions.
     """
 
     product: str
@@ -104,6 +121,14 @@ class Manifest:
     reference_variant: str = REFERENCE_VARIANT
     digests: Mapping[str, str] = field(default_factory=dict)
     health: HealthBands | None = None
+    forecast: Forecast | None = None
+    neighbours: Mapping[Neighbours, int] = field(default_factory=dict)
+
+    @property
+    def terms(self) -> tuple[DrivenBy, ...]:
+        """Everything that is measured at a place."""
+        paper = [DrivenBy(size, term) for size in self.patch_sizes for term in Term]
+        return (*paper, *(DrivenBy(size, Term.REGRESSION_ERROR, one) for one, size in self.neighbours.items()))
 
     @property
     def grid(self) -> tuple[int, Size]:
@@ -135,6 +160,12 @@ def manifest_to_json(manifest: Manifest, digests: Mapping[str, str]) -> bytes:
         "calibrations": {name: calibration_json(c) for name, c in manifest.calibrations.items()},
         "provenance": manifest.provenance,
         **({} if manifest.health is None else {"health": bands_to_json(manifest.health)}),
+        **({} if manifest.forecast is None else {"forecast": forecast_to_json(manifest.forecast)}),
+        **(
+            {"neighbours": {one.value: size for one, size in manifest.neighbours.items()}}
+            if manifest.neighbours
+            else {}
+        ),
         "digests": dict(digests),
     }
     return json.dumps(body, indent=1, allow_nan=False).encode()
@@ -148,6 +179,7 @@ def calibration_json(calibration: Calibration) -> dict[str, Any]:
             {
                 "patch_size": key.patch_size,
                 "term": key.term.value,
+                **({} if key.neighbours is None else {"neighbours": key.neighbours.value}),
                 "mean": stats.mean,
                 "deviation": stats.deviation,
                 "weight": stats.weight,
@@ -167,8 +199,10 @@ def manifest_from_json(raw: bytes, where: str) -> Manifest:
     try:
         body = json.loads(raw)
         schema = body["schema"]
-        if schema != SCHEMA:
-            raise BundleError(f"bundle {where}: manifest is {schema!r}, this version reads {SCHEMA!r}; re-export it")
+        if schema not in READ_SCHEMAS:
+            raise BundleError(
+                f"bundle {where}: manifest is {schema!r}, this version reads {', '.join(READ_SCHEMAS)}; re-export it"
+            )
         manifest = _parse(body)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise BundleError(f"bundle {where}: manifest is damaged or foreign ({error!r}); re-export it") from error
@@ -199,6 +233,8 @@ def _parse(body: dict[str, Any]) -> Manifest:
         provenance=body["provenance"],
         digests={str(name): str(digest) for name, digest in body["digests"].items()},
         health=bands_from_json(body["health"]) if "health" in body else None,
+        forecast=forecast_from_json(body["forecast"]) if "forecast" in body else None,
+        neighbours={Neighbours(one): int(size) for one, size in body.get("neighbours", {}).items()},
     )
 
 
@@ -206,9 +242,7 @@ def parse_calibration(body: dict[str, Any]) -> Calibration:
     """What `calibration_json` gave; KeyError, TypeError, ValueError or BundleError where it is something else."""
     return Calibration(
         stats={
-            DrivenBy(int(s["patch_size"]), Term(s["term"])): TermStats(
-                float(s["mean"]), float(s["deviation"]), float(s["weight"])
-            )
+            _parse_term(s): TermStats(float(s["mean"]), float(s["deviation"]), float(s["weight"]))
             for s in body["stats"]
         },
         image_threshold=float(body["image_threshold"]),
@@ -219,8 +253,21 @@ def parse_calibration(body: dict[str, Any]) -> Calibration:
     )
 
 
+def _parse_term(body: dict[str, Any]) -> DrivenBy:
+    neighbours = Neighbours(body["neighbours"]) if "neighbours" in body else None
+    return DrivenBy(int(body["patch_size"]), Term(body["term"]), neighbours)
+
+
 def _parse_bound(body: dict[str, Any]) -> Bound:
-    return Bound(float(body["rate"]), float(body["confidence"]), int(body["rejected"]), int(body["n"]))
+    parts, estimate = body.get("parts"), body.get("estimate")
+    return Bound(
+        float(body["rate"]),
+        float(body["confidence"]),
+        int(body["rejected"]),
+        int(body["n"]),
+        None if parts is None else int(parts),
+        None if estimate is None else float(estimate),
+    )
 
 
 def _parse_review(body: dict[str, Any]) -> Review:
@@ -228,7 +275,12 @@ def _parse_review(body: dict[str, Any]) -> Review:
 
 
 def _parse_fusion(body: dict[str, Any]) -> Fusion:
-    return Fusion(float(body["exponent"]), float(body["smoothing"]))
+    return Fusion(
+        float(body["exponent"]),
+        float(body["smoothing"]),
+        float(body.get("area_px", 0)),
+        Scale(body.get("scale", Scale.DEVIATIONS)),
+    )
 
 
 def _pair(values: Any) -> tuple[int, int]:
@@ -239,8 +291,10 @@ def _pair(values: Any) -> tuple[int, int]:
 def _check(manifest: Manifest, where: str) -> None:
     """What a well-formed manifest may still get wrong."""
     mm, finest = manifest.geometry.mm_per_px, min(manifest.strides.values(), default=0)
+    sizes = [*manifest.patch_sizes, *manifest.neighbours.values()]
     wrong = {
-        "patch sizes and strides do not match": set(manifest.strides) != set(manifest.patch_sizes) or finest < 1,
+        "patch sizes and strides do not match": sorted(manifest.strides) != sorted(sizes) or finest < 1,
+        "it has one of the two maps of neighbours": len(manifest.neighbours) not in (0, len(Neighbours)),
         "strides are not multiples of the finest": any(stride % max(finest, 1) for stride in manifest.strides.values()),
         f"the reference variant {manifest.reference_variant!r} is not calibrated": manifest.reference_variant
         not in manifest.calibrations,
@@ -251,14 +305,14 @@ def _check(manifest: Manifest, where: str) -> None:
         if is_wrong:
             raise BundleError(f"bundle {where}: {what}; re-export it")
     for calibration in manifest.calibrations.values():
-        if what := problem_with(calibration, manifest.patch_sizes):
+        if what := problem_with(calibration, manifest.terms):
             raise BundleError(f"bundle {where}: {what}; re-export it")
 
 
-def problem_with(calibration: Calibration, patch_sizes: tuple[int, ...]) -> str:
-    """What a well-formed calibration of a bundle of these patch sizes still gets wrong; empty where it is sound."""
+def problem_with(calibration: Calibration, terms: tuple[DrivenBy, ...]) -> str:
+    """What a well-formed calibration of a bundle of these terms still gets wrong; empty where it is sound."""
     review, limit = calibration.review, calibration.image_threshold
-    if set(calibration.stats) != {DrivenBy(size, term) for size in patch_sizes for term in Term}:
+    if set(calibration.stats) != set(terms):
         return "score statistics and patch sizes do not match"
     if not all(map(math.isfinite, (limit, calibration.map_threshold, calibration.bound.rate))):
         return "a threshold is not finite"

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from edge.core.opencv import cv2
 from edge.core.types import Defect, Image, Map
 
-ONSET, SATURATION = 0.5, 2.0  # of the map threshold: where heat begins, and where it grows no stronger
+BELOW, ABOVE = 0.5, 1.0  # of the map threshold: how far from it heat begins, and where it grows no stronger
+LEAST_UNIT = 0.5  # in place of the threshold where that is lower; on a scale of quantiles it may even lie below 0
 MAX_ALPHA = 0.7  # the part stays visible below the strongest heat
 AMBER, RED = np.array([0, 200, 255], np.float32), np.array([50, 0, 255], np.float32)  # BGR
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
@@ -25,12 +26,12 @@ def draw_overlay(image: Image, scores: Map | None, map_threshold: float, defects
     """A copy of `image` with heat and defect outlines drawn on it; `image` itself is left alone.
 
     image: (H, W, 3) uint8 BGR. scores: (H, W) float32 on the same pixels, or None to draw outlines only; NaN draws
-    nothing. Heat begins at half of `map_threshold` (> 0) and saturates at twice it. ValueError on other shapes or
-    on a threshold that is not positive.
+    nothing. Heat begins at half of `map_threshold` and saturates at twice it; around one near 0 or below, as far away
+    as LEAST_UNIT says. ValueError on other shapes or on a threshold that is not finite.
     """
     picture = image.copy()
     if scores is not None:
-        if scores.shape != image.shape[:2] or not map_threshold > 0.0:
+        if scores.shape != image.shape[:2] or not np.isfinite(map_threshold):
             raise ValueError(f"scores {scores.shape} over image {image.shape}, map threshold {map_threshold}")
         _draw_heat(picture, scores, map_threshold)
     polygons = [np.array(defect.polygon_px, np.int32) for defect in defects if defect.polygon_px]
@@ -64,12 +65,14 @@ def _visible(polygon: NDArray[np.int32], side: int) -> NDArray[np.int32]:
 
 
 def _draw_heat(picture: Image, scores: Map, map_threshold: float) -> None:
-    hot = (scores > ONSET * map_threshold).astype(np.uint8)  # NaN compares false
+    unit = max(map_threshold, LEAST_UNIT)
+    onset = map_threshold - BELOW * unit
+    hot = (scores > onset).astype(np.uint8)  # NaN compares false
     x, y, width, height = cv2.boundingRect(hot)
     if not width:
         return
-    part, ratio = picture[y : y + height, x : x + width], scores[y : y + height, x : x + width] / map_threshold
-    severity = np.clip((np.nan_to_num(ratio, nan=0.0) - ONSET) / (SATURATION - ONSET), 0.0, 1.0)[..., None]
+    part, above = picture[y : y + height, x : x + width], scores[y : y + height, x : x + width] - onset
+    severity = np.clip(np.nan_to_num(above, nan=0.0) / ((BELOW + ABOVE) * unit), 0.0, 1.0)[..., None]
     alpha = MAX_ALPHA * np.sqrt(severity)  # the root makes the threshold itself, a third of the way, plainly visible
     heat = AMBER + (RED - AMBER) * severity
     part[...] = np.rint(part + alpha * (heat - part)).astype(np.uint8)

@@ -1,41 +1,71 @@
 """What good parts nobody trained on can promise: thresholds with a binomial bound, and the review zone.
 
-When k of n unused good parts exceed a threshold, at most `upper_bound(k, n)` of all good parts do, with 95 %
-confidence. The parts must not be those that the score statistics were fitted on, nor the students trained on: peers
-who calibrate on training images promise 6 % and deliver 30 %. The trainer and `edge-deploy commission` make the same
-promise, so this is its only home. Rejected: a normal approximation (wrong just where n is small).
+How many of n unused good parts may exceed the threshold, k, follows from n and the rate before any score is seen: then
+at most `binomial_upper_bound(k, n)` of all good parts do, with 95 % confidence, whatever the scores' distribution. The
+threshold is the higher of the (k + 1)-th highest score and the quantile of a Gumbel distribution fitted to all of them,
+so that it does not hang on one image; a higher threshold keeps the promise of a lower one. The Gumbel's own figure is
+an estimate, never the promise: alone it rejects over 5 % in half to three quarters of the draws from long tails
+(`edge-train lab promise`), and the average of both is no bound. Parts of one capture session are alike, so where there
+are sessions the bound counts them: a session exceeds the threshold where any part of it does.
+
+Scale statistics of the whole map may come from the very images that set the threshold: each is one of many, and on real
+maps it cost no coverage (`edge-train lab sharing`). Whatever looks at each place, or is chosen by how good images
+score, may not.
+
+The parts must not be those that students trained on: peers who calibrate on training images promise 6 % and deliver
+30 %. The trainer and `edge-deploy commission` make the same promise, so this is its only home. Rejected: k read off the
+scores (how many happen to lie above is no count that a bound knows), a normal approximation (wrong just where n is
+small).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.core.binomial import binomial_upper_bound
 from edge.core.errors import PromiseError
 from edge.core.manifest import Bound, Calibration, Review
 from edge.core.scoring import Fusion, ScoreStats
+from edge.core.tail import expected_above, gumbel_quantile
 
 CONFIDENCE = 0.95
+PROMISED = 0.05  # without a target; where even 0 of n promises more, that
+TAIL_SHARE = 0.4  # of the promised rate the tail model aims at: 2 % of 5 %
 CLEAN_MAPS = 0.9  # share of good images whose map stays below the map threshold everywhere; it only draws
+
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What is asked for, as shares of good parts, 0 to 1; None for `PROMISED`, and for no review zone."""
+
+    false_reject: float | None = None
+    review: float | None = None
+
+    @property
+    def rejects(self) -> float:
+        """What is to be promised of rejects; where only a review is asked for, little enough to leave it room."""
+        return self.false_reject or min(PROMISED, (self.review or 1.0) / 2)
 
 
 def calibration_for(
-    scores: NDArray[np.float64],
-    stats: ScoreStats,
-    fusion: Fusion,
-    false_reject_rate: float | None = None,
-    review_rate: float | None = None,
+    scores: Scores, stats: ScoreStats, fusion: Fusion, rates: Rates, sessions: Sequence[str] | None = None
 ) -> Calibration:
     """Thresholds over unused good images; scores: (n, 2), of each its score and the highest of its map (`scores_of`).
 
-    Rates: shares of good parts, 0 to 1, see `choose_threshold` and `choose_review`; None for the tightest promise,
-    and for no review zone.
+    sessions: each image's capture session, where there are such; see `choose_threshold` and `choose_review`.
     """
     of_images, of_maps = scores.T
-    image_threshold, bound = choose_threshold(of_images, false_reject_rate)
-    review = None if review_rate is None else choose_review(of_images, false_reject_rate, review_rate)
+    image_threshold, bound = choose_threshold(of_images, rates, sessions)
+    review = choose_review(of_images, rates, sessions) if rates.review is not None else None
     map_threshold = min(image_threshold, float(np.quantile(of_maps, CLEAN_MAPS)))
     return Calibration(stats, image_threshold, map_threshold, bound, fusion, review)
 
@@ -45,114 +75,109 @@ def images_for(false_reject_rate: float) -> int:
     return math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-false_reject_rate))
 
 
-def require_images(n: int, false_reject_rate: float) -> None:
-    """PromiseError where `n` unused good images cannot support the promise; says how many can."""
+def require_images(n: int, false_reject_rate: float, by_session: bool = False) -> None:
+    """PromiseError where `n` unused good images, or sessions of them, cannot support the promise; says how many can."""
     if n < (needed := images_for(false_reject_rate)):
+        counted = "capture sessions of unused good images" if by_session else "unused good images"
+        advice = ", or without sub-folders a promise for parts like these only" if by_session else ""
         raise PromiseError(
-            f"--false-reject-rate {false_reject_rate:g}: {n} unused good images cannot support it; {needed} can "
-            f"(add more, or ask for at least {binomial_upper_bound(0, n, CONFIDENCE):.4f})"
+            f"--false-reject-rate {false_reject_rate:g}: {n} {counted} cannot support it; {needed} can "
+            f"(add more, or ask for at least {binomial_upper_bound(0, n, CONFIDENCE):.4f}{advice})"
         )
 
 
-def choose_threshold(scores: NDArray[np.float64], false_reject_rate: float | None) -> tuple[float, Bound]:
-    """The image threshold over `scores` of unused good images, and what it promises.
+def choose_threshold(
+    scores: Scores, rates: Rates = Rates(), sessions: Sequence[str] | None = None
+) -> tuple[float, Bound]:
+    """The image threshold over `scores` (n,) of unused good images, and what it promises.
 
-    Without a target: the highest score, the tightest bound n supports. With one: the lowest threshold
-    whose bound still keeps it; PromiseError tells the n a target needs.
+    rates: PromiseError tells the n that a target needs. sessions: of each image; None where images are taken for
+    independent ones.
     """
-    if false_reject_rate is not None:
-        require_images(len(scores), false_reject_rate)
-    return _threshold_for(scores, _most_above(len(scores), false_reject_rate))
+    units = _units(scores, sessions)
+    if rates.false_reject is not None:
+        require_images(len(units), rates.false_reject, sessions is not None)
+    allowed = most_above(len(units), rates.rejects)
+    threshold = threshold_over(scores, units, allowed, TAIL_SHARE * rates.rejects)
+    estimate = float(expected_above(scores, threshold))
+    return float(threshold), _bound(allowed, scores, units, sessions, estimate)
 
 
-def require_review_images(n: int, false_reject_rate: float | None, review_rate: float) -> None:
-    """PromiseError where `n` unused good images leave no room for a review zone; says how many do.
+def threshold_over(scores: Scores, units: Scores, allowed: int, tail_rate: float) -> Scores:
+    """The higher of the (allowed + 1)-th highest of `units` and the tail model's quantile of `scores`.
+
+    scores: (…, n); units: (…, m), the scores themselves or each session's highest. Returns (…,).
+    """
+    return np.maximum(np.sort(units, axis=-1)[..., -1 - allowed], gumbel_quantile(scores, 1 - tail_rate))
+
+
+def require_review_images(n: int, rates: Rates) -> None:
+    """PromiseError where `n` unused good images (or sessions) leave no room for a review zone; says how many do.
 
     A zone has room where at least one more image may lie above its threshold than above the image threshold.
     """
-    if false_reject_rate is not None and review_rate <= false_reject_rate:
+    review_rate = rates.review or 0.0
+    if review_rate <= rates.rejects:
         raise PromiseError(
-            f"--review-rate {review_rate:g}: not above --false-reject-rate {false_reject_rate:g}; review is for more "
+            f"--review-rate {review_rate:g}: not above --false-reject-rate {rates.rejects:g}; review is for more "
             "parts than are rejected, so ask for a higher rate or leave it out"
         )
-    rejected = _most_above(n, false_reject_rate)
-    promised = binomial_upper_bound(rejected, n, CONFIDENCE)
-    if binomial_upper_bound(min(rejected + 1, n), n, CONFIDENCE) > review_rate:
-        needed = _images_for(rejected + 1, false_reject_rate or 0.0, review_rate)
+    if not _has_room(n, rates):
+        rejected = most_above(n, rates.rejects)
+        promised, least = (binomial_upper_bound(min(k, n), n, CONFIDENCE) for k in (rejected, rejected + 1))
+        needed = next(m for m in itertools.count(n + 1) if _has_room(m, rates))
         raise PromiseError(
             f"--review-rate {review_rate:g}: {n} unused good images leave no room above the {promised:.4f} promised "
-            f"for rejects; {needed} do (add more, or ask for at least "
-            f"{binomial_upper_bound(min(rejected + 1, n), n, CONFIDENCE):.4f})"
+            f"for rejects; {needed} do (add more, or ask for at least {least:.4f})"
         )
 
 
-def choose_review(scores: NDArray[np.float64], false_reject_rate: float | None, review_rate: float) -> Review:
-    """The review threshold over the `scores` of the image threshold: at most `review_rate` of good parts above it.
+def choose_review(scores: Scores, rates: Rates, sessions: Sequence[str] | None = None) -> Review:
+    """The review threshold over the `scores` of the image threshold: at most `rates.review` of good parts above it.
 
     The lowest whose bound keeps the rate. PromiseError where n cannot support it (`require_review_images`), or
-    where so many scores are equal that it would not lie below the image threshold.
+    where so many scores are equal, or the tail is so long, that it would not lie below the image threshold.
     """
-    require_review_images(len(scores), false_reject_rate, review_rate)
-    threshold, bound = _threshold_for(scores, _most_above(len(scores), review_rate))
-    if threshold >= choose_threshold(scores, false_reject_rate)[0]:
+    units = _units(scores, sessions)
+    require_review_images(len(units), rates)
+    allowed = most_above(len(units), rates.review or 0.0)
+    threshold = float(np.sort(units)[-1 - allowed])
+    if threshold >= choose_threshold(scores, rates, sessions)[0]:
         raise PromiseError(
-            f"--review-rate {review_rate:g}: the highest scores of the good images are all {threshold:g}, so that no "
+            f"--review-rate {rates.review:g}: the highest scores of the good images are all {threshold:g}, so that no "
             "score lies between review and rejection; add more, or leave it out"
         )
-    return Review(threshold, bound)
+    return Review(threshold, _bound(allowed, scores, units, sessions, None))
 
 
-def _most_above(n: int, rate: float | None) -> int:
-    """How many of `n` unused good parts may lie above a threshold that promises `rate`; 0 for the tightest promise."""
+@lru_cache(maxsize=64)
+def most_above(n: int, rate: float) -> int:
+    """k: how many of `n` unused good parts may lie above a threshold that promises `rate`; 0 where n cannot."""
     allowed = 0
-    while rate is not None and allowed < n and binomial_upper_bound(allowed + 1, n, CONFIDENCE) <= rate:
+    while allowed < n and binomial_upper_bound(allowed + 1, n, CONFIDENCE) <= rate:
         allowed += 1
     return allowed
 
 
-def _threshold_for(scores: NDArray[np.float64], allowed: int) -> tuple[float, Bound]:
-    """The threshold that at most `allowed` scores exceed, and what it promises."""
-    n = len(scores)
-    threshold = float(np.sort(scores)[n - 1 - allowed])
-    above = int((scores > threshold).sum())
-    return threshold, Bound(binomial_upper_bound(above, n, CONFIDENCE), CONFIDENCE, above, n)
+def _has_room(n: int, rates: Rates) -> bool:
+    """Whether one more of `n` may be reviewed than be rejected. Rising n may take it away and gives it back."""
+    review = rates.review or 0.0
+    if n < images_for(review) or n < images_for(rates.false_reject or review):
+        return False
+    return most_above(n, review) > most_above(n, rates.rejects)
 
 
-def _images_for(above: int, reject_rate: float, review_rate: float) -> int:
-    """The fewest images with which `above` or more of them may be reviewed and fewer be rejected."""
-    low, high = above, above + 1
-    while binomial_upper_bound(above, high, CONFIDENCE) > review_rate:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if binomial_upper_bound(above, middle, CONFIDENCE) > review_rate else (low, middle)
-    is_between = binomial_upper_bound(above, high, CONFIDENCE) > reject_rate  # else rejects need no fewer images
-    return high if is_between else _images_for(above + 1, reject_rate, review_rate)
+def _units(scores: Scores, sessions: Sequence[str] | None) -> Scores:
+    """What the bound counts: the scores, or the highest of each session."""
+    if sessions is None:
+        return scores
+    names = np.asarray(sessions)
+    return np.array([scores[names == name].max() for name in np.unique(names)])
 
 
-def binomial_upper_bound(errors: int, n: int, confidence: float = 0.95) -> float:
-    """One-sided Clopper-Pearson bound: the highest rate under which `errors` or fewer in `n` still happen
-    with probability 1 - confidence. In [0, 1]; nothing observed (n = 0) bounds nothing: 1.
-
-    ValueError: `errors` outside 0..n, or `confidence` outside (0, 1).
-    """
-    if not 0 <= errors <= n or not 0.0 < confidence < 1.0:
-        raise ValueError(f"{errors} in {n}, confidence {confidence}: need 0 <= errors <= n and 0 < confidence < 1")
-    if errors == n:
-        return 1.0
-    low, high = errors / n, 1.0
-    for _ in range(64):  # halves the interval below the spacing of float64
-        middle = (low + high) / 2.0
-        if binomial_cdf(errors, n, middle) > 1.0 - confidence:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
-def binomial_cdf(k: int, n: int, rate: float) -> float:
-    """P(X <= k), X binomial, by logarithms: factorials of thousands of parts overflow otherwise."""
-    if rate <= 0.0 or rate >= 1.0:
-        return 1.0 if rate <= 0.0 else 0.0
-    ways = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in range(k + 1)]
-    return math.fsum(math.exp(w + i * math.log(rate) + (n - i) * math.log1p(-rate)) for i, w in enumerate(ways))
+def _bound(
+    allowed: int, scores: Scores, units: Scores, sessions: Sequence[str] | None, estimate: float | None
+) -> Bound:
+    n = len(units)
+    rate = binomial_upper_bound(allowed, n, CONFIDENCE)
+    return Bound(rate, CONFIDENCE, allowed, n, None if sessions is None else len(scores), estimate)

@@ -2,16 +2,17 @@
 
 Per pixel (§3.3): Σ over patch sizes and terms of weight · (term − mean) / deviation, with the mean and
 deviation of that term over validation images, never over training images. Equal weights of 1/L give
-the paper's mean over its L scales. Beyond it a `Fusion` may take the root of a sum of powers, in which
-the scale that sees something speaks at each pixel and those too fine or too coarse for this defect do
-not outvote it. Where parts lie in a fixture, mean and deviation may be those of each place instead, so
-that a rim or a hole, hard to predict on every good part, does not drown what is really new. Scores are
-never clamped: severity must not saturate.
+the paper's mean over its L scales. A `Fusion` may put terms on another scale, on which .9 of good places lie below 0
+and .995 below 1: the tails of unlike terms then weigh alike, and their plain mean is never far below the best of them.
+It may take the root of a sum of powers, in which the scale that sees something speaks at each pixel and those too fine
+or too coarse for this defect do not outvote it. Where parts lie in a fixture, mean and deviation may be those of each
+place instead, so that a rim or a hole, hard to predict on every good part, does not drown what is really new. Scores
+are never clamped: severity must not saturate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,10 +21,11 @@ from numpy.typing import NDArray
 from edge.core.errors import BundleError, EngineError
 from edge.core.opencv import cv2
 from edge.core.preprocess import Geometry, Size, refine
-from edge.core.types import AnomalyMap, DrivenBy, Map, PatchMaps, ScaleScore, Term
+from edge.core.types import AnomalyMap, DrivenBy, Map, NeighbourScore, PatchMaps, Scale, ScaleScore, Term
 
 TERMS = (Term.REGRESSION_ERROR, Term.PREDICTIVE_UNCERTAINTY)
 LOCAL_IMAGES = 16  # below it the statistics of each place are noise
+NORMAL, RARE = 0.9, 0.995  # quantiles of good places that are 0 and 1 on that scale; little hangs on which
 LOCAL_FLOOR = 0.3  # of the places' median deviation: no place is trusted to be steadier than that
 
 
@@ -44,6 +46,7 @@ class LocalStats:
 class TermStats:
     """Mean and deviation of one term over all pixels of validation images, and its weight in the sum.
 
+    On the scale of quantiles, mean is what becomes 0, and deviation how far above it what becomes 1 lies.
     local: the same of each place, used instead where it is given.
     """
 
@@ -67,48 +70,70 @@ class Fusion:
     exponent: 1 for their sum, as in the paper; above 1, the root of the sum of these powers of the terms above
     normal. smoothing: before the image's score is taken from the map, deviation of a Gaussian in steps of the finest
     grid; 0 for none. One hot pixel then weighs less than a few warm ones; the map itself stays sharp, for smoothing
-    it would blur the smallest defects into their surroundings.
+    it would blur the smallest defects into their surroundings. area_px: the image's score is the mean of the highest
+    places that stand for so many pixels of the input, 12 at stride 4; 0 for the highest alone. Never a share of the
+    image, in which a defect of a few pixels would drown where images are large. scale: what the terms are put on.
     """
 
     exponent: float = 1.0
     smoothing: float = 0.0
+    area_px: float = 0.0
+    scale: Scale = Scale.DEVIATIONS
 
     def __post_init__(self) -> None:
-        if not (1 <= self.exponent <= 16 and 0 <= self.smoothing <= 16):
-            raise BundleError(f"fusion wants an exponent of 1 to 16 and a smoothing of 0 to 16 steps: {self}")
+        if not (1 <= self.exponent <= 16 and 0 <= self.smoothing <= 16 and 0 <= self.area_px <= 65536):
+            raise BundleError(
+                f"fusion wants an exponent of 1 to 16, a smoothing of 0 to 16 steps and 0 to 65536 px of area: {self}"
+            )
 
 
 PAPER_FUSION = Fusion()
 
 
 def fit_stats(
-    images: Iterable[Mapping[int, PatchMaps]], geometry: Geometry, weights: Mapping[DrivenBy, float] | None = None
+    images: Sequence[Mapping[int, PatchMaps]],
+    geometry: Geometry,
+    weights: Mapping[DrivenBy, float] | None = None,
+    scale: Scale = Scale.DEVIATIONS,
 ) -> dict[DrivenBy, TermStats]:
-    """Mean and deviation of each patch size's terms over `images` (good, not trained on), inside the ROI.
+    """What puts each term on `scale`, over `images` (good, not trained on), inside the ROI.
 
-    `weights`: of each patch size's term; without them 1/L for L patch sizes, the paper's mean.
+    `weights`: of each term; without them 1/L for L patch sizes, the paper's mean.
     """
-    sums: dict[DrivenBy, NDArray[np.float64]] = {}
-    for maps in images:
-        for patch_maps in maps.values():
-            mask = geometry.grid_mask(patch_maps.regression_error.shape, patch_maps.stride)
-            for term in TERMS:
-                values = patch_maps.term(term) if mask is None else patch_maps.term(term)[mask]
-                wide = values.astype(np.float64)
-                moments = np.array([wide.size, wide.sum(), np.square(wide).sum()])
-                key = DrivenBy(patch_maps.patch_size, term)
-                sums[key] = sums.get(key, np.zeros(3)) + moments
-    if not sums:
+    if not images:
         raise BundleError("score statistics need at least one validation image")
-    scales = len({key.patch_size for key in sums})
+    first = images[0]
     return {
         key: TermStats(
-            mean=float(total / n),
-            deviation=float(np.sqrt(max(squares / n - (total / n) ** 2, 1e-12))),
-            weight=1 / scales if weights is None else weights[key],
+            *_UNITS[scale]([_counted(maps[key.patch_size], key, geometry) for maps in images]),
+            weight=1 / len(first) if weights is None else weights[key],
         )
-        for key, (n, total, squares) in sums.items()
+        for patch_maps in first.values()
+        for key in patch_maps.terms
     }
+
+
+def _counted(maps: PatchMaps, key: DrivenBy, geometry: Geometry) -> NDArray[np.float32]:
+    """(n,) values of a term inside the ROI."""
+    values = maps.terms[key]
+    mask = geometry.grid_mask(values.shape, maps.stride)
+    return values.ravel() if mask is None else values[mask]
+
+
+def _deviations(images: Sequence[NDArray[np.float32]]) -> tuple[float, float]:
+    """Mean and standard deviation over all images' values."""
+    sums = np.sum([[v.size, v.sum(dtype=np.float64), np.square(v, dtype=np.float64).sum()] for v in images], axis=0)
+    mean, squares = sums[1:] / sums[0]
+    return float(mean), float(np.sqrt(max(squares - mean**2, 1e-12)))
+
+
+def _quantiles(images: Sequence[NDArray[np.float32]]) -> tuple[float, float]:
+    """The NORMAL quantile of all images' values, and how far above it the RARE one lies."""
+    normal, rare = np.quantile(np.concatenate(images), (NORMAL, RARE))
+    return float(normal), float(max(rare - normal, 1e-6))
+
+
+_UNITS = {Scale.DEVIATIONS: _deviations, Scale.QUANTILES: _quantiles}
 
 
 def with_local_stats(
@@ -122,7 +147,7 @@ def with_local_stats(
 
 
 def _local(key: DrivenBy, stats: TermStats, images: Sequence[Mapping[int, PatchMaps]], reach: int) -> LocalStats:
-    values = np.stack([maps[key.patch_size].term(key.term) for maps in images])
+    values = np.stack([maps[key.patch_size].terms[key] for maps in images])
     around = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
     mean = np.asarray(cv2.dilate(values.mean(axis=0), around), np.float32)
     deviation = np.asarray(cv2.dilate(values.std(axis=0), around), np.float32)
@@ -138,7 +163,7 @@ def robust_deviations(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def normalise(values: Map, stats: TermStats) -> Map:
-    """Standard deviations above normal (§3.3): over the whole map, or at each place."""
+    """On the bundle's scale, such as standard deviations above normal (§3.3): over the whole map, or at each place."""
     if stats.local is not None:
         return (values - stats.local.mean) / stats.local.deviation
     return (values - np.float32(stats.mean)) * np.float32(1 / stats.deviation)
@@ -154,10 +179,11 @@ def fuse(
     finest = min(maps.values(), key=lambda m: m.stride)
     stride, shape = grid or (finest.stride, finest.regression_error.shape)
     deviations: dict[DrivenBy, Map] = {}
-    for of in maps.values():
-        for term, values in zip(TERMS, (of.regression_error, of.predictive_uncertainty), strict=True):
-            key = DrivenBy(of.patch_size, term)
-            deviations[key] = refine(normalise(values, stats[key]), of.stride // stride, shape)
+    for key, term_stats in stats.items():
+        if (of := maps.get(key.patch_size)) is not None:
+            values = of.regression_error if key.term is Term.REGRESSION_ERROR else of.predictive_uncertainty
+            assert values is not None  # students have both, and stats of neighbours know no uncertainty
+            deviations[key] = refine(normalise(values, term_stats), of.stride // stride, shape)
     weights = {key: stats[key].weight for key in deviations}
     scores = combine(np.stack(list(deviations.values())), np.array(list(weights.values()), np.float32), fusion)
     return AnomalyMap(scores, stride, deviations, weights)
@@ -180,11 +206,18 @@ def smoothed(scores: Map, fusion: Fusion) -> Map:
     return np.asarray(cv2.GaussianBlur(scores, (0, 0), fusion.smoothing), np.float32)
 
 
-def image_score(scores: Map, fusion: Fusion, mask: NDArray[np.bool_] | None) -> tuple[float, tuple[int, int]]:
-    """The image's score, the highest of the smoothed map inside the ROI, and its row and column."""
+def image_score(
+    scores: Map, stride: int, fusion: Fusion, mask: NDArray[np.bool_] | None
+) -> tuple[float, tuple[int, int]]:
+    """The image's score, of the highest places of the smoothed map inside the ROI; row and column of the highest."""
     smooth = smoothed(scores, fusion)
     place = peak(smooth, mask)
-    return float(smooth[place]), place
+    count = round(fusion.area_px / stride**2)
+    if count < 2:
+        return float(smooth[place]), place
+    inside = smooth.ravel() if mask is None else smooth[mask]
+    highest = np.partition(inside, -min(count, inside.size))[-min(count, inside.size) :]
+    return float(highest.mean(dtype=np.float64)), place
 
 
 def peak(scores: Map, mask: NDArray[np.bool_] | None) -> tuple[int, int]:
@@ -205,7 +238,8 @@ def scores_of(
             "an anomaly map of a good image holds NaN or infinity; use --variant fp32, or train again with a lower "
             "--learning-rate"
         )
-    return image_score(anomaly_map.scores, fusion, mask)[0], float(anomaly_map.scores[peak(anomaly_map.scores, mask)])
+    score, _ = image_score(anomaly_map.scores, anomaly_map.stride, fusion, mask)
+    return score, float(anomaly_map.scores[peak(anomaly_map.scores, mask)])
 
 
 def driver(anomaly_map: AnomalyMap, row: int, column: int) -> DrivenBy:
@@ -215,14 +249,24 @@ def driver(anomaly_map: AnomalyMap, row: int, column: int) -> DrivenBy:
 
 
 def scale_scores(anomaly_map: AnomalyMap, row: int, column: int) -> tuple[ScaleScore, ...]:
-    """Each patch size's two terms at a grid point, in standard deviations above normal, whatever they weigh."""
-    here = {key: float(values[row, column]) for key, values in anomaly_map.deviations.items()}
+    """Each patch size's two terms at a grid point, on the bundle's scale, whatever they weigh."""
+    weights, paper = anomaly_map.weights, [key for key in anomaly_map.deviations if key.neighbours is None]
+    here = {key: float(anomaly_map.deviations[key][row, column]) for key in paper}
     return tuple(
         ScaleScore(
             patch_size=size,
             regression_error=here[DrivenBy(size, Term.REGRESSION_ERROR)],
             predictive_uncertainty=here[DrivenBy(size, Term.PREDICTIVE_UNCERTAINTY)],
-            weight=sum(anomaly_map.weights[DrivenBy(size, term)] for term in TERMS),
+            weight=sum(weights[DrivenBy(size, term)] for term in TERMS),
         )
-        for size in sorted({key.patch_size for key in here})
+        for size in sorted({key.patch_size for key in paper})
+    )
+
+
+def neighbour_scores(anomaly_map: AnomalyMap, row: int, column: int) -> tuple[NeighbourScore, ...]:
+    """Each map of distances at a grid point, as `scale_scores`."""
+    return tuple(
+        NeighbourScore(key.neighbours, float(values[row, column]), anomaly_map.weights[key])
+        for key, values in anomaly_map.deviations.items()
+        if key.neighbours is not None
     )

@@ -6,15 +6,15 @@ that nobody inspected must never look like a good one. Rejected: dictionaries (n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.words import Acquisition, AlertKind, GapCause, Reason, Term, Verdict
+from edge.core.words import Acquisition, AlertKind, GapCause, Neighbours, Reason, Scale, Term, Verdict
 
 __all__ = [
     "Acquisition",
@@ -30,8 +30,11 @@ __all__ = [
     "Inspection",
     "Interval",
     "Map",
+    "NeighbourScore",
+    "Neighbours",
     "PatchMaps",
     "Reason",
+    "Scale",
     "ScaleScore",
     "Term",
     "Ticket",
@@ -94,35 +97,57 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatchMaps:
-    """What one patch size's graph says of an image; both maps (h, w) float32, ≥ 0, unitless.
+    """What is said of an image by patches of one size; maps (h, w) float32, ≥ 0, unitless.
 
-    Grid point (i, j) is centred on input pixel (i·stride, j·stride).
+    Grid point (i, j) is centred on input pixel (i·stride, j·stride). neighbours: None for a teacher and its students;
+    else which distances to the nearest good descriptor these are. Those stand where the regression error does, there
+    is no second term, and patch_size is how many pixels across count for one place.
     """
 
     patch_size: int
     stride: int
     regression_error: Map
-    predictive_uncertainty: Map
+    predictive_uncertainty: Map | None = None
+    neighbours: Neighbours | None = None
 
-    def term(self, term: Term) -> Map:
-        """The map of that term."""
-        return self.regression_error if term is Term.REGRESSION_ERROR else self.predictive_uncertainty
+    @property
+    def terms(self) -> dict[DrivenBy, Map]:
+        """Each map there is, by what it would drive."""
+        error = DrivenBy(self.patch_size, Term.REGRESSION_ERROR, self.neighbours)
+        if self.predictive_uncertainty is None:
+            return {error: self.regression_error}
+        uncertainty = DrivenBy(self.patch_size, Term.PREDICTIVE_UNCERTAINTY)
+        return {error: self.regression_error, uncertainty: self.predictive_uncertainty}
+
+    def changed(self, change: Callable[[Map], Map]) -> PatchMaps:
+        """The same with each map changed: a part of it, or another one in its place."""
+        uncertainty = None if self.predictive_uncertainty is None else change(self.predictive_uncertainty)
+        return replace(self, regression_error=change(self.regression_error), predictive_uncertainty=uncertainty)
 
 
 @dataclass(frozen=True, slots=True)
 class DrivenBy:
-    """The patch size and the term that contributed most to a score."""
+    """The patch size and the term that contributed most to a score.
+
+    neighbours: which map of distances, where that is what did; its term is called the regression error.
+    """
 
     patch_size: int
     term: Term
+    neighbours: Neighbours | None = None
+
+    def __str__(self) -> str:
+        return (
+            f"p{self.patch_size} {self.term.value}" if self.neighbours is None else f"{self.neighbours.value} distance"
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AnomalyMap:
     """The fused map: `scores` (h, w) float32, at `stride` input pixels.
 
-    `deviations`: each patch size's terms in standard deviations above normal, on the same grid; `scores`
-    is their sum, each times its weight in `weights`.
+    `deviations`: each term on the bundle's scale (`Scale`): standard deviations above normal, or 0 at the .9 and 1 at
+    the .995 quantile of good places; all on the same grid. `scores` is their sum, each times its weight in `weights`.
     """
 
     scores: Map
@@ -148,11 +173,20 @@ class Defect:
 
 @dataclass(frozen=True, slots=True)
 class ScaleScore:
-    """What one patch size contributed at the image's peak: its terms in standard deviations."""
+    """What one patch size contributed at the image's peak: its terms on the bundle's scale."""
 
     patch_size: int
     regression_error: float
     predictive_uncertainty: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourScore:
+    """What one map of distances contributed at the image's peak, on the bundle's scale."""
+
+    map: Neighbours
+    distance: float
     weight: float
 
 
@@ -185,6 +219,7 @@ class Inspection:
     threshold: float | None = None
     defects: tuple[Defect, ...] = ()
     scales: tuple[ScaleScore, ...] = ()
+    neighbours: tuple[NeighbourScore, ...] = ()
     timings: Timings = field(default_factory=Timings)
     reason: Reason | None = None
     detail: str | None = None

@@ -8,6 +8,14 @@ from __future__ import annotations
 from enum import Enum
 
 
+class Advice(str, Enum):
+    """What to make of a bundle, before its first part."""
+
+    USE = "use"
+    CARE = "care"
+    DO_NOT = "do_not"
+
+
 class Verdict(str, Enum):
     """What the inspection says of a part or frame."""
 
@@ -45,6 +53,25 @@ class Term(str, Enum):
 
     REGRESSION_ERROR = "regression_error"
     PREDICTIVE_UNCERTAINTY = "predictive_uncertainty"
+
+
+class Neighbours(str, Enum):
+    """The two maps of distances to the nearest good descriptor: of early and of late features."""
+
+    SHALLOW = "shallow"
+    DEEP = "deep"
+
+
+class Scale(str, Enum):
+    """What a score of 1 stands for: a standard deviation of good places above their mean, or their .995 quantile."""
+
+    DEVIATIONS = "deviations"
+    QUANTILES = "quantiles"
+
+    @property
+    def unit(self) -> str:
+        """For people: what is behind a score."""
+        return "deviations above normal" if self is Scale.DEVIATIONS else "1 = the .995 quantile of good places"
 
 
 class Acquisition(str, Enum):

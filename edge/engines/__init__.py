@@ -7,17 +7,18 @@ never starts a build of minutes that nobody asked for: TensorRT is taken where i
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.core.bundle import Bundle, GraphSet, graph_name
+from edge.core.bundle import NEIGHBOURS, Bundle, GraphSet, graph_name
 from edge.core.errors import EngineError
 from edge.core.preprocess import Size
-from edge.core.tiles import Tiling, tiling_for
+from edge.core.tiles import TILE_PX, WIDE_TILE_PX, Tiling, tiling_for
 from edge.engines.choice import read_choice, require_verification
 from edge.engines.protocol import Engine as Engine
-from edge.engines.tiled import in_tiles
+from edge.engines.tiled import in_tiles, side_by_side
 
 if TYPE_CHECKING:  # opening a CPU engine loads nothing of TensorRT's
     from edge.engines.tensorrt_cache import EngineCache, Report
@@ -43,32 +44,50 @@ class EngineOptions:
     say: Callable[[str], None] = lambda reason: None
 
 
-def _onnxruntime(bundle: Bundle, options: EngineOptions) -> Engine:
+def _onnxruntime(share: Share, options: EngineOptions) -> Engine:
     from edge.engines.onnxruntime import OnnxRuntimeEngine
 
-    return OnnxRuntimeEngine(_graphs(bundle, options), options.threads)
+    return OnnxRuntimeEngine(share.graphs, options.threads)
 
 
-def _openvino(bundle: Bundle, options: EngineOptions) -> Engine:
+def _openvino(share: Share, options: EngineOptions) -> Engine:
     from edge.engines.openvino import OpenVinoEngine
 
-    return OpenVinoEngine(_graphs(bundle, options), engine_input_size(bundle), options.threads)
+    return OpenVinoEngine(share.graphs, share.tiling.tile_size, options.threads)
 
 
-def _tensorrt(bundle: Bundle, options: EngineOptions) -> Engine:
+def _tensorrt(share: Share, options: EngineOptions) -> Engine:
     from edge.engines.cuda import Cuda
     from edge.engines.tensorrt import TensorRtEngine, load_tensorrt
 
-    trt, cuda = load_tensorrt(), Cuda()
-    graphs = bundle.graph_set(tensorrt_variant(bundle, options.variant), options.only_counted)
-    input_size = engine_input_size(bundle)
+    trt, cuda, graphs, input_size = load_tensorrt(), Cuda(), share.graphs, share.tiling.tile_size
     plans = engine_cache(options).plans(graphs, input_size)
-    return TensorRtEngine(plans, graphs.variant, graphs.strides, input_size, trt, cuda, options.cuda_graph)
+    return TensorRtEngine(plans, graphs.variant, graphs.layout, input_size, trt, cuda, options.cuda_graph)
 
 
-def _graphs(bundle: Bundle, options: EngineOptions) -> GraphSet:
-    """For a CPU engine."""
-    return bundle.graph_set(options.variant or bundle.manifest.reference_variant, options.only_counted)
+@dataclass(frozen=True, slots=True, eq=False)
+class Share:
+    """Graphs that run on pieces of one size, and the pieces of the input that they run on."""
+
+    graphs: GraphSet
+    tiling: Tiling
+
+
+def shares_of(graphs: GraphSet, size: Size) -> list[Share]:
+    """Graphs and the tiles that they run in, for an input of (height, width).
+
+    All in one, unless that is large: neighbours see much farther than patches, so in common tiles the halo of theirs
+    would be computed for all networks.
+    """
+    strides = {p: stride for p, stride in graphs.strides.items() if p not in graphs.neighbours.values()}
+    kinds = [(graphs.only(patches=True), strides, TILE_PX)]
+    if NEIGHBOURS in graphs.graphs:
+        wide = {p: graphs.strides[p] for p in graphs.neighbours.values()}
+        kinds.append((graphs.only(patches=False), wide, WIDE_TILE_PX))
+    shares = [Share(own, tiling_for(size, grids, longest)) for own, grids, longest in kinds if own.graphs]
+    if all(share.tiling.tile_size == size for share in shares):
+        return [Share(graphs, shares[0].tiling)]
+    return shares
 
 
 def engine_cache(options: EngineOptions) -> EngineCache:
@@ -89,19 +108,20 @@ def engine_cache(options: EngineOptions) -> EngineCache:
 
 def tensorrt_variant(bundle: Bundle, variant: str | None) -> str:
     """The variant for TensorRT: the one asked for, else half precision where the bundle has it."""
-    size = bundle.manifest.patch_sizes[0]
-    has_half = "fp16" in bundle.manifest.calibrations and graph_name(size, "fp16") in bundle.graphs
+    first = (*bundle.manifest.patch_sizes, NEIGHBOURS)[0]
+    has_half = "fp16" in bundle.manifest.calibrations and graph_name(first, "fp16") in bundle.graphs
     return variant or ("fp16" if has_half else bundle.manifest.reference_variant)
 
 
-def tiling_of(bundle: Bundle) -> Tiling:
-    """The tiles of the bundle's input; one, as large as the input, unless that is large."""
-    return tiling_for(bundle.manifest.geometry.input_size, bundle.manifest.strides)
+def bundle_shares(bundle: Bundle, variant: str, only_counted: bool = False) -> list[Share]:
+    """`shares_of` the bundle's graphs of a variant, for its input; only_counted: see `Bundle.graph_set`."""
+    return shares_of(bundle.graph_set(variant, only_counted), bundle.manifest.geometry.input_size)
 
 
 def engine_input_size(bundle: Bundle) -> Size:
-    """(height, width) that one run of an engine takes: the bundle's input, or a tile of it."""
-    return tiling_of(bundle).tile_size
+    """(height, width) that one run of an engine takes: the bundle's input, or the largest tile of it."""
+    shares = bundle_shares(bundle, bundle.manifest.reference_variant)
+    return max((share.tiling.tile_size for share in shares), key=lambda size: size[0] * size[1])
 
 
 def _choose(bundle: Bundle, options: EngineOptions) -> tuple[str, str | None, str]:
@@ -110,7 +130,8 @@ def _choose(bundle: Bundle, options: EngineOptions) -> tuple[str, str | None, st
         cache = engine_cache(options)
     except EngineError as error:
         return _choose_for_cpu(bundle, options, str(error))
-    if cache.has_any(bundle.graph_set(tensorrt_variant(bundle, options.variant)), engine_input_size(bundle)):
+    shares = bundle_shares(bundle, tensorrt_variant(bundle, options.variant))
+    if all(cache.has_any(share.graphs, share.tiling.tile_size) for share in shares):
         return "tensorrt", options.variant, f"engines of this bundle are in {cache.folder}"
     return _choose_for_cpu(
         bundle,
@@ -137,7 +158,7 @@ def _choose_for_cpu(bundle: Bundle, options: EngineOptions, no_gpu: str) -> tupl
     return choice.engine, choice.variant, f"recorded as the fastest on this machine ({choice.variant})"
 
 
-_ENGINES: dict[str, Callable[[Bundle, EngineOptions], Engine]] = {
+_ENGINES: dict[str, Callable[[Share, EngineOptions], Engine]] = {
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
     "tensorrt": _tensorrt,
@@ -159,4 +180,11 @@ def open_engine(name: str, bundle: Bundle, options: EngineOptions = DEFAULTS) ->
         options.say(f"{name}: {reason}")
     if name not in _ENGINES:
         raise EngineError(f"--engine {name}: no such engine; choose one of {', '.join(ENGINE_NAMES)}")
-    return in_tiles(_ENGINES[name](bundle, options), tiling_of(bundle))
+    usual = tensorrt_variant(bundle, None) if name == "tensorrt" else bundle.manifest.reference_variant
+    with ExitStack() as on_failure:
+        engines = []
+        for share in bundle_shares(bundle, options.variant or usual, options.only_counted):
+            engines.append(in_tiles(_ENGINES[name](share, options), share.tiling))
+            on_failure.callback(engines[-1].close)
+        on_failure.pop_all()
+    return side_by_side(engines)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as _state
 
-from edge.core.bundle import INPUT, OUTPUTS, GraphSet
+from edge.core.bundle import INPUT, GraphSet, graph_name
 from edge.core.errors import EngineError
 from edge.core.types import Image, PatchMaps
 
@@ -28,19 +28,20 @@ class OnnxRuntimeEngine:
 
     def __init__(self, graphs: GraphSet, threads: int = 0) -> None:
         self.variant = graphs.variant
-        self._strides = graphs.strides
+        self._outputs = {size: graphs.layout.outputs(size) for size in graphs.graphs}
         self._sessions = {size: _open(graphs, size, threads) for size in graphs.graphs}
 
     def infer(self, image: Image) -> dict[int, PatchMaps]:
         """(h, w, 3) uint8 BGR of the input size -> maps by patch size; EngineError on failure."""
         batch = {INPUT: image[None]}
-        maps = {}
+        maps: dict[int, PatchMaps] = {}
         for size, session in self._sessions.items():
+            names, parts = self._outputs[size]
             try:
-                error, uncertainty = session.run(OUTPUTS, batch)
+                values = [output[0] for output in session.run(names, batch)]
             except ORT_ERRORS as failure:
-                raise EngineError(f"ONNX Runtime failed on p{size}.{self.variant}: {failure}") from failure
-            maps[size] = PatchMaps(size, self._strides[size], error[0], uncertainty[0])
+                raise EngineError(f"ONNX Runtime failed on {graph_name(size, self.variant)}: {failure}") from failure
+            maps |= {part.patch_size: part.make(*values[part.outputs]) for part in parts}
         return maps
 
     def close(self) -> None:
@@ -56,8 +57,8 @@ def _open(graphs: GraphSet, size: int, threads: int) -> ort.InferenceSession:
         return ort.InferenceSession(graphs.graphs[size], options, providers=["CPUExecutionProvider"])
     except ORT_ERRORS as error:
         raise EngineError(
-            f"bundle {graphs.where}: ONNX Runtime {ort.__version__} refused p{size}.{graphs.variant} ({error}); "
-            "re-export it with this version of edge-train"
+            f"bundle {graphs.where}: ONNX Runtime {ort.__version__} refused {graph_name(size, graphs.variant)} "
+            f"({error}); re-export it with this version of edge-train"
         ) from error
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.core.bundle import INPUT, OUTPUTS, GraphSet
+from edge.core.bundle import INPUT, GraphSet, graph_name
 from edge.core.errors import EngineError
 from edge.core.types import Image, PatchMaps
 
@@ -43,7 +43,7 @@ class OpenVinoEngine:
     def __init__(self, graphs: GraphSet, input_size: tuple[int, int], threads: int = 0) -> None:
         openvino = load_openvino()
         self.variant, self.version = graphs.variant, str(openvino.__version__)
-        self._strides = graphs.strides
+        self._outputs = {size: graphs.layout.outputs(size) for size in graphs.graphs}
         self._image = openvino.Tensor(np.empty((1, *input_size, 3), np.uint8), shared_memory=True)
         core = openvino.Core()
         with ThreadPoolExecutor() as pool:  # side by side: compiling is half of a daemon's start
@@ -58,14 +58,16 @@ class OpenVinoEngine:
                 f"OpenVINO: an image of {image.shape} {image.dtype} cannot run: the graphs take {pixels.shape} uint8"
             )
         np.copyto(pixels, image)
-        maps = {}
+        maps: dict[int, PatchMaps] = {}
         for size, request in self._requests.items():
             try:
                 results = request.infer(share_outputs=True)
             except RuntimeError as failure:
-                raise EngineError(f"OpenVINO failed on p{size}.{self.variant}: {_line(failure)}") from failure
+                raise EngineError(f"OpenVINO failed on {graph_name(size, self.variant)}: {_line(failure)}") from failure
+            names, parts = self._outputs[size]
             # What it gives is its own memory, which the next image overwrites.
-            maps[size] = PatchMaps(size, self._strides[size], *(results[name][0].copy() for name in OUTPUTS))
+            values = [results[name][0].copy() for name in names]
+            maps |= {part.patch_size: part.make(*values[part.outputs]) for part in parts}
         return maps
 
     def close(self) -> None:
@@ -80,7 +82,8 @@ class OpenVinoEngine:
             request.set_tensor(INPUT, self._image)
         except RuntimeError as error:
             raise EngineError(
-                f"bundle {graphs.where}: OpenVINO {self.version} refused p{size}.{graphs.variant} ({_line(error)}); "
+                f"bundle {graphs.where}: OpenVINO {self.version} refused {graph_name(size, graphs.variant)} "
+                f"({_line(error)}); "
                 "use --engine onnxruntime, or re-export it with this version of edge-train"
             ) from error
         return request

@@ -15,7 +15,10 @@ class Engine(Protocol):
     variant: str
 
     def infer(self, image: Image) -> dict[int, PatchMaps]:
-        """(H, W, 3) uint8 BGR of the bundle's input size -> maps by patch size; EngineError on failure."""
+        """(H, W, 3) uint8 BGR of the bundle's input size -> maps by patch size, those of neighbours among them.
+
+        EngineError on failure.
+        """
         ...
 
     def close(self) -> None:

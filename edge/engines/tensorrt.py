@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.bundle import INPUT, OUTPUTS
+from edge.core.bundle import INPUT, Layout, graph_name
 from edge.core.errors import EngineError
 from edge.core.types import Image, PatchMaps
 from edge.engines.cuda import CudaRuntime
@@ -96,8 +96,8 @@ class Buffer:
 class TensorRtEngine:
     """Runs a variant's engines on the GPU. See `edge.engines.Engine`.
 
-    plans: serialised engines by patch size. input_size: height and width they were built for. It opens, runs and
-    closes in one thread; `infer` from another is an EngineError.
+    plans: serialised engines by graph, whose outputs lie as `layout` says. input_size: height and width they were
+    built for. It opens, runs and closes in one thread; `infer` from another is an EngineError.
     """
 
     name = "tensorrt"
@@ -106,14 +106,15 @@ class TensorRtEngine:
         self,
         plans: Mapping[int, bytes],
         variant: str,
-        strides: Mapping[int, int],
+        layout: Layout,
         input_size: tuple[int, int],
         trt: Any,
         cuda: CudaRuntime,
         cuda_graph: bool = False,
     ) -> None:
         self.variant, self.version = variant, str(trt.__version__)
-        self._strides, self._trt, self._cuda = strides, trt, cuda
+        self._layout = {size: layout.outputs(size) for size in plans}
+        self._trt, self._cuda = trt, cuda
         self._logger = collecting_logger(trt)
         self._owner = threading.get_ident()
         self._buffers: list[Buffer] = []
@@ -147,10 +148,11 @@ class TensorRtEngine:
         else:
             self._cuda.launch(self._graph, self._stream)
         self._cuda.wait(self._stream)
-        return {
-            size: PatchMaps(size, self._strides[size], *(buffer.view[0].copy() for buffer in outputs))
-            for size, outputs in self._outputs.items()
-        }
+        maps: dict[int, PatchMaps] = {}
+        for size, buffers in self._outputs.items():
+            values = [buffer.view[0].copy() for buffer in buffers]
+            maps |= {part.patch_size: part.make(*values[part.outputs]) for part in self._layout[size].parts}
+        return maps
 
     def close(self) -> None:
         """Free contexts before the runtime, and buffers before the stream; safe to call twice."""
@@ -173,7 +175,7 @@ class TensorRtEngine:
         cuda.copy_in(self._input.device, self._input.host, self._input.size, stream)
         for size, context in self._contexts.items():
             if not context.execute_async_v3(stream):
-                raise EngineError(f"TensorRT failed on p{size}.{self.variant}: {self._logger.take()}")
+                raise EngineError(f"TensorRT failed on {graph_name(size, self.variant)}: {self._logger.take()}")
         for outputs in self._outputs.values():
             for buffer in outputs:
                 cuda.copy_out(buffer.host, buffer.device, buffer.size, stream)
@@ -185,20 +187,20 @@ class TensorRtEngine:
         self._graph = self._cuda.capture(self._stream, self._enqueue)
 
     def _open(self, size: int, plan: bytes) -> tuple[Any, list[Buffer]]:
-        """A context with all its addresses set, and its output buffers in the order of OUTPUTS."""
-        what = f"p{size}.{self.variant}"
+        """A context with all its addresses set, and its output buffers in the order of the layout."""
+        what, names = graph_name(size, self.variant), self._layout[size].names
         engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise EngineError(f"TensorRT {self.version} refused the engine of {what}: {self._logger.take()}")
-        _check_tensors(self._trt, engine, what)
+        _check_tensors(self._trt, engine, names, what)
         context = engine.create_execution_context()
         if context is None:
             raise EngineError(f"TensorRT: no context for {what}, is memory short? {self._logger.take()}")
         shape = self._input.view.shape
         if not context.set_input_shape(INPUT, shape):
             raise EngineError(f"TensorRT: {what} was not built for images of {shape}: {self._logger.take()}")
-        outputs = [self._new_buffer(_shape(context, name, what), np.float32) for name in OUTPUTS]
-        for name, buffer in zip((INPUT, *OUTPUTS), (self._input, *outputs), strict=True):
+        outputs = [self._new_buffer(_shape(context, name, what), np.float32) for name in names]
+        for name, buffer in zip((INPUT, *names), (self._input, *outputs), strict=True):
             if not context.set_tensor_address(name, buffer.device):
                 raise EngineError(f"TensorRT: {what} did not take an address for {name}: {self._logger.take()}")
         return context, outputs
@@ -213,13 +215,13 @@ class TensorRtEngine:
         return buffer
 
 
-def _check_tensors(trt: Any, engine: Any, what: str) -> None:
-    """EngineError unless the engine takes a uint8 image and gives the two float32 maps."""
+def _check_tensors(trt: Any, engine: Any, outputs: tuple[str, ...], what: str) -> None:
+    """EngineError unless the engine takes a uint8 image and gives these float32 maps."""
     found = {}
     for name in (engine.get_tensor_name(i) for i in range(engine.num_io_tensors)):
         is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
         found[name] = is_input, engine.get_tensor_dtype(name)
-    wanted = {INPUT: (True, trt.DataType.UINT8)} | dict.fromkeys(OUTPUTS, (False, trt.DataType.FLOAT))
+    wanted = {INPUT: (True, trt.DataType.UINT8)} | dict.fromkeys(outputs, (False, trt.DataType.FLOAT))
     if found != wanted:
         raise EngineError(f"TensorRT: the engine of {what} is foreign: it has {found}; build it again")
 

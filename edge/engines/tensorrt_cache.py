@@ -114,9 +114,9 @@ class EngineCache:
         done, started = 0, time.monotonic()
         for size in sizes:
             key = self.key(graphs, size, input_size)
-            weight = len(graphs.graphs[size])
+            weight, what = len(graphs.graphs[size]), f"building {key.name}"
 
-            def report(share: float, what: str = f"building p{size}.{graphs.variant}", before: int = done) -> None:
+            def report(share: float, what: str = what, before: int = done) -> None:
                 overall = (before + share * weight) / total  # noqa: B023  # called before the next round only
                 self.report(BuildProgress(what, overall, time.monotonic() - started))
 
@@ -139,8 +139,7 @@ class EngineCache:
                 workspace=self.workspace,
                 level=self.level,
             )
-            what = f"p{key.patch_size}.{key.variant}"
-            self._run_child(encode_request(request, timings, onnx), what, report)
+            self._run_child(encode_request(request, timings, onnx), key.name, report)
             facts = {
                 "built_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
                 "build_s": round(time.monotonic() - started, 1),

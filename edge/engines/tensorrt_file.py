@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edge.core.bundle import graph_name
 from edge.core.errors import EngineError
 from edge.engines.cuda import Gpu
 
@@ -41,6 +42,11 @@ class EngineKey:
     profile: tuple[tuple[int, ...], ...]
 
     @property
+    def name(self) -> str:
+        """The graph and its variant, for people."""
+        return graph_name(self.patch_size, self.variant).removesuffix(".onnx")
+
+    @property
     def file_name(self) -> str:
         """Found by what it was built from and for, never by its own bytes: two builds of one graph differ."""
         digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
@@ -49,7 +55,7 @@ class EngineKey:
     @property
     def graph_prefix(self) -> str:
         """What the names of all engines of this graph begin with, whatever they were built for."""
-        return f"p{self.patch_size}.{self.variant}-{self.onnx[:NAME_DIGITS]}-"
+        return f"{self.name}-{self.onnx[:NAME_DIGITS]}-"
 
     def differences(self, other: dict[str, Any]) -> list[str]:
         """Names of the fields in which a header's key is not this one."""

@@ -15,8 +15,8 @@ from functools import lru_cache
 
 import structlog
 
+from edge.core.binomial import binomial_cdf
 from edge.core.manifest import Bound
-from edge.core.promise import binomial_cdf
 
 log = structlog.get_logger(__name__)
 

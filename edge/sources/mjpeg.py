@@ -88,7 +88,7 @@ class MjpegCamera:
         self._response.close()
 
     def _is_readable(self, timeout_s: float) -> bool:
-        if self._response.chunked:  # its reader may hold bytes that the connection has no more
+        if self._response.chunked or self._response.isclosed():  # its reader may hold what the connection has no more
             return True
         return bool(select.select([self._response.fileno()], [], [], timeout_s)[0])
 

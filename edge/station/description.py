@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import edge
+from edge.core.forecast import Forecast
 from edge.core.types import Acquisition
 from edge.inspector import Inspector
 from edge.sources import Source
 from edge.station.settings import Settings
 from edge.wire.facts import Origin
-from edge.wire.vocabulary import RecipeRecord, SoftwareRecord
+from edge.wire.vocabulary import ForecastRecord, RecipeRecord, SoftwareRecord
 
 
 def describe(settings: Settings, inspector: Inspector, drift: float) -> dict[str, Any]:
@@ -28,13 +29,16 @@ def describe(settings: Settings, inspector: Inspector, drift: float) -> dict[str
         "sha256": inspector.bundle.digest,
         "signature": f"signed by {inspector.bundle.signer}" if inspector.bundle.signer else "signature not asked for",
         "patch_sizes": list(manifest.patch_sizes),
+        **({"neighbours": [one.value for one in manifest.neighbours]} if manifest.neighbours else {}),
         **({"weigh_nothing_and_are_left_out": idle} if idle else {}),
         "engine": f"{inspector.engine.name} {inspector.engine.version} ({inspector.engine.variant})",
         "golden_drift": round(drift, 6),
         "image_threshold": round(calibration.image_threshold, 3),
+        "scale": calibration.fusion.scale.unit,
         **({} if calibration.review is None else {"review": str(calibration.review)}),
         "statistics": "of each place" if calibration.is_local else "of the whole map",
         "promise": str(calibration.bound),
+        **({} if manifest.forecast is None else {"forecast": " | ".join(manifest.forecast.lines())}),
         "commissioning": "none" if commissioning is None else str(commissioning),
     }
 
@@ -58,12 +62,22 @@ def origin_of(settings: Settings, inspector: Inspector, source: Source, acquisit
         image_threshold=inspector.image_threshold,
         map_threshold=inspector.map_threshold,
         review_threshold=inspector.review_threshold,
+        score_scale=inspector.fusion.scale,
         deadline_ms=settings.gate.deadline_ms,
         boot_id=_boot_id(),
         product_id=manifest.product,
         trigger=pairing.trigger,
         trigger_window_ms=pairing.window_ms,
         camera_latency_ms=None if latency is None else (latency.least_ns / 1e6, latency.most_ns / 1e6),
+        forecast=None if manifest.forecast is None else _forecast(manifest.forecast),
+    )
+
+
+def _forecast(forecast: Forecast) -> ForecastRecord:
+    low, high = forecast.interval
+    word, why = forecast.advice()
+    return ForecastRecord(
+        advice=word, share=forecast.share, low=low, high=high, statement=forecast.statement(), why=why
     )
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from edge.core.words import Acquisition
+from edge.core.words import Acquisition, Scale
 from edge.wire.messages import Station
-from edge.wire.vocabulary import CameraState, RecipeRecord, SoftwareRecord, StationState
+from edge.wire.vocabulary import CameraState, ForecastRecord, RecipeRecord, SoftwareRecord, StationState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,7 @@ class Origin:
     image_threshold: float
     map_threshold: float
     review_threshold: float | None = None
+    score_scale: Scale | None = None
     deadline_ms: float | None = None
     boot_id: str | None = None
     product_id: str | None = None
@@ -36,6 +37,7 @@ class Origin:
     trigger: str | None = None
     trigger_window_ms: float | None = None
     camera_latency_ms: tuple[float, float] | None = None
+    forecast: ForecastRecord | None = None
 
     def __post_init__(self) -> None:
         _require_finite(self, "image_threshold", "map_threshold", "review_threshold", "deadline_ms")

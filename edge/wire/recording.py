@@ -95,6 +95,8 @@ def birth_record(
         image_threshold=origin.image_threshold,
         map_threshold=origin.map_threshold,
         review_threshold=origin.review_threshold,
+        forecast=origin.forecast,
+        score_scale=origin.score_scale,
         deadline_ms=origin.deadline_ms,
         boot_id=origin.boot_id,
         birth_count=birth_count,
@@ -222,6 +224,7 @@ def _inspected(origin: Origin, inspection: Inspection, latency_ms: float | None)
     if problem := problem_with(inspection):
         raise ValueError(f"frame {inspection.frame_id}: {problem[1]}; send it as UNDECIDED")
     kept = sorted(inspection.defects, key=lambda defect: -defect.score_max)[:MAX_DEFECTS]
+    near = [vocabulary.NeighbourRecord(map=n.map, distance=n.distance, weight=n.weight) for n in inspection.neighbours]
     height, width = inspection.frame_size or (None, None)
     return {
         **_decision(inspection),
@@ -238,6 +241,7 @@ def _inspected(origin: Origin, inspection: Inspection, latency_ms: float | None)
             )
             for scale in inspection.scales
         ),
+        "neighbours": tuple(near) or None,
         "defects": tuple(_defect(index, defect, len(kept)) for index, defect in enumerate(kept)),
         "trigger_id": _id(inspection.trigger_id),
         "part_id": _id(inspection.part_id),
@@ -320,7 +324,11 @@ def _defect(defect_id: int, defect: Defect, shown: int) -> vocabulary.DefectReco
         centroid_px=defect.centroid_px,
         area_px=defect.area_px,
         polygon_px=_thinned(defect.polygon_px, min(MAX_POLYGON_POINTS, _MAX_POINTS // shown)),
-        driven_by=vocabulary.DrivenByRecord(patch_size=defect.driven_by.patch_size, term=defect.driven_by.term),
+        driven_by=vocabulary.DrivenByRecord(
+            patch_size=defect.driven_by.patch_size,
+            term=defect.driven_by.term,
+            neighbours=defect.driven_by.neighbours,
+        ),
         area_mm2=defect.area_mm2,
         length_mm=defect.length_mm,
     )

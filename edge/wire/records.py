@@ -10,18 +10,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from edge.core.words import Acquisition, AlertKind, Reason
+from edge.core.words import Acquisition, AlertKind, Reason, Scale
 from edge.wire.vocabulary import (
     CameraState,
     Count,
     DefectRecord,
     EvidenceFileRecord,
+    ForecastRecord,
     Hex16,
     HistoryRecord,
     ImageRecord,
     Kind,
     MissedRecord,
     Name,
+    NeighbourRecord,
     NotNegative,
     Outcome,
     PreviousEnd,
@@ -84,6 +86,7 @@ class InspectedRecord(EvaluatedRecord):
 
     late: bool
     scales: tuple[ScaleRecord, ...] = ()
+    neighbours: tuple[NeighbourRecord, ...] | None = None
     defects: tuple[DefectRecord, ...] = ()
     trigger_id: str | None = None
     part_id: str | None = None
@@ -161,6 +164,7 @@ class BirthRecord(Record):
     image_threshold: float
     map_threshold: float
     review_threshold: float | None = None
+    score_scale: Scale | None = None
     deadline_ms: NotNegative | None = None
     boot_id: str | None = None
     birth_count: Count | None = None
@@ -168,6 +172,7 @@ class BirthRecord(Record):
     trigger: str | None = None
     trigger_window_ms: NotNegative | None = None
     camera_latency_ms: tuple[NotNegative, NotNegative] | None = None
+    forecast: ForecastRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

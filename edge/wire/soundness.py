@@ -41,6 +41,7 @@ def sendable(inspection: Inspection) -> Inspection:
         threshold=None,
         defects=(),
         scales=(),
+        neighbours=(),
         timings=Timings(),
         reason=inspection.reason or reason,
         detail=detail if inspection.detail is None else f"{detail}; {inspection.detail}",
@@ -68,6 +69,8 @@ def _numbers(inspection: Inspection) -> list[float]:
     numbers = [inspection.score, inspection.threshold, inspection.timings.total_ms]
     for scale in inspection.scales:
         numbers += [scale.regression_error, scale.predictive_uncertainty, scale.weight]
+    for one in inspection.neighbours:
+        numbers += [one.distance, one.weight]
     for defect in inspection.defects:
         numbers += [defect.score_max, defect.score_mean, defect.area_px, *defect.centroid_px]
         numbers += [defect.area_mm2, defect.length_mm]

@@ -12,7 +12,7 @@ from enum import Enum, IntEnum
 from functools import cache
 from typing import Annotated
 
-from edge.core.words import GapCause, Term
+from edge.core.words import Advice, GapCause, Neighbours, Term
 
 SCHEMA_MAJOR, SCHEMA_MINOR = 1, 1
 
@@ -142,8 +142,24 @@ class RecipeRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastRecord:
+    """What the bundle is expected to find, as its training saw it: an estimate from planted defects, no promise.
+
+    share: of all planted defects, 0 to 1, with its 95 % interval; statement: from which size and contrast on most are
+    found. advice: what to make of it; why: the reason and what to do.
+    """
+
+    advice: Advice
+    share: NotNegative
+    low: NotNegative
+    high: NotNegative
+    statement: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleRecord:
-    """One patch size's part in the score at the image's peak, in standard deviations above normal."""
+    """One patch size's part in the score at the image's peak, on the bundle's scale."""
 
     patch_size: int
     regression_error: float
@@ -152,11 +168,24 @@ class ScaleRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NeighbourRecord:
+    """One map of distances to the nearest good descriptor: its part in the score at the image's peak, as above."""
+
+    map: Neighbours
+    distance: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DrivenByRecord:
-    """The patch size and the term that contributed most to a defect's peak."""
+    """The patch size and the term that contributed most to a defect's peak.
+
+    neighbours: the map of distances, where one of them did; its term is then told as regression_error.
+    """
 
     patch_size: int
     term: Term
+    neighbours: Neighbours | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

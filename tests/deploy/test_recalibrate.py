@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from deploy.good_parts import Part
-from deploy.recalibrate import Rates, check_count, farthest_shift, part_scores, recalibrated, suspects_among
+from deploy.recalibrate import check_count, farthest_shift, part_scores, recalibrated, suspects_among
+from edge.core.binomial import binomial_upper_bound
 from edge.core.bundle import Bundle
 from edge.core.errors import BundleError, PromiseError, SettingsError
 from edge.core.image_health import sketch
 from edge.core.manifest import Calibration, Manifest
 from edge.core.preprocess import Geometry
-from edge.core.promise import binomial_upper_bound
+from edge.core.promise import Rates
 from edge.core.scoring import LOCAL_IMAGES, Fusion, LocalStats
 from edge.core.types import DrivenBy, PatchMaps, Term
 from tests.edge.fakes import a_bundle
@@ -58,21 +59,31 @@ def test_mean_and_deviation_are_fitted_again_and_what_was_learned_stays(bundle: 
     assert calibration.fusion == Fusion(2.0, 0.7)
 
 
-def test_the_parts_of_the_statistics_are_not_those_of_the_threshold(bundle: Bundle) -> None:
-    """A part that counts for one set only moves one set only, whichever it is."""
-    parts, calm = parts_of(60), recalibrated(bundle, "fp32", parts_of(60), Rates())
+def test_all_parts_judge_and_set_the_scale_and_one_of_many_does_not_set_the_threshold(bundle: Bundle) -> None:
+    parts, calm = parts_of(96), recalibrated(bundle, "fp32", parts_of(96), Rates())
+    assert (calm.bound.rejected, calm.bound.n) == (1, 96)
+    loud_part = a_part("loud", np.random.default_rng(9), spot=500.0)
+    loud = recalibrated(bundle, "fp32", [loud_part, *parts[1:]], Rates())
+    assert loud.stats[ERROR].deviation > 2 * calm.stats[ERROR].deviation  # it was one of the statistics' …
+    assert recalibrated_score(loud, loud_part) > 2 * loud.image_threshold  # … and one of 96 may lie above
+
+
+def test_where_each_place_has_its_statistics_no_part_of_them_judges(bundle: Bundle) -> None:
+    made = local(bundle, fusion={"local_reach": 0})
+    parts = parts_of(60)
+    calm = recalibrated(made, "fp32", parts, Rates())
     assert calm.bound.n == 40
     for index in range(6):
         changed = [*parts]
         changed[index] = a_part("loud", np.random.default_rng(9), spot=500.0)
-        loud = recalibrated(bundle, "fp32", changed, Rates())
+        loud = recalibrated(made, "fp32", changed, Rates())
         moved = loud.stats[ERROR].mean != calm.stats[ERROR].mean
         assert moved is (index % 3 == 0)
         assert (loud.image_threshold > 2 * calm.image_threshold) is not moved
 
 
 def test_the_promise_is_the_trainers(bundle: Bundle) -> None:
-    calibration = recalibrated(bundle, "fp32", parts_of(449), Rates(0.01, 0.05))
+    calibration = recalibrated(bundle, "fp32", parts_of(299), Rates(0.01, 0.05))
     assert (calibration.bound.rejected, calibration.bound.n) == (0, 299) and calibration.bound.rate <= 0.01
     assert calibration.review is not None and calibration.review.threshold < calibration.image_threshold
     assert calibration.review.bound.rate == binomial_upper_bound(calibration.review.bound.rejected, 299) <= 0.05
@@ -136,7 +147,8 @@ def test_the_term_that_moved_most_is_told_with_its_factor(bundle: Bundle) -> Non
     [
         (19, False, Rates(), 20),
         (45, True, Rates(), 46),
-        (448, False, Rates(0.01), 449),
+        (298, False, Rates(0.01), 299),
+        (448, True, Rates(0.01), 449),
     ],
 )
 def test_too_few_parts_are_refused_with_the_number_that_does(
@@ -153,4 +165,4 @@ def test_a_bundle_of_each_place_gets_as_many_statistics_parts_as_the_trainer_wan
 
 def test_a_review_zone_that_so_few_parts_leave_no_room_for_is_refused() -> None:
     with pytest.raises(PromiseError, match="--review-rate 0.05: 40 unused good images leave no room"):
-        check_count(60, False, Rates(None, 0.05))
+        check_count(40, False, Rates(None, 0.05))

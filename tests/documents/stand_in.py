@@ -28,7 +28,7 @@ REPLACED = (  # $NAME: of the environment
     (r"parts=50&rate=5$", "parts=10"),
 )
 FEWER = {
-    "edge-train fit": "--steps 2 --patch-sizes 17 --input-size 96 96 --fusion mean",
+    "edge-train fit": "--steps 2 --patch-sizes 17 --input-size 96 96 --terms paper --fusion mean",
     "edge-deploy selftest": "part.bundle --frames 2",
     "edge-deploy choose": "--rounds 3",
     "edge-deploy commission": "--good 40",

@@ -25,10 +25,11 @@ from edge.core.types import (
     Timings,
     Verdict,
 )
+from edge.core.words import Advice
 from edge.inspector import InspectedMap
 from edge.wire.facts import HealthSnapshot, Origin, Stamp
 from edge.wire.messages import Station
-from edge.wire.vocabulary import RecipeRecord, SoftwareRecord, StationState
+from edge.wire.vocabulary import ForecastRecord, RecipeRecord, SoftwareRecord, StationState
 
 MOMENT = datetime(2026, 3, 4, 5, 6, 7, 123456, tzinfo=timezone.utc)
 EPOCH = bytes(range(16))
@@ -39,6 +40,9 @@ DRIVEN_BY = DrivenBy(33, Term.REGRESSION_ERROR)
 
 def stamp(seq: int = 1) -> Stamp:
     return Stamp(EPOCH, seq, RESULT_ID, MOMENT)
+
+
+FORECAST = ForecastRecord(advice=Advice.CARE, share=0.61, low=0.54, high=0.68, statement="finds 9 of 10", why="few")
 
 
 def origin(acquisition: Acquisition = Acquisition.TRIGGERED, **changes: Any) -> Origin:

@@ -13,15 +13,26 @@ from trainer.lab import lab
 from trainer.paper.teacher import load_paper_teacher
 from trainer.teacher import load_teacher
 
-RESEARCH = ("teacher", "paper-teacher", "experiment", "paper-strides")
+PRODUCT = ("fit", "look", "evaluate", "benchmark")
+RESEARCH = ("teacher", "paper-teacher", "experiment", "paper-strides", "promise", "sharing")
 
 
 def test_a_product_needs_these_commands_and_research_has_a_room_of_its_own() -> None:
-    assert sorted(cli.commands) == ["calibrate", "evaluate", "export", "fit", "lab", "look", "plant", "students"]
+    assert sorted(cli.commands) == [
+        "benchmark",
+        "calibrate",
+        "evaluate",
+        "export",
+        "fit",
+        "lab",
+        "look",
+        "plant",
+        "students",
+    ]
     assert sorted(lab.commands) == sorted(RESEARCH)
 
 
-@pytest.mark.parametrize("command", [(), ("fit",), ("look",), ("evaluate",), *[("lab", name) for name in RESEARCH]])
+@pytest.mark.parametrize("command", [(), *[(name,) for name in PRODUCT], *[("lab", name) for name in RESEARCH]])
 def test_every_command_says_what_it_is_for(command: tuple[str, ...]) -> None:
     told = CliRunner().invoke(cli, [*command, "-h"])
     assert told.exit_code == 0, told.output

@@ -11,7 +11,7 @@ import pytest
 from edge.core.errors import TrainingError
 from edge.core.images import read_image
 from edge.core.types import Image
-from trainer.dataset import GOOD, list_samples, read_mask
+from trainer.dataset import GOOD, list_samples, read_truth
 from trainer.planted import KINDS, plant, plant_dataset
 from trainer.synthetic import KINDS as FITTED_ON
 
@@ -32,6 +32,28 @@ def test_a_planted_defect_has_the_size_asked_for_and_changes_nothing_elsewhere(s
         difference = np.abs(defect.image.astype(int) - good).max(axis=2)
         assert difference[~defect.mask].max() <= 4
         assert difference[defect.mask].min() > 4
+
+
+@pytest.mark.parametrize("contrast", [1.0, 2.5, 5.0])
+def test_a_planted_defect_has_the_contrast_asked_for(contrast: float) -> None:
+    """Measured anew: the change's root mean square, over the deviation around it as the good image has it."""
+    good, counted = a_part(), np.zeros((128, 128), np.uint8)
+    counted[:, :64] = 1
+    for seed in range(12):
+        defect = plant(good, 20.0, np.random.default_rng(seed), contrast, counted)
+        change = np.abs(defect.image.astype(np.float32) - good).max(axis=2)
+        assert not change[:, 64:].any()  # nothing is planted where nothing counts
+        grey = cv2.cvtColor(good, cv2.COLOR_BGR2GRAY)
+        windows = np.lib.stride_tricks.sliding_window_view(np.pad(grey, 4, mode="reflect"), (8, 8))
+        local = max(3.0, float(np.median(windows.std(axis=(2, 3))[:128, :128][defect.mask])))
+        reached = float(np.sqrt(np.square(change[defect.mask]).mean())) / local
+        assert contrast / 1.5 <= reached <= contrast * 1.5
+
+
+def test_a_contrast_that_the_picture_cannot_have_is_refused() -> None:
+    chequered = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    with pytest.raises(TrainingError, match="no defect"):
+        plant(cv2.merge([chequered] * 3), 10.0, np.random.default_rng(0), 6.0)
 
 
 def test_every_kind_of_its_own_turns_up_and_none_is_borrowed_from_the_fit() -> None:
@@ -55,7 +77,7 @@ def test_the_folder_is_a_test_set_with_a_mask_for_each_defect(tmp_path: Path) ->
     for sample in samples:
         if sample.mask_path is not None:
             original = read_image(tmp_path / "good" / f"{sample.path.stem.split('-')[0]}.png")
-            mask = read_mask(sample.mask_path, (128, 128))
+            mask, _ = read_truth(sample, (128, 128))
             assert (np.abs(read_image(sample.path).astype(int) - original).max(axis=2)[~mask] <= 4).all()
     with pytest.raises(TrainingError, match="not empty"):
         plant_dataset(tmp_path / "good", tmp_path / "set", each=1, seed=0)

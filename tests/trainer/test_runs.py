@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from edge.core.errors import BundleError, TrainingError
 from trainer.cli import cli
 from trainer.narrow_teacher import NARROW_TEACHERS
-from trainer.runs import Product, Run, prepare_run
+from trainer.runs import Product, Run, Terms, prepare_run
 from trainer.students import StudentConfig
 from trainer.synthetic import synthetic_defects
 from trainer.teacher import PRETRAINED
@@ -124,32 +124,38 @@ def test_ignore_is_given_several_times_and_nonsense_is_refused_before_anything_i
 
 
 @pytest.mark.parametrize(
-    ("flags", "steps", "variants"),
+    ("flags", "terms", "steps", "variants"),
     [
-        ((), 1300, ("fp32", "fp16", "int8-cpu")),
-        (("--quick",), 330, ("fp32",)),
-        (("--steps", "7"), 7, None),
-        (("--quick", "--steps", "1300"), 1300, ("fp32",)),  # what was said wins, also where it is what is usual
-        (("--quick", "--int8-trt"), 330, ("fp32", "int8-trt")),
+        ((), Terms.ALL, 1300, ("fp32", "fp16", "int8-cpu")),
+        (("--terms", "paper"), Terms.PAPER, 1300, ("fp32", "fp16", "int8-cpu")),
+        (("--steps", "7"), Terms.ALL, 7, ("fp32", "fp16", "int8-cpu")),
+        (("--terms", "neighbours", "--float-only"), Terms.NEIGHBOURS, None, ("fp32",)),
+        (("--quick",), Terms.NEIGHBOURS, None, ("fp32",)),
+        (("--quick", "--int8-trt"), Terms.NEIGHBOURS, None, ("fp32", "int8-trt")),
+        (("--quick", "--terms", "paper"), Terms.PAPER, 330, ("fp32",)),  # what was said wins …
+        (("--quick", "--steps", "1300"), Terms.ALL, 1300, ("fp32",)),  # … also where it is what is usual
     ],
 )
-def test_quick_trains_for_less_and_writes_float32_only(
+def test_quick_takes_neighbours_alone_in_float32_only_and_what_was_said_wins_over_it(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     flags: tuple[str, ...],
-    steps: int,
-    variants: tuple[str, ...] | None,
+    terms: Terms,
+    steps: int | None,
+    variants: tuple[str, ...],
 ) -> None:
     told: dict[str, Any] = {}
-    monkeypatch.setattr("trainer.cli._prepare", lambda run, training: told.update(steps=training.students.steps))
+    monkeypatch.setattr("trainer.cli._prepare", lambda run, training: told.update(training=training))
     monkeypatch.setattr("trainer.cli.export_step", lambda run, variants: told.update(variants=tuple(variants)))
     for step in ("check_outputs", "check_promise", "students_step", "_calibrate"):
         monkeypatch.setattr(f"trainer.cli.{step}", lambda *_: None)
     command = ["fit", str(tmp_path), "--bundle", str(tmp_path / "b"), *flags]
     result = CliRunner().invoke(cli, command, catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    assert told["steps"] == steps
-    assert variants is None or told["variants"] == variants
+    training = told["training"]
+    assert training.terms is terms and told["variants"] == variants
+    assert tuple(training.teachers) == training.students.patch_sizes == (() if steps is None else (17, 33, 65))
+    assert steps is None or training.students.steps == steps
 
 
 def test_each_width_takes_teachers_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

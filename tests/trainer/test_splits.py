@@ -73,6 +73,37 @@ def test_whatever_the_sessions_the_sets_are_disjoint_complete_and_large_enough(c
         assert all(len(indices) >= LEAST[name] * len(sessions) for name, indices in sets.items())
 
 
+@settings(max_examples=30, deadline=None)
+@given(copies=st.lists(st.integers(0, 99), max_size=30), seed=st.integers(0, 9), days=st.sampled_from([1, 5]))
+def test_near_copies_are_never_on_both_sides(copies: list[int], seed: int, days: int) -> None:
+    """Split by image they stay in one set; of whole sessions none is trained on whose copy is unused."""
+    first = list(range(100))
+    for index, of in enumerate(copies, 60):
+        first[index] = first[of] if of < index else index
+    sessions = ["." if days == 1 else f"day{i % days}" for i in range(100)]
+    splits, rule = split_good(sessions, seed, first)
+    small = {g for g in first if first.count(g) <= 10}
+    trained, unused = ({first[i] for i in part} & small for part in (splits.train, (*splits.stats, *splits.threshold)))
+    assert rule.by == ("image" if days == 1 else "session") and not trained & unused
+    if days == 1:
+        assert len({*splits.train, *splits.stats, *splits.threshold}) == 100
+        assert 10 <= len(splits.stats) < 20 and 20 <= len(splits.threshold) < 30
+        assert not {first[i] for i in splits.stats} & {first[i] for i in splits.threshold} & small
+
+
+def test_a_run_keeps_a_picture_taken_twice_on_one_side(tmp_path: Path) -> None:
+    good = write_sessions(tmp_path / "good", {"x": 40})
+    for number in range(20):  # half of them once more, as JPEG
+        image = cv2.resize(cv2.imread(str(good / "x" / f"{number}.png")), (128, 128), interpolation=cv2.INTER_NEAREST)
+        cv2.imwrite(str(good / "x" / f"{number}.png"), image)
+        cv2.imwrite(str(good / "x" / f"{number}-again.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    for number in range(20, 40):
+        (good / "x" / f"{number}.png").unlink()
+    run = prepare_run(good, tmp_path / "run", Product("bolt", (32, 32)), StudentConfig())
+    sides = [{name.split("/")[1].split(".")[0].split("-")[0] for name in names} for names in run.splits.values()]
+    assert sum(map(len, sides)) == 20  # each picture in one set only
+
+
 def write_sessions(root: Path, counts: dict[str, int]) -> Path:
     rng = np.random.default_rng(0)
     for name, count in counts.items():

@@ -2,8 +2,7 @@
 
 A defect among the good images is learned as good, and a picture taken twice promises twice: both are cheap to see
 before training and hard to see after it. Findings are suspicions for a person with the sheet open, never reasons to
-drop an image unasked. Near copies are found by what the mean image does not show; rejected: perceptual hashes, to which
-parts in one fixture all look alike. Thresholds were set on *screw* and two rendered products: see each one's comment.
+drop an image unasked. Thresholds were set on *screw* and two rendered products: see each one's comment.
 """
 
 from __future__ import annotations
@@ -21,12 +20,11 @@ from edge.core.preprocess import Geometry, Size
 from edge.core.scoring import robust_deviations
 from edge.core.types import Image
 from trainer.look.unlike import Unlikeness, unlike_others
+from trainer.near_copies import miniature, near_copies
 from trainer.teacher import PRETRAINED
 
 COPY, FOLDER = "copy", "folder"  # kinds
-NEAR_COPY = 0.97  # correlation; distinct parts reach .93 (screw) and .94 (rendered), JPEG and resized copies .98
 LOOK_PX = 512
-_SIDE, _FINE_PX = 128, 3.0
 EXPOSURE_DEVIATIONS, EXPOSURE_LEVELS = 6.0, 12.0  # robust deviations and grey levels, both
 GROUP_SHARE, GROUP_LEVELS, GROUP_GAP = 0.1, 8.0, 3.0  # two exposures: each a tenth, a gap of levels and of spreads
 BLUR_DEVIATIONS, BLUR_FACTOR = 5.0, 1.3  # robust deviations and times less sharp, both
@@ -64,9 +62,9 @@ class Look:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Measured:
-    """fine: (n, 128²) float32 detail beside the mean image, unit length. level, sharpness: (n,) float64."""
+    """miniatures: see `near_copies`. level, sharpness: (n,) float64."""
 
-    fine: NDArray[np.float32]
+    miniatures: NDArray[np.float32]
     level: NDArray[np.float64]
     sharpness: NDArray[np.float64]
 
@@ -85,16 +83,16 @@ def look_at(
         here = geometry.for_frame((image.shape[0], image.shape[1]))
         inputs.append(np.ascontiguousarray(here.to_input(image)))
         grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
-        small.append(cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32))
+        small.append(miniature(image))
         level.append(float(grey.mean()))
         sharpness.append(_sharpness(grey))
-    measured = _Measured(_fine(np.stack(small)), np.array(level), np.array(sharpness))
+    measured = _Measured(np.stack(small), np.array(level), np.array(sharpness))
     folders = sorted({path.parent for path in paths})
     groups = [folders.index(path.parent) for path in paths]
     far = _unlike(inputs, groups, geometry, teachers)
     deviations = robust_deviations(np.log(np.maximum(far.scores, 1e-6)))
     findings = [Finding(COPY, copy, f"the same pixels as {of.name}", of) for copy, of in copies]
-    findings += _near_copies(paths, measured.fine)
+    findings += _near_copies(paths, measured.miniatures)
     findings += _exposure(paths, measured.level)
     findings += _blur(paths, measured.sharpness)
     findings += [
@@ -140,24 +138,11 @@ def _sharpness(grey: NDArray[np.uint8]) -> float:
     return fine / (float(grey.std()) + 1e-3) + 1e-6
 
 
-def _fine(small: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Detail of each image that the mean image does not have: parts of one fixture differ in nothing else."""
-    rows = []
-    for image in small - small.mean(axis=0):
-        fine = image - cv2.GaussianBlur(image, (0, 0), _FINE_PX)
-        rows.append((fine / (np.linalg.norm(fine) + 1e-6)).ravel())
-    return np.asarray(rows, np.float32)
-
-
-def _near_copies(paths: Sequence[Path], fine: NDArray[np.float32]) -> list[Finding]:
+def _near_copies(paths: Sequence[Path], miniatures: NDArray[np.float32]) -> list[Finding]:
     found = []
-    for index in range(1, len(paths)):
-        likeness = fine[:index] @ fine[index]
-        nearest = int(np.argmax(likeness))
-        if likeness[nearest] > NEAR_COPY:
-            detail = f"the same picture as {paths[nearest].name} but for noise or light"
-            detail += f" (correlation {likeness[nearest]:.3f})"
-            found.append(Finding("near copy", paths[index], detail, paths[nearest]))
+    for index, nearest, likeness in near_copies(miniatures):
+        detail = f"the same picture as {paths[nearest].name} but for noise or light (correlation {likeness:.3f})"
+        found.append(Finding("near copy", paths[index], detail, paths[nearest]))
     return found
 
 

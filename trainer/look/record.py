@@ -6,8 +6,9 @@ The record makes a run that goes on warn again without looking again.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -94,12 +95,26 @@ def in_kinds(findings: Sequence[Finding], of: int) -> list[str]:
 
 def _recorded(found: GoodImages, geometry: Geometry, sheet: Path) -> list[Finding] | None:
     """What an earlier look at the same images found; None where there was none."""
-    try:
-        record = json.loads(sheet.with_suffix(".json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    record = _read(sheet)
     if not sheet.exists() or record.get("images") != _named(found) or record.get("geometry") != str(geometry):
         return None
+    return _findings(record)
+
+
+def recorded_findings(sheet: Path) -> list[Finding]:
+    """What the look found that wrote `sheet`; nothing where none did."""
+    return _findings(_read(sheet)) or []
+
+
+def _read(sheet: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(sheet.with_suffix(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record
+
+
+def _findings(record: Mapping[str, Any]) -> list[Finding] | None:
     try:
         return [Finding(one["kind"], Path(one["path"]), one["detail"]) for one in record["findings"]]
     except (TypeError, KeyError):  # of an earlier version

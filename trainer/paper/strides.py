@@ -8,7 +8,7 @@ computed once. Rejected: `trainer.report.evaluate` on four bundles, which would 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edge.core.errors import TrainingError
 from edge.core.images import read_image
 from edge.core.preprocess import Geometry
 from edge.core.scoring import PAPER_FUSION, ScoreStats, fit_stats, fuse
 from edge.core.types import Image, Map, PatchMaps
 from trainer.data import list_images
-from trainer.dataset import GOOD, Sample, list_samples, read_mask
+from trainer.dataset import GOOD, Sample, list_samples, read_truth
 from trainer.ensemble import normalised_teacher
 from trainer.metrics import Mask, au_pro
 from trainer.networks import pixels_to_network
@@ -87,9 +88,8 @@ def some_of_each(samples: Sequence[Sample], count: int) -> list[Sample]:
 def scores_at_stride(dense: PatchMaps, stride: int, stats: ScoreStats, geometry: Geometry) -> Map:
     """The fused scores of dense maps kept at `stride` -> (H, W) float32 in frame pixels, at their true centres."""
     size = dense.patch_size
-    terms = (dense.regression_error, dense.predictive_uncertainty)
-    kept = [np.ascontiguousarray(term[::stride, ::stride]) for term in terms]
-    scores = fuse({size: PatchMaps(size, stride, *kept)}, stats, PAPER_FUSION).scores
+    kept = replace(dense.changed(lambda term: np.ascontiguousarray(term[::stride, ::stride])), stride=stride)
+    scores = fuse({size: kept}, stats, PAPER_FUSION).scores
     return to_frame(scores, stride, centre_offset_px(size), geometry)
 
 
@@ -160,6 +160,9 @@ def _maps(ensemble: PaperEnsemble, image: Image) -> PatchMaps:
 
 
 def _mask(sample: Sample, image: Image) -> Mask:
-    if sample.mask_path is None:
+    if sample.is_good:
         return np.zeros(image.shape[:2], np.bool_)
-    return read_mask(sample.mask_path, (image.shape[0], image.shape[1]))
+    mask, why = read_truth(sample, (image.shape[0], image.shape[1]))
+    if mask is None:
+        raise TrainingError(f"{sample.path}: {why}; draw one, this experiment needs it")
+    return mask

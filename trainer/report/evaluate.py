@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -55,7 +56,10 @@ def evaluate(
             datetime.now(timezone.utc).isoformat(timespec="seconds"),
             {**software, opened.name: opened.version},
             str(bundle.manifest.calibration(opened.variant).bound),
+            inspector.fusion.scale.unit,
         )
+        expected = bundle.manifest.forecast
+        subject = replace(subject, forecast="" if expected is None else expected.statement())
         return evaluate_with(inspector, samples, subject, out, progress)
 
 

@@ -11,7 +11,7 @@ from html import escape
 
 import numpy as np
 
-from edge.core.promise import binomial_upper_bound
+from edge.core.binomial import binomial_upper_bound
 from trainer.dataset import GOOD
 from trainer.report.charts import Line, Point, line_chart, score_histogram
 from trainer.report.inspected import Inspects, Record
@@ -34,7 +34,7 @@ def html_report(inspector: Inspects, records: Sequence[Record], report: Report) 
         f"<h2>By type of defect</h2>{_groups(report.types, report.overall, 'type')}",
         f"<h2>By size of defect</h2>{_groups(report.bands, report.overall, 'longer side')}",
         f"<h2>By map</h2>{_maps(report)}",
-        _pictures(inspector, records),
+        _pictures(inspector, records, report.subject.unit),
         f"<h2>Where this comes from</h2>{_provenance(report, records)}",
     ]
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
@@ -95,7 +95,9 @@ def _headline(report: Report) -> str:
         if report.subject.calibration
         else ""
     )
-    return f'<section class="cards">{"".join(drawn)}</section>{promise}'
+    expected = f"<p>Expected beforehand: {escape(report.subject.forecast)}.</p>" if report.subject.forecast else ""
+    notes = "".join(f"<p>Note: {escape(note)}.</p>" for note in report.notes)
+    return f'<section class="cards">{"".join(drawn)}</section>{promise}{expected}{notes}'
 
 
 def _charts(report: Report) -> str:
@@ -107,7 +109,7 @@ def _charts(report: Report) -> str:
     figures = [
         (
             "Scores of good and defective parts",
-            score_histogram(good, defective, thresholds, "image score, deviations above normal"),
+            score_histogram(good, defective, thresholds, f"image score, {report.subject.unit}"),
             '<span class="key good"></span>good <span class="key bad"></span>defective; right of the line: rejected'
             + ("; between the lines: left to a person" if report.review_threshold is not None else ""),
         )
@@ -180,19 +182,28 @@ def _maps(report: Report) -> str:
         for m in report.maps
     ]
     head = ["map", "PRO", "pixel AUROC", "image AUROC by maximum", "error alone", "uncertainty alone"]
-    return _table(head, rows, ["total", *[""] * (len(rows) - 1)])
+    return _table(head, rows, ["total", *[""] * (len(rows) - 1)]) + _terms(report)
 
 
-def _pictures(inspector: Inspects, records: Sequence[Record]) -> str:
+def _terms(report: Report) -> str:
+    """Each term alone against all of them, by the rule that decides."""
+    rows = [["fused", _figure(report.overall.image_auroc), _figure(report.pb2), ""]]
+    rows += [[t.name, _figure(t.image_auroc), _figure(t.pb2), f"{t.weight:.2f}"] for t in report.terms]
+    rows.append(["regret: best single − fused", _figure(report.regret.image_auroc), _figure(report.regret.pb2), ""])
+    head = ["scored as deciding", "image AUROC", "found where 2 % of good are rejected (PB2)", "weight"]
+    return _table(head, rows, ["total", *[""] * len(report.terms), "total"])
+
+
+def _pictures(inspector: Inspects, records: Sequence[Record], unit: str) -> str:
     units = term_units(records)
     sections = []
     for heading, note, parts in chosen_parts(records):
         drawn = "".join(part_html(inspector, record, units) for record in parts) or "<p>None.</p>"
         sections.append(f"<h2>{escape(heading)}</h2><p>{escape(note)}</p>{drawn}")
     legend = (
-        '<p class="legend">Fused: heat from half (amber) to twice (red) the map threshold; white: reported; green: '
-        "truth. Single terms: heat relative to what nine tenths of good parts stay below, the number its peak in "
-        "deviations above normal; faded: the fusion gives it no weight.</p>"
+        f'<p class="legend">Fused: heat from half (amber) to twice (red) the map threshold; white: reported; green: '
+        "truth. Single terms: heat relative to what nine tenths of good parts stay below, the number its peak "
+        f"({escape(unit)}); faded: the fusion gives it no weight.</p>"
     )
     return "".join(sections) + legend
 

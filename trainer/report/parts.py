@@ -15,15 +15,15 @@ import numpy as np
 
 from edge.core.images import read_image
 from edge.core.overlay import draw_overlay
-from edge.core.types import Defect, DrivenBy, Image, Map, Term, Verdict
+from edge.core.types import Defect, DrivenBy, Image, Map, Verdict
 from trainer.dataset import GOOD
+from trainer.report.figures import term_name
 from trainer.report.inspected import Inspects, Record, Scored
 from trainer.sheets import fitted
 
 SHOWN = 4  # parts of each kind
 CLEAN = 0.9
 TILE_PX = 264  # drawn smaller: sharp when zoomed in
-TERM_NAMES = {Term.REGRESSION_ERROR: "error", Term.PREDICTIVE_UNCERTAINTY: "uncertainty"}
 
 
 def chosen_parts(records: Sequence[Record]) -> list[tuple[str, str, list[Record]]]:
@@ -72,7 +72,7 @@ def part_html(inspector: Inspects, record: Record, units: Mapping[DrivenBy, floa
     for key, deviations in one.anomaly_map.deviations.items():
         scores = _to(inspector, deviations, one, (small.shape[0], small.shape[1]))
         weight = one.anomaly_map.weights[key]
-        label = f"p{key.patch_size} {TERM_NAMES[key.term]} {float(deviations.max()):.1f}"
+        label = f"{term_name(key)} {float(deviations.max()):.1f}"
         drawn = draw_overlay(small, np.maximum(scores, 0), units[key], ())
         tiles.append(_tile(drawn, label, faint=weight == 0))
     verdict = found.verdict.value
@@ -89,14 +89,14 @@ def _driver(defects: Sequence[Defect]) -> str:
         return ""
     worst = max(defects, key=lambda defect: defect.score_max)
     count = f"{len(defects)} defect{'s' if len(defects) > 1 else ''} drawn"
-    return f", driven by p{worst.driven_by.patch_size} {TERM_NAMES[worst.driven_by.term]}, {count}"
+    return f", driven by {term_name(worst.driven_by)}, {count}"
 
 
 def _overlay(
     inspector: Inspects, image: Image, one: Scored, defects: Sequence[Defect], truth: np.ndarray | None
 ) -> Image:
     scores = _to(inspector, one.anomaly_map.scores, one, (image.shape[0], image.shape[1]))
-    drawn = draw_overlay(image, np.maximum(scores, 0), inspector.map_threshold, defects)
+    drawn = draw_overlay(image, scores, inspector.map_threshold, defects)
     if truth is not None:
         size = (image.shape[1], image.shape[0])
         mask = cv2.resize(truth.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)

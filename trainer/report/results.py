@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
+from edge.core.words import Scale
+
 CONFIDENCE = 0.95
 
 
@@ -16,12 +18,30 @@ class MapReport:
     """
 
     name: str
-    pro: float
-    pixel_auroc: float
+    pro: float | None
+    pixel_auroc: float | None
     image_auroc: float | None
     image_auroc_regression_error: float | None
     image_auroc_predictive_uncertainty: float | None
     pro_curve: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TermReport:
+    """One term alone, scored by the rule that decides; `pb2`: defective images found where 2 % of good ones are not."""
+
+    name: str
+    image_auroc: float | None
+    pb2: float | None
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Regret:
+    """What is lost against the best single term, which nobody knows beforehand; below 0 where fusing gains."""
+
+    image_auroc: float | None
+    pb2: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +91,10 @@ class ImageReport:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What was evaluated, with what: enough to repeat it. calibration: the bundle's promise, as a sentence."""
+    """What was evaluated, with what: enough to repeat it. calibration: the bundle's promise, as a sentence.
+
+    unit: of all scores, see `edge.core.words.Scale`. forecast: what the bundle was expected to find.
+    """
 
     bundle_digest: str
     product: str
@@ -80,11 +103,17 @@ class Subject:
     date: str  # UTC, ISO 8601
     software: dict[str, str]
     calibration: str = ""
+    unit: str = Scale.DEVIATIONS.unit
+    forecast: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All figures of one evaluation, JSON-ready; None where a figure has no images to stand on."""
+    """All figures of one evaluation, JSON-ready; None where a figure has no images to stand on.
+
+    pb2, pg2: defective images found where 2 % of good ones are not passed, good ones passed where 2 % of defective ones
+    are missed. pro_at_5: of the fused map, up to a false-positive rate of .05. notes: on the set, for people.
+    """
 
     subject: Subject
     image_threshold: float
@@ -98,6 +127,14 @@ class Report:
     latency_p95_ms: float
     images: tuple[ImageReport, ...]
     review_threshold: float | None = None
+    pb2: float | None = None
+    terms: tuple[TermReport, ...] = ()
+    regret: Regret = Regret(None, None)
+    pg2: float | None = None
+    pro_at_5: float | None = None
+    aupimo: float | None = None
+    notes: tuple[str, ...] = ()
+    neighbours_alone: TermReport | None = None
 
     def to_json(self) -> str:
         """All fields, as report.json has them."""
@@ -109,6 +146,7 @@ def format_table(report: Report) -> str:
     about, rejects, everything = report.subject, report.false_rejects, report.overall
     rate = "none decided" if rejects.rate is None else f"{rejects.rate:.1%}"
     bound = f"{rejects.upper_bound:.1%} at {CONFIDENCE:.0%} confidence"
+    aupimo = f"AUPIMO {_figure(report.aupimo)}"
     in_review = f" ({rejects.review} and {everything.review} of them left to review)"
     lines = [
         f"{about.product}   bundle {about.bundle_digest[:12]}   engine {about.engine}   {about.date}",
@@ -129,9 +167,17 @@ def format_table(report: Report) -> str:
             for t in (*report.types, *report.bands, everything)
         ),
         "",
+        f"{'single term, as deciding':<24}{'image AUROC':>14}{'found at 2 % PB2':>19}{'weight':>13}",
+        *(f"{t.name:<24}{_figure(t.image_auroc):>14}{_figure(t.pb2):>19}{t.weight:>13.2f}" for t in report.terms),
+        f"{'fused':<24}{_figure(everything.image_auroc):>14}{_figure(report.pb2):>19}",
+        f"{'regret':<24}{_figure(report.regret.image_auroc):>14}{_figure(report.regret.pb2):>19}",
+        "",
         f"false rejects  {rejects.rejected} of {rejects.decided} good parts ({rate}), at most {bound}",
         f"undecided      {rejects.undecided} good, {everything.undecided} defective; never counted as good{in_review}",
+        f"stricter       PG2 {_figure(report.pg2)}, PRO up to 5 % {_figure(report.pro_at_5)}, {aupimo}",
         f"latency        p50 {report.latency_p50_ms:.1f} ms, p95 {report.latency_p95_ms:.1f} ms an image",
+        *(f"expected       {about.forecast}" for _ in (1,) if about.forecast),
+        *(f"note           {note}" for note in report.notes),
     ]
     return "\n".join(lines)
 

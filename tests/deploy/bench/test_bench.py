@@ -11,7 +11,6 @@ import pytest
 from deploy.bench.budgets import DEFAULT, Budget, check, load_budgets
 from deploy.bench.latency import latency
 from deploy.bench.latency import rows as latency_rows
-from deploy.bench.macs import count_gmac
 from deploy.bench.measurement import Bench
 from deploy.bench.memory import rows as memory_rows
 from deploy.bench.memory import write_smallest
@@ -28,6 +27,7 @@ from edge.core.image_files import find_images
 from edge.core.images import read_image
 from edge.core.types import Timings
 from edge.demo.run import BUNDLE
+from edge.engines.macs import count_gmac
 from tests.deploy.conftest import Run
 
 MS = 1_000_000

@@ -9,7 +9,6 @@ import onnxruntime as ort
 import pytest
 
 from deploy.bench.budgets import load_budgets
-from deploy.bench.macs import count_gmac
 from deploy.bench.measurement import Bench
 from deploy.bench.rows import Row
 from deploy.lab import workstation
@@ -22,6 +21,7 @@ from deploy.lab.onnx_file import GraphWriter
 from deploy.lab.paper import paper
 from deploy.lab.plan import MEASUREMENTS
 from deploy.lab.scales import scales
+from edge.engines.macs import count_gmac
 from tests.deploy.conftest import Run
 
 

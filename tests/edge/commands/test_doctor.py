@@ -18,9 +18,13 @@ import pytest
 from edge.commands.checkup import Finding, check_journal
 from edge.commands.doctor import check
 from edge.core.bundle import load_bundle, save_bundle
+from edge.core.forecast import CONTRASTS, SIZES, Cell, Forecast
 from edge.core.image_health import THUMB, HealthBands
+from edge.core.words import Advice
 from edge.history.database import open_database
+from edge.station.description import origin_of
 from edge.station.settings import settings_of
+from edge.station.startup import open_checked_source, open_inspector
 from tests.edge.small_bundle import small_bundle
 
 BANDS = HealthBands(20.0, 240.0, 0.9, 0.0, None, bytes(THUMB * THUMB), 100)
@@ -64,6 +68,31 @@ def test_a_sound_station_has_no_findings(settings: Flags, capsys: pytest.Capture
     for expected in ("golden sample within", "a sync takes", "addresses are free", "MB free", "clock", "first frame"):
         assert expected in report
     assert "light, clipping, sharpness and no place" in report
+
+
+def test_what_the_bundle_will_find_is_told_and_a_word_of_care_is_a_note(
+    settings: Flags, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = load_bundle(settings["bundle"])
+    cells = tuple(Cell(size, contrast, 8, 8 if size > 0.1 else 1) for size in SIZES[:-1] for contrast in CONTRASTS[:-1])
+    manifest = replace(whole.manifest, forecast=Forecast(cells, 256.0, promised=0.05))
+    save_bundle(tmp_path / "told.bundle", manifest, whole.graphs, whole.golden)
+    is_well, report = report_on({**settings, "bundle": tmp_path / "told.bundle"}, capsys)
+    assert is_well, report
+    assert "forecast: finds 9 of 10 defects from 31 px and 1× local contrast on" in report
+    assert "note  forecast: USE IT WITH CARE: finds too little" in report
+
+
+def test_birth_tells_the_forecast(settings: Flags, tmp_path: Path) -> None:
+    whole = load_bundle(settings["bundle"])
+    manifest = replace(whole.manifest, forecast=Forecast((Cell(0.02, 1.0, 8, 8),), 256.0, promised=0.05))
+    save_bundle(tmp_path / "told.bundle", manifest, whole.graphs, whole.golden)
+    with ExitStack() as stack:
+        asked = settings_of(**{**settings, "bundle": tmp_path / "told.bundle"})
+        inspector, _ = open_inspector(asked, stack)
+        source = open_checked_source(asked.camera, inspector, stack)
+        told = origin_of(asked, inspector, source, source.acquisition).forecast
+    assert told is not None and (told.advice, told.share) == (Advice.USE, 1.0) and told.high == 1.0 > told.low > 0
 
 
 def taken(kind: str) -> Callable[[Flags, ExitStack], Flags]:

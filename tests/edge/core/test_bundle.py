@@ -171,7 +171,7 @@ def test_a_graph_the_manifest_does_not_name_is_refused(bundle_file: Path) -> Non
 @pytest.mark.parametrize(
     "fields",
     [
-        {"schema": "edge-inspect.bundle/2"},
+        {"schema": "edge-inspect.bundle/3"},
         {"schema": None},
         {"patch_sizes": []},
         {"strides": {"17": 0}},

@@ -97,7 +97,17 @@ def test_the_image_given_is_left_alone():
     assert (image == GREY).all()
 
 
-@pytest.mark.parametrize(("shape", "threshold"), [((40, 50), 4.0), ((80, 100), 0.0), ((80, 100), float("nan"))])
+@pytest.mark.parametrize(
+    ("shape", "threshold"), [((40, 50), 4.0), ((80, 100), float("inf")), ((80, 100), float("nan"))]
+)
 def test_scores_of_another_shape_or_a_threshold_that_means_nothing_are_refused(shape, threshold):
     with pytest.raises(ValueError, match="map threshold"):
         draw_overlay(GREY, np.zeros(shape, np.float32), threshold, ())
+
+
+@pytest.mark.parametrize("threshold", [-0.4, 0.0, 0.2])
+def test_around_a_threshold_near_0_heat_begins_and_grows_as_around_any(threshold):
+    """On a scale of quantiles the hottest good places of several terms need not coincide: their mean may lie low."""
+    maps = [np.full(GREY.shape[:2], threshold + above, np.float32) for above in (-0.3, 0, 0.6)]
+    low, middle, high = (change(GREY, scores, threshold) for scores in maps)
+    assert not low.any() and (middle > 0).all() and (high > middle).all()

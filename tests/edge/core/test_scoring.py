@@ -16,12 +16,14 @@ from edge.core.scoring import (
     fit_stats,
     fuse,
     image_score,
+    neighbour_scores,
+    normalise,
     peak,
     scale_scores,
     smoothed,
     with_local_stats,
 )
-from edge.core.types import DrivenBy, PatchMaps, Term
+from edge.core.types import DrivenBy, Neighbours, NeighbourScore, PatchMaps, Scale, Term
 
 ERROR, UNCERTAINTY = Term.REGRESSION_ERROR, Term.PREDICTIVE_UNCERTAINTY
 WHOLE = Geometry((16, 16), (16, 16))
@@ -104,13 +106,13 @@ def test_the_images_score_is_of_the_smoothed_map_and_the_map_stays_sharp() -> No
     fusion = Fusion(smoothing=0.7)
     fused = fuse({17: maps(17, 4, values, values)}, stats, fusion)
     np.testing.assert_allclose(fused.scores, values)
-    score, place = image_score(fused.scores, fusion, None)
+    score, place = image_score(fused.scores, 4, fusion, None)
     assert place == (4, 10)
     assert 1.5 < score < 2.0
     left = np.zeros((9, 15), np.bool_)
     left[:, :7] = True
-    assert image_score(fused.scores, fusion, left)[1] == (4, 2)
-    assert image_score(fused.scores, PAPER_FUSION, None) == (3.0, (4, 2))
+    assert image_score(fused.scores, 4, fusion, left)[1] == (4, 2)
+    assert image_score(fused.scores, 4, PAPER_FUSION, None) == (3.0, (4, 2))
 
 
 @pytest.mark.parametrize("wrong", [{"exponent": 0.5}, {"exponent": float("nan")}, {"smoothing": -1.0}])
@@ -192,3 +194,41 @@ def test_statistics_of_a_place_that_cannot_normalise_are_refused(deviation: floa
     broken = np.array([[1.0, deviation]], np.float32)
     with pytest.raises(BundleError, match="positive deviation"):
         LocalStats(np.zeros((1, 2), np.float32), broken)
+
+
+def test_on_the_scale_of_quantiles_nine_tenths_of_good_places_lie_below_0_and_nearly_all_below_1() -> None:
+    rng = np.random.default_rng(0)
+    images = [{17: maps(17, 4, rng.exponential(size=(50, 50)), rng.normal(9, 3, (50, 50)) ** 2)} for _ in range(4)]
+    stats = fit_stats(images, Geometry((200, 200), (200, 200)), scale=Scale.QUANTILES)
+    for key, term_stats in stats.items():
+        values = np.concatenate([normalise(image[17].terms[key], term_stats).ravel() for image in images])
+        assert np.mean(values < 0) == pytest.approx(0.9, abs=1e-3)
+        assert np.mean(values < 1) == pytest.approx(0.995, abs=1e-3)
+
+
+def test_neighbours_are_a_term_of_their_own() -> None:
+    deep = DrivenBy(371, ERROR, Neighbours.DEEP)
+    near = PatchMaps(371, 8, np.array([[1.0, 9.0]], np.float32), neighbours=Neighbours.DEEP)
+    image = {17: maps(17, 4, np.zeros((2, 4)), np.zeros((2, 4))), 371: near}
+    assert fit_stats([image], WHOLE)[deep].weight == 1 / 2  # of two scales, in the paper's mean
+    stats = {key: TermStats(1, 2, 0.25) for of in image.values() for key in of.terms}
+    fused = fuse(image, stats, PAPER_FUSION)
+    assert fused.scores.shape == (2, 4) and driver(fused, 0, 2) == deep
+    assert neighbour_scores(fused, 0, 2) == (NeighbourScore(Neighbours.DEEP, pytest.approx(4.0), 0.25),)
+    assert [scale.patch_size for scale in scale_scores(fused, 0, 2)] == [17]
+
+
+def test_the_images_score_is_the_mean_of_so_many_places_whatever_its_size() -> None:
+    """A share of the image instead would let a small defect drown in a large one."""
+    fusion = Fusion(area_px=4 * 4**2)
+    for side in (8, 80, 800):
+        scores = np.zeros((side, side), np.float32)
+        scores[2, 2:7] = (1, 5, 6, 7, 8)
+        assert image_score(scores, 4, fusion, None) == (6.5, (2, 6))
+        assert image_score(scores, 8, fusion, None) == (8.0, (2, 6))  # one place at stride 8 is as large as four
+    half = np.zeros((8, 8), bool)
+    half[:, :6] = True
+    assert image_score(scores[:8, :8], 4, fusion, half) == (4.75, (2, 5))
+    half[:, :] = False
+    half[2, 3] = True
+    assert image_score(scores[:8, :8], 4, fusion, half)[0] == 5.0

@@ -14,7 +14,7 @@ import pytest
 import edge.engines
 from edge.core.bundle import Bundle
 from edge.core.errors import EngineError
-from edge.engines import EngineOptions, open_engine
+from edge.engines import EngineOptions, Share, bundle_shares, open_engine
 from edge.engines.choice import (
     PROOF_IMAGES,
     VERIFICATION_SCHEMA,
@@ -35,13 +35,15 @@ def opened(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> O
     """Which engine and variant `auto` opens, and why; the engines themselves do not matter here."""
     seen: dict[str, Any] = {}
 
-    def taking(name: str) -> Callable[[Bundle, EngineOptions], Any]:
-        def take(bundle: Bundle, options: EngineOptions) -> Any:
+    def taking(name: str) -> Callable[[Share, EngineOptions], Any]:
+        def take(share: Share, options: EngineOptions) -> Any:
             seen.update(name=name, variant=options.variant)
-            return SimpleNamespace(name=name)
+            return SimpleNamespace(name=name, close=lambda: None)
 
         return take
 
+    whole = bundle_shares(bundle, "fp32")  # there are no others in it
+    monkeypatch.setattr(edge.engines, "bundle_shares", lambda *asked: whole)
     monkeypatch.setattr(edge.engines, "_ENGINES", {name: taking(name) for name in ("onnxruntime", "openvino")})
     monkeypatch.setattr("edge.engines.choice.runtime_version", lambda engine: "1.0")
 

@@ -26,7 +26,7 @@ def on_the_double(graphs: GraphSet, double: ModuleType, cuda_graph: bool) -> Eng
     cuda = FakeCuda()
     double._on_stream = cuda.enqueue  # type: ignore[attr-defined]
     plans = {size: build_plan(double, graph, [(1, 256, 256, 3)] * 3)[0] for size, graph in graphs.graphs.items()}
-    return TensorRtEngine(plans, graphs.variant, graphs.strides, (256, 256), double, cuda, cuda_graph)
+    return TensorRtEngine(plans, graphs.variant, graphs.layout, (256, 256), double, cuda, cuda_graph)
 
 
 def on_openvino(graphs: GraphSet) -> Engine:

@@ -43,7 +43,7 @@ def open_it(
     plans: dict[int, bytes], small: GraphSet, double: ModuleType, cuda: FakeCuda, cuda_graph: bool = False
 ) -> TensorRtEngine:
     double._on_stream = cuda.enqueue  # type: ignore[attr-defined]
-    return TensorRtEngine(plans, "fp32", small.strides, SIZE, double, cuda, cuda_graph)
+    return TensorRtEngine(plans, "fp32", small.layout, SIZE, double, cuda, cuda_graph)
 
 
 @pytest.mark.parametrize("cuda_graph", [False, True])
@@ -109,7 +109,7 @@ def test_an_engine_of_another_input_size_is_refused(
     plans: dict[int, bytes], small: GraphSet, double: ModuleType
 ) -> None:
     with pytest.raises(EngineError, match="not built for images of"):
-        TensorRtEngine(plans, "fp32", small.strides, (65, 48), double, FakeCuda())
+        TensorRtEngine(plans, "fp32", small.layout, (65, 48), double, FakeCuda())
 
 
 def test_an_engine_with_other_tensors_is_refused(

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from edge.core.bundle import Bundle, GraphSet
+from edge.core.bundle import Bundle, GraphSet, Layout
 from edge.core.errors import EngineError
 from edge.engines.tensorrt import TensorRtEngine, load_tensorrt
 from edge.engines.tensorrt_build import build_plan
@@ -94,4 +94,4 @@ def test_an_engine_that_cannot_run_here_is_an_error_with_nvidias_own_reason(rtx:
         pytest.skip("there is a GPU here")
     for wrong, reason in ((plan, "CUDA driver"), (b"damaged" * 1000, ""), (plan[: len(plan) // 2], "")):
         with pytest.raises(EngineError, match=f"refused the engine of p17.*{reason}"):
-            TensorRtEngine({17: wrong}, "fp32", {17: 4}, (256, 256), rtx, FakeCuda())
+            TensorRtEngine({17: wrong}, "fp32", Layout({17: 4}), (256, 256), rtx, FakeCuda())

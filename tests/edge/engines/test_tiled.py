@@ -12,7 +12,7 @@ from edge.core.bundle import Bundle
 from edge.core.errors import EngineError
 from edge.core.opencv import cv2
 from edge.core.tiles import TILE_PX, Tiling, tiling_for
-from edge.core.types import Image, PatchMaps, Term
+from edge.core.types import Image, PatchMaps
 from edge.engines import engine_input_size, open_engine
 from edge.engines.onnxruntime import OnnxRuntimeEngine
 from edge.engines.tiled import TiledEngine, in_tiles
@@ -56,8 +56,8 @@ def test_every_place_is_that_of_one_pass(size: tuple[int, int], strides: dict[in
     assert engine.seen == {(*tiling.tile_size, 3)}
     for patch_size, maps in whole.items():
         assert found[patch_size].stride == maps.stride
-        for term in Term:
-            np.testing.assert_array_equal(found[patch_size].term(term), maps.term(term))
+        for key, values in maps.terms.items():
+            np.testing.assert_array_equal(found[patch_size].terms[key], values)
 
 
 def test_the_graphs_that_ship_give_the_maps_of_one_pass(bundle: Bundle) -> None:
@@ -70,8 +70,8 @@ def test_the_graphs_that_ship_give_the_maps_of_one_pass(bundle: Bundle) -> None:
     found = in_tiles(engine, tiling).infer(image)
     assert len(tiling.tiles) > 6 and len(set(bundle.manifest.strides.values())) > 1
     for patch_size, maps in whole.items():
-        for term in Term:
-            expected, got = maps.term(term), found[patch_size].term(term)
+        for key, expected in maps.terms.items():
+            got = found[patch_size].terms[key]
             np.testing.assert_allclose(got, expected, atol=1e-5 * float(expected.max()), rtol=0)
 
 

@@ -16,6 +16,7 @@ from edge.history.retention import Limits
 from edge.sockets.requests import Request, RequestError
 from edge.station.finding import Finder
 from edge.wire.recording import gap_record, result_record
+from edge.wire.uuid7 import created_ms
 from tests.edge import samples
 from tests.edge.history.records import retain, tell_losses
 
@@ -63,9 +64,9 @@ def test_rejected_parts_of_a_time_are_found_and_good_ones_are_not(journal: Journ
     for number in range(1, 40):
         tell(journal, samples.good(number) if number % 4 else samples.defective(number))
     rows = journal.read(0, 100)
-    since, until = rows[9].created_ms, rows[29].created_ms
+    since, until = created_ms(rows[9].result_id), created_ms(rows[29].result_id)
     found, has_more = find_rejected(journal, since, until, 20)
-    inside = [row for row in rows if since <= row.created_ms <= until]
+    inside = [row for row in rows if since <= created_ms(row.result_id) <= until]
     expected = [row.result_id for row in inside if b'"result_evaluation":2' in row.body]
     assert [part.result_id for part in found] == expected and expected and not has_more
     some, has_more = find_rejected(journal, since, until, 2)

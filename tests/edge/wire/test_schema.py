@@ -50,7 +50,7 @@ RECORDS_TO_CHECK: list[Record] = [
     result_record(
         WHERE, samples.stamp(), samples.undecided(reason=Reason.REVIEW, score=2.0, defects=(samples.defect(),))
     ),
-    birth_record(samples.origin(review_threshold=2.0), samples.stamp()),
+    birth_record(samples.origin(review_threshold=2.0, forecast=samples.FORECAST), samples.stamp()),
     alert_record(WHERE, samples.stamp(), samples.alert(samples.defective())),
     alert_record(WHERE, samples.stamp(), Alert(AlertKind.UNDECIDED, samples.MOMENT, gap=samples.gap(1, 2))),
     gap_record(WHERE, samples.stamp(), samples.gap(1, 5, part_ids=("a",))),

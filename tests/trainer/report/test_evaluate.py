@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -12,8 +13,8 @@ import pytest
 import structlog
 from click.testing import CliRunner
 
+from edge.core.binomial import binomial_upper_bound
 from edge.core.errors import TrainingError
-from edge.core.promise import binomial_upper_bound
 from edge.core.types import AnomalyMap, Defect, DrivenBy, Inspection, Reason, Term, Timings, Verdict
 from trainer.cli import cli
 from trainer.dataset import list_samples
@@ -60,6 +61,9 @@ class PixelInspector:
 
     def frame_scale(self, frame_shape):
         return 2.0, 2.0
+
+    def score_of(self, scores, stride, frame_shape):
+        return float(scores.max())
 
     def to_frame(self, scores, stride, frame_shape):
         return cv2.resize(scores, frame_shape[::-1], interpolation=cv2.INTER_NEAREST)
@@ -245,17 +249,38 @@ def test_a_set_whose_defects_all_stay_undecided_is_refused_with_the_engines_word
         run(tmp_path, [part._replace(undecided=True) for part in PARTS])
 
 
-def test_a_missing_mask_is_refused_by_name_before_anything_runs(tmp_path):
-    dataset = write_parts(tmp_path)
-    missing = dataset / "ground_truth" / "stain" / "000_mask.png"
-    missing.unlink()
-    with pytest.raises(TrainingError, match=str(missing)):
-        list_samples(dataset)
-
-
 MARK = np.zeros((32, 32), np.uint8)
 MARK[12:20, 12:20] = 255
 NOISE = np.random.default_rng(0).integers(0, 40, (32, 32)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("mask", "why"),
+    [
+        (None, "no mask"),
+        (MARK * 0, "nothing is marked in its mask"),
+        (np.full((32, 48), 255, np.uint8), "its mask of 48×32 does not fit"),
+        (255 - MARK, "its mask marks 94% of the picture; is it inverted?"),
+        (np.dstack([MARK * 0 + 20, MARK, MARK]), "its mask is in colour, or on a coloured background"),
+        (
+            np.dstack([NOISE, NOISE, np.where(MARK > 0, 255, NOISE)]),
+            "its mask is in colour, or on a coloured background",
+        ),
+    ],
+    ids=["none", "blank", "of another size", "inverted", "palette", "painted"],
+)
+def test_an_image_without_a_truth_counts_for_images_not_for_pixels_and_is_named(tmp_path, report, mask, why):
+    dataset = write_parts(tmp_path)
+    path = dataset / "ground_truth" / "nick" / "001_mask.png"
+    path.unlink()
+    if mask is not None:
+        cv2.imwrite(str(path), mask)
+    spoilt = evaluate_with(PixelInspector(), list_samples(dataset), SUBJECT, tmp_path / "out")
+    assert spoilt.notes == (f"1 defective images count for images and not for pixels, {why}: nick/001",)
+    assert spoilt.overall == replace(report.overall, pro=spoilt.overall.pro)
+    assert spoilt.maps[0].pixel_auroc != report.maps[0].pixel_auroc
+    assert sum(band.images for band in spoilt.bands) == report.overall.images - 1
+    assert "nick/001" in format_table(spoilt) and "nick/001" in (tmp_path / "out" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -278,32 +303,21 @@ def test_masks_that_mark_the_same_give_the_same_figures(tmp_path, report, mask):
     assert bool(said) is (len(np.unique(mask)) > 2)
 
 
-@pytest.mark.parametrize(
-    ("mask", "why"),
-    [
-        (MARK * 0, "nothing is marked"),
-        (255 - MARK, "it marks 94% of the picture; is it inverted"),
-        (np.dstack([MARK * 0 + 20, MARK, MARK]), "a coloured background"),
-        (np.dstack([NOISE, NOISE, np.where(MARK > 0, 255, NOISE)]), "a picture in colour"),
-    ],
-    ids=["blank", "inverted", "palette", "painted"],
-)
-def test_a_mask_that_is_no_ground_truth_is_named_and_the_rest_is_evaluated(tmp_path, mask, why):
+def test_a_set_without_any_mask_has_its_figures_of_images_and_no_others(tmp_path, report):
     dataset = write_parts(tmp_path)
-    cv2.imwrite(str(dataset / "ground_truth" / "nick" / "001_mask.png"), mask)
-    with structlog.testing.capture_logs() as said:
-        report = evaluate_with(PixelInspector(), list_samples(dataset), SUBJECT, tmp_path / "out")
-    (warning,) = said
-    assert warning["image"] == "nick/001"
-    assert "001_mask.png" in warning["why"] and why in warning["why"]
-    assert [one.images for one in report.types] == [1, 2]
+    shutil.rmtree(dataset / "ground_truth")
+    bare = evaluate_with(PixelInspector(), list_samples(dataset), SUBJECT, tmp_path / "out")
+    assert bare.overall == replace(report.overall, pro=None)
+    assert (bare.maps[0].pro, bare.maps[0].pixel_auroc, bare.pro_at_5, bare.aupimo) == (None, None, None, None)
+    assert bare.bands == () and "no mask" in bare.notes[0] and (tmp_path / "out" / "report.html").exists()
 
 
-def test_a_mask_of_another_proportion_is_refused_by_name(tmp_path):
+def test_images_of_other_sizes_are_evaluated_and_named(tmp_path):
     dataset = write_parts(tmp_path)
-    cv2.imwrite(str(dataset / "ground_truth" / "nick" / "000_mask.png"), np.full((32, 48), 255, np.uint8))
-    with pytest.raises(TrainingError, match=r"000_mask\.png: .* does not fit"):
-        evaluate_with(PixelInspector(), list_samples(dataset), SUBJECT, tmp_path / "out")
+    large = dataset / "test" / "good" / "001.png"
+    cv2.imwrite(str(large), np.tile(cv2.imread(str(large)), (2, 2, 1)))
+    report = evaluate_with(PixelInspector(), list_samples(dataset), SUBJECT, tmp_path / "out")
+    assert report.notes == ("images of 2 sizes, each resized to the network's input: 5 of 32×32, 1 of 64×64",)
 
 
 def test_a_folder_without_defect_types_is_refused(tmp_path):

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.core.promise import binomial_upper_bound
+from edge.core.binomial import binomial_upper_bound
 from tests.trainer.report.test_evaluate import PARTS, PixelInspector, run
 from trainer.report.charts import BOTTOM, HEIGHT, TOP, Line, line_chart, score_histogram
 from trainer.report.html import operating_points

@@ -1,0 +1,194 @@
+"""Distances to neighbours: the features are P's, the bank covers what is good, the graph says what torch says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from edge.core.bundle import NEIGHBOURS, GraphSet
+from edge.core.preprocess import Geometry
+from edge.core.tiles import halo_px, tiling_for
+from edge.core.types import DrivenBy, Image, Neighbours, Term
+from edge.engines import shares_of
+from edge.engines.onnxruntime import OnnxRuntimeEngine
+from edge.engines.tensorrt_build import build_plan
+from edge.engines.tiled import in_tiles
+from tests.edge.engines.test_tensorrt_rtx import rtx_or_skip
+from trainer.backbones import pretrained_lite0
+from trainer.bank import BankConfig, farthest_points, fit_neighbours
+from trainer.export import export_neighbours
+from trainer.neighbours import PATCH_SIZES, STRIDES, NeighbourNetwork, Trunk, nearest
+from trainer.networks import pixels_to_network
+
+SIZE = (160, 192)
+SHALLOW, DEEP = (PATCH_SIZES[one] for one in Neighbours)
+BETWEEN_PX = 8  # of two places of block 7, on either side
+
+
+def texture(seed: int, height: int = SIZE[0], width: int = SIZE[1]) -> Image:
+    """Blurred noise, so that features differ from place to place."""
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    return np.asarray(cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 3.0), None, 0, 255, cv2.NORM_MINMAX), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def network() -> NeighbourNetwork:
+    images = [texture(seed) for seed in range(3)]
+    return fit_neighbours(images, Geometry(SIZE, SIZE), BankConfig(rows=200))
+
+
+@pytest.fixture(scope="module")
+def graphs(network: NeighbourNetwork) -> GraphSet:
+    return export_neighbours(network, texture(9))
+
+
+@torch.no_grad()
+def test_the_features_are_those_of_the_pretrained_network() -> None:
+    """Away from borders, where each pads in its own way; P's own feature j lies on pixel (j + 1)·stride − 1."""
+    pixels, own = pixels_to_network(torch.from_numpy(texture(1, 513, 513))[None]), pretrained_lite0()
+    found = Trunk()(pixels)
+    x = own._swish(own._bn0(own._conv_stem(pixels[..., 1:, 1:].flip(1))))
+    for index, block in enumerate(own._blocks[:11]):
+        x = block(x)
+        if index in found:
+            inside = slice(200 * x.shape[-1] // 512, 312 * x.shape[-1] // 512)
+            shifted = slice(inside.start + 1, inside.stop + 1)
+            expected, got = x[..., inside, inside], found[index][..., shifted, shifted]
+            torch.testing.assert_close(got, expected, atol=1e-4 * float(expected.abs().max()), rtol=0)
+    assert set(found) == {4, 7, 10}
+
+
+@torch.no_grad()
+def test_a_place_depends_on_so_many_pixels_and_no_more(network: NeighbourNetwork) -> None:
+    image = torch.from_numpy(texture(2, 480, 480))[None]
+    changed = image.clone()
+    changed[0, 240] = 255 - changed[0, 240]
+    for size, one, before, after in zip((SHALLOW, DEEP), Neighbours, network(image), network(changed), strict=True):
+        rows = ((before - after).abs()[0] > 0).any(1).nonzero()[:, 0] * STRIDES[one] - 240
+        reach = size // 2 + (BETWEEN_PX if one is Neighbours.SHALLOW else 0)
+        assert reach - 2 * STRIDES[one] < int(rows.max()) <= reach and -reach <= int(rows.min())
+    assert halo_px({SHALLOW: 8, DEEP: 16}) == 192 > SHALLOW // 2 + BETWEEN_PX
+
+
+def test_the_distance_is_that_to_the_nearest_row_however_near() -> None:
+    rng = np.random.default_rng(0)
+    bank = torch.from_numpy(rng.normal(5.0, 1.0, (50, 20)).astype(np.float32))
+    found = torch.from_numpy(rng.normal(5.0, 1.0, (1, 20, 6, 7)).astype(np.float32))
+    found[0, :, 0, 0] = bank[7]
+    found[0, :, 1, 1] = bank[7]
+    found[0, 3, 1, 1] += 1e-3  # of a length of 22: lost where ‖x‖² + ‖b‖² − 2xb is taken in float32
+    got = nearest(found, bank.T)[0].numpy()
+    away = np.linalg.norm(found[0].permute(1, 2, 0).numpy()[:, :, None].astype(np.float64) - bank.numpy(), axis=-1)
+    np.testing.assert_allclose(got, away.min(-1), atol=1e-6, rtol=1e-5)
+    assert got[0, 0] == 0 and got[1, 1] == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_what_is_rare_on_good_parts_comes_into_the_bank() -> None:
+    rng = np.random.default_rng(1)
+    common = rng.normal(0, 1, (5000, 30))
+    rare = rng.normal(0, 1, (5, 30)) + 20 * np.eye(30)[:5]
+    points = torch.from_numpy(np.concatenate([common, rare]).astype(np.float32))
+    bank = farthest_points(points, 100, rng)
+    assert len(bank) == 100
+    assert all(any(torch.equal(row, one) for row in bank) for one in points[-5:])
+    chances = points[torch.from_numpy(rng.permutation(len(points))[:100])]
+    assert (
+        nearest(points.T[None, :, :, None], bank.T).max() < 0.5 * nearest(points.T[None, :, :, None], chances.T).max()
+    )
+
+
+def test_a_bank_is_no_larger_than_what_there_is(network: NeighbourNetwork) -> None:
+    few = torch.from_numpy(np.eye(4, dtype=np.float32))
+    assert farthest_points(few, 100, np.random.default_rng(0)) is few
+    assert all(network.get_buffer(one.value).shape[1] == 200 for one in Neighbours)
+
+
+def test_only_what_counts_comes_into_the_bank() -> None:
+    geometry = Geometry(SIZE, SIZE, ignore=(((64.0, -9.0), (500.0, -9.0), (500.0, 500.0), (64.0, 500.0)),))
+    images = [texture(seed) for seed in range(2)]
+    network = fit_neighbours(images, geometry, BankConfig(rows=10**6))
+    places = {one: (SIZE[0] // STRIDES[one]) * (64 // STRIDES[one]) for one in Neighbours}
+    assert {one: network.get_buffer(one.value).shape[1] for one in Neighbours} == {
+        one: 2 * n for one, n in places.items()
+    }
+
+
+@torch.no_grad()
+def test_good_images_are_near_and_a_defect_is_far(network: NeighbourNetwork) -> None:
+    image = texture(0)
+    marked = image.copy()
+    marked[70:94, 90:114] = (0, 255, 0)
+    for stride, known, defect in zip(
+        (8, 16), *(network(torch.from_numpy(i)[None]) for i in (image, marked)), strict=True
+    ):
+        place = 82 // stride, 102 // stride
+        assert defect[0][place] > 1.5 * known[0].max()
+
+
+@pytest.mark.parametrize("size", [(97, 131), (256, 256), (33, 300), (160, 192), (17, 16)])
+def test_the_graph_says_what_torch_says_at_any_size(
+    network: NeighbourNetwork, graphs: GraphSet, size: tuple[int, int]
+) -> None:
+    image = texture(5, *size)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(image)[None])
+    maps = OnnxRuntimeEngine(graphs, 1).infer(image)
+    for one, values in zip(Neighbours, expected, strict=True):
+        found = maps[PATCH_SIZES[one]]
+        assert found.stride == STRIDES[one] and found.neighbours is one and found.predictive_uncertainty is None
+        assert found.regression_error.shape == tuple(-(-side // found.stride) for side in size)
+        np.testing.assert_allclose(found.regression_error, values[0].numpy(), atol=1e-4 * float(values.max()))
+        assert found.terms == {DrivenBy(found.patch_size, Term.REGRESSION_ERROR, one): found.regression_error}
+
+
+def test_half_precision_is_near(network: NeighbourNetwork, graphs: GraphSet) -> None:
+    half = export_neighbours(network, texture(9), "fp16")
+    image = texture(5)
+    whole, halves = (OnnxRuntimeEngine(one, 1).infer(image) for one in (graphs, half))
+    for size, maps in whole.items():
+        difference = np.abs(maps.regression_error - halves[size].regression_error).max()
+        assert 0 < difference < 0.02 * maps.regression_error.max()
+
+
+def test_in_tiles_the_maps_are_those_of_one_pass(graphs: GraphSet) -> None:
+    size = (1024, 1280)
+    image, strides = texture(7, *size), dict(graphs.strides)
+    engine, tiling = OnnxRuntimeEngine(graphs, 2), tiling_for(size, strides, longest=1)
+    assert len(tiling.tiles) == 6 and tiling.tile_size < size
+    whole, found = engine.infer(image), in_tiles(engine, tiling).infer(image)
+    for patch_size, maps in whole.items():
+        got, expected = found[patch_size].regression_error, maps.regression_error
+        np.testing.assert_allclose(got, expected, atol=1e-4, rtol=0)
+
+
+def test_neighbours_have_tiles_of_their_own(graphs: GraphSet) -> None:
+    """In common ones, networks that see 65 px would be computed for a halo of 192."""
+    both = GraphSet("fp32", {**graphs.graphs, 65: b""}, {**graphs.strides, 65: 8}, "here", graphs.neighbours)
+    (together,) = shares_of(both, (256, 256))
+    assert together.graphs is both and len(together.tiling.tiles) == 1
+    patches, wide = shares_of(both, (1024, 1280))
+    assert set(patches.graphs.graphs) == {65} and max(patches.tiling.tile_size) <= 640
+    assert set(wide.graphs.graphs) == {NEIGHBOURS} and wide.tiling.tile_size == (1024, 1280)
+    *_, large = shares_of(both, (2048, 2448))
+    tiles, (height, width) = len(large.tiling.tiles), large.tiling.tile_size
+    assert max(height, width) <= 1280 and tiles * height * width < 2 * 2048 * 2448
+
+
+@pytest.mark.parametrize("variant", ["fp32", "fp16"])
+def test_nvidias_compiler_builds_the_graph(network: NeighbourNetwork, variant: str) -> None:
+    rtx, graph = rtx_or_skip(), export_neighbours(network, texture(9), variant).graphs[NEIGHBOURS]
+    for profile in ([(1, 256, 256, 3)] * 3, [(1, 64, 64, 3), (1, 256, 256, 3), (2, 512, 640, 3)]):
+        assert build_plan(rtx, graph, profile)[0]
+
+
+def test_what_was_fitted_is_kept(network: NeighbourNetwork, tmp_path: Path) -> None:
+    network.save(tmp_path / "neighbours.safetensors")
+    image = torch.from_numpy(texture(5))[None]
+    with torch.no_grad():
+        again = NeighbourNetwork.load(tmp_path / "neighbours.safetensors")(image)
+        for before, after in zip(network(image), again, strict=True):
+            torch.testing.assert_close(after, before)

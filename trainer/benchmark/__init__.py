@@ -1,0 +1,1 @@
+"""Materials × seeds: what the defaults are worth on parts that nobody tuned to."""

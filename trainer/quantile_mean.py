@@ -1,0 +1,26 @@
+"""The fusion that nothing is fitted for: a plain mean of unlike terms, on one scale of quantiles of unused good images.
+
+Weights fitted on synthetic defects were up to .15 of image AUROC worse than the best single term on four of five
+materials, and no single term is best on all. The mean of these four is never far below the best: the error of the
+largest patches, the uncertainty of the smallest, and both distances to neighbours. Rejected: all terms (those alike
+outvote the others), the maximum, root mean squares, and combinations of values per image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from edge.core.scoring import Fusion
+from edge.core.types import DrivenBy, Scale, Term
+
+# Twelve places at stride 4, and a blur of .7 of its steps: chosen on screws, and fixed whatever the size of the image.
+QUANTILE_FUSION = Fusion(exponent=1.0, smoothing=0.7, area_px=12 * 4**2, scale=Scale.QUANTILES)
+
+
+def quantile_weights(keys: Collection[DrivenBy]) -> dict[DrivenBy, float]:
+    """The weight of each of a bundle's terms; 1 in sum, 0 for what has no part in the mean."""
+    sizes = sorted(key.patch_size for key in keys if key.neighbours is None)
+    chosen = {key for key in keys if key.neighbours is not None}
+    if sizes:
+        chosen |= {DrivenBy(sizes[-1], Term.REGRESSION_ERROR), DrivenBy(sizes[0], Term.PREDICTIVE_UNCERTAINTY)}
+    return {key: 1 / len(chosen) if key in chosen else 0.0 for key in keys}
