@@ -16,7 +16,8 @@ from click.testing import CliRunner
 from deploy.cli import cli
 from deploy.grab import Gate, grab
 from edge.core.errors import OutputError, SourceError
-from edge.core.images import list_images, read_image
+from edge.core.image_files import find_images
+from edge.core.images import read_image
 from edge.core.types import Image
 from edge.demo.parts import TRAIN_DOMAIN, render_part
 from edge.sources import CameraOptions, open_source
@@ -51,7 +52,7 @@ def test_what_is_kept_is_the_very_pixels_and_copies_blank_and_dark_pictures_are_
     with closing(open_source(f"folder:{shown}", CameraOptions())) as source:
         left_out = grab(source, tmp_path / "out", 24, 0.0, said.append)
     assert left_out == {"a copy": 1, "blank": 1, "dark": 1}
-    kept = [read_image(path) for path in list_images(tmp_path / "out")]
+    kept = [read_image(path) for path in find_images(tmp_path / "out").images]
     assert all((one == a_part(number)).all() for number, one in enumerate(kept)) and len(kept) == 24
     assert any("left out: dark: mean grey level" in text and "check the lamp" in text for text in said)
 
@@ -82,14 +83,14 @@ def test_a_frozen_camera_and_one_that_ends_are_said(shown: Path, tmp_path: Path)
             grab(Frozen(source), tmp_path / "a", 5, 0.0, lambda text: None)  # type: ignore[arg-type]
         with pytest.raises(SourceError, match="ended after 23 pictures of 99; those are kept"):
             grab(source, tmp_path / "b", 99, 0.0, lambda text: None)
-    assert len(list_images(tmp_path / "b")) == 23
+    assert len(find_images(tmp_path / "b").images) == 23
 
 
 def test_pictures_come_one_each_interval(shown: Path, tmp_path: Path) -> None:
     clock: Iterator[int] = itertools.count()
     with closing(open_source(f"folder:{shown}", CameraOptions())) as source:
         grab(source, tmp_path / "out", 5, 4.0, lambda text: None, lambda: float(next(clock)))
-    first, second = (read_image(path) for path in list_images(tmp_path / "out")[:2])
+    first, second = (read_image(path) for path in find_images(tmp_path / "out").images[:2])
     assert (first == a_part(0)).all() and not (second == a_part(1)).all()
 
 
