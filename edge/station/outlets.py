@@ -61,20 +61,24 @@ def open_outlets(
         publisher = opened.enter_context(closing(Publisher(sockets.publish, access)))
         journal = opened.enter_context(closing(open_journal(settings.journal, origin)))
         announcer = Announcer(origin, journal, partial(isolation.run, publisher, publisher.publish))
-        evidence = open_evidence(pictures, announcer)
+        evidence, cursors = open_evidence(pictures, announcer), Cursors(journal, settings.journal.limits.required)
         opened.callback(evidence.close if evidence else lambda: None)
         desks: dict[str, Served] = {}
         if sockets.replay is not None:
-            desks["replay"] = opened.enter_context(closing(ReplayServer(sockets.replay, journal, access=access)))
+            replay = ReplayServer(sockets.replay, journal, access=access, cursors=cursors)
+            desks["replay"] = opened.enter_context(closing(replay))
         if sockets.control is not None:
             front = ControlFront(sockets.control, triggers, access, isolation.run)
-            actions, finder = _actions(recipes, evidence), Finder(journal, pictures.evidence)
+            actions, finder = _actions(recipes, evidence, cursors), Finder(journal, pictures.evidence)
             desk = ControlDesk(
                 front,
                 announcer,
                 actions,
-                lambda: _status(delivery, announcer),
-                questions={"FIND": Question("FOUND", finder.find)},
+                lambda: _status(delivery, announcer, cursors),
+                questions={
+                    "FIND": Question("FOUND", finder.find),
+                    "CONSUMERS": Question("CONSUMERS", lambda request: cursors.names()),
+                },
                 about=finder.about,
                 attempt=isolation.run,
                 is_durable=settings.camera.pairing.is_durable,
@@ -124,12 +128,13 @@ def open_evidence(settings: PictureSettings, announcer: Announcer) -> EvidenceWr
     return writer
 
 
-def _actions(recipes: Recipes, evidence: EvidenceWriter | None) -> dict[str, Action]:
+def _actions(recipes: Recipes, evidence: EvidenceWriter | None, cursors: Cursors) -> dict[str, Action]:
     """What the control socket does, by verb."""
     return {
         "RECIPE": lambda request: recipes.change(Path(request.text("bundle", r"[^\0]{1,1024}"))),
         "ROLLBACK": lambda request: recipes.roll_back(),
         "PIN": partial(_pin, evidence),
+        "CONSUMERS": cursors.forget,
     }
 
 
@@ -139,7 +144,7 @@ def _pin(evidence: EvidenceWriter | None, request: Request) -> str:
     return evidence.pin(request.text("about", UUID), request.text("pinned", "yes|no", "yes") == "yes")
 
 
-def _status(delivery: Delivery, announcer: Announcer) -> dict[str, Any]:
+def _status(delivery: Delivery, announcer: Announcer, cursors: Cursors) -> dict[str, Any]:
     """For STATUS: what the heartbeat says, what runs, and how far the consumers are."""
     health, recipe, journal = delivery.health(), announcer.origin.recipe, announcer.journal
     counts = {name: getattr(health, name) for name in ("captured", "inspected", "skipped", "undecided", "in_flight")}
@@ -151,4 +156,4 @@ def _status(delivery: Delivery, announcer: Announcer) -> dict[str, Any]:
     if recipe.commissioning_hash is not None:
         status |= {"commissioning_hash": recipe.commissioning_hash}
     status |= {"epoch": journal.epoch.hex(), "head_seq": journal.head, "sink_failures": delivery.sink_failures}
-    return status | Cursors(journal).status()
+    return status | cursors.status()
