@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from edge.station.finding import Finder
 from edge.station.health import Health
 from edge.station.recipes import Recipes
 from edge.station.settings import JournalSettings, PictureSettings, Settings, SocketSettings
-from edge.wire.facts import Origin
+from edge.wire.facts import HealthSnapshot, Origin
 from edge.wire.vocabulary import CameraState, StationState
 
 NO_JOURNAL = "none: records are kept in memory, and a crash loses what was not received; give --journal PATH"
@@ -93,7 +93,7 @@ def open_outlets(
             sinks,
             list(desks.values()),
             isolation=isolation,
-            health_snapshot=health.snapshot,
+            health_snapshot=lambda: _with_refusal(health.snapshot(), evidence),
             alive=health.delivers,
         )
         opened.pop_all()  # they are the delivery's now
@@ -126,6 +126,15 @@ def open_evidence(settings: PictureSettings, announcer: Announcer) -> EvidenceWr
     writer = EvidenceWriter(settings.evidence, announcer, settings.evidence_limits)
     announcer.journal.upkeep.append(writer.pass_over)
     return writer
+
+
+def _with_refusal(health: HealthSnapshot, evidence: EvidenceWriter | None) -> HealthSnapshot:
+    """Degraded, if nothing worse is told, where parts are judged as ever and their evidence is not kept."""
+    calm = (StationState.RUNNING.value, StationState.DEGRADED.value)
+    refusal = None if evidence is None else evidence.refusal
+    if refusal is None or health.state not in calm or health.cause is not None:
+        return health
+    return replace(health, state=StationState.DEGRADED.value, cause=refusal.cause, advice=refusal.advice)
 
 
 def _actions(recipes: Recipes, evidence: EvidenceWriter | None, cursors: Cursors) -> dict[str, Action]:
