@@ -129,6 +129,17 @@ def roc_auc(scores: ArrayLike, labels: ArrayLike) -> float:
     return _chance_above(np.sort(values[~positive]), values[positive])
 
 
+def found_at(good: ArrayLike, defective: ArrayLike, rejected: float = 0.02) -> float | None:
+    """PB2 (arXiv 2503.23451): the share of defective scores above the one that `rejected` of the good lie above.
+
+    None where there are none of either; the quantile is numpy's linear one.
+    """
+    bad = np.asarray(defective, np.float64)
+    if not bad.size or not np.size(good):
+        return None
+    return float((bad > np.quantile(np.asarray(good, np.float64), 1 - rejected)).mean())
+
+
 def _check(scores: Map, mask: Mask, index: int) -> None:
     if scores.shape != mask.shape or mask.dtype != np.bool_:
         raise ValueError(f"map {index} is {scores.shape} and its mask {mask.shape} {mask.dtype}; need one shape, bool")

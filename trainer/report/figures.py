@@ -16,9 +16,18 @@ from edge.core.errors import TrainingError
 from edge.core.promise import binomial_upper_bound
 from edge.core.types import Map, Reason, Term, Verdict
 from trainer.dataset import GOOD
-from trainer.metrics import Mask, PixelScores, roc_auc
+from trainer.metrics import Mask, PixelScores, found_at, roc_auc
 from trainer.report.inspected import Inspects, Record, Scored
-from trainer.report.results import CONFIDENCE, FalseRejects, ImageReport, MapReport, Report, Subject, TypeReport
+from trainer.report.results import (
+    CONFIDENCE,
+    Detection,
+    FalseRejects,
+    ImageReport,
+    MapReport,
+    Report,
+    Subject,
+    TypeReport,
+)
 
 MAX_FPR = 0.3
 CURVE_POINTS = 61
@@ -27,10 +36,7 @@ BANDS_PX = (6, 12, 30, 60)  # of the network's input
 
 def report_on(inspector: Inspects, records: Sequence[Record], subject: Subject) -> Report:
     """All figures from inspections already made; TrainingError where no defective image has a score."""
-    scored = [record.scored for record in records if record.scored is not None]
-    if not any(one.sample.defect_type != GOOD for one in scored):
-        details = "; ".join(sorted({record.inspection.detail or "no detail" for record in records}))
-        raise TrainingError(f"no defective image of {subject.dataset} could be scored: {details}")
+    scored = _of_defective([record.scored for record in records if record.scored is not None], records, subject)
     fused = PixelScores.gather(_maps(inspector, scored, None, None), [one.mask for one in scored])
     sizes = sorted({key.patch_size for one in scored for key in one.anomaly_map.deviations})
     milliseconds = [record.inspection.timings.total_ms for record in records if record.scored is not None]
@@ -52,6 +58,49 @@ def report_on(inspector: Inspects, records: Sequence[Record], subject: Subject) 
         tuple(_image_report(record) for record in records),
         inspector.review_threshold,
     )
+
+
+def detection_on(inspector: Inspects, records: Sequence[Record], subject: Subject) -> Detection:
+    """What can be said of images whose defects nobody has drawn; TrainingError where no defective one has a score."""
+    bad = [record for record in records if record.sample.defect_type != GOOD]
+    scored = _of_defective([record.scored for record in records if record.scored is not None], records, subject)
+    scores = [one.score for one in scored]
+    defective = [one.sample.defect_type != GOOD for one in scored]
+    good, bad_ones = (
+        [one.score for one in scored if (one.sample.defect_type == GOOD) is kind] for kind in (True, False)
+    )
+    verdicts = [record.inspection.verdict for record in bad]
+    found = verdicts.count(Verdict.DEFECTIVE)
+    p50, p95 = np.percentile([record.inspection.timings.total_ms for record in records if record.scored], [50, 95])
+    return Detection(
+        subject,
+        inspector.image_threshold,
+        TypeReport(
+            "all",
+            len(bad),
+            found,
+            verdicts.count(Verdict.UNDECIDED),
+            found / len(bad),
+            None,
+            _auroc(scores, defective),
+            _in_review(bad),
+        ),
+        1 - binomial_upper_bound(len(bad) - found, len(bad), CONFIDENCE),
+        _false_rejects([record for record in records if record.sample.defect_type == GOOD]),
+        found_at(good, bad_ones),
+        float(p50),
+        float(p95),
+        tuple(_image_report(record) for record in records),
+        inspector.review_threshold,
+    )
+
+
+def _of_defective(scored: Sequence[Scored], records: Sequence[Record], subject: Subject) -> Sequence[Scored]:
+    """The same; TrainingError where there is no defective image among them."""
+    if not any(one.sample.defect_type != GOOD for one in scored):
+        details = "; ".join(sorted({record.inspection.detail or "no detail" for record in records}))
+        raise TrainingError(f"no defective image of {subject.dataset} could be scored: {details}")
+    return scored
 
 
 def _maps(inspector: Inspects, scored: Sequence[Scored], patch_size: int | None, term: Term | None) -> Iterator[Map]:
