@@ -22,6 +22,7 @@ from trainer.metrics import Mask
 log = structlog.get_logger()
 
 GOOD = "good"
+BAD = "bad"  # of no type that anybody named
 MARKED = 127  # of a mask of several levels, as a JPEG leaves behind
 MOST_MARKED = 0.5  # of a picture
 MOST_COLOURS = 16  # of a mask in colours
@@ -64,6 +65,14 @@ def _mask_path(folder: Path, stem: str) -> Path | None:
     return next((path for name in (f"{stem}_mask.png", f"{stem}.png") if (path := folder / name).is_file()), None)
 
 
+def folder_samples(good: Path, bad: Path) -> tuple[Sample, ...]:
+    """Every image below two folders, good ones last, for which no mask was drawn; TrainingError if they share one."""
+    found = {name: list_images(folder) for name, folder in ((BAD, bad), (GOOD, good))}
+    if shared := {path.resolve() for path in found[BAD]} & {path.resolve() for path in found[GOOD]}:
+        raise TrainingError(f"{min(shared)}: lies below both --good {good} and --bad {bad}; give folders apart")
+    return tuple(Sample(path, name, None) for name, paths in found.items() for path in paths)
+
+
 def read_truth(sample: Sample, image_size: Size) -> tuple[Mask | None, str]:
     """A defective sample's mask, (h, w) bool, and nothing to say; or None, and why there is none.
 
@@ -99,8 +108,10 @@ def _marked(pixels: Image, path: Path) -> Mask | None:
     return np.asarray(level > MARKED, np.bool_)
 
 
-def parse_dataset(context: click.Context, parameter: click.Parameter, value: str) -> Path:
-    """click's callback of `--dataset mvtec:PATH`."""
+def parse_dataset(context: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
+    """click's callback of `--dataset mvtec:PATH`; None where it is not given."""
+    if value is None:
+        return None
     scheme, _, path = value.partition(":")
     if scheme != "mvtec" or not path:
         raise click.BadParameter(f"{value!r} is not mvtec:PATH, where PATH holds test/good, test/<type>, ground_truth")

@@ -31,7 +31,7 @@ class NoAnswer(EdgeError):
 def ask(
     endpoint: str, verb: str, facts: dict[str, Any] | None = None, timeout_s: float = 60.0, keys: Path | None = None
 ) -> tuple[str, Any]:
-    """(DONE, REFUSED, DENIED, STATUS or FOUND; its facts); NoAnswer, or SettingsError for a bad endpoint."""
+    """(DONE, REFUSED, DENIED, STATUS, FOUND or CONSUMERS; its facts); NoAnswer, or SettingsError for a bad endpoint."""
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.set(zmq.LINGER, 0)
         socket.set(zmq.MAXMSGSIZE, _MAX_ANSWER_BYTES)
@@ -71,7 +71,8 @@ def main(endpoint: str, verb: str, facts: tuple[str, ...], timeout_s: float, key
     FIND since=2026-03-04T05:06 [until=…]    the parts that were rejected in this time (UTC)
     FEEDBACK part_id=P7 disposition=…        accept, reject, rework, scrap or unknown; or about=RESULT_ID
     PIN part_id=P7 [pinned=no]               keep its evidence for ever, or no longer; or about=RESULT_ID
-    Add actor=NAME to say who asks. All but STATUS and FIND leave an audit record.
+    CONSUMERS [forget=NAME]                  the names that history is kept for; or free one
+    Add actor=NAME to say who asks. All that change something leave an audit record.
 
     Exit codes: 0 done; 1 refused; 2 a wrong flag; 3 no answer.
     """

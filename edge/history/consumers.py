@@ -13,6 +13,11 @@ def acknowledged(journal: Journal) -> dict[str, int]:
     return dict(journal.query("SELECT name, position FROM consumers ORDER BY name"))
 
 
+def forget(journal: Journal, name: str) -> None:
+    """Free the name: whoever comes under it again is new, and begins with the oldest record."""
+    journal.stage("DELETE FROM consumers WHERE name = ?", name)
+
+
 def welcome(journal: Journal, name: str, position: int) -> None:
     """Remember a consumer that goes on after `position`; one that is known already stays where it is."""
     journal.stage("INSERT OR IGNORE INTO consumers VALUES(?, ?)", name, position)

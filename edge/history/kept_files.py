@@ -40,10 +40,10 @@ def pin(journal: Journal, about: str, is_pinned: bool) -> None:
     journal.stage("UPDATE evidence SET is_pinned = ? WHERE about = ?", int(is_pinned), about)
 
 
-def total_bytes(journal: Journal) -> int:
-    """Bytes of all files together, each counted once."""
-    found = journal.query("SELECT coalesce(sum(bytes), 0) FROM (SELECT DISTINCT path, bytes FROM evidence)")
-    return int(found[0][0])
+def total_bytes(journal: Journal, block: int) -> int:
+    """What all files together take of a disk that gives whole blocks of so many bytes; each file counts once."""
+    sql = "SELECT coalesce(sum((bytes + ?1 - 1) / ?1 * ?1), 0) FROM (SELECT DISTINCT path, bytes FROM evidence)"
+    return int(journal.query(sql, block)[0][0])
 
 
 def oldest(journal: Journal, before_s: float, at_most: int) -> list[KeptFile]:

@@ -2,8 +2,8 @@
 
 What is to be done is durable before it is done: a command is an intent until its audit record says what became of it,
 and one whose station ended in between is refused, by a record of the next start. A command that takes time (a bundle
-to load) is answered when it is done; the line goes on meanwhile. STATUS and FIND ask and change nothing, so they
-leave no record. Rejected: signals and files to touch (no answer, no record of who did what).
+to load) is answered when it is done; the line goes on meanwhile. What only asks changes nothing, so it leaves no
+record. Rejected: signals and files to touch (no answer, no record of who did what).
 """
 
 from __future__ import annotations
@@ -51,7 +51,10 @@ class Command(NamedTuple):
 
 
 class Question(NamedTuple):
-    """What changes nothing and leaves no record: the answer's verb, and what makes its facts."""
+    """What changes nothing and leaves no record: the answer's verb, and what makes its facts.
+
+    A verb that is an action too asks while it is given nothing but the actor.
+    """
 
     answer: str
     ask: Callable[[Request], Mapping[str, Any]]
@@ -195,7 +198,7 @@ class ControlDesk:
             self._reply(request, Outcome.REFUSED.name, {"reason": f"it could not be recorded: {error}"})
 
     def _take(self, request: Request) -> None:
-        if request.verb in self._questions:
+        if self._is_question(request):
             if (failure := self._attempt(self, self._tell, request)) is not None:
                 self._reply(request, Outcome.REFUSED.name, {"reason": _reason(failure)})
             return
@@ -211,6 +214,11 @@ class ControlDesk:
         if command.outcome.done():
             self._conclude(command)
 
+    def _is_question(self, request: Request) -> bool:
+        return request.verb in self._questions and (
+            request.verb not in self._actions or not request.facts.keys() - {"actor"}
+        )
+
     def _tell(self, request: Request) -> None:
         question = self._questions[request.verb]
         try:
@@ -221,7 +229,7 @@ class ControlDesk:
     def _require_sense(self, request: Request) -> None:
         request.text("actor", _ACTOR, "unknown")
         if request.verb not in self._actions:
-            there = ", ".join((*self._questions, "TRIGGER", *self._actions))
+            there = ", ".join(dict.fromkeys((*self._questions, "TRIGGER", *self._actions)))
             raise RequestError(f"there is no {request.verb}; there are {there}")
         if len(self._pending) >= MAX_PENDING:
             raise RequestError("too many commands are being carried out; try again later")

@@ -58,7 +58,7 @@ class Session:
 class ReplayServer(Desk):
     """Serves `journal` on `endpoint`, from the delivery thread; `clock_s` is monotonic.
 
-    Where keys are asked for, a consumer is called as its key is.
+    Where keys are asked for, a consumer is called as its key is. cursors: of that journal, where others use them too.
 
     Binds in the constructor: SettingsError or AddressInUse.
     """
@@ -71,6 +71,7 @@ class ReplayServer(Desk):
         journal: Journal,
         clock_s: Callable[[], float] = time.monotonic,
         access: Access = LOCAL,
+        cursors: Cursors | None = None,
     ) -> None:
         super().__init__(
             "--replay",
@@ -82,7 +83,7 @@ class ReplayServer(Desk):
             LINGER=0,  # what a consumer has not got, it asks for again
         )
         self._journal, self._clock_s = journal, clock_s
-        self._cursors = Cursors(journal)
+        self._cursors = cursors or Cursors(journal, clock_s=clock_s)
         self._sessions: dict[bytes, Session] = {}
         self._open_fetches: deque[bytes] = deque()  # peers with an open fetch, whose turn it is first
         self.work = self._open_fetches
@@ -197,6 +198,9 @@ class ReplayServer(Desk):
     def _session(self, request: Request) -> Session:
         session = self._sessions.get(request.peer)
         if session is None or session.user != request.user:  # routing ids are chosen by peers
+            raise RequestError(_NO_SESSION)
+        if not self._cursors.hears(session.consumer):  # its name was given up
+            self._end_session(request.peer)
             raise RequestError(_NO_SESSION)
         return session
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from edge.station.finding import Finder
 from edge.station.health import Health
 from edge.station.recipes import Recipes
 from edge.station.settings import JournalSettings, PictureSettings, Settings, SocketSettings
-from edge.wire.facts import Origin
+from edge.wire.facts import HealthSnapshot, Origin
 from edge.wire.vocabulary import CameraState, StationState
 
 NO_JOURNAL = "none: records are kept in memory, and a crash loses what was not received; give --journal PATH"
@@ -61,20 +61,24 @@ def open_outlets(
         publisher = opened.enter_context(closing(Publisher(sockets.publish, access)))
         journal = opened.enter_context(closing(open_journal(settings.journal, origin)))
         announcer = Announcer(origin, journal, partial(isolation.run, publisher, publisher.publish))
-        evidence = open_evidence(pictures, announcer)
+        evidence, cursors = open_evidence(pictures, announcer), Cursors(journal, settings.journal.limits.required)
         opened.callback(evidence.close if evidence else lambda: None)
         desks: dict[str, Served] = {}
         if sockets.replay is not None:
-            desks["replay"] = opened.enter_context(closing(ReplayServer(sockets.replay, journal, access=access)))
+            replay = ReplayServer(sockets.replay, journal, access=access, cursors=cursors)
+            desks["replay"] = opened.enter_context(closing(replay))
         if sockets.control is not None:
             front = ControlFront(sockets.control, triggers, access, isolation.run)
-            actions, finder = _actions(recipes, evidence), Finder(journal, pictures.evidence)
+            actions, finder = _actions(recipes, evidence, cursors), Finder(journal, pictures.evidence)
             desk = ControlDesk(
                 front,
                 announcer,
                 actions,
-                lambda: _status(delivery, announcer),
-                questions={"FIND": Question("FOUND", finder.find)},
+                lambda: _status(delivery, announcer, cursors),
+                questions={
+                    "FIND": Question("FOUND", finder.find),
+                    "CONSUMERS": Question("CONSUMERS", lambda request: cursors.names()),
+                },
                 about=finder.about,
                 attempt=isolation.run,
                 is_durable=settings.camera.pairing.is_durable,
@@ -89,7 +93,7 @@ def open_outlets(
             sinks,
             list(desks.values()),
             isolation=isolation,
-            health_snapshot=health.snapshot,
+            health_snapshot=lambda: _with_refusal(health.snapshot(), evidence),
             alive=health.delivers,
         )
         opened.pop_all()  # they are the delivery's now
@@ -124,12 +128,22 @@ def open_evidence(settings: PictureSettings, announcer: Announcer) -> EvidenceWr
     return writer
 
 
-def _actions(recipes: Recipes, evidence: EvidenceWriter | None) -> dict[str, Action]:
+def _with_refusal(health: HealthSnapshot, evidence: EvidenceWriter | None) -> HealthSnapshot:
+    """Degraded, if nothing worse is told, where parts are judged as ever and their evidence is not kept."""
+    calm = (StationState.RUNNING.value, StationState.DEGRADED.value)
+    refusal = None if evidence is None else evidence.refusal
+    if refusal is None or health.state not in calm or health.cause is not None:
+        return health
+    return replace(health, state=StationState.DEGRADED.value, cause=refusal.cause, advice=refusal.advice)
+
+
+def _actions(recipes: Recipes, evidence: EvidenceWriter | None, cursors: Cursors) -> dict[str, Action]:
     """What the control socket does, by verb."""
     return {
         "RECIPE": lambda request: recipes.change(Path(request.text("bundle", r"[^\0]{1,1024}"))),
         "ROLLBACK": lambda request: recipes.roll_back(),
         "PIN": partial(_pin, evidence),
+        "CONSUMERS": cursors.forget,
     }
 
 
@@ -139,7 +153,7 @@ def _pin(evidence: EvidenceWriter | None, request: Request) -> str:
     return evidence.pin(request.text("about", UUID), request.text("pinned", "yes|no", "yes") == "yes")
 
 
-def _status(delivery: Delivery, announcer: Announcer) -> dict[str, Any]:
+def _status(delivery: Delivery, announcer: Announcer, cursors: Cursors) -> dict[str, Any]:
     """For STATUS: what the heartbeat says, what runs, and how far the consumers are."""
     health, recipe, journal = delivery.health(), announcer.origin.recipe, announcer.journal
     counts = {name: getattr(health, name) for name in ("captured", "inspected", "skipped", "undecided", "in_flight")}
@@ -151,4 +165,4 @@ def _status(delivery: Delivery, announcer: Announcer) -> dict[str, Any]:
     if recipe.commissioning_hash is not None:
         status |= {"commissioning_hash": recipe.commissioning_hash}
     status |= {"epoch": journal.epoch.hex(), "head_seq": journal.head, "sink_failures": delivery.sink_failures}
-    return status | Cursors(journal).status()
+    return status | cursors.status()

@@ -119,6 +119,8 @@ def main() -> int:
         edge.station.startup.open_source = lambda uri, options: EndlessSource(pause_s)  # type: ignore[misc, assignment]
     configure_logging("info")
     journal = Path(arguments.pop("journal"))
+    if "evidence" in arguments:
+        arguments["evidence"] = Path(arguments["evidence"])
     if "keys" in arguments:
         arguments["keys"] = Path(arguments["keys"])
     with ExitStack() as stack:

@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 
@@ -20,14 +21,15 @@ from edge.core.bundle import load_bundle
 from edge.core.files import require_room, write_whole
 from edge.engines import EngineOptions, open_engine
 from edge.inspector import Inspector
-from trainer.dataset import Sample, list_samples
-from trainer.report.figures import report_on
+from trainer.dataset import Sample, folder_samples, list_samples
+from trainer.report.figures import detection_on, report_on
 from trainer.report.html import html_report
 from trainer.report.inspected import Inspects, inspect_all
-from trainer.report.results import Report, Subject
+from trainer.report.results import Detection, Report, Subject
 from trainer.report.sheet import evaluation_sheet
 
 REPORT_BYTES = 32 << 20  # more than a page with its pictures takes
+Found = TypeVar("Found")
 
 
 def evaluate(
@@ -43,7 +45,41 @@ def evaluate(
     It is report.html (for people), report.json and sheet.png. variant: None for the engine's own. progress: wraps the
     list of images, to show how far it is. Errors: BundleError, EngineError, TrainingError.
     """
-    samples, bundle = list_samples(dataset), load_bundle(bundle_path)
+    samples, name = list_samples(dataset), f"mvtec:{dataset.resolve().name}"
+
+    def measure(inspector: Inspector, subject: Subject) -> Report:
+        return evaluate_with(inspector, samples, subject, out, progress)
+
+    return _with_bundle(bundle_path, name, engine, variant, out, measure)
+
+
+def evaluate_folders(
+    bundle_path: Path,
+    good: Path,
+    bad: Path,
+    engine: str,
+    out: Path,
+    progress: Callable[[Sequence[Sample]], Iterable[Sample]] = iter,
+    variant: str | None = None,
+) -> Detection:
+    """Detection alone, on two folders of images without masks; report.json is written into `out`. As `evaluate`."""
+    samples, name = folder_samples(good, bad), f"{good.resolve().name} and {bad.resolve().name}"
+
+    def measure(inspector: Inspector, subject: Subject) -> Detection:
+        return detect_with(inspector, samples, subject, out, progress)
+
+    return _with_bundle(bundle_path, name, engine, variant, out, measure)
+
+
+def _with_bundle(
+    bundle_path: Path,
+    dataset: str,
+    engine: str,
+    variant: str | None,
+    out: Path,
+    measure: Callable[[Inspector, Subject], Found],
+) -> Found:
+    bundle = load_bundle(bundle_path)
     require_room(out, REPORT_BYTES, "the report")
     with closing(open_engine(engine, bundle, EngineOptions(variant=variant))) as opened:
         inspector = Inspector(bundle, opened)
@@ -52,7 +88,7 @@ def evaluate(
             bundle.digest,
             bundle.manifest.product,
             opened.name,
-            f"mvtec:{dataset.resolve().name}",
+            dataset,
             datetime.now(timezone.utc).isoformat(timespec="seconds"),
             {**software, opened.name: opened.version},
             str(bundle.manifest.calibration(opened.variant).bound),
@@ -60,7 +96,20 @@ def evaluate(
         )
         expected = bundle.manifest.forecast
         subject = replace(subject, forecast="" if expected is None else expected.statement())
-        return evaluate_with(inspector, samples, subject, out, progress)
+        return measure(inspector, subject)
+
+
+def detect_with(
+    inspector: Inspects,
+    samples: Sequence[Sample],
+    subject: Subject,
+    out: Path,
+    progress: Callable[[Sequence[Sample]], Iterable[Sample]] = iter,
+) -> Detection:
+    """`evaluate_folders` with an inspector already open."""
+    report = detection_on(inspector, list(inspect_all(inspector, progress(samples))), subject)
+    write_whole(out / "report.json", f"{report.to_json()}\n".encode())
+    return report
 
 
 def evaluate_with(

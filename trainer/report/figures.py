@@ -22,6 +22,7 @@ from trainer.metrics import Mask, PixelScores, found_at, passed_at, roc_auc
 from trainer.report.inspected import Inspects, Record, Scored
 from trainer.report.results import (
     CONFIDENCE,
+    Detection,
     FalseRejects,
     ImageReport,
     MapReport,
@@ -41,10 +42,7 @@ BANDS_PX = (6, 12, 30, 60)  # of the network's input
 
 def report_on(inspector: Inspects, records: Sequence[Record], subject: Subject) -> Report:
     """All figures from inspections already made; TrainingError where no defective image has a score."""
-    scored = [record.scored for record in records if record.scored is not None]
-    if not any(one.sample.defect_type != GOOD for one in scored):
-        details = "; ".join(sorted({record.inspection.detail or "no detail" for record in records}))
-        raise TrainingError(f"no defective image of {subject.dataset} could be scored: {details}")
+    scored = _of_defective([record.scored for record in records if record.scored is not None], records, subject)
     told = [one for one in scored if one.mask is not None]  # pixels without a truth are neither good nor bad
     fused = _gather(inspector, told, None)
     sizes = sorted({key.patch_size for key in scored[0].anomaly_map.deviations})
@@ -155,6 +153,46 @@ def _good_and_bad(scores: Sequence[float], defective: Sequence[bool]) -> tuple[l
 def _lost(singles: Sequence[float | None], fused: float | None) -> float | None:
     known = [single for single in singles if single is not None]
     return None if fused is None or not known else max(known) - fused
+
+
+def detection_on(inspector: Inspects, records: Sequence[Record], subject: Subject) -> Detection:
+    """What can be said of images whose defects nobody has drawn; TrainingError where no defective one has a score."""
+    bad = [record for record in records if record.sample.defect_type != GOOD]
+    scored = _of_defective([record.scored for record in records if record.scored is not None], records, subject)
+    scores = [one.score for one in scored]
+    defective = _are_defective(scored)
+    verdicts = [record.inspection.verdict for record in bad]
+    found = verdicts.count(Verdict.DEFECTIVE)
+    p50, p95 = np.percentile([record.inspection.timings.total_ms for record in records if record.scored], [50, 95])
+    return Detection(
+        subject,
+        inspector.image_threshold,
+        TypeReport(
+            "all",
+            len(bad),
+            found,
+            verdicts.count(Verdict.UNDECIDED),
+            found / len(bad),
+            None,
+            _auroc(scores, defective),
+            _in_review(bad),
+        ),
+        1 - binomial_upper_bound(len(bad) - found, len(bad), CONFIDENCE),
+        _false_rejects([record for record in records if record.sample.defect_type == GOOD]),
+        _pb2(scores, defective),
+        float(p50),
+        float(p95),
+        tuple(_image_report(record) for record in records),
+        inspector.review_threshold,
+    )
+
+
+def _of_defective(scored: Sequence[Scored], records: Sequence[Record], subject: Subject) -> Sequence[Scored]:
+    """The same; TrainingError where there is no defective image among them."""
+    if not any(one.sample.defect_type != GOOD for one in scored):
+        details = "; ".join(sorted({record.inspection.detail or "no detail" for record in records}))
+        raise TrainingError(f"no defective image of {subject.dataset} could be scored: {details}")
+    return scored
 
 
 def _maps(inspector: Inspects, scored: Sequence[Scored], patch_size: int | None, term: Term | None) -> Iterator[Map]:

@@ -141,6 +141,50 @@ class Report:
         return json.dumps(asdict(self), indent=2, allow_nan=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """Figures of a test set without masks: of whole parts alone. found: `pro` is None.
+
+    pb2: defective images that score above what 2 % of good ones do; None where there are none of either.
+    """
+
+    subject: Subject
+    image_threshold: float
+    found: TypeReport
+    found_lower_bound: float
+    false_rejects: FalseRejects
+    pb2: float | None
+    latency_p50_ms: float
+    latency_p95_ms: float
+    images: tuple[ImageReport, ...]
+    review_threshold: float | None = None
+
+    def to_json(self) -> str:
+        """All fields, as report.json has them."""
+        return json.dumps(asdict(self), indent=2, allow_nan=False)
+
+
+def format_detection(report: Detection) -> str:
+    """The same for a terminal."""
+    about, rejects, found = report.subject, report.false_rejects, report.found
+    rate = "none decided" if rejects.rate is None else f"{rejects.rate:.1%}"
+    pb2 = _figure(report.pb2)
+    at_least = f"at least {report.found_lower_bound:.1%} at {CONFIDENCE:.0%} confidence"
+    at_most = f"at most {rejects.upper_bound:.1%} at {CONFIDENCE:.0%} confidence"
+    in_review = f"({rejects.review} and {found.review} of them left to review)"
+    lines = [
+        f"{about.product}   bundle {about.bundle_digest[:12]}   engine {about.engine}   {about.date}",
+        f"{about.dataset}: {rejects.decided + rejects.undecided} good and {found.images} defective images, no masks",
+        "",
+        f"found          {found.detected} of {found.images} defective parts ({found.detection_rate:.1%}), {at_least}",
+        f"false rejects  {rejects.rejected} of {rejects.decided} good parts ({rate}), {at_most}",
+        f"undecided      {rejects.undecided} good, {found.undecided} defective; never counted as good {in_review}",
+        f"by the score   image AUROC {_figure(found.image_auroc)}, found at 2 % false rejects (PB2) {pb2}",
+        f"latency        p50 {report.latency_p50_ms:.1f} ms, p95 {report.latency_p95_ms:.1f} ms an image",
+    ]
+    return "\n".join(lines)
+
+
 def format_table(report: Report) -> str:
     """The report for a terminal: at most 100 columns, figures of one kind below each other."""
     about, rejects, everything = report.subject, report.false_rejects, report.overall

@@ -28,6 +28,13 @@ FLAGS = [
     ),
     Flag("--evidence-good-share", "Evidence", type=float, default=0.01, help="The share of good parts kept too."),
     Flag("--evidence-max-mb", "Evidence", type=int, default=4096, help="Drop the oldest evidence beyond this size."),
+    Flag(
+        "--evidence-min-free-mb",
+        "Evidence",
+        type=int,
+        default=512,
+        help="Leave this much of its disk free: drop the oldest evidence, then keep no more.",
+    ),
 ]
 
 
@@ -42,5 +49,9 @@ class PictureSettings:
 
 def picture_settings(flags: Flags) -> PictureSettings:
     """Of the command line; SettingsError."""
-    limits = EvidenceLimits(max_bytes=flags["evidence_max_mb"] << 20, good_share=flags["evidence_good_share"])
+    limits = EvidenceLimits(
+        max_bytes=flags["evidence_max_mb"] << 20,
+        min_free_bytes=flags["evidence_min_free_mb"] << 20,
+        good_share=flags["evidence_good_share"],
+    )
     return PictureSettings(flags["overlays"], flags["evidence"], limits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import structlog
 
 from edge.core.errors import SettingsError, SinkError
 from edge.core.types import Inspection
@@ -26,8 +28,8 @@ from tests.edge.deliveries import Line
 class Kept:
     """A station that keeps evidence in `folder`; time goes on as a test wants."""
 
-    def __init__(self, root: Path, limits: EvidenceLimits) -> None:
-        self.folder, self.hours, self.free = root / "evidence", 0.0, 1 << 50
+    def __init__(self, root: Path, limits: EvidenceLimits, block: int = 1) -> None:
+        self.folder, self.hours, self.free, self.block = root / "evidence", 0.0, 1 << 50, block
         self.journal = Journal(root / "journal.db")
         with ExitStack() as on_failure:
             on_failure.enter_context(closing(self.journal))
@@ -44,6 +46,7 @@ class Kept:
             now_s=lambda: 3600 * self.hours,
             clock_s=lambda: 3600 * self.hours,
             free_bytes=lambda folder: self.free,
+            block_bytes=lambda folder: self.block,
         )
         return self.writer
 
@@ -171,6 +174,88 @@ def test_what_does_not_fit_goes_the_good_ones_first_and_a_record_says_so(keep: K
     again.delivery.close()
 
 
+def test_the_size_counts_in_blocks_of_the_disk(keep: Keep, tmp_path: Path) -> None:
+    block = 1 << 16
+    (bad,) = keep().inspect(samples.defective(1))
+    assert 0 < sum(file.bytes for file in bad.evidence) < block, "by their bytes alone they would fit into one"
+    for most, left in ((3 * block, 3), (3 * block - 1, 2), (block, 1), (block - 1, 0)):
+        again = Kept(tmp_path, EvidenceLimits(max_bytes=most), block)
+        again.hours = 1.0
+        passes(again)
+        assert len(again.files()) == left
+        again.delivery.close()
+
+
+def test_a_real_disks_blocks_are_asked_for(tmp_path: Path) -> None:
+    with closing(Line(sinks=lambda announcer: [EvidenceWriter(tmp_path, announcer, EvidenceLimits())]).delivery) as one:
+        (writer,) = one._thread._sinks
+        assert writer._block == os.statvfs(tmp_path).f_frsize  # type: ignore[attr-defined]
+
+
+def test_without_room_no_evidence_is_kept_and_that_is_said_rarely_until_there_is_room(keep: Keep) -> None:
+    station = keep(min_free_bytes=1 << 40)
+    station.free = 0
+    with structlog.testing.capture_logs() as said:
+        assert station.inspect(*[samples.defective(number) for number in range(1, 10)]) == []
+    assert station.files() == set()
+    lines = [one for one in said if one["event"] == "no evidence is kept"]
+    assert [one["parts"] for one in lines] == [1, 2, 4, 8]
+    refusal = station.writer.refusal
+    assert refusal is not None and "1048576 MB are free at" in refusal.cause
+    assert "--evidence-min-free-mb" in refusal.advice
+    assert station.line.isolation.failures == 0, "a limit is no failure"
+
+
+def test_an_obstacle_that_is_gone_is_told_no_more(keep: Keep) -> None:
+    station = keep(min_free_bytes=1 << 40)
+    station.free = 0
+    passes(station)
+    assert station.writer.refusal is not None  # before a part is lost to it
+    station.free = 1 << 50
+    passes(station)
+    assert station.writer.refusal is None
+    station.delivery.close()
+
+
+def test_where_pinned_evidence_takes_all_nothing_is_written_over_the_limit(keep: Keep, tmp_path: Path) -> None:
+    (first,) = keep().inspect(samples.defective(1))
+    again = Kept(tmp_path, EvidenceLimits(max_bytes=10, good_share=0.0))
+    again.hours = 1.0
+    again.writer.pin(first.about_result_id, True)
+    again.journal.commit()
+    passes(again)
+    assert again.writer.refusal is not None and "pinned" in again.writer.refusal.cause
+    assert again.inspect(samples.defective(2)) == []
+    assert again.files() == {file.uri for file in first.evidence}
+
+
+def test_the_oldest_goes_before_the_newest_is_refused(keep: Keep, tmp_path: Path) -> None:
+    (first,) = keep().inspect(samples.defective(1))
+    again = Kept(tmp_path, EvidenceLimits(min_free_bytes=1 << 40, good_share=0.0))
+    again.hours = 1.0
+    again.writer._free_bytes = lambda folder: 0 if len(again.files()) >= 3 else 1 << 50
+    records = again.inspect(samples.defective(2))
+    assert records[0].is_dropped and {file.uri for file in records[0].evidence} == {file.uri for file in first.evidence}
+    assert again.files() == {file.uri for file in records[1].evidence} and again.writer.refusal is None
+
+
+def test_a_disk_that_refuses_a_file_is_told_too_until_it_takes_one(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    station = keep()
+    errors = [OSError(errno.ENOSPC, "no space"), OSError(errno.EIO, "bad"), None]
+    write, refusals = station.writer._files.write, []
+
+    def fails(contents: dict[str, bytes]) -> None:
+        refusals.append(station.writer.refusal)
+        if (error := errors.pop(0)) is not None:
+            raise error
+        write(contents)
+
+    monkeypatch.setattr(station.writer._files, "write", fails)
+    station.inspect(*[samples.defective(number) for number in range(1, 4)])
+    assert refusals[0] is None and refusals[1] is not None and refusals[1] == refusals[2]
+    assert station.writer.refusal is None and len(station.files()) == 3
+
+
 def test_a_file_that_two_parts_share_is_kept_for_the_one_that_is_pinned(keep: Keep, tmp_path: Path) -> None:
     first, second = keep().inspect(samples.defective(5), samples.defective(5))
     again = Kept(tmp_path, EvidenceLimits(min_free_bytes=1 << 40))
@@ -217,3 +302,5 @@ def test_a_folder_that_cannot_be_written_is_refused_by_name(keep: Keep, tmp_path
         keep()
     with pytest.raises(SettingsError, match="good-share"):
         EvidenceLimits(good_share=2.0)
+    with pytest.raises(SettingsError, match="min-free"):
+        EvidenceLimits(min_free_bytes=-1)

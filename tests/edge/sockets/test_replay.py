@@ -19,12 +19,14 @@ from hypothesis import strategies as st
 
 from edge.client.replay_link import Cursor, HistoryForked, ReplayDenied, ReplayLink
 from edge.history.announcer import Announcer
+from edge.history.consumers import acknowledged
 from edge.history.journal import IN_MEMORY, Journal
 from edge.history.rows import position_of
+from edge.sockets.cursors import IDLE_S, Cursors
 from edge.sockets.desk import Desk
 from edge.sockets.publisher import Publisher
 from edge.sockets.replay import CHUNK, MAX_MESSAGES, ReplayServer
-from edge.sockets.requests import Request, read_request
+from edge.sockets.requests import Request, RequestError, read_request
 from edge.wire.messages import decode
 from edge.wire.records import ResultRecord
 from edge.wire.vocabulary import LossCause
@@ -238,6 +240,60 @@ def test_an_epoch_that_was_salvaged_is_read_before_the_new_one(tmp_path: Path) -
 def test_a_name_that_is_none_is_denied(link: Connect, name: Any) -> None:
     with pytest.raises(ReplayDenied, match="consumer"):
         link(name).hello()
+
+
+def test_the_name_unheard_longest_makes_room_and_neither_a_required_nor_a_served_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.sockets.cursors.MAX_CONSUMERS", 3)
+    now = [0.0]
+    with closing(Journal(tmp_path / "journal.db")) as journal:
+        cursors = Cursors(journal, frozenset({"mes"}), lambda: now[0])
+
+        def hello(name: str) -> str:
+            answer = cursors.hello(Request(b"p", "HELLO", b"1", {"consumer": name}))[1]
+            journal.commit()
+            return answer.verb
+
+        def names() -> set[str]:
+            assert {one["consumer"] for one in cursors.names()["consumers"]} == set(acknowledged(journal))
+            return set(acknowledged(journal))
+
+        for name in ("mes", "bench1", "bench2"):
+            assert hello(name) == "WELCOME"
+        now[0] = IDLE_S - 1
+        with pytest.raises(RequestError, match="none of them idle.*CONSUMERS forget=NAME"):
+            hello("bench3")
+        assert cursors.hears("bench1")
+        now[0] = IDLE_S
+        assert hello("bench3") == "WELCOME"
+        assert names() == {"mes", "bench1", "bench3"}
+        assert not cursors.hears("bench2")
+        now[0] = 3 * IDLE_S
+        cursors.hears("bench3")
+        assert hello("bench4") == "WELCOME"
+        assert names() == {"mes", "bench3", "bench4"}  # the oldest of all is required, and stays
+
+
+def test_an_earlier_runs_names_have_their_time_to_come_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.sockets.cursors.MAX_CONSUMERS", 1)
+    with closing(Journal(tmp_path / "journal.db")) as journal:
+        Cursors(journal).hello(Request(b"p", "HELLO", b"1", {"consumer": "mes"}))
+        journal.commit()
+        with pytest.raises(RequestError, match="1 consumers already"):
+            Cursors(journal).hello(Request(b"p", "HELLO", b"1", {"consumer": "bench"}))
+
+
+def test_who_comes_again_under_a_name_that_was_given_up_begins_anew_and_misses_nothing(
+    station: Station, link: Connect
+) -> None:
+    one = link()
+    messages = one.fetch(one.hello().cursor).messages
+    one.ack(Cursor.of(messages[4]))
+    station.server._cursors.forget(Request(b"p", "CONSUMERS", b"1", {"forget": "mes"}))
+    with pytest.raises(ReplayDenied, match="HELLO first"):
+        one.ack(Cursor.of(messages[5]))
+    assert one.hello().cursor.seq == 0
 
 
 def test_so_many_consumers_and_no_more(link: Connect, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,9 @@ from edge.core.binomial import binomial_upper_bound
 from edge.core.errors import TrainingError
 from edge.core.types import AnomalyMap, Defect, DrivenBy, Inspection, Reason, Term, Timings, Verdict
 from trainer.cli import cli
-from trainer.dataset import list_samples
-from trainer.report.evaluate import evaluate_with
-from trainer.report.results import Subject, format_table
+from trainer.dataset import folder_samples, list_samples
+from trainer.report.evaluate import detect_with, evaluate_with
+from trainer.report.results import Subject, format_detection, format_table
 from trainer.report.sheet import LEGEND, worst_median_best
 from trainer.sheets import COLUMNS, SIDE_PX, Cell, draw_sheet
 
@@ -335,6 +335,37 @@ def test_the_command_explains_the_dataset_syntax(dataset):
     result = CliRunner().invoke(cli, ["evaluate", "--bundle", "x.bundle", "--dataset", dataset])
     assert result.exit_code == 2
     assert "mvtec:PATH" in result.output
+
+
+def test_two_folders_without_masks_are_measured_by_detection_alone(tmp_path):
+    write_parts(tmp_path)
+    good, bad = tmp_path / "test" / "good", tmp_path / "bad"
+    bad.mkdir()
+    for kind in ("nick", "stain"):
+        (tmp_path / "test" / kind).rename(bad / kind)
+    report = detect_with(PixelInspector(), folder_samples(good, bad), SUBJECT, tmp_path / "out")
+    found, rejects = report.found, report.false_rejects
+    assert (found.images, found.detected, found.undecided, found.pro) == (4, 2, 1, None)
+    assert report.found_lower_bound == pytest.approx(1 - binomial_upper_bound(2, 4))
+    assert (rejects.rejected, rejects.decided, rejects.undecided) == (1, 3, 1)
+    assert found.image_auroc == pytest.approx(8 / 9)  # as with masks
+    assert report.pb2 == pytest.approx(2 / 3)  # good 1, 2, 6: 5.84 leaves out 2 %; 8 and 9 lie above, 4 does not
+    assert json.loads((tmp_path / "out" / "report.json").read_text()) == json.loads(report.to_json())
+    table = format_detection(report)
+    assert "2 of 4 defective parts" in table and "1 of 3 good parts" in table and "PB2) 0.667" in table
+    assert max(map(len, table.splitlines())) <= 100
+
+
+def test_folders_that_share_an_image_are_refused_by_its_name(tmp_path):
+    write_parts(tmp_path)
+    with pytest.raises(TrainingError, match=r"nick/00\d.png: lies below both"):
+        folder_samples(tmp_path / "test", tmp_path / "test" / "nick")
+
+
+@pytest.mark.parametrize("said", [[], ["--good", "."], ["--bad", "."], ["--dataset", "mvtec:x", "--good", "."]])
+def test_either_a_dataset_or_both_folders_are_asked_for(said):
+    result = CliRunner().invoke(cli, ["evaluate", "--bundle", "x.bundle", *said])
+    assert result.exit_code == 2 and "--good" in result.output and "--dataset" in result.output
 
 
 def test_the_sheet_is_written_and_holds_four_rows(tmp_path, report):
