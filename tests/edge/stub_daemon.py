@@ -112,7 +112,7 @@ def main() -> int:
     SlowEngine.pause_s = arguments.pop("inference_s", 0.0)
     edge.station.watchdog.DEADLINES_S.update(dict.fromkeys(Part, arguments.pop("deadline_s", 60.0)))  # type: ignore[attr-defined]
     edge.station.startup.open_inspector = open_inspector
-    edge.station.startup.open_bundle = lambda settings, bundle: Inspector(bundle, SlowEngine())
+    edge.station.startup.open_bundle = lambda settings, bundle, resizes: Inspector(bundle, SlowEngine())
     Trust.load = load_bundle  # type: ignore[method-assign]
     source = arguments.pop("source", ENDLESS)
     if source == ENDLESS:
