@@ -35,6 +35,7 @@ from edge.station.gate import AlertGate, DropMerger
 from edge.station.golden import check_golden
 from edge.station.health import Health
 from edge.station.outlets import open_outlets
+from edge.station.prove import Prover
 from edge.station.recipes import Recipes
 from edge.station.settings import CameraSettings, EngineSettings, Settings
 from edge.station.triggers import VALID_MS, NoTriggers, TriggerRules, Triggers
@@ -134,6 +135,7 @@ def open_recipes(settings: Settings, inspector: Inspector, source: Source, trust
         partial(open_bundle, settings.engine, resizes=settings.camera.is_resized),
         trust,
         is_live=source.is_live,
+        prover=Prover(settings.engine),
         commission=commission,
     )
 
@@ -163,14 +165,7 @@ def open_bundle(settings: EngineSettings, bundle: Bundle, resizes: bool = False)
 
 
 def _engine_options(settings: EngineSettings) -> EngineOptions:
-    return EngineOptions(
-        threads=settings.threads,
-        variant=settings.variant,
-        folder=settings.folder,
-        only_counted=True,
-        cuda_graph=settings.cuda_graph,
-        say=lambda reason: log.info("engine", chosen=reason),
-    )
+    return replace(settings.options, say=lambda reason: log.info("engine", chosen=reason))
 
 
 def open_trust(settings: Settings) -> Trust:
