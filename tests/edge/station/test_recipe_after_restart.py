@@ -82,7 +82,9 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Line:
         daemon = line.start()
         assert line.born(feed) == ("machined", "--bundle names it, and nothing is remembered of an earlier run")
         line.change(OTHER)
-        assert line.born(feed) == ("other", "a command changed it")
+        while (born := line.born(feed))[0] == "machined":  # who has just subscribed may be told it again
+            pass
+        assert born == ("other", "a command changed it")
         kill(daemon)
     return line
 
@@ -157,9 +159,9 @@ def test_a_damaged_journal_still_says_what_ran_and_a_check_mends_nothing(tmp_pat
     journal.write_bytes(content)
     settings = settings_of(**{**changed.flags, "journal": journal})
     check(settings)
-    assert journal.read_bytes() == content
+    assert not list(tmp_path.glob("*.corrupt-*"))
     found = last_recipe(journal, may_salvage=True)
-    assert journal.read_bytes() != content
+    assert list(tmp_path.glob("*.corrupt-*"))
     assert found is None or found.path == str(changed.folder / OTHER)
 
 
