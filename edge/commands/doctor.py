@@ -10,23 +10,26 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import click
 
 from edge.commands.checkup import Finding, check_addresses, check_clock, check_folders, check_journal, check_room
 from edge.commands.running import ask_station, tell_station
-from edge.core.errors import EdgeError, SourceError
+from edge.core.errors import EdgeError, SettingsError, SourceError, Unavailable
 from edge.core.forecast import Forecast
 from edge.core.redaction import hide_credentials
 from edge.core.types import Frame, Gap, Inspection, Reason, Verdict
 from edge.core.words import Advice
+from edge.history.database import JournalError
 from edge.inspector import Inspector
 from edge.sources import Source
+from edge.station.chosen import choose
 from edge.station.description import describe
 from edge.station.outlets import open_access
 from edge.station.settings import Settings
-from edge.station.startup import open_checked_source, open_inspector
+from edge.station.startup import open_checked_source, open_inspector, open_trust
 
 FIRST_FRAME_S = 10.0
 
@@ -40,7 +43,7 @@ def check(settings: Settings, now: Callable[[], datetime] = lambda: datetime.now
     with ExitStack() as stack:
         inspectors: list[Inspector] = []
         looks: list[Callable[[], Iterator[str]]] = [
-            lambda: _bundle(settings, stack, inspectors),
+            lambda: _bundle(settings, stack, inspectors, status is None),
             lambda: _machine(settings),
             lambda: (check_clock(now(), one.bundle.manifest.created) for one in inspectors),
         ]
@@ -71,14 +74,25 @@ def _told(look: Callable[[], Iterator[str]]) -> bool:
     return True
 
 
-def _bundle(settings: Settings, stack: ExitStack, inspectors: list[Inspector]) -> Iterator[str]:
-    inspector, drift = open_inspector(settings, stack)
-    about = describe(settings, inspector, drift)
+def _bundle(settings: Settings, stack: ExitStack, inspectors: list[Inspector], is_start: bool) -> Iterator[str]:
+    """What the next start would run; beside a station that runs, what --bundle names."""
+    as_named = replace(settings, bundle=replace(settings.bundle, recipe="start"))
+    try:
+        chosen = choose(settings if is_start else as_named, may_salvage=False)
+    except (JournalError, SettingsError, Unavailable):  # the journal's own look says it
+        yield "note  the journal does not say what ran last, so what --bundle names is looked at"
+        chosen, is_start = choose(as_named), False
+    settings = chosen.settings
+    with chosen.or_say_why():
+        inspector, drift = open_inspector(settings, stack, open_trust(settings))
+    about = describe(settings, inspector, drift, chosen.recipe.why)
     sizes = ", ".join(str(size) for size in about["patch_sizes"])
     yield (
         f"bundle {about['bundle']}: {about['product']}, patch sizes {sizes}, sha256 {about['sha256'][:12]}, "
         f"{about['signature']}"
     )
+    if is_start:
+        yield f"recipe: {about['bundle']} runs: {about['recipe']}"
     yield f"engine {about['engine']}: golden sample within {drift:.1e} deviations"
     yield f"threshold {about['image_threshold']}: {about['promise']}"
     if inspector.bundle.manifest.forecast is not None:

@@ -57,6 +57,8 @@ def tell_station(settings: Settings, status: Mapping[str, Any], digest: str | No
             f"note  it runs {status.get('bundle')} version {status.get('version')}, and --bundle names another file: "
             "a RECIPE changed it, or the file was replaced since the start"
         )
+    if "recipe_reason" in status:
+        yield f"it runs {status.get('bundle')} version {status.get('version')}: {status['recipe_reason']}"
     if status.get("sink_failures"):
         yield f"note  pictures or records could not be written {status['sink_failures']} times: see its log"
     if camera is not None and camera not in _ILL:

@@ -22,6 +22,7 @@ import structlog
 from edge.core.deadline import meet_deadline
 from edge.core.types import Acquisition, Alert, AlertKind, Gap, GapCause, Inspection, Ticket, Verdict
 from edge.history.journal import Build, Journal
+from edge.history.last_recipe import LastRecipe, remember_recipe
 from edge.history.told import Entry, Told
 from edge.wire.facts import HealthSnapshot, Origin
 from edge.wire.recording import (
@@ -105,9 +106,16 @@ class Announcer:
         self.journal.commit()
 
     def birth(self) -> None:
-        """What the station runs; numbered with the next announcement."""
+        """What the station runs, remembered for its next start; numbered with the next announcement."""
         born = self.journal.birth
-        self.later(birth_record, birth_count=born.count, previous_end=born.previous_end)
+
+        def build(origin: Origin) -> Build:
+            if (choice := origin.choice) is not None:
+                last = LastRecipe(choice.path, origin.recipe.hash, choice.flag_path, choice.flag_digest)
+                remember_recipe(self.journal, last)
+            return partial(birth_record, origin, birth_count=born.count, previous_end=born.previous_end)
+
+        self._due.append((build, ()))
 
     def announce(self, parts: Sequence[Told] = ()) -> list[Told]:
         """All that is due, then the parts: numbered, committed, published; the parts with their records.

@@ -55,7 +55,7 @@ def open_history(path: Path, boot_id: str | None, vfs: str | None, now_s: float)
     What the witness has seen and is not there is remembered as lost, and a new epoch begins. now_s: since boot.
     """
     mark = None if path == IN_MEMORY else read_mark(path)
-    db = _open(path, mark, vfs)
+    db = open_or_salvage(path, mark, vfs)
     try:
         with db:
             if mark is not None:
@@ -84,8 +84,10 @@ def _last_record(db: apsw.Connection, number: int) -> tuple[int, str]:
     return 0, ""
 
 
-def _open(path: Path, mark: Mark | None, vfs: str | None) -> apsw.Connection:
+def open_or_salvage(path: Path, mark: Mark | None = None, vfs: str | None = None) -> apsw.Connection:
+    """The journal's database, a damaged one mended first; errors as `open_database`. mark: None to read it there."""
     if path != IN_MEMORY:
+        mark = mark or read_mark(path)
         finish(path)
     try:
         return open_database(path, vfs)

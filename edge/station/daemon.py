@@ -26,6 +26,7 @@ from edge.core.errors import (
     Unavailable,
 )
 from edge.core.types import Gap, Reason
+from edge.station.last_resort import last_resort
 from edge.station.refusals import is_news
 from edge.station.settings import Settings
 from edge.station.startup import Station, open_station
@@ -34,6 +35,7 @@ log = structlog.get_logger()
 
 STOPPED, BAD_FLAG, RUNTIME_FAILURE, TRY_AGAIN, BAD_CONFIGURATION = 0, 2, 70, 75, 78
 READ_TIMEOUT_S = 1.0
+DELIVERY_S, END_S = 3.5, 4.8  # from a signal: to hand over what is decided; to the end, whatever a thread does
 REPEATED_FAILURES = 10
 
 
@@ -120,7 +122,7 @@ def run(station: Station, settings: Settings, should_stop: Callable[[], bool]) -
         with suppress(SinkError):  # a dead delivery thread shows below
             _deliver_gaps(station, station.drops.flush())
             _abandon_parts(station, reason)
-        station.delivery.close(reason=reason)
+        station.delivery.close(DELIVERY_S, reason)
         if code == STOPPED and not station.delivery.is_complete:
             reason, code = "the last records could not be delivered", RUNTIME_FAILURE
         _log_end(station, reason, code)
@@ -161,7 +163,8 @@ def _log_end(station: Station, reason: str, code: int) -> None:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Whether SIGTERM or SIGINT has come; a second signal changes nothing: shutdown is bounded anyway.
+    """Whether SIGTERM or SIGINT has come; a second signal changes nothing: END_S after the
+    first the process ends, whatever its threads do.
 
     A list and not an Event: a signal's handler may interrupt another's, and an Event whose `set` is interrupted by
     its own `set` waits for its lock forever.
@@ -173,7 +176,8 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
 
     before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield lambda: bool(received)
+        with last_resort(END_S, RUNTIME_FAILURE):
+            yield lambda: bool(received)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -14,17 +14,18 @@ from edge.core.types import Acquisition
 from edge.inspector import Inspector
 from edge.sources import Source
 from edge.station.settings import Settings
-from edge.wire.facts import Origin
+from edge.wire.facts import Origin, RecipeChoice
 from edge.wire.vocabulary import ForecastRecord, RecipeRecord, SoftwareRecord
 
 
-def describe(settings: Settings, inspector: Inspector, drift: float) -> dict[str, Any]:
-    """What an operator wants to see at start and in `--check`."""
+def describe(settings: Settings, inspector: Inspector, drift: float, why: str) -> dict[str, Any]:
+    """What an operator wants to see at start and in `--check`; why: this bundle and no other."""
     manifest, calibration = inspector.bundle.manifest, inspector.calibration
     commissioning = inspector.bundle.commissioning
     idle = sorted(calibration.idle_sizes)
     return {
         "bundle": str(settings.bundle.path),
+        "recipe": why,
         "product": manifest.product,
         "sha256": inspector.bundle.digest,
         "signature": f"signed by {inspector.bundle.signer}" if inspector.bundle.signer else "signature not asked for",
@@ -43,7 +44,9 @@ def describe(settings: Settings, inspector: Inspector, drift: float) -> dict[str
     }
 
 
-def origin_of(settings: Settings, inspector: Inspector, source: Source, acquisition: Acquisition) -> Origin:
+def origin_of(
+    settings: Settings, inspector: Inspector, source: Source, acquisition: Acquisition, choice: RecipeChoice
+) -> Origin:
     """What stays the same in all records while this bundle runs."""
     manifest, engine, commissioning = inspector.bundle.manifest, inspector.engine, inspector.bundle.commissioning
     pairing = settings.camera.pairing
@@ -70,6 +73,7 @@ def origin_of(settings: Settings, inspector: Inspector, source: Source, acquisit
         trigger_window_ms=pairing.window_ms,
         camera_latency_ms=None if latency is None else (latency.least_ns / 1e6, latency.most_ns / 1e6),
         forecast=None if manifest.forecast is None else _forecast(manifest.forecast),
+        choice=choice,
     )
 
 

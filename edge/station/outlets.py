@@ -162,6 +162,8 @@ def _status(delivery: Delivery, announcer: Announcer, cursors: Cursors) -> dict[
     status = {"state": StationState(health.state).value, "uptime_s": round(health.uptime_s, 3), **counts}
     status |= {name: text for name in ("cause", "advice") if (text := getattr(health, name)) is not None}
     status |= {"bundle": recipe.id, "version": recipe.version, "hash": recipe.hash}
+    if announcer.origin.choice is not None:
+        status |= {"recipe_reason": announcer.origin.choice.why}
     if recipe.commissioning_hash is not None:
         status |= {"commissioning_hash": recipe.commissioning_hash}
     status |= {"epoch": journal.epoch.hex(), "head_seq": journal.head, "sink_failures": delivery.sink_failures}

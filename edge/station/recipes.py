@@ -9,16 +9,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import structlog
 
 from edge.core.bundle import Bundle
 from edge.core.errors import BundleError
 from edge.inspector import Inspector
 from edge.security.trust import Trust
+from edge.station.prove import Prover
 
+CLOSE_S = 1.0  # a thread that hangs in a library is left behind then
 OpenBundle = Callable[[Bundle], Inspector]
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +45,8 @@ class Recipes:
     open_bundle: an inspector that has passed its golden sample; called in a thread of its own. current: what runs.
     trust: the door that every bundle comes through; one that ran comes back through ROLLBACK all the same.
     commission: gives a bundle its commissioning; one that is gone back to keeps what it had. Frames of another size
-    than the current bundle's are refused when `is_live`: that camera was set up for it.
+    than the current bundle's are refused when `is_live`: that camera was set up for it. prover: for what has not run
+    here yet; None where nothing is proved.
     """
 
     def __init__(
@@ -45,10 +56,11 @@ class Recipes:
         trust: Trust,
         *,
         is_live: bool,
+        prover: Prover | None = None,
         commission: Callable[[Bundle], Bundle] = lambda bundle: bundle,
     ) -> None:
         self._open_bundle, self._trust, self._is_live = open_bundle, trust, is_live
-        self._commission = commission
+        self._commission, self._prover = commission, prover
         self._current = current
         self._previous: Bundle | None = None
         self._ready: Change | None = None
@@ -56,7 +68,9 @@ class Recipes:
         self._lock = threading.Lock()
         self._is_closing = False
         self._changing = 0  # commands that are not answered yet
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="recipe")
+        self._tasks: SimpleQueue[tuple[Callable[[], None], Future[Any]] | None] = SimpleQueue()
+        self._loader = threading.Thread(target=self._work, name="recipe", daemon=True)
+        self._loader.start()
 
     @property
     def runs(self) -> str:
@@ -70,7 +84,7 @@ class Recipes:
 
     def change(self, path: Path) -> Future[str]:
         """Load this bundle; done once a frame boundary has taken it. BundleError or EngineError: nothing changed."""
-        return self._prepare(lambda: self._commission(self._trust.load(path)))
+        return self._prepare(partial(self._load, path))
 
     def roll_back(self) -> Future[str]:
         """Take the bundle from before the last change, as it was then, whatever became of its file."""
@@ -89,13 +103,18 @@ class Recipes:
         self._trust.ran(change.inspector.bundle)
         manifest = change.inspector.bundle.manifest
         change.told.set_result(f"{manifest.product} version {manifest.version} from the next frame on")
-        self._loader.submit(old.engine.close)
+        self._tasks.put((old.engine.close, Future()))
         return old
 
     def close(self) -> None:
-        """Forget what is not taken yet; old engines are closed."""
+        """Forget what is not taken yet; old engines are closed, unless that takes more than CLOSE_S."""
         self._is_closing = True
-        self._loader.shutdown(wait=True)
+        if self._prover is not None:
+            self._prover.close()
+        self._tasks.put(None)
+        self._loader.join(CLOSE_S)
+        if self._loader.is_alive():
+            log.error("a bundle is still being loaded; it is left behind", waited_s=CLOSE_S)
         change = self.due()
         if change is not None:
             change.inspector.engine.close()
@@ -119,12 +138,24 @@ class Recipes:
                 overtaken.inspector.engine.close()
                 overtaken.told.set_exception(BundleError("another change came before this one was taken"))
 
-        def pass_on(loading: Future[None]) -> None:
-            if (error := loading.exception()) is not None:
-                told.set_exception(error)
-
-        self._loader.submit(load).add_done_callback(pass_on)
+        self._tasks.put((load, told))
         return told
+
+    def _load(self, path: Path) -> Bundle:
+        """One that has been proved: in this process a hostile graph could not be stopped."""
+        bundle = self._commission(self._trust.load(path))
+        self._require_same_frames(bundle)
+        if self._prover is not None:
+            self._prover.prove(bundle)
+        return bundle
+
+    def _work(self) -> None:
+        """The loader's thread: a thread of our own, because the interpreter waits for those of a pool when it ends."""
+        while (task := self._tasks.get()) is not None:
+            work, told = task
+            with ExitStack() as failing:
+                failing.push(partial(_tell_failure, told))
+                work()
 
     def _note_answered(self, told: Future[str]) -> None:
         with self._lock:
@@ -142,3 +173,10 @@ class Recipes:
         if self._previous is None:
             raise BundleError("there is no bundle to go back to: it has not been changed since the start")
         return self._previous
+
+
+def _tell_failure(told: Future[Any], kind: object, error: BaseException | None, trace: object) -> bool:
+    """Whatever it was, whoever asked hears of it, and the next task is begun."""
+    if error is not None:
+        told.set_exception(error)
+    return error is not None

@@ -29,11 +29,13 @@ from edge.sources.checked import CheckedSource, FrozenCheck
 from edge.sources.pairing import FreeRunning, HardwareTriggered
 from edge.sources.triggered import TriggeredCamera, TriggeredFiles, TriggeredSource
 from edge.station.building import BuildReporter
+from edge.station.chosen import choose
 from edge.station.description import describe, origin_of
 from edge.station.gate import AlertGate, DropMerger
 from edge.station.golden import check_golden
 from edge.station.health import Health
 from edge.station.outlets import open_outlets
+from edge.station.prove import Prover
 from edge.station.recipes import Recipes
 from edge.station.settings import CameraSettings, EngineSettings, Settings
 from edge.station.triggers import VALID_MS, NoTriggers, TriggerRules, Triggers
@@ -82,8 +84,12 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
     """
     with ExitStack() as stack:
         trust = open_trust(settings)
-        inspector, drift = open_inspector(settings, stack, trust, should_stop)
-        trust.ran(inspector.bundle, is_start=True)
+        chosen = choose(settings)
+        settings = chosen.settings
+        with chosen.or_say_why():
+            inspector, drift = open_inspector(settings, stack, trust, should_stop)
+        # What a command changed to is no start's own: the one that --bundle names must stay acceptable.
+        trust.ran(inspector.bundle, is_start=not chosen.is_last)
         source = open_checked_source(settings.camera, stack)
         _warn_of_another_source(inspector, source)
         acquisition = settings.camera.acquisition_for(source.acquisition)
@@ -97,7 +103,7 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         stack.callback(health.close)
         recipes = open_recipes(settings, inspector, source, trust)
         triggers = open_triggers(settings, source, recipes)
-        origin = origin_of(settings, inspector, source, acquisition)
+        origin = origin_of(settings, inspector, source, acquisition, chosen.recipe)
         outlets = open_outlets(settings, origin, health, triggers or NoTriggers(source.uri), recipes)
         stack.callback(outlets.delivery.close)
         stack.callback(recipes.close)
@@ -109,12 +115,14 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
             outlets.delivery,
             outlets.publisher,
             health,
-            describe(settings, inspector, drift)
+            describe(settings, inspector, drift, chosen.recipe.why)
             | {"source": source.uri, "trust": trust.description, "peers": settings.sockets.who_is_served}
             | {"acquisition": acquisition.value, "gate": f"{rule.k}/{rule.n}", **outlets.description},
             recipes,
             triggers,
-            lambda inspector: outlets.delivery.change_origin(origin_of(settings, inspector, source, acquisition)),
+            lambda inspector: outlets.delivery.change_origin(
+                origin_of(settings, inspector, source, acquisition, chosen.changed_to(inspector.bundle))
+            ),
         )
 
 
@@ -127,6 +135,7 @@ def open_recipes(settings: Settings, inspector: Inspector, source: Source, trust
         partial(open_bundle, settings.engine, resizes=settings.camera.is_resized),
         trust,
         is_live=source.is_live,
+        prover=Prover(settings.engine),
         commission=commission,
     )
 
@@ -156,14 +165,7 @@ def open_bundle(settings: EngineSettings, bundle: Bundle, resizes: bool = False)
 
 
 def _engine_options(settings: EngineSettings) -> EngineOptions:
-    return EngineOptions(
-        threads=settings.threads,
-        variant=settings.variant,
-        folder=settings.folder,
-        only_counted=True,
-        cuda_graph=settings.cuda_graph,
-        say=lambda reason: log.info("engine", chosen=reason),
-    )
+    return replace(settings.options, say=lambda reason: log.info("engine", chosen=reason))
 
 
 def open_trust(settings: Settings) -> Trust:

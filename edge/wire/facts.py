@@ -17,6 +17,16 @@ from edge.wire.vocabulary import CameraState, ForecastRecord, RecipeRecord, Soft
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeChoice:
+    """Which bundle runs: its path, why that one (no paths in it), and path and digest of what --bundle named."""
+
+    path: str
+    why: str
+    flag_path: str
+    flag_digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
     """What stays the same while the daemon runs; thresholds finite, in the score's unit (ValueError if not)."""
 
@@ -38,6 +48,7 @@ class Origin:
     trigger_window_ms: float | None = None
     camera_latency_ms: tuple[float, float] | None = None
     forecast: ForecastRecord | None = None
+    choice: RecipeChoice | None = None
 
     def __post_init__(self) -> None:
         _require_finite(self, "image_threshold", "map_threshold", "review_threshold", "deadline_ms")

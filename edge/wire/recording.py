@@ -104,6 +104,7 @@ def birth_record(
         trigger=origin.trigger,
         trigger_window_ms=origin.trigger_window_ms,
         camera_latency_ms=origin.camera_latency_ms,
+        recipe_reason=None if origin.choice is None else origin.choice.why,
     )
 
 

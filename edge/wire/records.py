@@ -152,7 +152,7 @@ class BirthRecord(Record):
     `birth_count` counts the starts on this journal, from 1; both it and `previous_end` need a journal. trigger: what
     says that a part is there, "source", "control" or "hardware"; with the last two beside a live camera, how long a
     part is in view after its trigger, and how long a frame takes from exposure to arrival, at the least and at the
-    most.
+    most. recipe_reason: why this recipe runs and no other, for people.
     """
 
     KIND: ClassVar[Kind] = Kind.BIRTH
@@ -173,6 +173,7 @@ class BirthRecord(Record):
     trigger_window_ms: NotNegative | None = None
     camera_latency_ms: tuple[NotNegative, NotNegative] | None = None
     forecast: ForecastRecord | None = None
+    recipe_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,14 @@ FIRST_DAY = [
 ]
 FLAGS = [
     Flag(
+        "--recipe",
+        "Bundle",
+        type=click.Choice(["start", "last"]),
+        default="last",
+        help="last: run what a RECIPE changed to before this start, by the journal, as long as --bundle names the same "
+        "file as then. start: run what --bundle names.",
+    ),
+    Flag(
         "--commissioning",
         "Bundle",
         metavar="PATH",
@@ -46,15 +54,19 @@ FLAGS = [
 
 @dataclass(frozen=True, slots=True)
 class BundleSettings:
-    """commissioning: a path, `none`, or None for the file beside the bundle. trusted_keys None: any bundle runs."""
+    """commissioning: a path, `none`, or None for the file beside the bundle. trusted_keys None: any bundle runs.
+
+    recipe: `last` or `start`, see `edge.station.chosen`.
+    """
 
     path: Path
     commissioning: str | None = None
     trusted_keys: Path | None = None
     is_rollback_allowed: bool = False
+    recipe: str = "last"
 
 
 def bundle_settings(flags: Flags) -> BundleSettings:
     """Of the command line."""
     keys = trusted_folder(flags["trusted_keys"])
-    return BundleSettings(flags["bundle"], flags["commissioning"], keys, flags["allow_rollback"])
+    return BundleSettings(flags["bundle"], flags["commissioning"], keys, flags["allow_rollback"], flags["recipe"])

@@ -9,7 +9,7 @@ import click
 
 from edge.core.bundle import VARIANTS
 from edge.core.errors import SettingsError
-from edge.engines import ENGINE_NAMES
+from edge.engines import ENGINE_NAMES, EngineOptions
 from edge.station.settings.flags import Flag, Flags
 
 FLAGS = [
@@ -60,6 +60,17 @@ class EngineSettings:
             raise SettingsError(f"--engine {self.name}: choose one of {', '.join(ENGINE_NAMES)}")
         if self.threads < 0:
             raise SettingsError(f"--threads {self.threads}: give 0 (one a core) or more")
+
+    @property
+    def options(self) -> EngineOptions:
+        """How the daemon opens an engine."""
+        return EngineOptions(
+            threads=self.threads,
+            variant=self.variant,
+            folder=self.folder,
+            only_counted=True,
+            cuda_graph=self.cuda_graph,
+        )
 
 
 def engine_settings(flags: Flags) -> EngineSettings:
