@@ -144,11 +144,13 @@ def _drawing(look: Look) -> str:
 
 
 def _pictures(look: Look) -> tuple[Image, Image]:
-    """The image most like the others, and the mean of up to MEAN_OF."""
+    """The image most like the others, and the mean of up to MEAN_OF; where sizes are mixed, all of the first one's."""
     usual = read_image(look.paths[int(np.argmin(look.unlike))])
+    shown = fitted(usual, PICTURE_PX)
     chosen = look.paths[:: max(1, len(look.paths) // MEAN_OF)]
-    mean = np.mean([fitted(read_image(path), PICTURE_PX).astype(np.float32) for path in chosen], axis=0)
-    return fitted(usual, PICTURE_PX) if max(usual.shape) > PICTURE_PX else usual, np.asarray(np.rint(mean), np.uint8)
+    pictures = (cv2.resize(fitted(read_image(path), PICTURE_PX), shown.shape[1::-1]) for path in chosen)
+    mean = np.mean([picture.astype(np.float32) for picture in pictures], axis=0)
+    return shown if max(usual.shape) > PICTURE_PX else usual, np.asarray(np.rint(mean), np.uint8)
 
 
 def _as_data(image: Image) -> str:
