@@ -1,8 +1,8 @@
 """The end of the process some seconds after it was told to end, whatever its threads do.
 
-A library that never returns cannot be stopped in its thread, and in the main one it keeps Python from its own handlers;
-the byte that a signal writes to its wake-up socket comes all the same. Rejected: the default action of SIGALRM (no word in
-the log), and leaving it to the supervisor, which waits for longer than the line does.
+A library that never returns cannot be stopped in its thread, and in the main one it keeps Python from its handlers.
+The byte that a signal writes to its wake-up socket comes all the same. Rejected: the default action of SIGALRM (no
+word in the log), and leaving it to the supervisor, which waits for longer than the line does.
 """
 
 from __future__ import annotations
