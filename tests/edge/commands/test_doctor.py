@@ -90,7 +90,7 @@ def test_birth_tells_the_forecast(settings: Flags, tmp_path: Path) -> None:
     with ExitStack() as stack:
         asked = settings_of(**{**settings, "bundle": tmp_path / "told.bundle"})
         inspector, _ = open_inspector(asked, stack)
-        source = open_checked_source(asked.camera, inspector, stack)
+        source = open_checked_source(asked.camera, stack)
         told = origin_of(asked, inspector, source, source.acquisition).forecast
     assert told is not None and (told.advice, told.share) == (Advice.USE, 1.0) and told.high == 1.0 > told.low > 0
 
