@@ -92,7 +92,7 @@ def test_birth_tells_the_forecast(settings: Flags, tmp_path: Path) -> None:
         asked = settings_of(**{**settings, "bundle": tmp_path / "told.bundle"})
         inspector, _ = open_inspector(asked, stack)
         source = open_checked_source(asked.camera, stack)
-        chosen = RecipeChoice("told.bundle", "named", "told.bundle", inspector.bundle.digest)
+        chosen = RecipeChoice(path="told", why="named", flag_path="told", flag_digest=inspector.bundle.digest)
         told = origin_of(asked, inspector, source, source.acquisition, chosen).forecast
     assert told is not None and (told.advice, told.share) == (Advice.USE, 1.0) and told.high == 1.0 > told.low > 0
 
