@@ -14,7 +14,7 @@ from trainer.paper.teacher import load_paper_teacher
 from trainer.teacher import load_teacher
 
 PRODUCT = ("fit", "look", "evaluate", "benchmark")
-RESEARCH = ("teacher", "paper-teacher", "experiment", "paper-strides", "promise", "sharing")
+RESEARCH = ("teacher", "paper-teacher", "experiment", "pack", "paper-strides", "promise", "sharing")
 
 
 def test_a_product_needs_these_commands_and_research_has_a_room_of_its_own() -> None:

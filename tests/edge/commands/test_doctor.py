@@ -25,6 +25,7 @@ from edge.history.database import open_database
 from edge.station.description import origin_of
 from edge.station.settings import settings_of
 from edge.station.startup import open_checked_source, open_inspector
+from edge.wire.facts import RecipeChoice
 from tests.edge.small_bundle import small_bundle
 
 BANDS = HealthBands(20.0, 240.0, 0.9, 0.0, None, bytes(THUMB * THUMB), 100)
@@ -90,8 +91,9 @@ def test_birth_tells_the_forecast(settings: Flags, tmp_path: Path) -> None:
     with ExitStack() as stack:
         asked = settings_of(**{**settings, "bundle": tmp_path / "told.bundle"})
         inspector, _ = open_inspector(asked, stack)
-        source = open_checked_source(asked.camera, inspector, stack)
-        told = origin_of(asked, inspector, source, source.acquisition).forecast
+        source = open_checked_source(asked.camera, stack)
+        chosen = RecipeChoice(path="told", why="named", flag_path="told", flag_digest=inspector.bundle.digest)
+        told = origin_of(asked, inspector, source, source.acquisition, chosen).forecast
     assert told is not None and (told.advice, told.share) == (Advice.USE, 1.0) and told.high == 1.0 > told.low > 0
 
 
