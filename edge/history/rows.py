@@ -39,6 +39,8 @@ class Row(NamedTuple):
     def from_database(cls, values: Sequence[Any]) -> Row | None:
         """The row as it was written; None when it is not what was written."""
         row = cls(*values)
+        if any(value is None for value in values):  # a damaged page may read so
+            return None
         return row if row.crc == checksum(row.position, row.topic, row.properties, row.body) else None
 
     @property
