@@ -1,8 +1,9 @@
 """Which bundles may run here: signed by a trusted key, and no older release than one that ran.
 
 `Trust.load` is the one door, at the start and for a RECIPE. The highest release is written down for what --bundle
-named only: a start must find that acceptable whatever commands have changed to since, or a crash would blind the line. Without trusted keys nothing is asked of a bundle, and releases, which anyone could then write, are not
-looked at. Rejected: trusting on first use (the first file may be the wrong one).
+named only: a start must find that acceptable whatever commands have changed to since, or a crash would blind the line.
+Without trusted keys nothing is asked of a bundle, and releases, which anyone could then write, are not looked at.
+Rejected: trusting on first use (the first file may be the wrong one).
 """
 
 from __future__ import annotations
