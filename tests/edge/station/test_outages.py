@@ -205,7 +205,7 @@ def test_on_a_disk_that_may_only_be_read_it_refuses_and_later_goes_on(tmp_path: 
     run("mount", "-o", "remount,ro", small_disk)
     station = stub.start()
     _, log = station.communicate(timeout=WAIT_S)
-    assert station.returncode == 75 and "--journal" in log and "check the disk" in log
+    assert station.returncode == 75 and "--journal" in log and "ead-only" in log
     run("mount", "-o", "remount,rw", small_disk)
     again = run_for_a_while(stub)
     assert [one.body["result_id"] for one in again[: len(first)]] == [one.body["result_id"] for one in first]
