@@ -84,7 +84,7 @@ def _choice(recipe: str, named: tuple[str, str], last: LastRecipe | None) -> tup
         return None, "--bundle names it, and nothing is remembered of an earlier run"
     if named != (last.flag_path, last.flag_digest):
         return None, "--bundle names it, and named another file at the last start"
-    if (last.path, last.digest) == named:
+    if last.path == named[0]:
         return None, "--bundle names it, and it ran before this start"
     return Path(last.path), "a command changed to it before this start, and --bundle names the same file as then"
 
