@@ -156,7 +156,7 @@ def test_a_folder_of_parts_becomes_verdicts_and_alerts_on_the_wire(bundle_file: 
 def test_a_finished_fit_given_again_trains_nothing_and_writes_the_same_graphs(
     bundle_file: Path, good_folder: Path, bundle: Bundle
 ) -> None:
-    run = edge_train("fit", str(good_folder), "--bundle", str(bundle_file), *FIT)
+    run = edge_train("--json", "fit", str(good_folder), "--bundle", str(bundle_file), *FIT)
     assert run.returncode == 0, run.stderr
     assert load_bundle(bundle_file).graphs == bundle.graphs
     events = [json.loads(line) for line in run.stderr.splitlines() if line.startswith("{")]
