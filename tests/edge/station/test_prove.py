@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,6 +136,13 @@ def test_closing_does_not_wait_for_a_library_that_hangs(monkeypatch: pytest.Monk
     assert isinstance(told.exception(WAIT_S), EngineError)
 
 
+def is_proving(daemon: int) -> bool:
+    """Whether a child of the daemon proves a bundle; one may end while it is looked at."""
+    with suppress(psutil.NoSuchProcess):
+        return any("edge.station.prove" in child.cmdline() for child in psutil.Process(daemon).children())
+    return False
+
+
 def test_a_hostile_recipe_is_refused_and_the_line_goes_on_and_ends_when_told(tmp_path: Path) -> None:
     """Both at once: RECIPE answers where it is a bomb; where it loops, SIGTERM does not wait for it."""
     small_bundle(tmp_path / "flag.bundle", SIZE)
@@ -152,10 +160,8 @@ def test_a_hostile_recipe_is_refused_and_the_line_goes_on_and_ends_when_told(tmp
             target=ask, args=(control, "RECIPE", {"bundle": str(tmp_path / "loop.bundle")}, WAIT_S)
         )
         asking.start()
-        wait_until(lambda: psutil.Process(daemon.pid).children(), "nothing is being proved")
-        receive_until(feed, "result")
+        wait_until(lambda: is_proving(daemon.pid), "nothing is being proved")
         children = psutil.Process(daemon.pid).children()
-        assert [child for child in children if "edge.station.prove" in child.cmdline()]
         told_s = time.monotonic()
         daemon.send_signal(signal.SIGTERM)
         code, log = end(daemon)
