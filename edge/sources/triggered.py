@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -28,7 +29,7 @@ MAX_PICTURES_BYTES = 128 * 2**20  # of parts that wait for the inspection
 QUIET_TIMEOUT_S = 0.2  # so long a frame waits to hear that no trigger came before it
 
 
-class TriggeredSource:
+class TriggeredSource(ABC):
     """What both kinds are: a Source whose parts are asked for by `trigger`, from any thread."""
 
     acquisition = Acquisition.TRIGGERED
@@ -40,13 +41,15 @@ class TriggeredSource:
         self._changed = threading.Condition()
         self._next_id = 1
 
+    @abstractmethod
     def trigger(self, trigger: Trigger) -> None:
         """A part to come; TriggerRefused when MAX_WAITING parts wait for their frames already."""
-        raise NotImplementedError
 
+    @abstractmethod
     def quiet(self, since_ns: int) -> None:
         """Every trigger that was sent before this moment has been handed to `trigger`."""
 
+    @abstractmethod
     def begin(self) -> None:
         """The station is ready: what comes from now on may be a part's."""
 
@@ -54,9 +57,9 @@ class TriggeredSource:
         """Why it could not serve a trigger now; None when it can."""
         return None
 
+    @abstractmethod
     def abandon(self, why: str) -> list[Gap]:
         """The parts that nobody will inspect, since the station stops."""
-        raise NotImplementedError
 
     def _ids(self) -> int:
         id_, self._next_id = self._next_id, self._next_id + 1
@@ -273,6 +276,12 @@ class TriggeredFiles(TriggeredSource):
             require_room(len(self._waiting))
             self._waiting.append(trigger)
             self._changed.notify_all()
+
+    def quiet(self, since_ns: int) -> None:
+        """A file does not ask when."""
+
+    def begin(self) -> None:
+        """A file waits."""
 
     def read(self, timeout_s: float) -> Frame | Gap | None:
         """The next triggered part; None when none was asked for, or there is none, in time."""

@@ -33,6 +33,12 @@ class Parts(TriggeredSource):
     def trigger(self, trigger: Trigger) -> None:
         self.taken.append(trigger)
 
+    def quiet(self, since_ns: int) -> None:
+        """Nobody waits for it."""
+
+    def begin(self) -> None:
+        """Nothing waits for it."""
+
     def why_not_ready(self) -> str | None:
         return self.why
 
