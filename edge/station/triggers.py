@@ -1,14 +1,15 @@
 """Which TRIGGER is taken: each part once, in time, by the recipe that runs; the socket's thread asks, and goes on.
 
 A trigger that is repeated gets the first one's answer and takes no second frame, since an answer may be lost on its
-way. One that is old by the time it is read is refused: its part may be gone. Rejected: a queue of triggers for later.
+way; over a restart too, as far as the journal goes. One that is old by the time it is read is refused: its part may be
+gone. Rejected: a queue of triggers for later.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ PRINTABLE_ID = r"[!-~]([ -~]{0,126}[!-~])?"
 REMEMBERED = 10_000  # parts and triggers, for telling a repeat
 VALID_MS, MOST_VALID_MS = 2000.0, 60_000
 LAST_NS = 1 << 63
+LONG_AGO_NS = -LAST_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,14 @@ class Triggers:
         """Whether it matters to the millisecond when a trigger came."""
         return self._source.is_timed
 
+    def recall(self, earlier: Iterable[Mapping[str, Any]]) -> None:
+        """What earlier runs accepted, the oldest first: known as what this one accepts; before it takes any."""
+        for facts in earlier:
+            part_id, trigger_id = facts.get("part_id"), facts.get("trigger_id")
+            if isinstance(part_id, str) and trigger_id not in self._answers:
+                answer = {**self._answer(part_id), "details": f"part {part_id} was taken before this station started"}
+                self._remember(part_id, trigger_id, LONG_AGO_NS, answer)
+
     def open(self) -> None:
         """The loop runs: from now on parts are taken."""
         self._source.begin()
@@ -93,11 +103,9 @@ class Triggers:
             self._require_fresh(request, at)
             self._require_ready(request)
             trigger = Trigger(part_id, trigger_id, at, self._recipe(), part_id in self._parts, Ticket())
+            facts = self._answer(part_id)
             self._source.trigger(trigger)
-            facts: dict[str, Any] = {"details": f"part {part_id} is taken"}
-            if trigger.is_repeat:
-                facts |= {"details": f"part {part_id} is taken, and was seen before", "is_repeat": True}
-            self._remember(trigger, facts)
+            self._remember(part_id, trigger_id, at.latest_ns, facts)
         return Accepted(facts, trigger.ticket)
 
     def _dated(self, request: Request, at: Interval) -> Interval:
@@ -140,11 +148,17 @@ class Triggers:
         if request.text("recipe", r"[0-9a-f]{8,64}", runs) != runs[: len(request.facts.get("recipe", runs))]:
             raise TriggerRefused(f"another recipe runs: {runs}")
 
-    def _remember(self, trigger: Trigger, facts: dict[str, Any]) -> None:
-        self._parts.pop(trigger.part_id, None)
-        self._parts[trigger.part_id] = trigger.at.latest_ns
-        if trigger.trigger_id is not None:
-            self._answers[trigger.trigger_id] = {"part_id": trigger.part_id, "facts": facts}
+    def _answer(self, part_id: str) -> dict[str, Any]:
+        """For one that is taken now."""
+        if part_id in self._parts:
+            return {"details": f"part {part_id} is taken, and was seen before", "is_repeat": True}
+        return {"details": f"part {part_id} is taken"}
+
+    def _remember(self, part_id: str, trigger_id: str | None, at_ns: int, facts: dict[str, Any]) -> None:
+        self._parts.pop(part_id, None)
+        self._parts[part_id] = at_ns
+        if trigger_id is not None:
+            self._answers[trigger_id] = {"part_id": part_id, "facts": facts}
         for memory in (self._parts, self._answers):
             if len(memory) > REMEMBERED:
                 memory.popitem(last=False)
@@ -157,6 +171,9 @@ class NoTriggers:
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
+
+    def recall(self, earlier: Iterable[Mapping[str, Any]]) -> None:
+        """There were none."""
 
     def quiet(self, since_ns: int) -> None:
         """Nobody waits for it."""
