@@ -61,7 +61,7 @@ class Triggers:
         self._source, self._rules, self._recipe, self._why_not_ready = source, rules, recipe, why_not_ready
         self._lock = threading.Lock()
         self._stopped: str | None = "the station starts"
-        self._parts: OrderedDict[str, int] = OrderedDict()  # part ids, and when they were triggered
+        self._parts: OrderedDict[str, tuple[int, Ticket | None]] = OrderedDict()  # by id: when it was triggered last
         self._answers: OrderedDict[str, dict[str, Any]] = OrderedDict()  # by trigger id
 
     @property
@@ -75,7 +75,7 @@ class Triggers:
             part_id, trigger_id = facts.get("part_id"), facts.get("trigger_id")
             if isinstance(part_id, str) and trigger_id not in self._answers:
                 answer = {**self._answer(part_id), "details": f"part {part_id} was taken before this station started"}
-                self._remember(part_id, trigger_id, LONG_AGO_NS, answer)
+                self._remember(part_id, trigger_id, (LONG_AGO_NS, None), answer)
 
     def open(self) -> None:
         """The loop runs: from now on parts are taken."""
@@ -105,7 +105,7 @@ class Triggers:
             trigger = Trigger(part_id, trigger_id, at, self._recipe(), part_id in self._parts, Ticket())
             facts = self._answer(part_id)
             self._source.trigger(trigger)
-            self._remember(part_id, trigger_id, at.latest_ns, facts)
+            self._remember(part_id, trigger_id, (at.latest_ns, trigger.ticket), facts)
         return Accepted(facts, trigger.ticket)
 
     def _dated(self, request: Request, at: Interval) -> Interval:
@@ -129,10 +129,11 @@ class Triggers:
             if known is not None and known["part_id"] != part_id:
                 raise RequestError(f"trigger_id {trigger_id} was part {known['part_id']}'s; give each trigger its own")
             return None if known is None else known["facts"]
-        asked_ns = self._parts.get(part_id)
-        if asked_ns is None or at.latest_ns - asked_ns > self._rules.window_ms * 1e6:
-            return None
-        return {"details": f"part {part_id} is taken already"}
+        asked_ns, ticket = self._parts.get(part_id, (LONG_AGO_NS, None))
+        is_open = ticket is not None and not ticket.is_settled
+        if is_open or at.latest_ns - asked_ns <= self._rules.window_ms * 1e6:
+            return {"details": f"part {part_id} is taken already"}
+        return None
 
     def _require_fresh(self, request: Request, at: Interval) -> None:
         valid_ms = request.whole("valid_for_ms", 1, MOST_VALID_MS, round(self._rules.valid_ms))
@@ -154,9 +155,11 @@ class Triggers:
             return {"details": f"part {part_id} is taken, and was seen before", "is_repeat": True}
         return {"details": f"part {part_id} is taken"}
 
-    def _remember(self, part_id: str, trigger_id: str | None, at_ns: int, facts: dict[str, Any]) -> None:
+    def _remember(
+        self, part_id: str, trigger_id: str | None, asked: tuple[int, Ticket | None], facts: dict[str, Any]
+    ) -> None:
         self._parts.pop(part_id, None)
-        self._parts[part_id] = at_ns
+        self._parts[part_id] = asked
         if trigger_id is not None:
             self._answers[trigger_id] = {"part_id": part_id, "facts": facts}
         for memory in (self._parts, self._answers):

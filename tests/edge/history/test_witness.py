@@ -179,6 +179,14 @@ def test_the_next_start_knows_what_was_told(path: Path) -> None:
             write(journal, 1)
 
 
+def test_behind_a_power_cut_nobody_knows_what_was_told_and_nothing_is_withdrawn(path: Path) -> None:
+    """The witness is synced once a second: what was told in the last one may be missing there."""
+    for boot_id, is_known in (("a", False), ("a", True), ("b", False), ("b", True)):
+        with closing(Journal(path, boot_id=boot_id)) as journal:
+            assert (journal.told_before is not None) == is_known
+            write(journal, 3)
+
+
 def test_a_witness_that_cannot_be_written_costs_no_record(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(Journal(path)) as journal:
         with monkeypatch.context() as patch:

@@ -85,9 +85,14 @@ def test_a_repeated_trigger_gets_the_same_answer_and_no_second_picture(line: Lin
         line.ask("P2", trigger_id="T1")
 
 
-def test_without_a_trigger_id_the_same_part_within_its_window_is_a_repetition(line: Line) -> None:
-    line.ask("P1")
-    line.now += 100 * MS
+def test_without_a_trigger_id_the_same_part_within_its_window_or_untold_is_a_repetition(line: Line) -> None:
+    first = line.ask("P1").ticket
+    assert first is not None
+    for _ in range(3):  # it is still open
+        line.now += 1000 * MS
+        assert line.ask("P1").ticket is None and len(line.parts.taken) == 1
+    first.is_settled = True
+    line.now = NOW + 100 * MS
     assert line.ask("P1").ticket is None and len(line.parts.taken) == 1
     line.now += MS
     later = line.ask("P1")
