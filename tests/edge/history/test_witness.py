@@ -206,12 +206,13 @@ def failing(*arguments: object) -> int:
 # --- deleted or moved under the running station (row 37) ---
 
 
+@pytest.mark.parametrize("records", [3, *(random.Random(number).randrange(2000) for number in range(MULTIPLIER - 1))])
 @pytest.mark.parametrize("how", ["deleted", "moved", "replaced", "log deleted"])
 def test_a_journal_that_is_gone_from_its_place_is_noticed_and_nothing_is_written_to_nowhere(
-    path: Path, how: str
+    path: Path, how: str, records: int
 ) -> None:
     with closing(Journal(path)) as journal:
-        ids = write(journal, 3)
+        ids = write(journal, records)
         aside = path.with_name("aside")
         if how == "deleted":
             path.unlink()
@@ -226,7 +227,7 @@ def test_a_journal_that_is_gone_from_its_place_is_noticed_and_nothing_is_written
             journal.commit()
         with pytest.raises(JournalError, match="deleted, moved or replaced"):
             journal.tend()
-        assert journal.head == 3 and isinstance(waits.exception(0), JournalError)
+        assert journal.head == records and isinstance(waits.exception(0), JournalError)
         if aside.exists():
             aside.replace(path)
             ids += write(journal, 1)
