@@ -18,6 +18,7 @@ from edge.delivery.delivery import Delivery
 from edge.delivery.thread import Isolation
 from edge.history.announcer import Announcer
 from edge.history.journal import IN_MEMORY, Journal
+from edge.history.parts import find_triggered
 from edge.history.retention import MEMORY_LIMITS, Retention
 from edge.history.told import Sink
 from edge.pictures.evidence import EvidenceWriter
@@ -36,9 +37,11 @@ from edge.station.finding import Finder
 from edge.station.health import Health
 from edge.station.recipes import Recipes
 from edge.station.settings import JournalSettings, PictureSettings, Settings, SocketSettings
+from edge.station.triggers import REMEMBERED
 from edge.wire.facts import HealthSnapshot, Origin
 from edge.wire.vocabulary import CameraState, StationState
 
+RECALLED = 5 * REMEMBERED  # records: of each triggered part there are two, and of some there are alerts and evidence
 NO_JOURNAL = "none: records are kept in memory, and a crash loses what was not received; give --journal PATH"
 
 
@@ -68,7 +71,8 @@ def open_outlets(
             replay = ReplayServer(sockets.replay, journal, access=access, cursors=cursors)
             desks["replay"] = opened.enter_context(closing(replay))
         if sockets.control is not None:
-            front = ControlFront(sockets.control, triggers, access, isolation.run)
+            triggers.recall(find_triggered(journal, RECALLED))
+            front = ControlFront(sockets.control, triggers, access, attempt=isolation.run)
             actions, finder = _actions(recipes, evidence, cursors), Finder(journal, pictures.evidence)
             desk = ControlDesk(
                 front,

@@ -146,7 +146,7 @@ def open_triggers(settings: Settings, source: Source, recipes: Recipes) -> Trigg
         return None
     pairing, control = settings.camera.pairing, settings.sockets.control or ""
     rules = TriggerRules(
-        window_ms=pairing.window_ms or 0.0,
+        window_ms=pairing.window_ms or VALID_MS,  # of files, whose parts wait: nobody has to say
         valid_ms=settings.gate.deadline_ms or VALID_MS,
         must_be_dated=control.startswith("tcp:"),
     )

@@ -234,7 +234,7 @@ def test_damage_met_while_running_is_remembered_for_the_next_start(path: Path, m
     with closing(Journal(path)) as journal:
         with pytest.raises(JournalError):
             journal.read(0, 1000)
-        assert journal.is_corrupt and suspicion(path).exists()
+        assert journal.needs_restart and suspicion(path).exists()
     with closing(Journal(path)) as journal:
         assert len(journal.read(0, 1000)) >= 400
     assert not suspicion(path).exists()
