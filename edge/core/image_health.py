@@ -72,25 +72,25 @@ class HealthBands:
             return self._shifted(alike, self.least_alike, measures.shift_px)
         return None
 
-    def _dark(self, measures: ImageMeasures) -> str:
+    def _dark(self, measures: Measures) -> str:
         return (
             f"dark: mean grey level {measures.brightness:.1f}, good images have {self.darkest:.1f} or more; check the "
             "lamp, the lens cap and the exposure"
         )
 
-    def _bright(self, measures: ImageMeasures) -> str:
+    def _bright(self, measures: Measures) -> str:
         return (
             f"bright: mean grey level {measures.brightness:.1f}, good images have {self.brightest:.1f} or less; check "
             "the exposure and stray light"
         )
 
-    def _saturated(self, measures: ImageMeasures) -> str:
+    def _saturated(self, measures: Measures) -> str:
         return (
             f"saturated: {100 * measures.saturated:.1f} % of the pixels are clipped, good images have "
             f"{100 * self.most_saturated:.1f} % or less; check the exposure and the lamp"
         )
 
-    def _blurred(self, measures: ImageMeasures) -> str:
+    def _blurred(self, measures: Measures) -> str:
         return (
             f"blurred: sharpness {measures.sharpness:.3f}, good images have {self.least_sharp:.3f} or more; check "
             "focus, a dirty lens and the exposure time"
@@ -125,7 +125,7 @@ class Sketch:
 
 
 def sketch(image: Image, mask: Mask | None = None) -> Sketch:
-    """The sketch of (h, w, 3) uint8 BGR `image`; a quarter of a millisecond for 256×256. mask: 0 where nothing counts."""
+    """The sketch of (h, w, 3) uint8 BGR `image`, in .25 ms for 256×256; mask: (h, w), 0 where nothing counts."""
     grey = to_grey(image)
     counts = cv2.calcHist([grey], [0], mask, [256], [0, 256]).ravel().astype(np.float64)
     shares = counts / max(counts.sum(), 1.0)
