@@ -23,6 +23,7 @@ from edge.security.station_keys import Role
 from edge.sockets.desk import Desk
 from edge.sockets.endpoints import LOCAL, Access
 from edge.sockets.requests import Request, RequestError
+from edge.sockets.rights import require_right
 
 MOST_WAITING = 64  # requests for the delivery thread; beyond it they wait in the socket
 ATTENTION_MS = 2  # how exactly the moment of a trigger is known
@@ -178,6 +179,7 @@ class ControlFront(Desk):
 
     def _trigger(self, request: Request, at: Interval) -> None:
         try:
+            require_right(request)
             self.taken.append(Taken(request, accepted=self._triggers.take(request, at)))
         except (EdgeError, RequestError) as error:
             self.taken.append(Taken(request, refused=error))

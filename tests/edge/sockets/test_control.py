@@ -17,7 +17,7 @@ import apsw
 import pytest
 import zmq
 
-from edge.commands.edge_control import NoAnswer, ask
+from edge.client.control import NoAnswer, ask
 from edge.core.errors import SettingsError
 from edge.core.types import Interval
 from edge.delivery.thread import Isolation
