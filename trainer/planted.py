@@ -7,9 +7,9 @@ shows no gain on these. Nothing is ever fitted on what is planted here, or the f
 only say how well it learned this hand.
 
 A contrast is a change's root mean square over the changed pixels, in local deviations: the median, over them, of the
-grey level's deviation in a window that reaches as far as the change is long, a sixteenth of the short side at least, and
-never less than FLOOR levels, for below it nobody sees anything. What is local to a stain of a third of the part is no
-window of 16 px: on smooth paint six deviations in such a one are 18 grey levels.
+grey level's deviation in a window that reaches as far as the change is long, a sixteenth of the short side at least,
+and never less than FLOOR levels, for below it nobody sees anything. What is local to a stain of a third of the part is
+no window of 16 px: on smooth paint six deviations in such a one are 18 grey levels.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _strongest(change: NDArray[Any]) -> NDArray[Any]:
 
 
 def _local_deviation(image: Image, where: Mask) -> float:
-    """The median, over `where`, of the grey level's standard deviation in a window that reaches as far as it is long."""
+    """The median, over `where`, of the grey level's deviation in a window that reaches as far as it is long."""
     x, y, width, height = cv2.boundingRect(where.astype(np.uint8))
     side = max(3, round(_WINDOW * min(image.shape[:2])), 2 * max(width, height))
     around = (slice(max(0, y - side), y + height + side), slice(max(0, x - side), x + width + side))
