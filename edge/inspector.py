@@ -36,7 +36,7 @@ class InspectedMap(AnomalyMap):
     map_threshold: float
 
     def on_frame(self) -> Map:
-        """The scores at every pixel of the frame: (H, W) float32, 0 where nothing counts."""
+        """The scores at every pixel of the frame: (H, W) float32, -inf where nothing counts."""
         return self.geometry.scores_to_frame(self.scores, self.stride)
 
 

@@ -100,16 +100,16 @@ class Geometry:
         return np.array([[sx, 0, left + 0.5 * sx - 0.5], [0, sy, top + 0.5 * sy - 0.5]])
 
     def scores_to_frame(self, scores: Map, stride: int) -> Map:
-        """(h, w) scores at `stride` input pixels -> (H, W) float32, bilinear; 0 where nothing counts."""
+        """(h, w) scores at `stride` input pixels -> (H, W) float32, bilinear; -inf where nothing counts."""
         sx, sy = self.scale()
         left, top, right, bottom = self.box
         shift = [(0.5 / sx - 0.5) / stride, (0.5 / sy - 0.5) / stride]
         inside = _sample(scores, (1 / (sx * stride), 1 / (sy * stride)), shift, (bottom - top, right - left))
         if not self.is_masked:
             return inside
-        full = np.zeros(self.frame_size, np.float32)
-        full[top:bottom, left:right] = inside
-        return full * _counted(self)
+        full = np.full(self.frame_size, -np.inf, np.float32)
+        full[top:bottom, left:right] = np.where(_counted(self)[top:bottom, left:right], inside, -np.inf)
+        return full
 
     def scores_to_input(self, scores: Map, stride: int) -> Map:
         """(h, w) scores at `stride` input pixels -> (h·stride, …) float32 at every input pixel."""
