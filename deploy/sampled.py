@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from deploy.station_history import Chosen, Seen, StationHistory
+from deploy.station_history import Chosen, Said, Seen, StationHistory
 from edge.core.collected import FALSE_REJECT, CollectionError
 from edge.pictures.evidence import drawn_at
 
 NOT_GOOD = ("reject", "scrap", "rework")  # dispositions
+BAD = ("true_reject", "rework")  # labels
 TAIL = 8  # parts whose evidence may not have been told when the station was asked
 _NAMED = 8
 
@@ -29,24 +30,25 @@ def is_drawn(body: Mapping[str, Any], share: float) -> bool:
 def sampled(station: StationHistory) -> Chosen:
     """The good ones of all drawn parts; CollectionError where pictures are missing, or a rejected part has no label."""
     drawn = _whole([station.seen(result_id) for result_id in station.results])
-    good, unlabelled = [], []
-    for seen in drawn:
-        said = station.said.get(seen.result_id)
-        if not seen.is_good and (said is None or said.label in (None, "unsure")):
-            unlabelled.append(seen.name)
-        elif seen.is_good if said is None else _is_good(seen, said.disposition, said.label):
-            good.append(seen)
+    known = [(seen, _is_good(seen, station.said.get(seen.result_id))) for seen in drawn]
+    unlabelled = [seen.name for seen, is_good in known if is_good is None]
     if unlabelled:
         more = f" and {len(unlabelled) - _NAMED} more" if len(unlabelled) > _NAMED else ""
         raise CollectionError(
             f"{len(unlabelled)} rejected parts of the sample have no label: {', '.join(unlabelled[:_NAMED])}{more}; "
             f"say of each whether it was good (FEEDBACK … label={FALSE_REJECT}) or not, or end it before them: --until"
         )
-    return Chosen(good, ())
+    return Chosen([seen for seen, is_good in known if is_good], ())
 
 
-def _is_good(seen: Seen, disposition: str, label: str | None) -> bool:
-    return label == FALSE_REJECT if not seen.is_good else disposition not in NOT_GOOD
+def _is_good(seen: Seen, said: Said | None) -> bool | None:
+    """None where nobody knows: the part was rejected, and people did not say that it was good, or was not."""
+    disposition, label = ("unknown", None) if said is None else (said.disposition, said.label)
+    if disposition in NOT_GOOD:
+        return False
+    if seen.is_good or label == FALSE_REJECT:
+        return True
+    return False if label in BAD else None
 
 
 def _whole(drawn: Sequence[Seen]) -> Sequence[Seen]:
