@@ -7,6 +7,7 @@ import click
 from deploy.backup import backup_command, restore_command
 from deploy.bench.command import bench
 from deploy.bench.wire import main as bench_wire
+from deploy.collect import collect_command
 from deploy.commission import commission_command
 from deploy.contest import choose
 from deploy.engines import engines
@@ -52,6 +53,7 @@ cli.add_command(backup_command)
 cli.add_command(bench)
 cli.add_command(choose)
 cli.add_command(bench_wire, "bench-wire")
+cli.add_command(collect_command)
 cli.add_command(commission_command)
 cli.add_command(engines)
 cli.add_command(grab_command)

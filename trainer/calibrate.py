@@ -49,14 +49,15 @@ class CalibrationConfig:
     """What to promise, on which images besides the run's own, and how scales become one map.
 
     rates: see `edge.core.promise`. more_good: folders of good images, used for the threshold only. defects: a folder of
-    labelled defects, looked at and never learned from. has_forecast: whether
-    defects are planted, to say what will be found. fusion: QUANTILE and MEAN are plain means; others are fitted on
-    synthetic defects.
+    labelled defects, looked at and never learned from. before: a bundle to compare with where a run learned false
+    rejects. has_forecast: whether defects are planted, to say what will be found. fusion: QUANTILE and MEAN are plain
+    means; others are fitted on synthetic defects.
     """
 
     rates: Rates = field(default_factory=Rates)
     more_good: tuple[Path, ...] = ()
     defects: Path | None = None
+    before: Path | None = None
     has_forecast: bool = True
     fusion: FusionKind = FusionKind.QUANTILE
 
@@ -120,7 +121,7 @@ def calibrate(run: Run, config: CalibrationConfig) -> Calibrated:
     calibration, golden, fitted, expected = _calibrate_reference(reference, images, config, run)
     calibrations = {reference.variant: calibration}
     for graphs in others:
-        with closing(_opened(graphs, images)) as engine:
+        with closing(opened(graphs, images.geometry)) as engine:
             stats_maps = _maps(engine, images)
             calibrations[graphs.variant] = _calibrate(engine, images, stats_maps, fitted, config)
     return Calibrated((reference, *others), images, calibrations, golden, fitted, expected)
@@ -129,7 +130,7 @@ def calibrate(run: Run, config: CalibrationConfig) -> Calibrated:
 def _calibrate_reference(
     graphs: GraphSet, images: UnusedImages, config: CalibrationConfig, run: Run
 ) -> tuple[Calibration, GoldenSample, FittedFusion | None, Forecast | None]:
-    with closing(_opened(graphs, images)) as whole:
+    with closing(opened(graphs, images.geometry)) as whole:
         stats_maps = _maps(whole, images)
         fitted = None
         if config.fusion not in PLAIN:
@@ -178,8 +179,9 @@ def plain_mean(kind: FusionKind, maps: Sequence[Maps], geometry: Geometry) -> tu
     return fusion, stats
 
 
-def _opened(graphs: GraphSet, images: UnusedImages) -> Engine:
-    shares = shares_of(graphs, images.geometry.input_size)
+def opened(graphs: GraphSet, geometry: Geometry) -> Engine:
+    """The reference engine for these graphs; close it."""
+    shares = shares_of(graphs, geometry.input_size)
     return side_by_side([in_tiles(OnnxRuntimeEngine(share.graphs), share.tiling) for share in shares])
 
 
@@ -218,6 +220,7 @@ def _further_images(run: Run, folders: Sequence[Path]) -> list[tuple[Path, str]]
     """
     if not folders:
         return []
+    learned = {image_digest(path): path for path in run.also.paths}
     own = [path for split in run.splits for path in run.paths(split)]
     known = {image_digest(path) for path in counted(own, "reading the run's images", len(own))}
     further = []
@@ -228,6 +231,11 @@ def _further_images(run: Run, folders: Sequence[Path]) -> list[tuple[Path, str]]
             raise TrainingError(f"{folder}: images are {width}×{height}, the run's are another size; leave it out")
         for path in found.paths:
             digest = image_digest(path)
+            if digest in learned:
+                raise TrainingError(
+                    f"{path}: it was learned ({learned[digest]}), so it cannot judge, and a sample without it would "
+                    "promise too much; give both folders to one edge-train fit, which then does not learn it"
+                )
             if digest in known:
                 log.warning("left out: a copy of an image that is used already", copy=str(path))
                 continue

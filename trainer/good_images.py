@@ -16,6 +16,7 @@ from typing import overload
 
 import structlog
 
+from edge.core.collected import labelled_below
 from edge.core.errors import TrainingError
 from edge.core.images import read_image
 from edge.core.preprocess import Geometry, Size
@@ -53,6 +54,11 @@ def check_good_images(
     hold good images whatever they seem to say.
     """
     paths = list_images(folder)
+    if (labelled := labelled_below(folder)) is not None:
+        raise TrainingError(
+            f"{labelled[0]}: images that people labelled {labelled[1]}, chosen by how they scored: they would void the "
+            "promise; what learns may have them (--also-train), and a threshold only edge-deploy collect --sample"
+        )
     _refuse_structure(folder, paths, meant)
     sizes: list[Size] = []
     grey: list[bool] = []
