@@ -30,6 +30,7 @@ __all__ = [
     "Inspection",
     "Interval",
     "Map",
+    "Measures",
     "NeighbourScore",
     "Neighbours",
     "PatchMaps",
@@ -191,6 +192,22 @@ class NeighbourScore:
 
 
 @dataclass(frozen=True, slots=True)
+class Measures:
+    """What a network input looks like, part or none. brightness: mean grey level, 0–255; saturated: share of pixels,
+    0–1; sharpness: mean absolute Laplacian at half resolution over the standard deviation, > 0.
+
+    alike: correlation with the mean good image's thumbnail, -1–1; None where there is none to compare with. shift_px:
+    how far it lies from that, right and down in pixels of the input, where moving it back explains its unlikeness.
+    """
+
+    brightness: float
+    saturated: float
+    sharpness: float
+    alike: float | None = None
+    shift_px: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Timings:
     """Milliseconds spent in each of the four stages of `Inspector.inspect`, and in all of them."""
 
@@ -205,7 +222,7 @@ class Timings:
 class Inspection:
     """The verdict on one frame. `reason` and `detail` are set exactly when it is UNDECIDED.
 
-    asked_ns, is_repeat, ticket: as the frame's.
+    asked_ns, is_repeat, ticket: as the frame's. measures: of the picture; None where it was not looked at.
     """
 
     frame_id: int
@@ -228,6 +245,7 @@ class Inspection:
     asked_ns: int | None = None
     is_repeat: bool = False
     ticket: Ticket | None = None
+    measures: Measures | None = None
 
     @property
     def since_ns(self) -> int:

@@ -13,7 +13,15 @@ from typing import Any
 
 from edge.core.words import Acquisition, Scale
 from edge.wire.messages import Station
-from edge.wire.vocabulary import CameraState, ForecastRecord, RecipeRecord, SoftwareRecord, StationState
+from edge.wire.vocabulary import (
+    BandsRecord,
+    CameraState,
+    ForecastRecord,
+    PromiseRecord,
+    RecipeRecord,
+    SoftwareRecord,
+    StationState,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +56,8 @@ class Origin:
     trigger_window_ms: float | None = None
     camera_latency_ms: tuple[float, float] | None = None
     forecast: ForecastRecord | None = None
+    promise: PromiseRecord | None = None
+    bands: BandsRecord | None = None
     choice: RecipeChoice | None = None
 
     def __post_init__(self) -> None:
