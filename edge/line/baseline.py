@@ -13,14 +13,12 @@ from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import Any
 
-from edge.line.blocks import Block, deviation
+from edge.line.blocks import SERIES, Block, deviation
 
 BLOCKS = 100
 SPAN_S = 8 * 3600.0
 KEPT = 256  # of the blocks, evenly over the time: a fast line has thousands in a shift
-
-
-MOST_HANGING = 0.9
+MOST_HANGING = 0.9  # the correlation of a block with the next
 CLIP = 3.0  # deviations, beyond which a block says nothing more of how blocks hang together
 
 
@@ -102,7 +100,8 @@ class Baseline:
             "seen": self.seen,
             "levels": {name: [level.middle, level.deviation] for name, level in self.levels.items()},
             "near": self.near,
-            "kept": self._kept,
+            "kept": [[_row(values), _row(before), near] for values, before, near in self._kept],
+            "before": _row(self._before),
             "stride": self._stride,
         }
 
@@ -116,6 +115,15 @@ class Baseline:
             seen=int(body["seen"]),
             levels={name: Level(*map(float, level)) for name, level in body["levels"].items()},
             near=float(body["near"]),
-            _kept=[({name: float(value) for name, value in values.items()}, float(near)) for values, near in body["kept"]],
+            _kept=[(_named(values), _named(before), float(near)) for values, before, near in body["kept"]],
+            _before=_named(body["before"]),
             _stride=int(body["stride"]),
         )
+
+
+def _row(values: Mapping[str, float]) -> list[float | None]:
+    return [values.get(name) for name in SERIES]
+
+
+def _named(row: Sequence[float | None]) -> dict[str, float]:
+    return {name: value for name, value in zip(SERIES, row, strict=True) if value is not None}

@@ -36,7 +36,7 @@ FIXTURE = Cause("fixture", "each part lies elsewhere: check the fixture, the sto
 OTHER_PARTS = Cause("other parts", "parts look different and lie where they should: is it the right product and recipe?")
 UNSTEADY_LIGHT = Cause("unsteady light", "light changes from part to part: check the lamp's supply and the strobe")
 LOT = Cause("lot", "scores rise and the pictures are as ever: the parts or the process have changed; which lot is it?")
-DEFECTS = Cause("defects", "more parts are rejected and the pictures are as ever: look at the rejects, then upstream")
+DEFECTS = Cause("defects", "more parts are rejected and light, focus and place are as ever: look at the rejects; defects, or another lot?")
 
 CAUSES: dict[Signal, Cause] = {
     Signal(BRIGHTNESS, -1): LAMP,

@@ -11,7 +11,7 @@ follow what they are to notice), a test of each block by itself (blind to what c
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from statistics import fmean, median
@@ -27,6 +27,7 @@ K, H = 1.5, 8.0  # in deviations: what is forgiven a block, and what must have c
 CLIP = 6.0  # … of which one block counts so many at most: a single odd block is no drift
 RELEVANT = 0.25  # of the way from the baseline to the limit
 NEAR_AT_LEAST, NEAR_FACTOR = 0.05, 2.0  # of good parts near the threshold, and of their share before
+CLEAR = 6.0  # deviations of block medians that a few parts' median must lie off to name a cause
 RECENT = 5  # blocks whose median is where a measure is now
 PATIENCE = 3  # blocks that a name waits for a measure that moves too and has gone further
 FOLLOWERS = 8  # blocks after a drift in which other measures still belong to it
@@ -188,6 +189,17 @@ class Drift:
         near = fmean(block.near for block in self._last(RECENT))
         return near >= max(NEAR_AT_LEAST, NEAR_FACTOR * self.baseline.near)
 
+    def far_off(self, values: Mapping[str, float]) -> Signal | None:
+        """The picture's measure that lies off what was normal, clearly and so far that it matters; the furthest."""
+        off = []
+        for signal in CAUSES:
+            if signal.measure in values and signal.measure in self.baseline.levels and signal.measure != SCORE:
+                now, middle = values[signal.measure], self.baseline.levels[signal.measure].middle
+                distance = signal.direction * (now - middle) / self._deviation(signal)
+                off.append((self.progress(signal, now) if distance >= CLEAR else 0.0, signal))
+        furthest = max(off, default=(0.0, None))
+        return furthest[1] if furthest[0] >= RELEVANT else None
+
     # --- what begins ---
 
     def moving(self, share: float = 0.5) -> list[Signal]:
@@ -279,8 +291,3 @@ class Drift:
 
 def _standing(body: Mapping[str, Any]) -> Standing:
     return Standing(**{**body, "finding": Finding(**body["finding"]), "moved": set(body["moved"])})
-
-
-def measures(findings: Sequence[Finding]) -> tuple[str, ...]:
-    """Their names, each once, in order."""
-    return tuple(dict.fromkeys(finding.measure for finding in findings))
