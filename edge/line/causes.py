@@ -1,6 +1,6 @@
 """What a measure's drift means at a line, and the one thing to do about it.
 
-A cause is a word or two, the same for the same cause, so that it can be translated, counted and filtered. More may come.
+A cause is a word or two, the same for the same cause, so that it can be translated, counted and filtered.
 """
 
 from __future__ import annotations
@@ -33,10 +33,15 @@ EXPOSURE = Cause("exposure", "more pixels are clipped: check exposure time, gain
 FOCUS = Cause("focus", "pictures become blurred: clean the lens, then check focus and the exposure time")
 MOUNTING = Cause("mounting", "parts lie elsewhere in the picture: check the camera's mounting and the fixture")
 FIXTURE = Cause("fixture", "each part lies elsewhere: check the fixture, the stop and the trigger's delay")
-OTHER_PARTS = Cause("other parts", "parts look different and lie where they should: is it the right product and recipe?")
+OTHER_PARTS = Cause(
+    "other parts", "parts lie where they should and look different: is it the right product and recipe?"
+)
 UNSTEADY_LIGHT = Cause("unsteady light", "light changes from part to part: check the lamp's supply and the strobe")
 LOT = Cause("lot", "scores rise and the pictures are as ever: the parts or the process have changed; which lot is it?")
-DEFECTS = Cause("defects", "more parts are rejected and light, focus and place are as ever: look at the rejects; defects, or another lot?")
+DEFECTS = Cause(
+    "defects",
+    "more parts are rejected, light, focus and place are as ever: look at the rejects; is it a new lot?",
+)
 
 CAUSES: dict[Signal, Cause] = {
     Signal(BRIGHTNESS, -1): LAMP,

@@ -1,11 +1,11 @@
 """Has the picture moved away from what was normal, and why? A CUSUM for each measure over medians of blocks.
 
 A measure drifts when its CUSUM says that it moved (k and h in deviations of block medians, estimated from the baseline)
-and when that matters: it has gone a quarter of the way to the limit at which pictures are refused, or twice as many good
-parts come near the threshold. Of measures that move together the one furthest on its way names the cause; the score
-names it only where no picture's measure moved. One cause is told once: until the measures have kept to the baseline for
-as long as that took to gather, or until a person says that it is mended. Rejected: adapting baselines (they
-follow what they are to notice), a test of each block by itself (blind to what creeps), learned detectors (no name).
+and when that matters: it has gone a quarter of the way to the limit at which pictures are refused, or twice as many
+good parts come near the threshold. Of measures that move together the one furthest on its way names the cause; the
+score names it only where no picture's measure moved. One cause is told once: until the measures have kept to the
+baseline for as long as that took to gather, or until a person says that it is mended. Rejected: adapting baselines
+(they follow what they are to notice), a test of each block by itself (blind to what creeps), learned detectors (no name).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from itertools import islice
 from statistics import fmean, median
 from typing import Any, NamedTuple
 
-from edge.core.image_health import HealthBands
 from edge.line.baseline import BLOCKS, SPAN_S, Baseline
 from edge.line.blocks import ALIKE, BRIGHTNESS, SATURATED, SCORE, SHARPNESS, SPREAD, Block, Shift
 from edge.line.causes import CAUSES, Signal, cause_of
 from edge.line.trend import seconds_to
+from edge.wire.vocabulary import BandsRecord
 
 K, H = 1.5, 8.0  # in deviations: what is forgiven a block, and what must have come together
 CLIP = 6.0  # … of which one block counts so many at most: a single odd block is no drift
@@ -99,7 +99,7 @@ class Standing:
     age: int = 0
 
 
-def limits_of(bands: HealthBands | None) -> dict[Signal, float]:
+def limits_of(bands: BandsRecord | None) -> dict[Signal, float]:
     """Where the picture would be refused, or the part: at these a measure has arrived."""
     limits = {Signal(SCORE, 1): 1.0}
     if bands is not None:
@@ -204,7 +204,9 @@ class Drift:
 
     def moving(self, share: float = 0.5) -> list[Signal]:
         """Signals whose CUSUM has come `share` of its way, furthest towards its limit first; the score last."""
-        found = [signal for signal, _ in self._watched() if self._sums[signal].value > share * H] if self._recent else []
+        found = (
+            [signal for signal, _ in self._watched() if self._sums[signal].value > share * H] if self._recent else []
+        )
         return sorted(found, key=lambda one: (one.measure == SCORE, -self.progress(one, self._now(one))))
 
     def _begun(self, block: Block) -> list[Change]:

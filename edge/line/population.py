@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import islice
 
 from edge.core.binomial import binomial_cdf
-from edge.core.manifest import Bound
+from edge.wire.vocabulary import PromiseRecord
 
 WINDOW = 100  # decided parts that are looked at together
 LEVEL = 1e-6  # the chance that so many rejects have by the promise, below which it is contradicted …
@@ -22,13 +22,13 @@ RECENT, CALM = 20, 0.05  # … and kept again once the last so many parts have a
 
 
 class Population:
-    """Counts rejects among decided parts against `bound`; `contradiction` says what was counted, None for nothing.
+    """Counts rejects among decided parts against `promise`; `contradiction` says what was counted, None for nothing.
 
     verdicts: of the last parts, whether they were rejected.
     """
 
-    def __init__(self, bound: Bound) -> None:
-        self.bound = bound
+    def __init__(self, promise: PromiseRecord) -> None:
+        self.promise = promise
         self.verdicts: deque[bool] = deque(maxlen=WINDOW)  # whether rejected
         self.contradiction: str | None = None
 
@@ -41,7 +41,7 @@ class Population:
         """One more part."""
         self.verdicts.append(rejected)
         if self.contradiction is None:
-            if rejected and sum(self.verdicts) >= most_expected(len(self.verdicts), self.bound.rate, LEVEL):
+            if rejected and sum(self.verdicts) >= most_expected(len(self.verdicts), self.promise.rate, LEVEL):
                 self.contradiction = self._counted()
         elif self._is_calm():
             self.contradiction = None
@@ -49,12 +49,12 @@ class Population:
 
     def _is_calm(self) -> bool:
         recent = list(islice(reversed(self.verdicts), RECENT))
-        return sum(recent) < most_expected(len(recent), self.bound.rate, CALM)
+        return sum(recent) < most_expected(len(recent), self.promise.rate, CALM)
 
     def _counted(self) -> str:
         return (
             f"rejects contradict the promise: {sum(self.verdicts)} of the last {len(self.verdicts)} parts rejected, "
-            f"and the promise is {self.bound} (binomial test over the last {WINDOW} parts, level {LEVEL:g})"
+            f"and the promise is {self.promise.statement} (binomial test over the last {WINDOW} parts, level {LEVEL:g})"
         )
 
 

@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edge.core.image_health import HealthBands
-from edge.core.manifest import Bound
 from edge.line.blocks import Blocks, Sample, medians, shift_of
 from edge.line.causes import DEFECTS, REJECTS, Cause, cause_of
 from edge.line.drift import Change, Drift, Finding, Rules, limits_of
 from edge.line.population import RECENT, Population
+from edge.wire.vocabulary import BandsRecord, PromiseRecord
 
 UNNAMED = Cause(
     "parts or picture",
@@ -40,8 +39,8 @@ class Watch:
     bands: of the pictures, None where the bundle has none: then only scores and verdicts can drift.
     """
 
-    def __init__(self, bound: Bound, bands: HealthBands | None, rules: Rules | None = None) -> None:
-        self._population = Population(bound)
+    def __init__(self, promise: PromiseRecord, bands: BandsRecord | None, rules: Rules | None = None) -> None:
+        self._population = Population(promise)
         self._rejected: deque[Sample] = deque(maxlen=RECENT)
         self._blocks = Blocks()
         self._drift = Drift(limits_of(bands), rules or Rules())
@@ -83,7 +82,7 @@ class Watch:
         """A person says that what stood is mended: watched by the same baseline; what that ends."""
         ended = [Change(finding, False) for finding in self.standing]
         self._drift.mended()
-        self._population = Population(self._population.bound)
+        self._population = Population(self._population.promise)
         self._kept_again()
         return ended
 
@@ -100,10 +99,8 @@ class Watch:
         self.trouble = Trouble(counted if cause is UNNAMED else f"{counted}; cause: {cause.name}", cause.advice)
         if is_told:
             return []
-        bound = self._population.bound
-        self._contradicting = Finding(
-            REJECTS, cause.name, cause.advice, bound.rate, self._population.rate, now_s, limit=bound.rate
-        )
+        promised, rate = self._population.promise.rate, self._population.rate
+        self._contradicting = Finding(REJECTS, cause.name, cause.advice, promised, rate, now_s, limit=promised)
         return [Change(self._contradicting, True)]
 
     def _kept_again(self) -> list[Change]:

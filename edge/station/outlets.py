@@ -36,6 +36,7 @@ from edge.station.finding import Finder
 from edge.station.health import Health
 from edge.station.recipes import Recipes
 from edge.station.settings import JournalSettings, PictureSettings, Settings, SocketSettings
+from edge.station.watching import PartsWatch
 from edge.wire.facts import HealthSnapshot, Origin
 from edge.wire.vocabulary import CameraState, StationState
 
@@ -61,6 +62,7 @@ def open_outlets(
         publisher = opened.enter_context(closing(Publisher(sockets.publish, access)))
         journal = opened.enter_context(closing(open_journal(settings.journal, origin)))
         announcer = Announcer(origin, journal, partial(isolation.run, publisher, publisher.publish))
+        watch = PartsWatch(announcer)
         evidence, cursors = open_evidence(pictures, announcer), Cursors(journal, settings.journal.limits.required)
         opened.callback(evidence.close if evidence else lambda: None)
         desks: dict[str, Served] = {}
@@ -69,7 +71,7 @@ def open_outlets(
             desks["replay"] = opened.enter_context(closing(replay))
         if sockets.control is not None:
             front = ControlFront(sockets.control, triggers, access, isolation.run)
-            actions, finder = _actions(recipes, evidence, cursors), Finder(journal, pictures.evidence)
+            actions, finder = _actions(recipes, evidence, cursors, watch), Finder(journal, pictures.evidence)
             desk = ControlDesk(
                 front,
                 announcer,
@@ -86,14 +88,14 @@ def open_outlets(
             desks["control"] = opened.enter_context(closing(desk))
         overlays = None if pictures.overlays is None else OverlayWriter(pictures.overlays)
         pictured = [sink for sink in (overlays, evidence) if sink is not None]
-        sinks: list[Sink] = [*pictured, RejectLog(pictured)]
+        sinks: list[Sink] = [watch, *pictured, RejectLog(pictured)]
         delivery = Delivery(
             announcer,
             publisher,
             sinks,
             list(desks.values()),
             isolation=isolation,
-            health_snapshot=lambda: _with_refusal(health.snapshot(), evidence),
+            health_snapshot=lambda: _with_refusal(watch.told(health.snapshot()), evidence),
             alive=health.delivers,
         )
         opened.pop_all()  # they are the delivery's now
@@ -137,13 +139,16 @@ def _with_refusal(health: HealthSnapshot, evidence: EvidenceWriter | None) -> He
     return replace(health, state=StationState.DEGRADED.value, cause=refusal.cause, advice=refusal.advice)
 
 
-def _actions(recipes: Recipes, evidence: EvidenceWriter | None, cursors: Cursors) -> dict[str, Action]:
+def _actions(
+    recipes: Recipes, evidence: EvidenceWriter | None, cursors: Cursors, watch: PartsWatch
+) -> dict[str, Action]:
     """What the control socket does, by verb."""
     return {
         "RECIPE": lambda request: recipes.change(Path(request.text("bundle", r"[^\0]{1,1024}"))),
         "ROLLBACK": lambda request: recipes.roll_back(),
         "PIN": partial(_pin, evidence),
         "CONSUMERS": cursors.forget,
+        "BASELINE": watch.asked,
     }
 
 
@@ -161,6 +166,7 @@ def _status(delivery: Delivery, announcer: Announcer, cursors: Cursors) -> dict[
         counts |= {"camera_state": CameraState(health.camera).value, "camera_fps": health.fps or 0.0}
     status = {"state": StationState(health.state).value, "uptime_s": round(health.uptime_s, 3), **counts}
     status |= {name: text for name in ("cause", "advice") if (text := getattr(health, name)) is not None}
+    status |= {"drifting": list(health.drifting)} if health.drifting else {}
     status |= {"bundle": recipe.id, "version": recipe.version, "hash": recipe.hash}
     if announcer.origin.choice is not None:
         status |= {"recipe_reason": announcer.origin.choice.why}

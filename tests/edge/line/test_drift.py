@@ -61,7 +61,7 @@ def test_what_moves_and_does_not_matter_is_not_told_until_good_parts_come_near_t
         told += drift.add(block)
     assert told == [] and drift.moving()[:1] == [Signal(BRIGHTNESS, -1)]
     near = [Block(block.ended_s, block.values, near=0.2) for block in blocks_of(noisy)]
-    assert [change for block in near[290:] for change in drift.add(block)][0].finding.cause == "lamp"
+    assert next(change for block in near[290:] for change in drift.add(block)).finding.cause == "lamp"
 
 
 def test_measures_that_move_together_are_one_drift_named_by_the_one_that_has_gone_furthest() -> None:
