@@ -21,6 +21,7 @@ __all__ = [
     "Alert",
     "AlertKind",
     "AnomalyMap",
+    "Batch",
     "Defect",
     "DrivenBy",
     "Frame",
@@ -59,16 +60,25 @@ class Interval:
             raise ValueError(f"an interval ends before it begins: {self.earliest_ns} to {self.latest_ns} ns")
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What parts belong to, as the line says; product_id None: what the recipe is for. All None: nobody said."""
+
+    batch_id: str | None = None
+    product_id: str | None = None
+
+
 @dataclass(slots=True, eq=False)
 class Ticket:
     """An accepted trigger, until its part is told; the delivery thread's alone.
 
     intent: will be its number among the journal's intents; None before it is asked for. is_settled: the part's record
-    has been numbered.
+    has been numbered. batch: that its part belongs to.
     """
 
     intent: Future[int] | None = None
     is_settled: bool = False
+    batch: Batch = field(default_factory=Batch)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,9 +6,10 @@ Rejected: exponential averages (one bad picture moves them), blocks of a fixed t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 
 from edge.core.types import Measures
 
@@ -41,11 +42,14 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """How parts lie that are shifted: medians right and down in px of the input, the scatter of both, their share."""
+    """How parts lie that are shifted: means right and down in px of the input, and the share of parts that are.
+
+    together: 0 to 1, how far they agree: 1 where all lie alike, 0 where each lies elsewhere.
+    """
 
     right: float
     down: float
-    scatter: float
+    together: float
     share: float
 
 
@@ -93,9 +97,9 @@ def shift_of(samples: Sequence[Sample]) -> Shift | None:
     moved = [place for place in places if place != (0, 0)]
     if not moved:
         return None
-    right, down = [place[0] for place in moved], [place[1] for place in moved]
-    scatter = max(deviation(right), deviation(down))
-    return Shift(float(median(right)), float(median(down)), scatter, len(moved) / len(samples))
+    right, down = fmean(place[0] for place in moved), fmean(place[1] for place in moved)
+    together = math.hypot(right, down) / fmean(math.hypot(*place) for place in moved)
+    return Shift(right, down, together, len(moved) / len(samples))
 
 
 class Blocks:

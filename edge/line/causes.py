@@ -10,6 +10,7 @@ from typing import NamedTuple
 from edge.line.blocks import ALIKE, BRIGHTNESS, SATURATED, SCORE, SHARPNESS, SPREAD, Shift
 
 REJECTS = "rejects"  # the measure of a drift that shows in verdicts
+TOGETHER = 0.7  # as `Shift.together`: below, it is not the camera that moved
 MOSTLY = 0.5  # of a block's parts: so many lie elsewhere
 
 
@@ -58,6 +59,6 @@ def cause_of(signal: Signal, shift: Shift | None = None) -> Cause:
     """What is behind it. shift: of the parts seen last."""
     if signal.measure != ALIKE or shift is None or shift.share < MOSTLY:
         return CAUSES[signal]
-    if shift.scatter > max(abs(shift.right), abs(shift.down)):
+    if shift.together < TOGETHER:
         return FIXTURE
     return Cause(MOUNTING.name, f"{MOUNTING.advice} ({shift.right:+.0f} px across, {shift.down:+.0f} px down)")

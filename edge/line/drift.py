@@ -5,7 +5,7 @@ and when that matters: it has gone a quarter of the way to the limit at which pi
 good parts come near the threshold. Of measures that move together the one furthest on its way names the cause; the
 score names it only where no picture's measure moved. One cause is told once: until the measures have kept to the
 baseline for as long as that took to gather, or until a person says that it is mended. Rejected: adapting baselines
-(they follow what they are to notice), a test of each block by itself (blind to what creeps), learned detectors (no name).
+(they follow what they are to notice), a test of each block by itself (blind to what creeps).
 """
 
 from __future__ import annotations

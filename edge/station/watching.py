@@ -16,8 +16,8 @@ import structlog
 from edge.core.errors import SettingsError
 from edge.core.types import Acquisition, Inspection, Verdict
 from edge.history.announcer import Announcer
+from edge.history.remembered import remember, remember_newest, remembered
 from edge.history.told import Told
-from edge.history.watched import last_watch, remember_watch
 from edge.line.blocks import Sample
 from edge.line.drift import Change, Rules
 from edge.line.watch import Watch
@@ -27,6 +27,7 @@ from edge.wire.recording import drift_record
 from edge.wire.records import DriftRecord
 from edge.wire.vocabulary import DriftState, StationState
 
+FAMILY, RECIPES = "watch/", 32  # of names in the journal: a line that changes its recipe never sees a shift of one
 KEPT_EVERY_S = 60.0  # a crash makes it forget so much of what was no news
 
 log = structlog.get_logger(__name__)
@@ -94,7 +95,7 @@ class PartsWatch:
             self._keep()
             self._journal.commit()
             self._watch, self._recipe = Watch(origin.promise, origin.bands, self._rules), recipe
-            if (state := last_watch(self._journal, recipe)) is not None:
+            if state := remembered(self._journal, FAMILY + recipe):
                 self._restore(self._watch, state)
         return self._watch
 
@@ -107,7 +108,8 @@ class PartsWatch:
 
     def _keep(self) -> None:
         if self._watch is not None:
-            remember_watch(self._journal, self._recipe, self._watch.to_json())
+            remember(self._journal, FAMILY + self._recipe, self._watch.to_json())
+            remember_newest(self._journal, FAMILY, RECIPES)
             self._kept_s = self._journal.powered_s()
 
     def _tell(self, changes: Sequence[Change], now_s: float) -> None:

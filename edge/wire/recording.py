@@ -205,7 +205,6 @@ def heartbeat_record(
     refused_peers: int | None = None,
     clock_ns: int | None = None,
     floods: int | None = None,
-    frames_dropped: int | None = None,
 ) -> records.HeartbeatRecord:
     """The second's heartbeat; `stamp.seq` is the head seq, since a heartbeat has none of its own."""
     return records.HeartbeatRecord(
@@ -226,7 +225,7 @@ def heartbeat_record(
         refused_peers=refused_peers,
         clock_ns=clock_ns,
         floods=floods,
-        frames_dropped=frames_dropped,
+        frames_dropped=health.frames_dropped,
         drifting=health.drifting or None,
     )
 
@@ -293,11 +292,11 @@ def _inspected(origin: Origin, inspection: Inspection, latency_ms: float | None)
         "anomaly_score": inspection.score,
         "threshold": inspection.threshold,
         "picture_fault": _picture_fault(inspection.detail) if inspection.reason is Reason.HEALTH_GATE else None,
-        "measures": None if inspection.measures is None else _measures(inspection.measures),
+        "measures": None if inspection.measures is None else measures_record(inspection.measures),
     }
 
 
-def _measures(measures: Measures) -> vocabulary.MeasuresRecord:
+def measures_record(measures: Measures) -> vocabulary.MeasuresRecord:
     """To six places: more would be noise, and bytes in each record."""
     return vocabulary.MeasuresRecord(
         brightness=round(measures.brightness, 6),

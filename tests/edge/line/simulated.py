@@ -31,7 +31,7 @@ LIMITS = {
     Signal(ALIKE, -1): 90.0,
     Signal(SCORE, 1): 110.0,
 }
-MOVED, SCATTERED = Shift(6.0, -2.0, 1.0, 0.9), Shift(1.0, 0.0, 5.0, 0.9)
+MOVED, SCATTERED = Shift(6.0, -2.0, 0.95, 0.9), Shift(1.0, 0.0, 0.2, 0.9)
 CAUSES: dict[str, tuple[Signal, Shift | None]] = {
     "lamp": (Signal(BRIGHTNESS, -1), None),
     "stray light": (Signal(BRIGHTNESS, 1), None),

@@ -16,9 +16,9 @@ from click.testing import CliRunner
 from zmq.utils import z85
 
 from deploy.cli import cli
+from edge.client.control import NoAnswer, ask
 from edge.client.feed import Subscription
 from edge.client.replay_link import ReplayDenied, ReplayLink, ReplaySilent
-from edge.commands.edge_control import NoAnswer, ask
 from edge.core.errors import SettingsError
 from edge.delivery.thread import Isolation
 from edge.history.announcer import Announcer
@@ -40,7 +40,7 @@ from tests.patience import WAIT_S
 
 SOON_S = 0.3  # a handshake takes milliseconds here; who has nothing by then is not served
 ANYWHERE = "tcp://127.0.0.1:*"
-ROLES = [role.value for role in Role]
+ROLES = ["read", "replay", "control"]  # of the three sockets
 
 
 def make(*arguments: object) -> None:
@@ -312,8 +312,8 @@ def test_published_keys_shared_keys_and_readable_secrets_are_refused(tmp_path: P
         write_public(tmp_path / "consumers" / f"{name}.key", Certificate(own.public, roles=frozenset(["read"])))
     (tmp_path / "consumers" / "odd.key").write_text('curve\n    public-key = "' + "~" * 40 + '"\n')
     keys = StationKeys(tmp_path)
-    assert keys.name_of(z85.decode(published), Role.READ) is None
-    assert keys.name_of(own.public_bytes, Role.READ) == "first"
+    assert keys.name_of(z85.decode(published), Role.READ.let_in) is None
+    assert keys.name_of(own.public_bytes, Role.READ.let_in) == "first"
     (tmp_path / "device.key_secret").chmod(0o644)
     with pytest.raises(SettingsError, match="others than its owner"):
         StationKeys(tmp_path)
