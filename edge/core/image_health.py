@@ -181,19 +181,19 @@ def _rest(patch: Map, reference: bytes) -> tuple[float, float, float]:
     """
     basis, solver = _slopes(reference)
     seen = (patch - patch.mean()).ravel()
-    scale, across, along = solver @ seen
+    scale, across, along = (float(one) for one in np.dot(solver, seen))
     energy = float(seen @ seen)
     if energy < _FLAT or scale < _FLAT or max(abs(across), abs(along)) > scale:
         return 0.0, 0.0, 0.0
     fit = basis @ np.array([scale, across, along])
-    return -float(across / scale), -float(along / scale), math.sqrt(max(0.0, float(fit @ seen) / energy))
+    return -across / scale, -along / scale, math.sqrt(max(0.0, float(fit @ seen) / energy))
 
 
 @lru_cache(maxsize=8)
 def _slopes(reference: bytes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Of the reference's middle: (n, 3) it and its slopes right and down, each less its mean; and (3, n) the inverse."""
+    """Of the reference's middle: (n, 3) it its slopes right and down, each less its mean; (3, n) the inverse."""
     whole, reach = _expected(reference).astype(np.float64), THUMB // 4
-    down, right = np.gradient(whole)
+    down, right = np.gradient(whole, axis=0), np.gradient(whole, axis=1)
     columns = [one[reach:-reach, reach:-reach].ravel() for one in (whole, right, down)]
     basis = np.stack([column - column.mean() for column in columns], axis=1)
     return basis, np.linalg.pinv(basis)
