@@ -16,8 +16,6 @@ from edge.core.types import Measures
 BRIGHTNESS, SATURATED, SHARPNESS, ALIKE = "brightness", "saturated", "sharpness", "alike"
 SPREAD, SCORE = "spread", "score"  # of the brightness within a block; score over its threshold
 SERIES = (BRIGHTNESS, SATURATED, SHARPNESS, ALIKE, SPREAD, SCORE)
-PARTS, PARTS_OF_A_SLOW_LINE = 50, 10
-SLOW_S = 5.0  # from part to part, over the first few
 NEAR = 0.8  # of the threshold: good, and not by much
 DEVIATION = 1.4826  # of a normal distribution, in its median absolute deviations
 
@@ -100,25 +98,3 @@ def shift_of(samples: Sequence[Sample]) -> Shift | None:
     right, down = fmean(place[0] for place in moved), fmean(place[1] for place in moved)
     together = math.hypot(right, down) / fmean(math.hypot(*place) for place in moved)
     return Shift(right, down, together, len(moved) / len(samples))
-
-
-class Blocks:
-    """Collects samples into blocks; how many parts make one is decided by the first few: a slow line has few a day."""
-
-    def __init__(self, parts: int | None = None) -> None:
-        self.parts = parts
-        self._samples: list[Sample] = []
-        self._began_s = 0.0
-
-    def add(self, sample: Sample, now_s: float) -> Block | None:
-        """The block that this part completes, if it does. now_s: as `Block.ended_s`."""
-        if not self._samples:
-            self._began_s = now_s
-        self._samples.append(sample)
-        if self.parts is None and len(self._samples) == PARTS_OF_A_SLOW_LINE:
-            is_slow = now_s - self._began_s > SLOW_S * (PARTS_OF_A_SLOW_LINE - 1)
-            self.parts = PARTS_OF_A_SLOW_LINE if is_slow else PARTS
-        if self.parts is None or len(self._samples) < self.parts:
-            return None
-        samples, self._samples = self._samples, []
-        return block_of(samples, now_s)

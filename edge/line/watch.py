@@ -12,17 +12,41 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edge.line.blocks import Blocks, Sample, medians, shift_of
+from edge.line.blocks import Block, Sample, block_of, medians, shift_of
 from edge.line.causes import DEFECTS, REJECTS, Cause, cause_of
 from edge.line.drift import Change, Drift, Finding, Rules, limits_of
 from edge.line.population import RECENT, Population
 from edge.wire.vocabulary import BandsRecord, PromiseRecord
 
+PARTS, PARTS_OF_A_SLOW_LINE = 50, 10  # in a block
+SLOW_S = 5.0  # from part to part, over the first few
 UNNAMED = Cause(
     "parts or picture",
     "the parts or the picture have changed, not one part: compare a rejected part with an earlier good one; if "
     "the parts are good, check lamp, focus and fixture, then commission on such parts (edge-deploy commission)",
 )
+
+
+class Blocks:
+    """Collects samples into blocks; how many parts make one is decided by the first few: a slow line has few a day."""
+
+    def __init__(self, parts: int | None = None) -> None:
+        self.parts = parts
+        self._samples: list[Sample] = []
+        self._began_s = 0.0
+
+    def add(self, sample: Sample, now_s: float) -> Block | None:
+        """The block that this part completes, if it does. now_s: as `Block.ended_s`."""
+        if not self._samples:
+            self._began_s = now_s
+        self._samples.append(sample)
+        if self.parts is None and len(self._samples) == PARTS_OF_A_SLOW_LINE:
+            is_slow = now_s - self._began_s > SLOW_S * (PARTS_OF_A_SLOW_LINE - 1)
+            self.parts = PARTS_OF_A_SLOW_LINE if is_slow else PARTS
+        if self.parts is None or len(self._samples) < self.parts:
+            return None
+        samples, self._samples = self._samples, []
+        return block_of(samples, now_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +87,17 @@ class Watch:
 
         now_s: on a clock that only runs while there is power and never jumps.
         """
-        changes = self._judged(sample, rejected, now_s)
+        self._population.decided(rejected)
         if rejected:
-            return changes, bool(changes)
+            self._rejected.append(sample)
+        is_news = (self._population.contradiction is None) != (self.trouble is None)
+        changes = self._contradicted(now_s) if is_news else []
+        if rejected:
+            return changes, is_news
         block = self._blocks.add(sample, now_s)
         if block is not None:
             changes += self._drift.add(block)
-        return changes, block is not None or bool(changes)
+        return changes, block is not None or is_news
 
     def begin(self) -> list[Change]:
         """A person says that what comes from here on is normal: a new baseline; what that ends."""
@@ -86,14 +114,9 @@ class Watch:
         self._kept_again()
         return ended
 
-    def _judged(self, sample: Sample, rejected: bool, now_s: float) -> list[Change]:
-        if rejected:
-            self._rejected.append(sample)
-        self._population.decided(rejected)
-        counted = self._population.contradiction
-        if (counted is None) == (self.trouble is None):
-            return []
-        if counted is None:
+    def _contradicted(self, now_s: float) -> list[Change]:
+        """Rejects contradict the promise, or no longer do."""
+        if (counted := self._population.contradiction) is None:
             return self._kept_again()
         cause, is_told = self._why()
         self.trouble = Trouble(counted if cause is UNNAMED else f"{counted}; cause: {cause.name}", cause.advice)

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from edge.core.errors import SettingsError
-from edge.core.types import Acquisition, Inspection, Verdict
+from edge.core.types import Acquisition, Verdict
 from edge.history.announcer import Announcer
 from edge.history.remembered import remember, remember_newest, remembered
 from edge.history.told import Told
@@ -62,13 +62,16 @@ class PartsWatch:
     def deliver(self, told: Told) -> None:
         """One more part that was told; as `Sink`."""
         inspection = told.inspection
-        if inspection is None or inspection.is_simulated or (sample := _sample(inspection)) is None:
+        if inspection is None or inspection.is_simulated or inspection.verdict is Verdict.UNDECIDED:
             return
-        if (watch := self._watching(told.origin or self._announcer.origin)) is not None:
+        watch = self._watching(told.origin or self._announcer.origin)
+        if watch is not None and inspection.score is not None and inspection.threshold:
             now_s = self._journal.powered_s()
+            sample = Sample(inspection.measures, inspection.score / inspection.threshold)
             changes, is_news = watch.decided(sample, inspection.verdict is Verdict.DEFECTIVE, now_s)
-            self._tell(changes, now_s)
-            if is_news and not changes and now_s - self._kept_s >= KEPT_EVERY_S:
+            if changes:
+                self._tell(changes, now_s)
+            elif is_news and now_s - self._kept_s >= KEPT_EVERY_S:
                 self._keep()
 
     def close(self) -> None:
@@ -141,10 +144,3 @@ class PartsWatch:
             since=since,
             reaches_limit_s=finding.reaches_limit_s,
         )
-
-
-def _sample(inspection: Inspection) -> Sample | None:
-    """What is watched of it; None where nobody decided."""
-    if inspection.verdict is Verdict.UNDECIDED or inspection.score is None or not inspection.threshold:
-        return None
-    return Sample(inspection.measures, inspection.score / inspection.threshold)

@@ -10,10 +10,11 @@ import pytest
 
 from edge.core.types import Measures
 from edge.line.baseline import Baseline, Level
-from edge.line.blocks import BRIGHTNESS, PARTS, PARTS_OF_A_SLOW_LINE, SCORE, SERIES, Block, Blocks, Sample
+from edge.line.blocks import BRIGHTNESS, SCORE, SERIES, Block, Sample
 from edge.line.causes import Signal
 from edge.line.drift import Change, Drift, Rules
 from edge.line.trend import seconds_to
+from edge.line.watch import PARTS, PARTS_OF_A_SLOW_LINE, Blocks
 from tests.edge.line.simulated import AS_EVER, BASELINE, LIMITS, RULES, blocks_of, clean, named, noise, told_of
 
 LIGHT = SERIES.index(BRIGHTNESS)

@@ -17,9 +17,9 @@ from edge.core.types import Frame, Image, Verdict
 from edge.demo.parts import TRAIN_DOMAIN, render_part
 from edge.demo.run import BUNDLE
 from edge.inspector import Inspector
-from edge.line.blocks import PARTS, Sample
+from edge.line.blocks import Sample
 from edge.line.drift import Change, Rules
-from edge.line.watch import Watch
+from edge.line.watch import PARTS, Watch
 from edge.station.description import bands_of, promise_of
 from edge.station.settings import settings_of
 from edge.station.startup import open_inspector
