@@ -104,7 +104,8 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
             (lambda: source.state) if source.is_live else lambda: None,
         )
         stack.callback(health.close)
-        recipes, table, batches = open_recipes(settings, inspector, source, trust), open_table(settings), Batches()
+        table, batches = RecipeTable(settings.bundle.recipes), Batches()
+        recipes = open_recipes(settings, inspector, source, trust)
         triggers = open_triggers(settings, source, recipes, batches)
 
         def origin(runs: Inspector, choice: RecipeChoice) -> Origin:
@@ -148,11 +149,6 @@ def open_recipes(settings: Settings, inspector: Inspector, source: Source, trust
         prover=Prover(settings.engine),
         commission=commission,
     )
-
-
-def open_table(settings: Settings) -> RecipeTable:
-    """The recipe table of `settings`; SettingsError where it makes no sense."""
-    return RecipeTable(settings.bundle.recipes)
 
 
 def open_triggers(settings: Settings, source: Source, recipes: Recipes, batches: Batches) -> Triggers | None:

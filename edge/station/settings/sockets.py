@@ -71,7 +71,7 @@ FLAGS = [
 
 @dataclass(frozen=True, slots=True)
 class SocketSettings:
-    """replay, control, frames None: not served. keys: this station's and its consumers'; None: who is on this machine."""
+    """replay, control, frames None: not served. keys: this station's and its consumers'; None: all on this machine."""
 
     publish: str = DEFAULT_PUBLISH
     replay: str | None = None
