@@ -158,15 +158,45 @@ def displacement(thumb: Map, size: tuple[int, int], reference: bytes) -> tuple[i
     """How far an image of `size` (h, w) lies from the mean good one, by its thumbnail: input pixels right and down.
 
     At most a quarter of it. The third is the share of its unlikeness that moving it back takes away, 0–1: near 0 for a
-    defect.
+    defect. A thumbnail's pixel is several of the input's: what is left of a shift is found by the reference's slopes.
     """
     reach = THUMB // 4
     match = cv2.matchTemplate(thumb, _expected(reference)[reach:-reach, reach:-reach], cv2.TM_CCOEFF_NORMED)
     row, column = (int(place) for place in np.unravel_index(int(np.argmax(match)), match.shape))
     here, best = float(match[reach, reach]), float(match[row, column])
+    right, down, finer = _rest(thumb[row : row + 2 * reach, column : column + 2 * reach], reference)
     height, width = size
-    explained = (best - here) / max(1 - here, _FLAT)
-    return round((column - reach) * width / THUMB), round((row - reach) * height / THUMB), explained
+    explained = (max(best, finer) - here) / max(1 - here, _FLAT)
+    return (
+        round((column - reach + right) * width / THUMB),
+        round((row - reach + down) * height / THUMB),
+        explained,
+    )
+
+
+def _rest(patch: Map, reference: bytes) -> tuple[float, float, float]:
+    """What is left of a shift: thumbnail pixels right and down, and the correlation with that taken away.
+
+    0, 0, 0 where it is no small shift. To first order a moved picture is the picture less the shift times its slopes.
+    """
+    basis, solver = _slopes(reference)
+    seen = (patch - patch.mean()).ravel()
+    scale, across, along = (float(one) for one in np.dot(solver, seen))
+    energy = float(seen @ seen)
+    if energy < _FLAT or scale < _FLAT or max(abs(across), abs(along)) > scale:
+        return 0.0, 0.0, 0.0
+    fit = basis @ np.array([scale, across, along])
+    return -across / scale, -along / scale, math.sqrt(max(0.0, float(fit @ seen) / energy))
+
+
+@lru_cache(maxsize=8)
+def _slopes(reference: bytes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of the reference's middle: (n, 3) it its slopes right and down, each less its mean; (3, n) the inverse."""
+    whole, reach = _expected(reference).astype(np.float64), THUMB // 4
+    down, right = np.gradient(whole, axis=0), np.gradient(whole, axis=1)
+    columns = [one[reach:-reach, reach:-reach].ravel() for one in (whole, right, down)]
+    basis = np.stack([column - column.mean() for column in columns], axis=1)
+    return basis, np.linalg.pinv(basis)
 
 
 def bands_to_json(bands: HealthBands) -> dict[str, Any]:

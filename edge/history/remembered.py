@@ -22,3 +22,13 @@ def remembered(journal: Journal, name: str) -> dict[str, Any]:
     """What was committed last under that name; empty where nothing was. JournalError where it cannot be read."""
     found = journal.query("SELECT value FROM facts WHERE name = ?", name)
     return dict(json.loads(found[0][0])) if found else {}
+
+
+def remember_newest(journal: Journal, family: str, most: int) -> None:
+    """Stage that of the names that begin with `family` only those are kept that were remembered last."""
+    journal.stage(
+        "DELETE FROM facts WHERE name GLOB ?1 || '*' AND rowid NOT IN "
+        "(SELECT rowid FROM facts WHERE name GLOB ?1 || '*' ORDER BY rowid DESC LIMIT ?2)",
+        family,
+        most,
+    )

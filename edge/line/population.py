@@ -10,67 +10,51 @@ Rejected: a trend of scores (its unit is the bundle's own), and so many in a row
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from functools import lru_cache
-
-import structlog
+from itertools import islice
 
 from edge.core.binomial import binomial_cdf
-from edge.core.manifest import Bound
-
-log = structlog.get_logger(__name__)
+from edge.wire.vocabulary import PromiseRecord
 
 WINDOW = 100  # decided parts that are looked at together
 LEVEL = 1e-6  # the chance that so many rejects have by the promise, below which it is contradicted …
 RECENT, CALM = 20, 0.05  # … and kept again once the last so many parts have a chance of this or more
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Why the station is degraded although each part was decided: what was counted, and the one thing to do."""
-
-    cause: str
-    advice: str
-
-
 class Population:
-    """Counts rejects of parts against `bound`; `change` is what is wrong with the parts now, None for nothing.
+    """Counts rejects among decided parts against `promise`; `contradiction` says what was counted, None for nothing.
 
-    start: how many parts were decided before it counts.
+    verdicts: of the last parts, whether they were rejected.
     """
 
-    def __init__(self, bound: Bound, start: int = 0) -> None:
-        self._bound, self._start = bound, start
-        self._rejects: deque[int] = deque()  # their numbers among the parts that were decided
-        self.change: Change | None = None
+    def __init__(self, promise: PromiseRecord) -> None:
+        self.promise = promise
+        self.verdicts: deque[bool] = deque(maxlen=WINDOW)  # whether rejected
+        self.contradiction: str | None = None
 
-    def decided(self, number: int, rejected: bool) -> None:
-        """Part `number` of those decided, from 1; good ones need not be told while there is no change."""
-        if rejected:
-            self._rejects.append(number)
-        while self._rejects and self._rejects[0] <= number - WINDOW:
-            self._rejects.popleft()
-        n = min(WINDOW, number - self._start)
-        if self.change is None:
-            if len(self._rejects) >= most_expected(n, self._bound.rate, LEVEL):
-                self.change = self._contradiction(n)
-                log.warning("the parts have changed", why=self.change.cause, what_to_do=self.change.advice)
-        elif self._is_calm(number, min(RECENT, n)):
-            log.info("the parts keep the promise again")
-            self.change, self._start = None, number  # what came before was told
-            self._rejects.clear()
+    @property
+    def rate(self) -> float:
+        """The share of the last parts that was rejected; 0 for none."""
+        return sum(self.verdicts) / max(1, len(self.verdicts))
 
-    def _is_calm(self, number: int, n: int) -> bool:
-        recent = sum(other > number - n for other in self._rejects)
-        return recent < most_expected(n, self._bound.rate, CALM)
+    def decided(self, rejected: bool) -> None:
+        """One more part."""
+        self.verdicts.append(rejected)
+        if self.contradiction is None:
+            if rejected and sum(self.verdicts) >= most_expected(len(self.verdicts), self.promise.rate, LEVEL):
+                self.contradiction = self._counted()
+        elif self._is_calm():
+            self.contradiction = None
+            self.verdicts.clear()  # what came before was told
 
-    def _contradiction(self, n: int) -> Change:
-        rejected = len(self._rejects)
-        return Change(
-            f"rejects contradict the promise: {rejected} of the last {n} parts rejected, and the promise is "
-            f"{self._bound} (binomial test over the last {WINDOW} parts, level {LEVEL:g})",
-            "the parts or the picture have changed, not one part: compare a rejected part with an earlier good one; if "
-            "the parts are good, check lamp, focus and fixture, then commission on such parts (edge-deploy commission)",
+    def _is_calm(self) -> bool:
+        recent = list(islice(reversed(self.verdicts), RECENT))
+        return sum(recent) < most_expected(len(recent), self.promise.rate, CALM)
+
+    def _counted(self) -> str:
+        return (
+            f"rejects contradict the promise: {sum(self.verdicts)} of the last {len(self.verdicts)} parts rejected, "
+            f"and the promise is {self.promise.statement} (binomial test over the last {WINDOW} parts, level {LEVEL:g})"
         )
 
 

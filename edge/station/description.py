@@ -81,23 +81,29 @@ def origin_of(
         trigger_window_ms=pairing.window_ms,
         camera_latency_ms=None if latency is None else (latency.least_ns / 1e6, latency.most_ns / 1e6),
         forecast=None if manifest.forecast is None else _forecast(manifest.forecast),
-        promise=_promise(inspector.calibration.bound),
-        bands=None if inspector.health is None else _bands(inspector.health),
+        promise=promise_of(inspector.calibration.bound),
+        bands=bands_of(inspector.health),
         choice=choice,
     )
 
 
-def _promise(bound: Bound) -> PromiseRecord:
+def promise_of(bound: Bound) -> PromiseRecord:
+    """As records have it."""
     return PromiseRecord(rate=bound.rate, confidence=bound.confidence, statement=str(bound))
 
 
-def _bands(bands: HealthBands) -> BandsRecord:
-    return BandsRecord(
-        darkest=bands.darkest,
-        brightest=bands.brightest,
-        most_saturated=bands.most_saturated,
-        least_sharp=bands.least_sharp,
-        least_alike=bands.least_alike,
+def bands_of(bands: HealthBands | None) -> BandsRecord | None:
+    """As records have them; None where the bundle has none."""
+    return (
+        None
+        if bands is None
+        else BandsRecord(
+            darkest=bands.darkest,
+            brightest=bands.brightest,
+            most_saturated=bands.most_saturated,
+            least_sharp=bands.least_sharp,
+            least_alike=bands.least_alike,
+        )
     )
 
 

@@ -14,9 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from edge.core.manifest import Bound
-from edge.core.types import Frame, Gap, Inspection, Reason, Verdict
-from edge.line.population import Population
+from edge.core.types import Frame, Gap, Inspection, Reason
 from edge.station.watchdog import Part, Watchdog
 from edge.wire.facts import HealthSnapshot
 from edge.wire.vocabulary import CameraState, StationState
@@ -48,20 +46,18 @@ class Counts:
 class Health:
     """Counts what happened to every captured frame; written by the loop, read by the heartbeat.
 
-    The loop's, but `delivers`, `snapshot` and `close`. population: of parts; None for a stream, whose frames are none.
+    The loop's, but `delivers`, `snapshot` and `close`.
     """
 
     def __init__(
         self,
         camera_fps: Callable[[], float | None] = lambda: None,
         camera_state: Callable[[], str | None] = lambda: None,
-        population: Population | None = None,
     ) -> None:
         self.state = StationState.STARTING
         self.counts = Counts()
         self._camera_fps, self._camera_state = camera_fps, camera_state
         self._is_unfit = False  # the newest frame could not be inspected
-        self._population = population
         self._calm = StationState.RUNNING  # the state while frames come
         self._started_ns = time.monotonic_ns()
         self._last_frame_ns: int | None = None
@@ -88,16 +84,11 @@ class Health:
         self._captures()
 
     def alive(self, inspection: Inspection) -> None:
-        """One more verdict; degraded while frames come that cannot be inspected, or contradict the promise."""
+        """One more verdict; degraded while frames come that cannot be inspected."""
         self._is_unfit = inspection.reason is Reason.HEALTH_GATE
-        field, population = inspection.verdict.value, self._population
+        field = inspection.verdict.value
         self.counts = replace(self.counts, **{field: getattr(self.counts, field) + 1})
-        if population is not None and not inspection.is_simulated:
-            rejected = inspection.verdict is Verdict.DEFECTIVE
-            if rejected or (population.change is not None and inspection.verdict is Verdict.GOOD):
-                population.decided(self.counts.good + self.counts.defective, rejected)
-        is_off = self._is_unfit or (population is not None and population.change is not None)
-        self._calm = self.state = StationState.DEGRADED if is_off else StationState.RUNNING
+        self._calm = self.state = StationState.DEGRADED if self._is_unfit else StationState.RUNNING
         moved_s, now_s = self._watchdog.moved_s, time.monotonic()
         moved_s[Part.INFERENCE], moved_s[Part.CAPTURE] = None, now_s
         if now_s >= self._watchdog.due_s:
@@ -112,11 +103,6 @@ class Health:
     def _captures(self) -> None:
         self._watchdog.moved(Part.CAPTURE)
         self._watchdog.feed()
-
-    def runs(self, bound: Bound) -> None:
-        """Another bundle runs from the next frame on, with a promise of its own."""
-        if self._population is not None:
-            self._population = Population(bound, self.counts.good + self.counts.defective)
 
     def delivers(self) -> None:
         """The delivery thread turns: what is committed is told, what cannot be is said. Called from there."""
@@ -138,8 +124,6 @@ class Health:
         """The heartbeat's counts; captured = inspected + skipped + undecided + in flight."""
         now_ns, counts, last_ns = time.monotonic_ns(), self.counts, self._last_frame_ns
         inspected, state = counts.good + counts.defective, self.state
-        is_degraded = state is StationState.DEGRADED
-        change = self._population.change if is_degraded and self._population is not None else None
         return HealthSnapshot(
             state=state.value,
             uptime_s=(now_ns - self._started_ns) / 1e9,
@@ -151,8 +135,6 @@ class Health:
             fps=self._camera_fps(),
             frame_age_s=None if last_ns is None else (now_ns - last_ns) / 1e9,
             camera=self._camera(),
-            cause=None if change is None else change.cause,
-            advice=None if change is None else change.advice,
         )
 
     def _camera(self) -> str | None:

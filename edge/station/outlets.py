@@ -32,6 +32,7 @@ from edge.station.health import Health
 from edge.station.settings import JournalSettings, PictureSettings, Settings, SocketSettings
 from edge.station.triggers import REMEMBERED
 from edge.station.verbs import Commanded, Kept, open_control, status_of
+from edge.station.watching import PartsWatch
 from edge.wire.facts import HealthSnapshot, Origin
 from edge.wire.vocabulary import StationState
 
@@ -62,6 +63,7 @@ def open_outlets(
         journal = opened.enter_context(closing(open_journal(settings.journal, origin)))
         commanded.batches.reopen(journal)
         announcer = Announcer(origin, journal, partial(isolation.run, publisher, publisher.publish))
+        watch = PartsWatch(announcer)
         evidence, cursors = open_evidence(pictures, announcer), Cursors(journal, settings.journal.limits.required)
         opened.callback(evidence.close if evidence else lambda: None)
         desks: dict[str, Served] = {}
@@ -76,7 +78,7 @@ def open_outlets(
                 isolation,
                 announcer,
                 commanded,
-                Kept(evidence, pictures.evidence, cursors),
+                Kept(evidence, pictures.evidence, cursors, watch),
                 lambda: status_of(delivery, announcer, cursors, commanded.batches),
                 is_durable=settings.camera.pairing.is_durable,
             )
@@ -87,10 +89,10 @@ def open_outlets(
         delivery = Delivery(
             announcer,
             publisher,
-            _sinks(frames, pictures, evidence),
+            _sinks(frames, watch, pictures, evidence),
             list(desks.values()),
             isolation=isolation,
-            health_snapshot=lambda: _with_outlets(health.snapshot(), evidence, frames),
+            health_snapshot=lambda: _with_outlets(watch.told(health.snapshot()), evidence, frames),
             alive=health.delivers,
             batch=lambda: commanded.batches.current,
         )
@@ -104,11 +106,13 @@ def open_outlets(
     )
 
 
-def _sinks(frames: FramesOutlet | None, pictures: PictureSettings, evidence: EvidenceWriter | None) -> list[Sink]:
+def _sinks(
+    frames: FramesOutlet | None, watch: PartsWatch, pictures: PictureSettings, evidence: EvidenceWriter | None
+) -> list[Sink]:
     """Who gets each part once it was told: first whoever looks at it now."""
     overlays = None if pictures.overlays is None else OverlayWriter(pictures.overlays)
     pictured = [sink for sink in (overlays, evidence) if sink is not None]
-    return [*([] if frames is None else [FramesSink(frames)]), *pictured, RejectLog(pictured)]
+    return [*([] if frames is None else [FramesSink(frames)]), watch, *pictured, RejectLog(pictured)]
 
 
 def open_journal(settings: JournalSettings, origin: Origin) -> Journal:

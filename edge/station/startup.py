@@ -17,11 +17,10 @@ import structlog
 from edge.core.bundle import Bundle
 from edge.core.commissioned import commissioned
 from edge.core.errors import BundleError, EngineError
-from edge.core.types import Acquisition, Frame
+from edge.core.types import Frame
 from edge.delivery.delivery import Delivery
 from edge.engines import EngineOptions, open_engine
 from edge.inspector import Inspector
-from edge.line.population import Population
 from edge.security.trust import Trust
 from edge.sockets.publisher import Publisher
 from edge.sources import Source, is_live, open_source
@@ -77,7 +76,6 @@ class Station:
         """At a frame boundary: run another bundle from the next frame on, if one is ready."""
         if self.recipes is not None and (change := self.recipes.due()) is not None:
             self.inspector = change.inspector
-            self.health.runs(change.inspector.calibration.bound)
             self.changed(change.inspector)
             self.recipes.taken(change)
 
@@ -101,11 +99,9 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         _warn_of_another_source(inspector, source)
         acquisition = settings.camera.acquisition_for(source.acquisition)
         rule = settings.gate.rule_for(acquisition)
-        are_parts = acquisition is Acquisition.TRIGGERED
         health = Health(
             lambda: source.camera_fps,
             (lambda: source.state) if source.is_live else lambda: None,
-            Population(inspector.calibration.bound) if are_parts else None,
         )
         stack.callback(health.close)
         table, batches = RecipeTable(settings.bundle.recipes), Batches()

@@ -27,6 +27,7 @@ from edge.station.batches import Batches
 from edge.station.finding import Finder
 from edge.station.recipe_table import LAST_NUMBER, RecipeTable
 from edge.station.recipes import Recipes
+from edge.station.watching import PartsWatch
 from edge.wire.vocabulary import CameraState, StationState
 
 
@@ -42,11 +43,12 @@ class Commanded:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kept:
-    """What of history can be asked about and kept: `evidence` None where none is; `folder`: of it."""
+    """What of history can be asked about and kept: `evidence` None where none is; `folder`: of it; what is normal."""
 
     evidence: EvidenceWriter | None
     folder: Path | None
     cursors: Cursors
+    watch: PartsWatch
 
 
 def open_control(
@@ -68,6 +70,7 @@ def open_control(
         "BATCH": partial(commanded.batches.change, announcer.journal),
         "PIN": partial(_pin, kept.evidence),
         "CONSUMERS": kept.cursors.forget,
+        "BASELINE": kept.watch.asked,
     }
     return ControlDesk(
         ControlFront(endpoint, commanded.triggers, access, attempt=isolation.run),
@@ -115,6 +118,7 @@ def status_of(delivery: Delivery, announcer: Announcer, cursors: Cursors, batche
     known = {
         "cause": health.cause,
         "advice": health.advice,
+        "drifting": list(health.drifting) or None,
         "recipe_reason": None if announcer.origin.choice is None else announcer.origin.choice.why,
         "commissioning_hash": recipe.commissioning_hash,
         "number": recipe.number,

@@ -153,6 +153,36 @@ def audit_record(
     )
 
 
+def drift_record(
+    origin: Origin,
+    stamp: Stamp,
+    *,
+    measure: str,
+    cause: str,
+    advice: str,
+    state: vocabulary.DriftState,
+    baseline: float,
+    now: float,
+    since: datetime,
+    limit: float | None = None,
+    reaches_limit_s: float | None = None,
+) -> records.DriftRecord:
+    """What drifts, or no longer does; six places, since more would be noise."""
+    return records.DriftRecord(
+        **_envelope(origin, stamp),
+        internal_recipe=origin.recipe,
+        measure=measure,
+        cause=cause,
+        state=state,
+        baseline=round(baseline, 6),
+        now=round(now, 6),
+        since=rfc3339(since),
+        advice=advice,
+        limit=None if limit is None else round(limit, 6),
+        reaches_limit_s=None if reaches_limit_s is None else round(reaches_limit_s),
+    )
+
+
 def death_record(origin: Origin, stamp: Stamp, reason: str) -> records.DeathRecord:
     """The daemon stops in good order, and why."""
     return records.DeathRecord(**_envelope(origin, stamp), reason=_told(reason, _MAX_DETAIL))
@@ -196,6 +226,7 @@ def heartbeat_record(
         clock_ns=clock_ns,
         floods=floods,
         frames_dropped=health.frames_dropped,
+        drifting=health.drifting or None,
     )
 
 

@@ -16,6 +16,7 @@ from edge.wire.vocabulary import (
     CameraState,
     Count,
     DefectRecord,
+    DriftState,
     EvidenceFileRecord,
     ForecastRecord,
     Hex16,
@@ -212,6 +213,7 @@ class HeartbeatRecord(Record):
     the device's monotonic clock, for a client that says since when a part can have been there.
     `floods`: how often somebody was kept out, or all were cut off, because of too many connections or subscriptions.
     `frames_dropped`: pictures that somebody on the frames socket was too slow for; left out where there is none.
+    `drifting`: the measures whose drift was told and stands; left out where there is none.
     """
 
     KIND: ClassVar[Kind] = Kind.HEARTBEAT
@@ -234,6 +236,7 @@ class HeartbeatRecord(Record):
     clock_ns: int | None = None
     floods: Count | None = None
     frames_dropped: Count | None = None
+    drifting: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,6 +269,30 @@ class AuditRecord(Record):
     about_result_id: Uuid | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftRecord(Record):
+    """A measure has moved away from what was normal for this recipe, and that matters; or it is over.
+
+    measure: as in a result's `measures`; `spread` (of the brightness, from part to part), `score` (over its threshold)
+    or `rejects` (their share). cause: in a word or two, the same for the same cause. More of both may come: do not take
+    them for closed lists. baseline, now, limit: in the measure's unit; at the limit pictures or parts are refused.
+    reaches_limit_s: from this record on, where there is a trend.
+    """
+
+    KIND: ClassVar[Kind] = Kind.DRIFT
+
+    internal_recipe: RecipeRecord
+    measure: str
+    cause: str
+    state: DriftState
+    baseline: float
+    now: float
+    since: Time
+    advice: str
+    limit: float | None = None
+    reaches_limit_s: NotNegative | None = None
+
+
 RECORDS: tuple[type[Record], ...] = (
     BirthRecord,
     DeathRecord,
@@ -277,4 +304,5 @@ RECORDS: tuple[type[Record], ...] = (
     HistoryGapRecord,
     EvidenceRecord,
     AuditRecord,
+    DriftRecord,
 )

@@ -14,7 +14,7 @@ from typing import Annotated
 
 from edge.core.words import Advice, GapCause, Neighbours, Term
 
-SCHEMA_MAJOR, SCHEMA_MINOR = 1, 2
+SCHEMA_MAJOR, SCHEMA_MINOR = 1, 3
 
 
 @cache
@@ -35,6 +35,14 @@ class Kind(str, Enum):
     GAP = "gap"
     EVIDENCE = "evidence"
     AUDIT = "audit"
+    DRIFT = "drift"
+
+
+class DriftState(str, Enum):
+    """Whether a drift is told for the first time, or over."""
+
+    BEGUN = "begun"
+    ENDED = "ended"
 
 
 class PreviousEnd(str, Enum):

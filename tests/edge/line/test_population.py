@@ -1,31 +1,30 @@
-"""Rejects that contradict the bundle's promise are told once for all, and not by each part's own verdict only."""
+"""Rejects that contradict the bundle's promise are told once for all, with a cause, and not by each part's own only."""
 
 from __future__ import annotations
 
-from contextlib import closing
-from dataclasses import replace
+import json
 from math import comb
 
 import numpy as np
 import pytest
-import structlog
 
-from edge.core.manifest import Bound
-from edge.core.types import Inspection, Reason
+from edge.core.types import Measures
+from edge.line.blocks import Sample
+from edge.line.drift import Change, Rules
 from edge.line.population import LEVEL, RECENT, WINDOW, Population, most_expected
-from edge.station.health import Health
-from tests.edge import samples
+from edge.line.watch import PARTS, UNNAMED, Watch
+from edge.wire.vocabulary import BandsRecord, PromiseRecord
 
-BOUND = Bound(0.019, 0.95, 0, 156)  # the demo bundle's
-GOOD, BAD = samples.good(), samples.defective()
-BLIND, REVIEW = samples.undecided(reason=Reason.HEALTH_GATE), samples.undecided(reason=Reason.REVIEW)
+PROMISE = PromiseRecord(rate=0.019, confidence=0.95, statement="at most 1.9 % of good parts rejected")  # the demo's
+BANDS = BandsRecord(darkest=80.0, brightest=120.0, most_saturated=0.01, least_sharp=0.4, least_alike=0.8)
+GOOD, BAD = False, True
+SOON = Rules(blocks=10, span_s=0.0)
 
 
-def after(*parts: Inspection, bound: Bound = BOUND) -> Population:
-    population = Population(bound)
-    with closing(Health(population=population)) as health:
-        for part in parts:
-            health.alive(part)
+def after(*verdicts: bool) -> Population:
+    population = Population(PROMISE)
+    for rejected in verdicts:
+        population.decided(rejected)
     return population
 
 
@@ -41,64 +40,103 @@ def test_the_number_of_rejects_is_the_binomial_tests(n: int, rate: float) -> Non
 
 
 def test_a_new_lot_is_noticed_within_a_few_parts_and_says_what_was_counted() -> None:
-    told = [after(*[GOOD] * 12, *[BAD] * count).change for count in range(25)]
-    first = next(count for count, change in enumerate(told) if change)
+    told = [after(*[GOOD] * 12, *[BAD] * count).contradiction for count in range(25)]
+    first = next(count for count, counted in enumerate(told) if counted)
     assert first <= 7
     assert all(told[first:])
-    change = told[first]
-    assert change is not None and f"{first} of the last {12 + first} parts rejected" in change.cause
-    assert "at most 1.9 % of good parts rejected" in change.cause and "binomial test" in change.cause
-    assert "not one part" in change.advice
+    counted = told[first]
+    assert counted is not None and f"{first} of the last {12 + first} parts rejected" in counted
+    assert "at most 1.9 % of good parts rejected" in counted and "binomial test" in counted
 
 
 def test_a_few_defective_parts_are_nothing_new() -> None:
-    assert after(*[BAD] * 3).change is None
-    assert after(*[GOOD, GOOD, GOOD, GOOD, GOOD, GOOD, GOOD, GOOD, GOOD, BAD] * 3).change is None
-
-
-def test_what_nobody_decided_and_what_a_demo_shows_does_not_count() -> None:
-    assert after(*[BLIND] * 200).change is None
-    assert after(*[REVIEW] * 200).change is None
-    assert after(*[BLIND, BAD] * 6).change is not None
-    assert after(*[replace(BAD, is_simulated=True)] * 50).change is None
+    assert after(*[BAD] * 3).contradiction is None
+    assert after(*[GOOD, GOOD, GOOD, GOOD, GOOD, GOOD, GOOD, GOOD, GOOD, BAD] * 3).contradiction is None
 
 
 def test_a_line_that_keeps_its_promise_to_the_letter_is_left_alone() -> None:
-    rng, population, alarms = np.random.default_rng(0), Population(BOUND), 0
-    for number, is_bad in enumerate(rng.random(50_000) < BOUND.rate, 1):
-        before = population.change
-        population.decided(number, bool(is_bad))
-        alarms += before is None and population.change is not None
+    rng, population, alarms = np.random.default_rng(0), Population(PROMISE), 0
+    for is_bad in rng.random(50_000) < PROMISE.rate:
+        before = population.contradiction
+        population.decided(bool(is_bad))
+        alarms += before is None and population.contradiction is not None
     assert alarms == 0
 
 
 def test_it_ends_when_recent_parts_keep_the_promise() -> None:
-    assert after(*[BAD] * WINDOW, *[GOOD] * (RECENT // 2)).change is not None
+    assert after(*[BAD] * WINDOW, *[GOOD] * (RECENT // 2)).contradiction is not None
     ended = after(*[BAD] * WINDOW, *[GOOD] * RECENT)
-    assert ended.change is None
-    ended.decided(WINDOW + RECENT + 1, True)
-    assert ended.change is None  # what was before is not counted twice
+    assert ended.contradiction is None
+    ended.decided(BAD)
+    assert ended.contradiction is None  # what was before is not counted twice
 
 
-def test_the_station_is_degraded_meanwhile_and_logs_once() -> None:
-    with closing(Health(population=Population(BOUND))) as health, structlog.testing.capture_logs() as said:
-        for part in [GOOD] * 12 + [BAD] * 24:
-            health.alive(part)
-        snapshot = health.snapshot()
-        assert (snapshot.state, snapshot.camera) == ("degraded", None)
-        assert snapshot.cause is not None and snapshot.advice is not None
-        health.idle()
-        assert health.snapshot().state == "degraded"
-        assert [one["event"] for one in said] == ["the parts have changed"]
-        health.idle("lost")
-        assert (health.snapshot().state, health.snapshot().cause) == ("critical", None)
-        for part in [GOOD] * RECENT:
-            health.alive(part)
-        assert (health.snapshot().state, health.snapshot().cause) == ("running", None)
-        assert [one["event"] for one in said][1:] == ["the parts keep the promise again"]
-        for part in [BAD] * 24:
-            health.alive(part)
-        assert health.snapshot().state == "degraded"
-        health.runs(BOUND)  # another bundle, another promise
-        health.alive(GOOD)
-        assert health.snapshot().state == "running"
+# --- with what the pictures say ---
+
+
+class Line:
+    """Parts of a watched line, one a second: their light and sharpness scatter, their scores too."""
+
+    def __init__(self) -> None:
+        self.watch, self.seconds, self.told = Watch(PROMISE, BANDS, SOON), 0, list[Change]()
+        self._rng = np.random.default_rng(1)
+
+    def parts(self, count: int, *, light: float = 100.0, sharp: float = 0.6, rejected: bool = False) -> Line:
+        for _ in range(count):
+            self.seconds += 1
+            scatter = self._rng.normal(size=4)
+            measures = Measures(light + scatter[0], 0.0, sharp + 0.01 * scatter[1], 0.95 + 0.005 * scatter[2])
+            score = (1.3 if rejected else 0.5) + 0.05 * scatter[3]
+            self.told += self.watch.decided(Sample(measures, score), rejected, float(self.seconds))[0]
+        return self
+
+    @property
+    def said(self) -> list[tuple[str, str, bool]]:
+        return [(change.finding.measure, change.finding.cause, change.has_begun) for change in self.told]
+
+
+def test_rejects_without_a_baseline_have_no_name_yet() -> None:
+    line = Line().parts(20).parts(10, rejected=True)
+    assert line.said == [("rejects", UNNAMED.name, True)]
+    assert line.watch.trouble is not None and line.watch.trouble.advice == UNNAMED.advice
+    line.parts(RECENT)
+    assert line.watch.trouble is None and line.said[1:] == [("rejects", UNNAMED.name, False)]
+
+
+def test_rejects_of_pictures_as_ever_are_defects() -> None:
+    line = Line().parts(15 * PARTS).parts(20, rejected=True)
+    assert line.said == [("rejects", "defects", True)]
+    assert line.watch.trouble is not None and "cause: defects" in line.watch.trouble.cause
+
+
+def test_rejects_that_are_dark_name_the_lamp_before_a_block_is_full() -> None:
+    line = Line().parts(15 * PARTS).parts(20, light=90.0, rejected=True)
+    assert line.said == [("rejects", "lamp", True)]
+    assert line.watch.trouble is not None and "lamp" in line.watch.trouble.advice
+
+
+def test_what_was_told_of_the_picture_is_the_rejects_cause_and_not_told_twice() -> None:
+    line = Line().parts(15 * PARTS).parts(5 * PARTS, sharp=0.5)
+    assert line.said == [("sharpness", "focus", True)]
+    line.parts(20, sharp=0.5, rejected=True)
+    assert len(line.said) == 1
+    assert line.watch.trouble is not None and "cause: focus" in line.watch.trouble.cause
+    assert [one.measure for one in line.watch.standing] == ["sharpness"]
+
+
+def test_a_person_who_mended_it_ends_all_of_it() -> None:
+    line = Line().parts(15 * PARTS).parts(20, rejected=True)
+    ended = line.watch.mended()
+    assert [(change.finding.measure, change.has_begun) for change in ended] == [("rejects", False)]
+    assert line.watch.trouble is None and line.watch.standing == () and line.watch.knows_normal
+    assert line.watch.begin() == [] and not line.watch.knows_normal
+
+
+def test_a_watch_that_was_restored_says_what_the_other_would() -> None:
+    line = Line().parts(15 * PARTS).parts(20, light=90.0, rejected=True)
+    state = json.loads(json.dumps(line.watch.to_json()))
+    line.watch = Watch(PROMISE, BANDS, SOON)
+    line.watch.restore(state)
+    assert line.watch.trouble is not None and [one.cause for one in line.watch.standing] == ["lamp"]
+    line.parts(RECENT)
+    assert line.said == [("rejects", "lamp", True), ("rejects", "lamp", False)]

@@ -1,0 +1,146 @@
+"""The watch over the parts, as the station has it: fed with what was told, kept in the journal, told by records.
+
+It is a sink: what fails in it delays no verdict and is counted as any other sink's. Rejected: watching in the
+inspection loop, which knows neither the journal nor which of its verdicts became history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import structlog
+
+from edge.core.errors import SettingsError
+from edge.core.types import Acquisition, Verdict
+from edge.history.announcer import Announcer
+from edge.history.remembered import remember, remember_newest, remembered
+from edge.history.told import Told
+from edge.line.blocks import Sample
+from edge.line.drift import Change, Rules
+from edge.line.watch import Watch
+from edge.sockets.requests import Request
+from edge.wire.facts import HealthSnapshot, Origin, Stamp
+from edge.wire.recording import drift_record
+from edge.wire.records import DriftRecord
+from edge.wire.vocabulary import DriftState, StationState
+
+FAMILY, RECIPES = "watch/", 32  # of names in the journal: a line that changes its recipe never sees a shift of one
+KEPT_EVERY_S = 60.0  # a crash makes it forget so much of what was no news
+
+log = structlog.get_logger(__name__)
+
+
+class PartsWatch:
+    """Watches the parts of the recipe that runs, each recipe by what was normal for it; the delivery thread's.
+
+    rules: of its baselines.
+    """
+
+    def __init__(self, announcer: Announcer, rules: Rules | None = None) -> None:
+        self._announcer, self._journal, self._rules = announcer, announcer.journal, rules or Rules()
+        self._watch: Watch | None = None
+        self._recipe = ""
+        self._kept_s = 0.0
+
+    @property
+    def drifting(self) -> tuple[str, ...]:
+        """The measures whose drift was told and stands."""
+        return () if self._watch is None else tuple(dict.fromkeys(one.measure for one in self._watch.standing))
+
+    def told(self, health: HealthSnapshot) -> HealthSnapshot:
+        """With what drifts; degraded, if nothing worse is told, where rejects contradict the promise."""
+        health = replace(health, drifting=self.drifting)
+        trouble = None if self._watch is None else self._watch.trouble
+        calm = (StationState.RUNNING.value, StationState.DEGRADED.value)
+        if trouble is None or health.state not in calm or health.cause is not None:
+            return health
+        return replace(health, state=StationState.DEGRADED.value, cause=trouble.cause, advice=trouble.advice)
+
+    def deliver(self, told: Told) -> None:
+        """One more part that was told; as `Sink`."""
+        inspection = told.inspection
+        if inspection is None or inspection.is_simulated or inspection.verdict is Verdict.UNDECIDED:
+            return
+        watch = self._watching(told.origin or self._announcer.origin)
+        if watch is not None and inspection.score is not None and inspection.threshold:
+            now_s = self._journal.powered_s()
+            sample = Sample(inspection.measures, inspection.score / inspection.threshold)
+            changes, is_news = watch.decided(sample, inspection.verdict is Verdict.DEFECTIVE, now_s)
+            if changes:
+                self._tell(changes, now_s)
+            elif is_news and now_s - self._kept_s >= KEPT_EVERY_S:
+                self._keep()
+
+    def close(self) -> None:
+        """As `Sink`."""
+
+    def asked(self, request: Request) -> str:
+        """BASELINE: a person says that what comes is normal (a new baseline), or that what stood is mended."""
+        is_mended = request.text("mended", "yes|no", "no") == "yes"
+        watch, now_s = self._watching(self._announcer.origin), self._journal.powered_s()
+        if watch is None:
+            raise SettingsError("nothing is watched here: frames are no parts, or the recipe promises nothing")
+        ended = watch.mended() if is_mended else watch.begin()
+        self._tell(ended, now_s)
+        self._keep()
+        what = "watched on by the baseline there is" if is_mended else "a new baseline from the next part on"
+        return f"{what}; ended: {', '.join(change.finding.measure for change in ended) or 'nothing, none stood'}"
+
+    def _watching(self, origin: Origin) -> Watch | None:
+        """The watch over that recipe's parts; another one's is kept first. None where frames are no parts."""
+        if origin.acquisition is not Acquisition.TRIGGERED or origin.promise is None:
+            return None
+        recipe = f"{origin.recipe.hash}.{origin.recipe.commissioning_hash or ''}"
+        if self._watch is None or self._recipe != recipe:
+            self._keep()
+            self._journal.commit()
+            self._watch, self._recipe = Watch(origin.promise, origin.bands, self._rules), recipe
+            if state := remembered(self._journal, FAMILY + recipe):
+                self._restore(self._watch, state)
+        return self._watch
+
+    def _restore(self, watch: Watch, state: dict[str, Any]) -> None:
+        try:
+            watch.restore(state)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:  # of another version
+            log.warning("what was normal is not known any more; a new baseline begins", why=repr(error))
+            watch.begin()
+
+    def _keep(self) -> None:
+        if self._watch is not None:
+            remember(self._journal, FAMILY + self._recipe, self._watch.to_json())
+            remember_newest(self._journal, FAMILY, RECIPES)
+            self._kept_s = self._journal.powered_s()
+
+    def _tell(self, changes: Sequence[Change], now_s: float) -> None:
+        for change in changes:
+            finding, since = (
+                change.finding,
+                datetime.now(timezone.utc) - timedelta(seconds=now_s - change.finding.since_s),
+            )
+            if change.has_begun:
+                log.warning("drift", measure=finding.measure, cause=finding.cause, what_to_do=finding.advice)
+            else:
+                log.info("drift ended", measure=finding.measure, cause=finding.cause)
+            self._announcer.later(self._record, change=change, since=since)
+
+    def _record(self, origin: Origin, stamp: Stamp, change: Change, since: datetime) -> DriftRecord:
+        """Its record, with which the watch's state is committed: neither is ever without the other."""
+        finding = change.finding
+        self._keep()
+        return drift_record(
+            origin,
+            stamp,
+            measure=finding.measure,
+            cause=finding.cause,
+            advice=finding.advice,
+            state=DriftState.BEGUN if change.has_begun else DriftState.ENDED,
+            baseline=finding.baseline,
+            now=finding.now,
+            limit=finding.limit,
+            since=since,
+            reaches_limit_s=finding.reaches_limit_s,
+        )
