@@ -63,7 +63,9 @@ class Handshake:
         self._parts.clear()
         self._ready_ns: int | None = None
         self._moved_ns = 0  # when word 2 moved last
-        self._is_missed = self._is_executing = False
+        self._is_missed = False
+        self._executing: set[int] = set()  # the stations that carry out a command
+        self._is_refused = False
         self._command = Status(0)
         self._latched = Code.NONE
 
@@ -96,7 +98,7 @@ class Handshake:
             self._latched, self._changed, self._is_missed = Code.NONE, False, False
         if rising & Control.RESULTS_ACK:
             self._parts.acknowledge()
-        if rising & Control.EXECUTE_COMMAND and not self._is_executing:
+        if rising & Control.EXECUTE_COMMAND and not self._executing:
             self._execute(asked, effects)
         if rising & Control.TRIGGER:
             self._trigger(now_ns, asked, effects)
@@ -124,7 +126,7 @@ class Handshake:
         if not self.rules.allow_recipes or number == 0 or number < ROLLBACK:
             self._command, self._latched = Status.COMMAND_FAILED, Code.RECIPE_REFUSED
             return
-        self._is_executing, self._own_number = True, number
+        self._executing, self._is_refused, self._own_number = set(range(self.rules.stations)), False, number
         effects.append(LoadRecipe(number))
 
     def _note_batch(self, asked: Asked, effects: list[Effect]) -> None:
@@ -148,11 +150,12 @@ class Handshake:
         before, self._stations[index] = self._stations[index], station
         if before.recipe is not None and station.recipe is not None and before.recipe != station.recipe:
             is_own = self._own_number in (ROLLBACK, station.recipe.number) and (
-                self._is_executing or now_ns < self._own_change_ns
+                bool(self._executing) or now_ns < self._own_change_ns
             )
             self._changed |= not is_own
         if station.code is Code.NO_CONTACT:
             self._undecided(now_ns, self._parts.everybody(), index, Cause.NO_RESULT)
+            self.executed(now_ns, index, False)
         self.tick(now_ns)
 
     def taken(self, trigger_id: str, index: int) -> None:
@@ -177,13 +180,15 @@ class Handshake:
         for trigger_id in trigger_ids:
             self.judged(now_ns, trigger_id, index, undecided(cause))
 
-    def executed(self, now_ns: int, is_done: bool) -> None:
-        """The command was carried out, or refused."""
-        if self._is_executing:
-            self._is_executing = False
-            self._command = Status.COMMAND_COMPLETED if is_done else Status.COMMAND_FAILED
-            self._latched = self._latched if is_done else Code.RECIPE_REFUSED
-            self._own_change_ns = now_ns + _OWN_CHANGE_NS
+    def executed(self, now_ns: int, index: int, is_done: bool) -> None:
+        """The command was carried out there, or refused."""
+        if index in self._executing:
+            self._executing.discard(index)
+            self._is_refused |= not is_done
+            if not self._executing:
+                self._command = Status.COMMAND_FAILED if self._is_refused else Status.COMMAND_COMPLETED
+                self._latched = Code.RECIPE_REFUSED if self._is_refused else self._latched
+                self._own_change_ns = now_ns + _OWN_CHANGE_NS
         self.tick(now_ns)
 
     def _guarded(self, verdict: Verdict) -> Verdict:
@@ -208,7 +213,7 @@ class Handshake:
         asked = self._asked
         if asked is None or not asked.control & Control.TRIGGER_ENABLE or self.code(now_ns) is not Code.NONE:
             return False
-        return not self._is_executing and len(self._parts) < self._depth(asked)
+        return not self._executing and len(self._parts) < self._depth(asked)
 
     def _depth(self, asked: Asked | None) -> int:
         return BUFFERED if asked is not None and asked.control & Control.BUFFER_RESULTS_ENABLE else 1
@@ -216,7 +221,7 @@ class Handshake:
     def _why_nothing_passes(self) -> Code:
         """A recipe that is not the one expected, or is being changed."""
         asked, numbers = self._asked, {one.recipe.number for one in self._stations if one.recipe is not None}
-        if self._changed or self._is_executing:
+        if self._changed or self._executing:
             return Code.RECIPE_CHANGED
         if asked is not None and asked.expected_recipe and numbers != {asked.expected_recipe}:
             return Code.RECIPE_NOT_EXPECTED
@@ -230,7 +235,7 @@ class Handshake:
                 return station.code or Code.NO_CONTACT
         if self._asked is not None and watchdog_ns is not None and now_ns - self._moved_ns > watchdog_ns:
             return Code.PLC_SILENT
-        return Code.NONE if self._is_executing else self._why_nothing_passes()
+        return Code.NONE if self._executing else self._why_nothing_passes()
 
     def shown(self, now_ns: int) -> Shown:
         """What the PLC reads now, all of one moment."""
@@ -261,7 +266,7 @@ class Handshake:
             Status.TRIGGER_ACK: is_high and self._parts.is_last_taken,
             Status.BUSY: self._parts.is_busy,
             Status.OVERRUN: depth > 1 and len(self._parts) >= depth,
-            Status.COMMAND_EXECUTING: self._is_executing,
+            Status.COMMAND_EXECUTING: bool(self._executing),
             Status.ERROR: bool(code or self._latched),
             Status.CHALLENGE_DUE: any(one.is_challenge_due for one in self._stations),
             Status.DEGRADED: any(one.is_degraded for one in self._stations),

@@ -101,7 +101,6 @@ CODE_TEXTS = {
     Code.RECIPE_NOT_EXPECTED: "CurrentRecipe is not ExpectedRecipe",
     Code.RECIPE_CHANGED: "the recipe was changed, and not by this PLC: look at words 3 and 52 to 55, then ClearError",
     Code.SIMULATED: "a station's pictures are not of parts (demo, folder, file), and --accept-simulated is off",
-    Code.NO_DEADLINE: "a station has no deadline any more, and --deadline-ms was not given",
     Code.CLOCK_NOT_COPIED: "Clock was not copied into SeenClock, so nobody knows when the part was there; latched",
     Code.TEXT: "PartId or BatchId is not printable ASCII; latched",
     Code.TRIGGER_REFUSED: "a station refused the last trigger; latched",

@@ -56,10 +56,9 @@ class Code(IntEnum):
     RECIPE_NOT_EXPECTED = 7
     RECIPE_CHANGED = 8
     SIMULATED = 9
-    NO_DEADLINE = 10
-    CLOCK_NOT_COPIED = 11
-    TEXT = 12
-    TRIGGER_REFUSED = 13
+    CLOCK_NOT_COPIED = 10
+    TEXT = 11
+    TRIGGER_REFUSED = 12
 
 
 class Evaluation(IntEnum):

@@ -97,13 +97,17 @@ class LineMachine(RuleBasedStateMachine):
     @rule(
         part=st.sampled_from([b"P1", b"P2", b""]),
         buffers=st.booleans(),
-        ms=st.sampled_from([1, 10, 150]),
+        ms=st.sampled_from([1, 10, 10, 150]),
         takes=st.sampled_from([True, True, False]),
+        is_well=st.sampled_from([True, True, True, False]),
     )
-    def a_part_comes(self, part: bytes, buffers: bool, ms: int, takes: bool) -> None:
+    def a_part_comes(self, part: bytes, buffers: bool, ms: int, takes: bool, is_well: bool) -> None:
         """As a PLC does it that obeys; its link may be slow."""
+        for index in range(self.rules_.stations if is_well else 0):
+            self.line.station(self.now, index, Station(Code.NONE, RECIPES[0]))
+            self.line.executed(self.now, index, True)
         enabled = ENABLED | (Control.BUFFER_RESULTS_ENABLE if buffers else Control(0))
-        ack = Control.RESULTS_ACK if takes else Control(0)
+        ack = (Control.RESULTS_ACK if takes else Control(0)) | Control.CLEAR_ERROR
         for control in (enabled, enabled | ack, enabled, enabled | Control.TRIGGER):
             self.plc_reads()
             self.plc_composes(control, part, 0, True, 0)
@@ -112,7 +116,7 @@ class LineMachine(RuleBasedStateMachine):
                 self.a_write_arrives()
 
     @precondition(lambda self: self.triggers)
-    @rule(verdict=st.sampled_from([OK, OK, OK, BAD]), ms=st.sampled_from([1, 20, 299]), again=st.booleans())
+    @rule(verdict=st.sampled_from([OK, OK, OK, BAD]), ms=st.sampled_from([1, 1, 1, 20, 299]), again=st.booleans())
     def the_newest_part_is_judged(self, verdict: Verdict, ms: int, again: bool) -> None:
         self.now += ms * MS
         for index in range(self.rules_.stations):
@@ -190,9 +194,9 @@ class LineMachine(RuleBasedStateMachine):
         if code is not Code.NONE or recipe is None:
             assert not after.status & Status.TRIGGER_READY and after.status & Status.ERROR
 
-    @rule(is_done=st.booleans())
-    def command_ends(self, is_done: bool) -> None:
-        self.line.executed(self.now, is_done)
+    @rule(index=st.integers(0, 1), is_done=st.booleans())
+    def command_ends(self, index: int, is_done: bool) -> None:
+        self.line.executed(self.now, index, is_done)
 
     # --- what must hold ---
 
@@ -214,7 +218,7 @@ class LineMachine(RuleBasedStateMachine):
 
 
 TestLine = LineMachine.TestCase
-TestLine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestLine.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 
 
 # --- one by one: what a random PLC seldom does ---
@@ -328,7 +332,7 @@ def test_a_recipe_that_the_plc_commanded_does_not() -> None:
     plc = Plc(allow_recipes=True)
     assert plc.cycle(ENABLED | Control.EXECUTE_COMMAND, command=2) == [LoadRecipe(2)]
     assert plc.status & Status.COMMAND_EXECUTING and not plc.status & Status.TRIGGER_READY
-    plc.line.executed(plc.now, True)
+    plc.line.executed(plc.now, 0, True)
     plc.line.station(plc.now, 0, Station(Code.NONE, RECIPES[1]))
     assert plc.status & Status.COMMAND_COMPLETED and plc.status & Status.TRIGGER_READY
     assert plc.cycle(ENABLED, expected_recipe=1) == [] and plc.code is Code.RECIPE_NOT_EXPECTED

@@ -45,7 +45,7 @@ def the(name: str, words: list[int]) -> bytes:
 
 def test_what_is_shown_stands_where_the_document_says() -> None:
     words = registers.words_of(SHOWN)
-    numbers = {"Status": 0x51, "Heartbeat": 7, "MapVersion": 1, "CurrentRecipe": 4, "ErrorCode": 12}
+    numbers = {"Status": 0x51, "Heartbeat": 7, "MapVersion": 1, "CurrentRecipe": 4, "ErrorCode": 11}
     numbers |= {"AcquisitionId": 9, "InspectionId": 8, "Result": 2, "Reason": 0, "Severity": 750, "Defects": 2}
     numbers |= {"PatchSize": 33, "Term": 1, "Latency": 31, "Buffered": 3}
     assert {name: int.from_bytes(the(name, words), "big") for name in numbers} == numbers
