@@ -24,7 +24,7 @@ class _Gateway(NamedTuple):
 
 
 GATEWAYS = {
-    "modbus": _Gateway("edge.gateways.modbus_command", "modbus", "Serve a PLC by Modbus TCP: trigger, verdict, gate."),
+    "modbus": _Gateway("edge.gateways.modbus_command", None, "Serve a PLC by Modbus TCP: trigger, verdict, gate."),
 }
 
 
