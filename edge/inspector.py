@@ -72,7 +72,7 @@ class Inspector:
         image = geometry.to_input(frame.image)
         problem = frame.flaw or (None if geometry is self.geometry else self.wrong_size(frame))
         if problem is None and self.health is not None:
-            problem = self.health.problem_with(image, geometry.input_mask())
+            problem = self.health.problem_with(image, geometry.input_mask(), geometry.cropped(frame.image))
         clock.append(time.perf_counter_ns())
         if problem:
             return self._undecided(frame, Reason.HEALTH_GATE, problem, clock), None

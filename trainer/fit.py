@@ -18,8 +18,6 @@ import torch
 import edge
 from edge.core.bundle import NEIGHBOURS, GraphSet, save_bundle
 from edge.core.files import require_room
-from edge.core.health_bands import fit_bands
-from edge.core.image_health import sketch
 from edge.core.manifest import Manifest
 from edge.core.tiles import TILE_PX
 from edge.core.types import Image, Scale
@@ -130,7 +128,6 @@ def calibrate_step(run: Run, bundle: Path, config: CalibrationConfig) -> Manifes
 
 def _manifest(run: Run, calibrated: Calibrated, version: int) -> Manifest:
     reference, images = calibrated.graphs[0], calibrated.images
-    counts = images.geometry.input_mask()
     return Manifest(
         product=run.product.name,
         version=version,
@@ -143,7 +140,7 @@ def _manifest(run: Run, calibrated: Calibrated, version: int) -> Manifest:
         calibrations=calibrated.calibrations,
         provenance=_provenance(run, calibrated),
         neighbours=reference.neighbours,
-        health=fit_bands([sketch(image, counts) for image in (*images.stats, *images.threshold)]),
+        health=calibrated.health,
         forecast=calibrated.forecast,
     )
 

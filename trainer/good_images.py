@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -17,6 +17,7 @@ from typing import overload
 import structlog
 
 from edge.core.errors import TrainingError
+from edge.core.image_measures import Sketch, sketch
 from edge.core.images import read_image
 from edge.core.preprocess import Geometry, Size
 from edge.core.types import Image
@@ -162,3 +163,10 @@ class InputImages(Sequence[Image]):
             self._room -= image.nbytes
             self._kept[place] = image
         return image
+
+    def sketches(self) -> Iterator[Sketch]:
+        """What the health gate measures of each, of its frame's own rows too; read anew."""
+        for path in counted(self._paths, "light of unused images", len(self._paths)):
+            frame = read_image(path)
+            geometry = self._geometry.for_frame((frame.shape[0], frame.shape[1]))
+            yield sketch(geometry.to_input(frame), geometry.input_mask(), geometry.cropped(frame))
