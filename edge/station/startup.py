@@ -26,6 +26,7 @@ from edge.security.trust import Trust
 from edge.sockets.publisher import Publisher
 from edge.sources import Source, is_live, open_source
 from edge.sources.checked import CheckedSource, FrozenCheck
+from edge.sources.damage import unseen_damage
 from edge.sources.pairing import FreeRunning, HardwareTriggered
 from edge.sources.triggered import TriggeredCamera, TriggeredFiles, TriggeredSource
 from edge.station.building import BuildReporter
@@ -91,7 +92,7 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         # What a command changed to is no start's own: the one that --bundle names must stay acceptable.
         trust.ran(inspector.bundle, is_start=not chosen.is_last)
         source = open_checked_source(settings.camera, stack)
-        _warn_of_another_source(inspector, source)
+        _warn_of_source(inspector, source)
         acquisition = settings.camera.acquisition_for(source.acquisition)
         rule = settings.gate.rule_for(acquisition)
         are_parts = acquisition is Acquisition.TRIGGERED
@@ -225,7 +226,9 @@ def _open_paired(settings: CameraSettings) -> TriggeredCamera:
     )
 
 
-def _warn_of_another_source(inspector: Inspector, source: Source) -> None:
+def _warn_of_source(inspector: Inspector, source: Source) -> None:
+    if (unseen := unseen_damage(source.uri)) is not None:
+        log.warning("damage in transfer", why=unseen)
     commissioning = inspector.bundle.commissioning
     if commissioning is not None and commissioning.source != source.uri:
         why = "its promise is for parts as that source shows them"
