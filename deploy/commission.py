@@ -20,13 +20,12 @@ from pathlib import Path
 import click
 
 from deploy.good_parts import Part, collect_parts
-from deploy.recalibrate import check_count, farthest_shift, part_scores, recalibrated, suspects_among
+from deploy.recalibrate import check_count, farthest_shift, health_of, part_scores, recalibrated, suspects_among
 from deploy.terminal import FILE, FOLDER
 from edge.core.bundle import VARIANTS
 from edge.core.commissioned import commissioned, commissioning_file
 from edge.core.commissioning import Commissioning, write_commissioning
 from edge.core.errors import BundleError, SettingsError, SourceError
-from edge.core.health_bands import fit_bands
 from edge.core.manifest import Calibration
 from edge.core.promise import Rates
 from edge.core.types import Acquisition
@@ -63,6 +62,7 @@ def commission(
         click.echo(f"{count} good parts of {source.uri} on {engine.name} {engine.version} ({engine.variant})")
         click.echo(f"before    threshold {before.image_threshold:.3f}: {above} of these parts rejected")
         _tell(made, calibration)
+        click.echo("trying how far the light may change before these parts are rejected …", err=True)
         return Commissioning(
             bundle=bundle.digest,
             variant=engine.variant,
@@ -71,7 +71,7 @@ def commission(
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             parts=count,
             calibration=calibration,
-            health=fit_bands([part.sketch for part in parts]),
+            health=health_of(parts, engine, calibration),
             suspects=tuple(suspects),
             before=f"threshold {before.image_threshold:.6g}, {before.bound}",
         )

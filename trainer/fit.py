@@ -18,8 +18,6 @@ import torch
 import edge
 from edge.core.bundle import NEIGHBOURS, GraphSet, save_bundle
 from edge.core.files import require_room
-from edge.core.health_bands import fit_bands
-from edge.core.image_health import sketch
 from edge.core.manifest import Manifest
 from edge.core.tiles import TILE_PX
 from edge.core.types import Image, Scale
@@ -138,7 +136,6 @@ def calibrate_step(run: Run, bundle: Path, config: CalibrationConfig) -> Manifes
 
 def _manifest(run: Run, calibrated: Calibrated, version: int, effect: Effect | None) -> Manifest:
     reference, images = calibrated.graphs[0], calibrated.images
-    counts = images.geometry.input_mask()
     return Manifest(
         product=run.product.name,
         version=version,
@@ -154,7 +151,7 @@ def _manifest(run: Run, calibrated: Calibrated, version: int, effect: Effect | N
             **({} if effect is None else {"also_trained": effect.provenance()}),
         },
         neighbours=reference.neighbours,
-        health=fit_bands([sketch(image, counts) for image in (*images.stats, *images.threshold)]),
+        health=calibrated.health,
         forecast=calibrated.forecast,
     )
 

@@ -71,15 +71,18 @@ class Geometry:
         """The same geometry for frames of another size: polygons and millimetres scale along."""
         return self if frame_size == self.frame_size else _scaled(self, frame_size)
 
+    def cropped(self, frame: Image) -> Image:
+        """The part of (H, W, 3) `frame` that network input is made of, at its own size; no copy."""
+        left, top, right, bottom = _box(self)
+        return frame[top:bottom, left:right]
+
     def to_input(self, frame: Image) -> Image:
         """(H, W, 3) uint8 frame of `frame_size` -> contiguous (h, w, 3) uint8 of `input_size`.
 
         No copy is made where the frame already is the input. Where `is_blanked`, an input pixel that any uncounted
         frame pixel has a part in is BLANK.
         """
-        left, top, right, bottom = _box(self)
-        cropped = frame[top:bottom, left:right]
-        image = np.ascontiguousarray(_resized(cropped, self.input_size))
+        image = np.ascontiguousarray(_resized(self.cropped(frame), self.input_size))
         seen = _seen(self) if self.is_blanked else None
         return image if seen is None else np.where(seen[..., None], image, np.uint8(BLANK))
 

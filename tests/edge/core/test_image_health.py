@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.core.health_bands import FALSE_ALARMS, LIMITS, fit_bands, upper_limit
-from edge.core.image_health import HealthBands, bands_from_json, bands_to_json, sketch
+from edge.core.health_bands import BUDGET, fit_bands, upper_limit
+from edge.core.image_health import HealthBands, bands_from_json, bands_to_json
+from edge.core.image_measures import sketch
 from edge.core.types import Image, Reason, Verdict
 from edge.inspector import Inspector
 from tests.edge.fakes import BrightnessEngine, a_bundle, a_frame
@@ -93,8 +94,8 @@ def test_the_tail_promises_what_it_says_and_more() -> None:
     for _ in range(200):
         exceeded["normal"].append(float(np.exp(-(upper_limit(rng.normal(size=100)) ** 2) / 2)))  # bounds the true tail
         exceeded["exponential"].append(float(np.exp(-upper_limit(rng.exponential(size=100)))))
-    assert np.mean(exceeded["normal"]) < FALSE_ALARMS / LIMITS
-    assert np.mean(np.array(exceeded["exponential"]) < FALSE_ALARMS / LIMITS) > 0.9
+    assert np.mean(exceeded["normal"]) < BUDGET
+    assert np.mean(np.array(exceeded["exponential"]) < BUDGET) > 0.9
 
 
 def test_bands_survive_the_manifest(bands: HealthBands) -> None:
