@@ -132,7 +132,11 @@ class Announcer:
         self.journal.commit()
         self._due.clear()
         told = [self._in_time(part) for part in told]
-        self._commit_again()
+        try:
+            self.journal.commit()  # of what became late meanwhile; mostly there is nothing
+        except JournalError:  # there is an OK that nobody may hear of: the next start withdraws it before replay opens
+            self.journal.needs_restart = True
+            raise
         for entry in entries:
             self._publish(entry)
         for part in told:
@@ -140,17 +144,6 @@ class Announcer:
                 self._publish(entry)
         self.journal.told()
         return told
-
-    def _commit_again(self) -> None:
-        """What became late meanwhile; mostly there is nothing.
-
-        Where that fails, history has an OK that nobody may hear of. The next start withdraws it, before replay opens.
-        """
-        try:
-            self.journal.commit()
-        except JournalError:
-            self.journal.needs_restart = True
-            raise
 
     def announce_now(self, build: Callable[..., Record], *, settles: Sequence[int] = (), **facts: Any) -> Entry:
         """One record, `build(origin, stamp, **facts)`; JournalError when it cannot be committed: it never was.
