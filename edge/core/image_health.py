@@ -27,6 +27,7 @@ class Limit(NamedTuple):
     shown: str  # of the measure and of the limit, both times `scale`
     advice: str
     scale: float = 1.0
+    is_of_rows: bool = False  # against the rows of good images, so that a shift is another cause
 
     def is_beyond(self, value: float, limit: float) -> bool:
         """Whether a measured `value` lies outside."""
@@ -35,7 +36,7 @@ class Limit(NamedTuple):
 
 _LIGHT, _COLOUR = "check the lamp, the lens cap and the exposure", "check the lamp and the white balance"
 # The first that is left names the cause. Where it is blurred and shifted, focus is what to mend first: it may be the
-# same loose lens; a combed one seems blurred as well. The place comes behind them, for it has to be looked for.
+# same loose lens; a combed one seems blurred as well. The place comes last, for it has to be looked for.
 LIMITS = {
     "darkest": Limit("brightness", False, "dark", "mean grey level {:.1f}, good images have {:.1f}", _LIGHT),
     "most_saturated": Limit(
@@ -64,6 +65,16 @@ LIMITS = {
         "half of the rows are {:.1f} % brighter or darker than usual, of good images {:.1f} %",
         "check for mains flicker (the lamp's supply, an exposure of whole half-periods) and for light from one side",
         100,
+        True,
+    ),
+    "most_leaning": Limit(
+        "leaning",
+        True,
+        "leaning",
+        "its last row lies {:.1f} % of the width aside of its first, of good images {:.1f} %",
+        "the part moved while the shutter rolled (a shorter exposure, a global shutter), or part or camera is turned",
+        100,
+        True,
     ),
     "most_combed": Limit(
         "combing",
@@ -102,6 +113,7 @@ class HealthBands:
     least_blue: float | None = None
     most_blue: float | None = None
     most_banded: float | None = None
+    most_leaning: float | None = None
     most_combed: float | None = None
 
     def problem_with(self, image: Image, mask: Mask | None = None, full: Image | None = None) -> str | None:
@@ -123,13 +135,15 @@ class HealthBands:
         for name, limit in LIMITS.items():
             most, value = getattr(self, name), getattr(measures, limit.measure)
             if most is not None and limit.is_beyond(value, most):
+                shifted = self._shifted(measures) if limit.is_of_rows else None
                 shown = limit.shown.format(limit.scale * value, limit.scale * most)
-                return f"{limit.cause}: {shown} or {'less' if limit.is_highest else 'more'}; {limit.advice}"
-        if self.least_alike is not None and measures.alike is not None and measures.alike < self.least_alike:
-            return self._shifted(measures.alike, self.least_alike, measures.shift_px)
-        return None
+                return shifted or f"{limit.cause}: {shown} or {'less' if limit.is_highest else 'more'}; {limit.advice}"
+        return self._shifted(measures)
 
-    def _shifted(self, alike: float, least_alike: float, shift_px: tuple[int, int] | None) -> str | None:
+    def _shifted(self, measures: Measures) -> str | None:
+        alike, least_alike, shift_px = measures.alike, self.least_alike, measures.shift_px
+        if least_alike is None or alike is None or alike >= least_alike:
+            return None
         if shift_px is not None:
             how = f"best {shift_px[0]:+d} px across, {shift_px[1]:+d} px down"
         elif alike < UNRECOGNISABLE * least_alike:
@@ -153,7 +167,16 @@ def bands_from_json(body: dict[str, Any]) -> HealthBands:
     numbers: dict[str, Any] = {
         name: float(body[name]) for name in ("darkest", "brightest", "most_saturated", "least_sharp")
     }
-    newer = ("least_alike", "least_red", "most_red", "least_blue", "most_blue", "most_banded", "most_combed")
+    newer = (
+        "least_alike",
+        "least_red",
+        "most_red",
+        "least_blue",
+        "most_blue",
+        "most_banded",
+        "most_leaning",
+        "most_combed",
+    )
     optional: dict[str, Any] = {name: None if body.get(name) is None else float(body[name]) for name in newer}
     limits = [limit for limit in (*numbers.values(), *optional.values()) if limit is not None]
     if len(reference) != THUMB * THUMB or not all(map(math.isfinite, limits)):

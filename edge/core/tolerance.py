@@ -1,7 +1,7 @@
 """How much the light may change before good parts are rejected for it: tried on good pictures, change by change.
 
-Gain, gamma, colour balance, flicker and focus of unused good images are changed step by step, each way, until the first
-would be rejected; what its picture measured a step before is where the health gate has to stop. Six images of the
+Gain, gamma, colour balance, flicker, focus and lean of unused good images are changed step by step, each way, until the
+first would be rejected; what its picture measured a step before is where the health gate has to stop. Six images of the
 upper part of sixteen scores are tried: those nearest to the threshold are rejected first. Light that changes in several
 ways at once is not tried. Rejected: the level at which the average image is rejected (half of all are before).
 """
@@ -38,9 +38,10 @@ class Change:
 
 
 def changes() -> tuple[Change, ...]:
-    """What is tried. Steps are shares of the light, of a power, of a colour; pixels of blur."""
+    """What is tried. Steps are shares of light, power, colour and width; pixels of blur."""
     light, power = (0.03, 0.06, 0.1, 0.15, 0.2), (0.05, 0.1, 0.15, 0.2, 0.3)
     colour, flicker = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12), (0.02, 0.04, 0.06, 0.1, 0.15)
+    lean = (0.004, 0.008, 0.012, 0.02, 0.03)
     less = tuple(-step for step in colour)
     return (
         Change("brightest", light, lambda image, step: _mapped(image, lambda x: x * (1 + step))),
@@ -52,6 +53,8 @@ def changes() -> tuple[Change, ...]:
         Change("most_red", colour, partial(_tinted, channel=2)),
         Change("least_red", less, partial(_tinted, channel=2)),
         Change("most_banded", flicker, _flickered),
+        Change("most_leaning", lean, _leant),
+        Change("most_leaning", tuple(-step for step in lean), _leant),
         Change("least_sharp", (0.3, 0.5, 0.7, 0.9, 1.2), _blurred),
     )
 
@@ -101,6 +104,14 @@ def _flickered(image: Image, step: float) -> Image:
     rows = PERIODS * np.arange(len(image)) / len(image) + float(image.mean())
     light = 1 + step * np.sin(2 * np.pi * rows)
     return np.rint(image * light[:, None, None]).clip(0, 255).astype(np.uint8)
+
+
+def _leant(image: Image, step: float) -> Image:
+    """As a rolling shutter sees a part that moves by `step` of the width meanwhile."""
+    height, width = image.shape[:2]
+    across = step * width / height
+    shear = np.array([[1, across, -across * height / 2], [0, 1, 0]])
+    return np.asarray(cv2.warpAffine(image, shear, (width, height), borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
 def _blurred(image: Image, step: float) -> Image:
