@@ -1,4 +1,4 @@
-"""`edge-control`: one command to a running station, and its answer; `ask` is the same for programs.
+"""`edge-control`: one command to a running station, and its answer; `edge.client.control.ask` is the same for programs.
 
     edge-control ipc:///run/edge-inspect/top/control.sock RECIPE bundle=/bundles/washer-4.bundle actor=anna
 
@@ -10,47 +10,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
-import zmq
 
-from edge.core.errors import EdgeError, SettingsError
-from edge.security.client_keys import apply_keys
-from edge.wire.messages import WireError, dump_object, load_object
+from edge.client.control import NoAnswer, ask
+from edge.core.errors import SettingsError
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 REFUSED, SILENT = 1, 3
-_MAX_ANSWER_BYTES = 64 * 1024
-
-
-class NoAnswer(EdgeError):
-    """The station did not answer in time; it may have done what was asked all the same: look at its audit records."""
-
-
-def ask(
-    endpoint: str, verb: str, facts: dict[str, Any] | None = None, timeout_s: float = 60.0, keys: Path | None = None
-) -> tuple[str, Any]:
-    """(DONE, REFUSED, DENIED, STATUS, FOUND or CONSUMERS; its facts); NoAnswer, or SettingsError for a bad endpoint."""
-    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
-        socket.set(zmq.LINGER, 0)
-        socket.set(zmq.MAXMSGSIZE, _MAX_ANSWER_BYTES)
-        socket.set(zmq.IPV6, "[" in endpoint)
-        apply_keys(socket, keys)
-        try:
-            socket.connect(endpoint)
-        except zmq.ZMQError as error:
-            raise SettingsError(f"{endpoint}: cannot be connected to: {error}; see `control` in its log") from error
-        socket.send_multipart([verb.encode(), b"1", dump_object(facts or {})])
-        if not socket.poll(round(1000 * timeout_s)):
-            raise NoAnswer(
-                f"{endpoint}: no answer to {verb} within {timeout_s:g} s; is the station running, and our key allowed?"
-            )
-        answer, _, content = (*socket.recv_multipart(), b"", b"", b"")[:3]
-        try:
-            return answer.decode("ascii", "replace"), load_object("answer", content, _MAX_ANSWER_BYTES)
-        except WireError as error:
-            raise NoAnswer(f"{endpoint}: its answer makes no sense: {error}; is it a control socket?") from error
 
 
 @click.command()
