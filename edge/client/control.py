@@ -22,7 +22,7 @@ class NoAnswer(EdgeError):
 
 
 class Control:
-    """A station's control socket at `endpoint`; keys: a folder as in `edge.security.client_keys`, where it asks for them."""
+    """A station's control socket at `endpoint`; keys: as in `edge.security.client_keys`, if it asks for any."""
 
     def __init__(self, endpoint: str, keys: Path | None = None) -> None:
         self.endpoint, self._keys = endpoint, keys

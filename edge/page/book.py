@@ -17,6 +17,7 @@ import apsw
 import structlog
 
 from edge.client import Consumer, HistoryForked, RecordsLost, ReplayDenied, ReplaySilent
+from edge.client.replay_link import Resume
 from edge.core.errors import EdgeError
 from edge.page.model.filling import Filling
 from edge.page.model.schema import connect
@@ -52,24 +53,27 @@ class Book(threading.Thread):
     def run(self) -> None:
         """Until `close`; whatever is wrong with the station or the disk is said, and tried again."""
         while not self._ending.is_set():
-            try:
-                self._fill()
-            except (EdgeError, apsw.Error) as error:
-                log.warning("the read model does not follow", station=self._settings.name, error=str(error))
-                self._tell(self.progress.seq, str(error))
-                self._ending.wait(_AGAIN_S)
+            self._try()
 
     def close(self) -> None:
         """Take what is in hand, and no more."""
         self._ending.set()
         self.join()
 
+    def _try(self) -> None:
+        try:
+            self._fill()
+        except (EdgeError, apsw.Error) as error:
+            log.warning("the read model does not follow", station=self._settings.name, error=str(error))
+            self._tell(self.progress.seq, str(error))
+            self._ending.wait(_AGAIN_S)
+
     def _fill(self) -> None:
         db = connect(self._path)
         try:
             filling = Filling(db, self._settings.name)
             self._tell(0 if filling.cursor is None else filling.cursor.seq, None)
-            resume = filling.cursor or "earliest"  # never what the station remembers: the read model may be new
+            resume: Resume = filling.cursor or "earliest"  # never what the station remembers: the read model may be new
             with Consumer(CONSUMER, replay=self._settings.replay, resume=resume, keys=self._settings.keys) as consumer:
                 self._follow(consumer, filling)
         finally:

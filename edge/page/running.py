@@ -43,7 +43,7 @@ class Station:
         self.changed: Callable[[], None] = lambda: None
         self.live = Live(settings, lambda: self.changed())
         self.book = Book(settings, model, lambda: self.changed())
-        self.frames = Frames(settings)
+        self.frames = Frames(settings, self.live.outlines_of)
         self.control = Control(settings.control, settings.keys)
         self._bands: tuple[Path, float, HealthBands | None] | None = None
 
@@ -58,7 +58,7 @@ class Station:
             thread.close()
 
     def bands(self) -> HealthBands | None:
-        """What the bundle calls a healthy picture; None where none is named here, or it has none; EdgeError as loading."""
+        """What the bundle calls a healthy picture; None where none is named or it has none; EdgeError as loading."""
         path = self.settings.bundle
         if path is None:
             return None

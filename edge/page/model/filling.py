@@ -30,6 +30,7 @@ class Filling:
         self._db = db
         with db:
             db.execute("INSERT OR IGNORE INTO stations(name) VALUES (?)", (name,))
+        self.station: int
         self.station, self._acquisition = db.execute(
             "SELECT number, acquisition FROM stations WHERE name = ?", (name,)
         ).get
@@ -156,8 +157,8 @@ class Filling:
         if key not in self._recipes:
             row = (recipe["id"], recipe["version"], *key)
             self._db.execute("INSERT OR IGNORE INTO recipes(id, version, hash, commissioning) VALUES (?, ?, ?, ?)", row)
-            number = self._db.execute("SELECT number FROM recipes WHERE hash = ? AND commissioning = ?", key).get
-            self._recipes[key] = int(number)
+            number: int = self._db.execute("SELECT number FROM recipes WHERE hash = ? AND commissioning = ?", key).get
+            self._recipes[key] = number
         return self._recipes[key]
 
 

@@ -70,7 +70,7 @@ def say(visit: Visit) -> Response:
         raise Refused(visit.t("refused.no_such_word"))
     command(visit, "FEEDBACK", about=about, disposition=DISPOSITION[label], label=label)
     visit.page.questions.label(about, None if label == UNDONE else label, visit.actor, int(1000 * time.time()))
-    if (back := visit.form.get("back", "")) == "part":
+    if visit.form.get("back") == "part":
         return RedirectResponse(f"/s/{visit.at.name}/part/{about}", 303)
     onward = {"part": about} if label == UNDONE else {"part": visit.form.get("next", ""), "undo": about}
     query = {**dict(visit.request.query_params), **onward}
