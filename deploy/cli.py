@@ -14,6 +14,7 @@ from deploy.grab import grab_command
 from deploy.keys import keys, sign
 from deploy.lab.command import lab
 from deploy.latency import latency
+from deploy.page_certificate import page_certificate
 from deploy.sbom import sbom
 from deploy.selftest import selftest
 from deploy.verify import verify
@@ -56,6 +57,7 @@ cli.add_command(grab_command)
 cli.add_command(keys)
 cli.add_command(lab)
 cli.add_command(latency)
+cli.add_command(page_certificate)
 cli.add_command(restore_command)
 cli.add_command(sbom)
 cli.add_command(selftest)
