@@ -1,7 +1,7 @@
 """`edge-deploy page-certificate`: a certificate with which `edge-page` may be served beyond its own machine.
 
-It signs itself, so browsers warn until it is trusted on each; a plant's own CA, which they trust already, is better, and
-its request is written beside. Rejected: a TLS library as a dependency, where every system has openssl.
+It signs itself, so browsers warn until it is trusted on each; a plant's own CA, which they trust already, is better,
+and its request is written beside. Rejected: a TLS library as a dependency, where every system has openssl.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def page_certificate(hosts: tuple[str, ...], out: Path, days: int) -> None:
 
 
 def make_certificate(hosts: tuple[str, ...], out: Path, days: int) -> None:
-    """Write page.crt, page.key and page.csr into `out`; OutputError where openssl is missing, fails, or a key is there."""
+    """Write page.crt, page.key and page.csr into `out`; OutputError: openssl is missing or fails, or a key is there."""
     if shutil.which("openssl") is None:
         raise OutputError("openssl is not installed: apt install openssl, or take a pair from the plant's CA")
     key, request, certificate = (out / f"{NAME}.{suffix}" for suffix in ("key", "csr", "crt"))

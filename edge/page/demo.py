@@ -1,7 +1,7 @@
 """`make page`: a station on the synthetic line and the page for it, on this machine alone, until interrupted.
 
-Both are processes as on a device, and users are made as on one: the password is new each time the folder is. Rejected: a
-page without login for demonstrations, which somebody would put on a line.
+Both are processes as on a device, and users are made as on one: the password is new each time the folder is.
+Rejected: a page without login for demonstrations, which somebody would put on a line.
 """
 
 from __future__ import annotations

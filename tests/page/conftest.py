@@ -1,4 +1,4 @@
-"""What the page's tests share: the page from an installed wheel, beside a real station, and a real browser before it."""
+"""What the page's tests share: the page from an installed wheel, beside a real station, with a browser before it."""
 
 from __future__ import annotations
 
