@@ -81,7 +81,7 @@ def command(visit: Visit, verb: str, **facts: Any) -> str:
     """Have the station do something for who is logged in; Refused, or NoAnswer. Gives what it says of it."""
     actor = visit.actor if visit.at.settings.keys is not None else f"page/{visit.actor}"
     try:
-        answer, content = visit.at.control.ask(verb, {**facts, "actor": actor}, _ANSWER_S)
+        answer, content = visit.at.ask(verb, {**facts, "actor": actor}, _ANSWER_S)
     except NoAnswer as error:
         visit.note(f"{verb} {visit.at.name}", "refused", str(error))
         raise

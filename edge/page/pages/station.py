@@ -41,7 +41,7 @@ def station(visit: Visit) -> Response:
     status: dict[str, Any] = {}
     trouble = None
     try:
-        answer, content = visit.at.control.ask("STATUS", {}, _STATUS_S)
+        answer, content = visit.at.ask("STATUS", {}, _STATUS_S)
         status, trouble = (content, None) if answer == "STATUS" else ({}, str(content.get("reason", answer)))
     except (NoAnswer, EdgeError) as error:
         trouble = str(error)
