@@ -1,7 +1,7 @@
 """The consumer's side, for a PLC or MES programmer; needs pyzmq and nothing else. These names are the public ones."""
 
 from edge.client.consumer import Consumer, RecordsLost
-from edge.client.control import Control, NoAnswer
+from edge.client.control import Control, NoAnswer, ask
 from edge.client.feed import Liveness, Noticed, SequenceChecker, Subscription, subscribe
 from edge.client.gate import Gate, GateAnswer
 from edge.client.replay_link import Cursor, HistoryForked, ReplayDenied, ReplaySilent
@@ -21,5 +21,6 @@ __all__ = [
     "ReplaySilent",
     "SequenceChecker",
     "Subscription",
+    "ask",
     "subscribe",
 ]

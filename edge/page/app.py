@@ -115,7 +115,7 @@ async def _static(request: Request) -> Response:
 
 
 class _Headers:
-    """Puts HEADERS on every answer, those of refusals and errors too; nothing is kept by a browser unless it says so."""
+    """Puts HEADERS on every answer, of refusals and errors too; a browser keeps nothing unless the answer says so."""
 
     def __init__(self, app: ASGIApp, extra: dict[str, str]) -> None:
         self._app = app

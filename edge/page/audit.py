@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 
 class Audit:
-    """Appends to `file`; from any thread. A disk that is full costs the line in the file, not the page: it is logged."""
+    """Appends to `file`; from any thread. A full disk costs the line in the file, not the page: it is logged."""
 
     def __init__(self, file: Path) -> None:
         self._file, self._lock = file, threading.Lock()

@@ -17,6 +17,7 @@ import apsw
 import structlog
 
 from edge.client import Consumer, HistoryForked, RecordsLost, ReplayDenied, ReplaySilent
+from edge.client.replay_link import Resume
 from edge.core.errors import EdgeError
 from edge.page.model.filling import Filling
 from edge.page.model.schema import connect
@@ -45,31 +46,41 @@ class Book(threading.Thread):
 
     def __init__(self, settings: StationSettings, path: Path, changed: Callable[[], None]) -> None:
         super().__init__(name=f"book of {settings.name}", daemon=True)
-        self.progress = Progress()
+        self._progress = Progress()
         self._settings, self._path, self._changed = settings, path, changed
         self._ending = threading.Event()
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is; from any thread."""
+        if self.ident is not None and not self.is_alive():
+            return Progress(self._progress.seq, "the thread that reads has ended; restart edge-page and see its log")
+        return self._progress
 
     def run(self) -> None:
         """Until `close`; whatever is wrong with the station or the disk is said, and tried again."""
         while not self._ending.is_set():
-            try:
-                self._fill()
-            except (EdgeError, apsw.Error) as error:
-                log.warning("the read model does not follow", station=self._settings.name, error=str(error))
-                self._tell(self.progress.seq, str(error))
-                self._ending.wait(_AGAIN_S)
+            self._try()
 
     def close(self) -> None:
         """Take what is in hand, and no more."""
         self._ending.set()
         self.join()
 
+    def _try(self) -> None:
+        try:
+            self._fill()
+        except (EdgeError, apsw.Error) as error:
+            log.warning("the read model does not follow", station=self._settings.name, error=str(error))
+            self._tell(self._progress.seq, str(error))
+            self._ending.wait(_AGAIN_S)
+
     def _fill(self) -> None:
         db = connect(self._path)
         try:
             filling = Filling(db, self._settings.name)
             self._tell(0 if filling.cursor is None else filling.cursor.seq, None)
-            resume = filling.cursor or "earliest"  # never what the station remembers: the read model may be new
+            resume: Resume = filling.cursor or "earliest"  # never what the station remembers: the read model may be new
             with Consumer(CONSUMER, replay=self._settings.replay, resume=resume, keys=self._settings.keys) as consumer:
                 self._follow(consumer, filling)
         finally:
@@ -87,7 +98,7 @@ class Book(threading.Thread):
                 if len(batch) < BATCH:
                     self._ending.wait(_REST_S)
             elif consumer.is_lagging:
-                self._tell(self.progress.seq, "the station's replay socket does not answer")
+                self._tell(self._progress.seq, "the station's replay socket does not answer")
             if unacked is not None and time.monotonic() - acked_s >= _ACK_S:
                 with suppress(ReplaySilent):  # it is cumulative: said again with the next
                     consumer.ack(unacked)
@@ -118,6 +129,6 @@ class Book(threading.Thread):
 
     def _tell(self, seq: int, trouble: str | None) -> None:
         told = Progress(seq, trouble)
-        if told != self.progress:
-            self.progress = told
+        if told != self._progress:
+            self._progress = told
             self._changed()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,9 @@ from edge.core.types import Image
 from edge.page.stations import StationSettings
 from edge.security.client_keys import apply_keys
 
+Outline = Sequence[Sequence[int]]  # x, y of each corner
+
+LIVE = "live"  # in place of a result_id: what the camera sees, part or none
 LONGEST_PX = 1280
 MOST_BYTES = 256 << 20
 QUALITY = 85
@@ -41,30 +45,33 @@ class Picture:
 
 
 class Frames(threading.Thread):
-    """Keeps the newest picture of one station that has a frames outlet."""
+    """Keeps the newest picture of one station that has a frames outlet, and the newest of a part.
 
-    def __init__(self, settings: StationSettings) -> None:
+    outlines_of: by result_id, the outlines to draw on a part's picture; none where they are not known.
+    """
+
+    def __init__(self, settings: StationSettings, outlines_of: Callable[[str], Sequence[Outline]]) -> None:
         super().__init__(name=f"frames of {settings.name}", daemon=True)
-        self._settings = settings
+        self._settings, self._outlines_of = settings, outlines_of
         self._ending = threading.Event()
-        self._newest: Picture | None = None
+        self._newest: dict[bool, Picture] = {}  # of a part, and of anything
         self._encoding = threading.Lock()
-        self._jpeg: tuple[int, bytes] = (0, b"")
+        self._jpegs: dict[tuple[bool, bool], tuple[int, bytes]] = {}
 
-    @property
-    def newest(self) -> Picture | None:
+    def newest(self, *, of_part: bool) -> Picture | None:
         """None while there was none."""
-        return self._newest
+        return self._newest.get(of_part)
 
-    def jpeg(self) -> tuple[int, bytes] | None:
-        """Number and JPEG of the newest picture, its longer side LONGEST_PX at most."""
-        newest = self._newest
+    def jpeg(self, *, of_part: bool, is_outlined: bool) -> tuple[Picture, bytes] | None:
+        """The newest picture, and as JPEG, its longer side LONGEST_PX at most."""
+        newest, which = self._newest.get(of_part), (of_part, is_outlined)
         if newest is None:
             return None
         with self._encoding:
-            if self._jpeg[0] != newest.number:
-                self._jpeg = newest.number, as_jpeg(newest.image)
-            return self._jpeg
+            if self._jpegs.get(which, (0,))[0] != newest.number:
+                outlines = self._outlines_of(newest.result_id) if is_outlined else ()
+                self._jpegs[which] = newest.number, as_jpeg(newest.image, outlines)
+            return newest, self._jpegs[which][1]
 
     def run(self) -> None:
         """Until `close`; SettingsError for a bad endpoint or keys ends it, and is logged."""
@@ -81,19 +88,30 @@ class Frames(threading.Thread):
             while not self._ending.is_set():
                 if socket.poll(_POLL_MS):
                     number += 1
-                    self._newest = _picture(socket.recv_multipart(), number) or self._newest
+                    self._keep(_picture(socket.recv_multipart(), number))
 
     def close(self) -> None:
         """Look no more."""
         self._ending.set()
         self.join()
 
+    def _keep(self, picture: Picture | None) -> None:
+        if picture is not None:
+            self._newest[False] = picture
+            if picture.result_id != LIVE:
+                self._newest[True] = picture
 
-def as_jpeg(image: Image) -> bytes:
-    """(h, w, 3) BGR -> JPEG."""
-    scale = LONGEST_PX / max(image.shape[:2])
+
+def as_jpeg(image: Image, outlines: Sequence[Outline] = ()) -> bytes:
+    """(h, w, 3) BGR -> JPEG, with these outlines (in pixels of the image) drawn on it."""
+    scale = min(1.0, LONGEST_PX / max(image.shape[:2]))
     if scale < 1:
         image = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    if outlines:
+        image = image.copy()
+        lines = [np.rint(np.asarray(one, np.float32) * scale).astype(np.int32) for one in outlines]
+        for colour, width in (((0, 0, 0), 3), ((77, 225, 255), 1)):
+            cv2.polylines(image, lines, True, colour, width, cv2.LINE_AA)
     _, content = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     return bytes(content.tobytes())
 

@@ -1,8 +1,9 @@
 """What changes on a station, to every browser that looks at it, as it changes: server-sent events.
 
-Each event is the whole present, as pieces of HTML by the id they replace, so that a browser that comes back needs nothing
-of what it missed. They are made once for all browsers of a language, at most ten times a second. A browser that does not
-read is let go when 64 wait for it. Rejected: differences (a lost one stays wrong), WebSockets (nothing comes back).
+Each event is the whole present, as pieces of HTML by the id they replace, so that a browser that comes back needs
+nothing of what it missed. They are made once for all browsers of a language, at most ten times a second.
+A browser that does not read is let go when 64 wait for it. Rejected: differences (a lost one stays wrong), WebSockets
+(nothing comes back).
 """
 
 from __future__ import annotations

@@ -123,6 +123,11 @@ class Live(threading.Thread):
         with self._lock:
             return list(self.strip)
 
+    def outlines_of(self, result_id: str) -> list[list[list[int]]]:
+        """Of one of the newest parts; none where it is not among them."""
+        found = next((one for one in reversed(self.verdicts()) if one.body["result_id"] == result_id), None)
+        return [] if found is None else [one["polygon_px"] for one in found.body.get("defects", ())]
+
     def close(self) -> None:
         """Listen no more."""
         self._ending.set()

@@ -69,7 +69,7 @@ def map_png(content: bytes) -> bytes:
 
 
 def most_alike(questions: Questions, station: int, settings: StationSettings, part: Part) -> tuple[str, str] | None:
-    """result_id and uri of the kept good part of the same recipe that looks most like this one; None where none is kept."""
+    """result_id and uri of the kept good part of the same recipe that looks most like this one; None: there is none."""
     if "image" not in part.files:
         return None
     best: tuple[float, str, str] | None = None

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import time
 from pathlib import Path
+from typing import Any
 
-from edge.client import Control
+from edge.client import ask
 from edge.core.bundle import load_bundle
 from edge.core.errors import EdgeError
 from edge.core.image_health import HealthBands
@@ -43,8 +44,7 @@ class Station:
         self.changed: Callable[[], None] = lambda: None
         self.live = Live(settings, lambda: self.changed())
         self.book = Book(settings, model, lambda: self.changed())
-        self.frames = Frames(settings)
-        self.control = Control(settings.control, settings.keys)
+        self.frames = Frames(settings, self.live.outlines_of)
         self._bands: tuple[Path, float, HealthBands | None] | None = None
 
     def start(self) -> None:
@@ -57,8 +57,12 @@ class Station:
         for thread in (self.live, self.book, self.frames):
             thread.close()
 
+    def ask(self, verb: str, facts: dict[str, Any], timeout_s: float) -> tuple[str, Any]:
+        """One command, over a connection of its own: requests are answered in many threads. Errors as `Control`."""
+        return ask(self.settings.control, verb, facts, timeout_s, self.settings.keys)
+
     def bands(self) -> HealthBands | None:
-        """What the bundle calls a healthy picture; None where none is named here, or it has none; EdgeError as loading."""
+        """What the bundle calls a healthy picture; None where none is named or it has none; EdgeError as loading."""
         path = self.settings.bundle
         if path is None:
             return None

@@ -11,6 +11,7 @@ import ipaddress
 from pathlib import Path
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -38,7 +39,7 @@ class _Impatient(H11Protocol):
         super().connection_lost(exc)
 
     def _give_up(self) -> None:
-        if self.cycle is None:  # no request has come
+        if self.conn.their_state is h11.IDLE and self.transport is not None:  # no head of a request has come whole
             self.transport.close()
 
 

@@ -29,7 +29,7 @@ def read_shifts(text: str) -> tuple[time, ...]:
 
 def shift_at(begins: tuple[time, ...], at_ms: int) -> Shift:
     """The shift that a moment is in."""
-    at = datetime.fromtimestamp(at_ms / 1000)
+    at = datetime.fromtimestamp(at_ms / 1000).astimezone().replace(tzinfo=None)  # on the wall
     starts = [datetime.combine(at.date() + timedelta(days=day), begin) for day in (-1, 0, 1) for begin in begins]
     since = max(one for one in starts if one <= at)
     until = min(one for one in starts if one > at)

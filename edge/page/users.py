@@ -57,7 +57,7 @@ class UserRefused(SettingsError):
 
 
 class Users:
-    """The file of users; from any thread. Another process (`edge-page user`) may change it: it is looked at each time."""
+    """The file of users; from any thread. `edge-page user` may change it meanwhile: it is looked at each time."""
 
     def __init__(self, file: Path) -> None:
         self._file = file

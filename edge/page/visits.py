@@ -1,8 +1,8 @@
 """One request: whose it is, whether it may, and how it is answered. Every screen goes through here, and no other way.
 
-A change of anything is a POST that must come from our own pages, by three independent signs: the cookie is SameSite, the
-browser says that origin and site are ours, and the form carries the session's token. Rejected: checks in each screen,
-which the next one would forget.
+A change of anything is a POST that must come from our own pages, by three independent signs: the cookie is SameSite,
+the browser says that origin and site are ours, and the form carries the session's token. Rejected: checks in each
+screen, which the next one would forget.
 """
 
 from __future__ import annotations

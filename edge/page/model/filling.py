@@ -30,10 +30,10 @@ class Filling:
         self._db = db
         with db:
             db.execute("INSERT OR IGNORE INTO stations(name) VALUES (?)", (name,))
-        self.station, self._acquisition = db.execute(
-            "SELECT number, acquisition FROM stations WHERE name = ?", (name,)
-        ).get
-        self._epochs = dict(db.execute("SELECT epoch, number FROM epochs WHERE station = ?", (self.station,)))
+        number, self._acquisition = db.execute("SELECT number, acquisition FROM stations WHERE name = ?", (name,)).get
+        self.station: int = number
+        self._station_bits: int = self.station << STATION_BITS
+        self._epochs: dict[bytes, int] = {}
         self._recipes: dict[tuple[str, str], int] = {}
         self._counts: Counter[tuple[int, int, str]] = Counter()
 
@@ -47,34 +47,34 @@ class Filling:
 
     def take(self, messages: Sequence[Message]) -> None:
         """Take these records, which follow what is in, and the place of the last one; all or nothing."""
-        self._counts.clear()
-        try:
-            with self._db:
-                for message in messages:
-                    self._take(message)
-                counted = [(self.station, *key, parts) for key, parts in self._counts.items()]
-                self._db.executemany(_COUNT, counted)
-                last = messages[-1]
-                self._db.execute(
-                    "UPDATE stations SET epoch = ?, seq = ?, result_id = ?, acquisition = ? WHERE number = ?",
-                    (last.epoch, last.seq, last.body["result_id"], self._acquisition, self.station),
-                )
-        except apsw.Error:
-            self._recipes.clear()  # what was rolled back may be among them
-            self._epochs = dict(self._db.execute("SELECT epoch, number FROM epochs WHERE station = ?", (self.station,)))
-            raise
+        self._begin()
+        with self._db:
+            for message in messages:
+                self._take(message)
+            counted = [(self.station, *key, parts) for key, parts in self._counts.items()]
+            self._db.executemany(_COUNT, counted)
+            last = messages[-1]
+            self._db.execute(
+                "UPDATE stations SET epoch = ?, seq = ?, result_id = ?, acquisition = ? WHERE number = ?",
+                (last.epoch, last.seq, last.body["result_id"], self._acquisition, self.station),
+            )
 
     def forget_all(self) -> None:
         """Begin again: the station's history is not the one that was read."""
         station = self.station
-        low, high = station << STATION_BITS, (station + 1) << STATION_BITS
+        low, high = self._station_bits, self._station_bits + (1 << STATION_BITS)
         with self._db:
             for table in ("parts", "bodies", "events"):
                 self._db.execute(f"DELETE FROM {table} WHERE number >= ? AND number < ?", (low, high))
             for table in ("files", "counts", "epochs"):
                 self._db.execute(f"DELETE FROM {table} WHERE station = ?", (station,))
             self._db.execute("UPDATE stations SET epoch = NULL, seq = 0, result_id = NULL WHERE number = ?", (station,))
-        self._epochs.clear()
+
+    def _begin(self) -> None:
+        """A batch that failed was rolled back, and what was remembered of it with it."""
+        self._counts.clear()
+        self._recipes.clear()
+        self._epochs = dict(self._db.execute("SELECT epoch, number FROM epochs WHERE station = ?", (self.station,)))
 
     def _take(self, message: Message) -> None:
         kind, body, number = message.kind, message.body, self._number(message.epoch, message.seq)
@@ -149,15 +149,15 @@ class Filling:
         if epoch not in self._epochs:
             self._epochs[epoch] = len(self._epochs) + 1
             self._db.execute("INSERT INTO epochs VALUES (?, ?, ?)", (self.station, self._epochs[epoch], epoch))
-        return (self.station << STATION_BITS) | (self._epochs[epoch] << EPOCH_BITS) | seq
+        return self._station_bits | (self._epochs[epoch] << EPOCH_BITS) | seq
 
     def _recipe(self, recipe: dict[str, Any]) -> int:
         key = recipe["hash"], recipe.get("commissioning_hash", "")
         if key not in self._recipes:
             row = (recipe["id"], recipe["version"], *key)
             self._db.execute("INSERT OR IGNORE INTO recipes(id, version, hash, commissioning) VALUES (?, ?, ?, ?)", row)
-            number = self._db.execute("SELECT number FROM recipes WHERE hash = ? AND commissioning = ?", key).get
-            self._recipes[key] = int(number)
+            number: int = self._db.execute("SELECT number FROM recipes WHERE hash = ? AND commissioning = ?", key).get
+            self._recipes[key] = number
         return self._recipes[key]
 
 

@@ -1,4 +1,4 @@
-"""What the screens ask of the read model; through one connection for each thread, each question one statement or two."""
+"""What the screens ask of the read model; through one connection a thread, each question one statement or two."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PART_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part, as lists show it; times in milliseconds since 1970. files: role: (uri, sha256); body: None for a good one."""
+    """A part, as lists show it; times in ms since 1970. files: role: (uri, sha256); body: None for a good one."""
 
     number: int
     result_id: str
@@ -71,7 +71,8 @@ class Filter:
 
     def where(self, station: int) -> tuple[str, list[Any]]:
         """A condition in SQL, and its values."""
-        conditions, values = ["station = ?", "evaluation <> 1"], [station]
+        conditions = ["station = ?", "evaluation <> 1"]
+        values: list[Any] = [station]
         if self.label == "open":
             conditions.append("label IS NULL")
         if self.reason == "rejected":
@@ -137,10 +138,10 @@ class Questions:
         )
         return {(evaluation, reason): parts for evaluation, reason, parts in rows}
 
-    def recent(self, station: int, most: int) -> list[tuple[int, float | None, float | None, bytes]]:
-        """Evaluation, score, threshold and result_id of the newest parts, the oldest of them first."""
+    def recent(self, station: int, most: int) -> list[tuple[int, float | None, float | None, int]]:
+        """Evaluation, score, threshold and seq of the newest parts, the oldest of them first."""
         rows = self._db.execute(
-            "SELECT evaluation, score, threshold, result_id FROM parts WHERE number >= ? AND number < ? "
+            "SELECT evaluation, score, threshold, number & 0xffffffffff FROM parts WHERE number >= ? AND number < ? "
             "ORDER BY number DESC LIMIT ?",
             (station << STATION_BITS, (station + 1) << STATION_BITS, most),
         )
@@ -180,7 +181,8 @@ class Questions:
         """result_id, uri and sha256 of the newest pictures of good parts of a recipe."""
         rows = self._db.execute(
             "SELECT f.about, f.uri, f.sha256 FROM files f JOIN parts p ON p.result_id = f.about "
-            "WHERE f.station = ? AND f.is_good = 1 AND f.role = 'image' AND p.recipe IS ? ORDER BY f.number DESC LIMIT ?",
+            "WHERE f.station = ? AND f.is_good = 1 AND f.role = 'image' AND p.recipe IS ? "
+            "ORDER BY f.number DESC LIMIT ?",
             (station, recipe, most),
         )
         return [(str(UUID(bytes=about)), uri, sha256) for about, uri, sha256 in rows]

@@ -27,7 +27,7 @@ UNDONE = "undone"  # the label of a FEEDBACK that takes the one before back
 
 
 class PartRow(NamedTuple):
-    """The columns of `parts` that a record fills, in their order; region: 0–8, the ninth of the picture from the left."""
+    """The columns of `parts` that a record fills, in their order; region: 0–8, a ninth of the picture, row by row."""
 
     number: int
     result_id: bytes

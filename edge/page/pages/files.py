@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from starlette.responses import Response
 
@@ -29,13 +29,17 @@ def evidence_file(visit: Visit) -> Response:
 
 
 def frame(visit: Visit) -> Response:
-    """The newest picture of the frames outlet as JPEG; 204 while there is none newer than `after`."""
-    newest = visit.at.frames.jpeg()
-    if newest is None or visit.request.query_params.get("after") == str(newest[0]):
+    """The frames outlet's newest picture as JPEG, 204 while none is newer than `after`; of: "part", or of anything."""
+    query = visit.request.query_params
+    of_part, is_outlined = query.get("of") == "part", query.get("outline") == "1"
+    newest = visit.at.frames.newest(of_part=of_part)
+    is_new = newest is not None and query.get("after") != f"{newest.number}-{is_outlined:d}"
+    found = visit.at.frames.jpeg(of_part=of_part, is_outlined=is_outlined) if is_new else None
+    if found is None:
         return Response(status_code=204)
-    return Response(
-        newest[1], media_type="image/jpeg", headers={"X-Frame": str(newest[0]), "Cache-Control": "no-store"}
-    )
+    picture, content = found
+    headers = {"X-Frame": f"{picture.number}-{is_outlined:d}", "X-Part": quote(str(picture.facts.get("part_id", "")))}
+    return Response(content, media_type="image/jpeg", headers={**headers, "Cache-Control": "no-store"})
 
 
 def _none(visit: Visit, why: str) -> Response:

@@ -67,21 +67,14 @@ def line_facts(page: Page, station: Station, t: Words) -> dict[str, Any]:
     shift = shift_at(page.settings.shifts, int(1000 * time.time()))
     before = shift_before(page.settings.shifts, shift)
     verdict = now.verdict
-    newest = station.frames.newest
     kept = page.questions.rejected(number, Filter(), most=LATEST)
-    told = [
-        (one.body["result_evaluation"], one.body.get("anomaly_score"), one.body.get("threshold"))
-        for one in station.live.verdicts()
-    ]
-    shown = [(evaluation, score, threshold) for evaluation, score, threshold, _ in page.questions.recent(number, STRIP)]
-    strip = told if len(told) >= STRIP or not shown else (shown[: max(0, len(shown) - len(told))] + told)[-STRIP:]
+    strip = _strip(page, station, number)
     return {
         **facts,
         "is_stale": now.is_silent or verdict is None,
         "verdict": None if verdict is None else verdict.body,
         "outlines": drawing.outlines(None if verdict is None else verdict.body),
         "has_frames": station.settings.frames is not None,
-        "frame": newest,
         "strip": drawing.bars(strip, STRIP),
         "strip_counts": [sum(drawing.kind_of(one[0]) == kind for one in strip) for kind in ("ok", "nok", "und")],
         "shift": shift,
@@ -92,6 +85,16 @@ def line_facts(page: Page, station: Station, t: Words) -> dict[str, Any]:
         "p99": quantile(now.latencies_ms, 0.99),
         "book": station.book.progress,
     }
+
+
+def _strip(page: Page, station: Station, number: int) -> list[tuple[int, float | None, float | None]]:
+    """The newest parts: as they were told live, and before those what the read model has."""
+    told = [one.body for one in station.live.verdicts()]
+    live = [(one["result_evaluation"], one.get("anomaly_score"), one.get("threshold")) for one in told]
+    kept = page.questions.recent(number, STRIP) if len(live) < STRIP else []
+    first = told[0]["seq"] if told else None
+    before = [(verdict, score, limit) for verdict, score, limit, seq in kept if first is None or seq < first]
+    return [*before, *live][-STRIP:]
 
 
 def state_of(now: Now) -> str:

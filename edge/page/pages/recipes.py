@@ -58,7 +58,7 @@ def change(visit: Visit) -> Response:
 def _table(visit: Visit) -> tuple[list[dict[str, Any]], str | None]:
     """The station's recipe table, and why there is none."""
     try:
-        answer, content = visit.at.control.ask("RECIPES", {}, _ASK_S)
+        answer, content = visit.at.ask("RECIPES", {}, _ASK_S)
     except NoAnswer as error:
         return [], str(error)
     if answer != "RECIPES":

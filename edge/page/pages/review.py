@@ -70,7 +70,7 @@ def say(visit: Visit) -> Response:
         raise Refused(visit.t("refused.no_such_word"))
     command(visit, "FEEDBACK", about=about, disposition=DISPOSITION[label], label=label)
     visit.page.questions.label(about, None if label == UNDONE else label, visit.actor, int(1000 * time.time()))
-    if (back := visit.form.get("back", "")) == "part":
+    if visit.form.get("back") == "part":
         return RedirectResponse(f"/s/{visit.at.name}/part/{about}", 303)
     onward = {"part": about} if label == UNDONE else {"part": visit.form.get("next", ""), "undo": about}
     query = {**dict(visit.request.query_params), **onward}
@@ -81,7 +81,7 @@ def command(visit: Visit, verb: str, **facts: Any) -> str:
     """Have the station do something for who is logged in; Refused, or NoAnswer. Gives what it says of it."""
     actor = visit.actor if visit.at.settings.keys is not None else f"page/{visit.actor}"
     try:
-        answer, content = visit.at.control.ask(verb, {**facts, "actor": actor}, _ANSWER_S)
+        answer, content = visit.at.ask(verb, {**facts, "actor": actor}, _ANSWER_S)
     except NoAnswer as error:
         visit.note(f"{verb} {visit.at.name}", "refused", str(error))
         raise

@@ -1,10 +1,12 @@
-"""Station: what an engineer asks first when something is odd; and the set-up view for whoever changes a lamp or a lens."""
+"""Station: what an engineer asks first when something is odd; and set-up, for whoever changes a lamp or a lens."""
 
 from __future__ import annotations
 
 import platform
+import time
+from email.message import Message
 from importlib import metadata
-from typing import Any
+from typing import Any, cast
 
 from starlette.responses import Response
 
@@ -39,7 +41,7 @@ def station(visit: Visit) -> Response:
     status: dict[str, Any] = {}
     trouble = None
     try:
-        answer, content = visit.at.control.ask("STATUS", {}, _STATUS_S)
+        answer, content = visit.at.ask("STATUS", {}, _STATUS_S)
         status, trouble = (content, None) if answer == "STATUS" else ({}, str(content.get("reason", answer)))
     except (NoAnswer, EdgeError) as error:
         trouble = str(error)
@@ -68,16 +70,19 @@ def gauges(visit: Visit) -> Response:
 
 def setup_facts(visit: Visit) -> dict[str, Any]:
     """Measures of the newest part against the bands of the bundle."""
-    now = visit.at.live.now()
-    body = {} if now.verdict is None else now.verdict.body
+    now, seen = visit.at.live.now(), visit.at.frames.newest(of_part=False)
+    told = {} if now.verdict is None else now.verdict.body
+    age_s = now.verdict_age_s
+    if seen is not None and "measures" in seen.facts:  # of what the camera sees now, part or none
+        told, age_s = seen.facts, time.monotonic() - seen.heard_s
     try:
         bands, trouble = visit.at.bands(), None
     except EdgeError as error:
         bands, trouble = None, str(error)
     return {
-        "gauges": _gauges(body.get("measures", {}), bands, visit.t),
-        "measured": body,
-        "age_s": now.verdict_age_s,
+        "gauges": _gauges(told.get("measures", {}), bands, visit.t),
+        "measured": told.get("part_id"),
+        "age_s": age_s,
         "bands_trouble": trouble,
         "has_bands": bands is not None,
         "has_frames": visit.at.settings.frames is not None,
@@ -89,7 +94,7 @@ def versions() -> list[tuple[str, str, str]]:
     found = []
     for name in OURS:
         try:
-            about = metadata.metadata(name)
+            about = cast("Message", metadata.metadata(name))  # what it is; its stubs lack `get` on 3.11
         except metadata.PackageNotFoundError:  # opencv-python-headless stands in for opencv-python
             continue
         licence = about.get("License-Expression") or about.get("License") or "see its package"
@@ -102,10 +107,10 @@ def _gauges(
 ) -> list[tuple[str, str, drawing.Gauge, str]]:
     """Name, value as text, where it stands, and what to do where it is outside."""
     limits: dict[str, tuple[float | None, float | None, float, float]] = {
-        "brightness": (bands and bands.darkest, bands and bands.brightest, 0.0, 255.0),
-        "saturated": (None, bands and bands.most_saturated, 0.0, 0.1),
-        "sharpness": (bands and bands.least_sharp, None, 0.0, 0.5),
-        "alike": (bands and bands.least_alike, None, 0.0, 1.0),
+        "brightness": (_limit(bands, "darkest"), _limit(bands, "brightest"), 0.0, 255.0),
+        "saturated": (None, _limit(bands, "most_saturated"), 0.0, 0.1),
+        "sharpness": (_limit(bands, "least_sharp"), None, 0.0, 0.5),
+        "alike": (_limit(bands, "least_alike"), None, 0.0, 1.0),
     }
     shown = []
     for name, (low, high, least, most) in limits.items():
@@ -118,3 +123,7 @@ def _gauges(
             )
             shown.append((name, t.number(measures[name], 1 if name == "brightness" else 3), one, action))
     return shown
+
+
+def _limit(bands: HealthBands | None, name: str) -> float | None:
+    return None if bands is None else getattr(bands, name)

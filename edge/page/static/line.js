@@ -70,13 +70,16 @@ function tick() {
 // --- the live picture, and the bars of set-up ---
 
 async function follow(canvas) {
+  const outline = document.querySelector("[data-frame-outline]");
+  const part = document.getElementById("frame-part");
   let after = "";
   for (;;) {
     const began = performance.now();
     try {
-      const answer = await fetch(`${canvas.dataset.frame}?after=${after}`, { cache: "no-store" });
+      const answer = await fetch(`${canvas.dataset.frame}&after=${after}&outline=${outline?.checked ? 1 : 0}`, { cache: "no-store" });
       if (answer.status === 200) {
         after = answer.headers.get("X-Frame");
+        if (part) part.textContent = decodeURIComponent(answer.headers.get("X-Part"));
         const picture = await createImageBitmap(await answer.blob());
         [canvas.width, canvas.height] = [picture.width, picture.height];
         canvas.getContext("2d").drawImage(picture, 0, 0);
