@@ -15,6 +15,7 @@ from deploy.grab import grab_command
 from deploy.keys import keys, sign
 from deploy.lab.command import lab
 from deploy.latency import latency
+from deploy.page_certificate import page_certificate
 from deploy.recipes import recipes
 from deploy.sbom import sbom
 from deploy.selftest import selftest
@@ -60,6 +61,7 @@ cli.add_command(grab_command)
 cli.add_command(keys)
 cli.add_command(lab)
 cli.add_command(latency)
+cli.add_command(page_certificate)
 cli.add_command(recipes)
 cli.add_command(restore_command)
 cli.add_command(sbom)

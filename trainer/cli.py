@@ -71,7 +71,7 @@ def fit(
     folder = run or bundle.with_name(bundle.name + ".run")
     check_outputs(folder, bundle, training.students, training.teachers)
     with phase(1, PHASES, "look at the good images"):
-        prepared = _prepare(folder, training, config.more_good)
+        prepared = _prepare(folder, replace(training, also=replace(training.also, judging=config.more_good)))
         check_promise(prepared, config)
         if prepared.also.images and rank() == 0:
             kept_bundle(prepared, config.before, bundle)
@@ -154,7 +154,7 @@ def _calibrate(run: Run, bundle: Path, config: CalibrationConfig) -> None:
     log.info("forecast written", page=str(page), beside="forecast.json")
 
 
-def _prepare(folder: Path, training: Training, judging: tuple[Path, ...] = ()) -> Run:
+def _prepare(folder: Path, training: Training) -> Run:
     if rank() == 0:  # the first process looks at the images and writes the run down; the others read it
         prepare_run(
             training.good_dir,
@@ -164,7 +164,7 @@ def _prepare(folder: Path, training: Training, judging: tuple[Path, ...] = ()) -
             training.terms,
             strict=training.strict,
             meant=training.meant,
-            also=replace(training.also, judging=judging),
+            also=training.also,
         )
     wait_for_all()
     return Run.load(folder)

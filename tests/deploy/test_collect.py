@@ -28,7 +28,9 @@ from edge.core.collected import (
     read_collection,
     write_collection,
 )
+from edge.core.errors import SourceError
 from edge.core.images import read_image
+from edge.demo.run import BUNDLE
 from edge.pictures.evidence import drawn_at
 from edge.wire.messages import Message
 from tests.deploy.conftest import Run
@@ -104,6 +106,10 @@ def test_what_was_called_a_false_reject_at_last_is_collected_with_where_it_is_fr
     page = (out / PAGE).read_text("utf-8")
     assert image.name in page and "drove it" in page and first["part_id"] in page and "anna" in page
     assert labelled_below(tmp_path) == (out, "false_reject")
+    refused = edge_deploy(
+        "commission", BUNDLE, "--source", f"folder:{tmp_path}", "--commissioning", tmp_path / "c.json"
+    )
+    assert isinstance(refused.exception, SourceError) and "cannot judge" in str(refused.exception)
     assert str(out / PAGE) in done.stdout
     refused = edge_deploy("collect", *line.flags, "--label", "false_reject", "--out", out)
     assert refused.exit_code == 2 and "a folder of its own" in refused.output
