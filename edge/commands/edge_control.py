@@ -45,6 +45,7 @@ def main(endpoint: str, verb: str, facts: tuple[str, ...], timeout_s: float, key
                                              label=… says why, in at most 32 characters
     NOTE text=… [part_id=P7]                 put a remark on record, about a part or the station; or about=RESULT_ID
     PIN part_id=P7 [pinned=no]               keep its evidence for ever, or no longer; or about=RESULT_ID
+    BASELINE [mended=yes]                    what comes now is normal; or: what drifted is mended
     CONSUMERS [forget=NAME]                  the names that history is kept for; or free one
     Add actor=NAME to say who asks; a key may only if it has the role delegate. All that change something leave an
     audit record.

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import structlog
 
-from edge.core.image_health import thumbnail, to_grey
+from edge.core.image_measures import thumbnail, to_grey
 from edge.core.opencv import cv2
 from edge.core.types import Map
 from edge.page.model.questions import Part, Questions

@@ -115,7 +115,7 @@ def test_a_new_lot_is_told_once_and_not_only_by_each_part(
     assert degraded["cause"].startswith("rejects contradict the promise: ")
     assert "commission" in degraded["advice"]
     said = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
-    assert [one["event"] for one in said if one["level"] == "warning"] == ["the parts have changed"]
+    assert [one["event"] for one in said if one["level"] == "warning"] == ["drift"]
 
 
 def test_sigterm_ends_cleanly_with_a_death_record(subscription: tuple[str, Subscription]) -> None:

@@ -69,7 +69,7 @@ def test_frames_are_topic_seq_epoch_properties_body() -> None:
     assert topic == b"ei1/plant/line1/st4/result/"
     assert seq == bytes([0, 0, 0, 0, 0, 0, 1, 2])
     assert epoch == EPOCH
-    assert json.loads(properties) == {"content_type": "application/json", "schema": "edge-inspect.result/1.2"}
+    assert json.loads(properties) == {"content_type": "application/json", "schema": "edge-inspect.result/1.3"}
     assert json.loads(body)["part_id"] == "P1"
 
 
