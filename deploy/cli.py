@@ -14,6 +14,7 @@ from deploy.grab import grab_command
 from deploy.keys import keys, sign
 from deploy.lab.command import lab
 from deploy.latency import latency
+from deploy.recipes import recipes
 from deploy.sbom import sbom
 from deploy.selftest import selftest
 from deploy.verify import verify
@@ -39,6 +40,7 @@ def cli() -> None:
     \b
     A new part:
       edge-deploy grab --source v4l2:0 --out parts/good       the first pictures, for edge-train fit
+      edge-deploy recipes recipes.json 7=part.bundle          its number, for a PLC
 
     \b
     Who may do what: edge-deploy keys --help, and
@@ -56,6 +58,7 @@ cli.add_command(grab_command)
 cli.add_command(keys)
 cli.add_command(lab)
 cli.add_command(latency)
+cli.add_command(recipes)
 cli.add_command(restore_command)
 cli.add_command(sbom)
 cli.add_command(selftest)

@@ -65,7 +65,8 @@ def device(folder: Path) -> None:
     multiple=True,
     default=[Role.READ.value, Role.REPLAY.value],
     show_default=True,
-    help="read: the live feed. replay: the journal. control: commands. Repeatable.",
+    help="read: the live feed. replay: the journal. control: every command. trigger: TRIGGER only. operate: FEEDBACK, "
+    "PIN, NOTE, BATCH, CHALLENGE. delegate: in the name of a user, as a page does. Repeatable.",
 )
 def consumer(name: str, station: Path, out: Path, roles: tuple[str, ...]) -> None:
     """A key for consumer NAME of a station, and leave to come in. Move OUT to the consumer; it holds a secret."""

@@ -16,9 +16,10 @@ import numpy as np
 from edge.core.bundle import Bundle
 from edge.core.defects import find_defects
 from edge.core.errors import BundleError, EngineError
+from edge.core.image_health import sketch
 from edge.core.preprocess import Geometry, Size
 from edge.core.scoring import fuse, image_score, neighbour_scores, scale_scores
-from edge.core.types import AnomalyMap, Defect, Frame, Inspection, Map, Reason, Timings, Verdict
+from edge.core.types import AnomalyMap, Defect, Frame, Image, Inspection, Map, Measures, Reason, Timings, Verdict
 from edge.engines import Engine
 
 STAGES = ("preprocess_ms", "infer_ms", "score_ms", "defects_ms")
@@ -71,28 +72,35 @@ class Inspector:
             return self._undecided(frame, Reason.HEALTH_GATE, str(error), clock), None
         image = geometry.to_input(frame.image)
         problem = frame.flaw or (None if geometry is self.geometry else self.wrong_size(frame))
-        if problem is None and self.health is not None:
-            problem = self.health.problem_with(image, geometry.input_mask())
+        measures = None
+        if problem is None:
+            measures, problem = self._look_at(image, geometry)
         clock.append(time.perf_counter_ns())
         if problem:
-            return self._undecided(frame, Reason.HEALTH_GATE, problem, clock), None
+            return self._undecided(frame, Reason.HEALTH_GATE, problem, clock, measures), None
         try:
             maps = self.engine.infer(image)
         except EngineError as error:
-            return self._undecided(frame, Reason.ENGINE_ERROR, str(error), clock), None
+            return self._undecided(frame, Reason.ENGINE_ERROR, str(error), clock, measures), None
         clock.append(time.perf_counter_ns())
         anomaly_map = fuse(maps, self.stats, self.fusion, self.grid)
         if not np.isfinite(anomaly_map.scores).all():
             broken = f"the {self.engine.name} engine gave NaN or infinity in an anomaly map"
-            return self._undecided(frame, Reason.NON_FINITE, broken, clock), None
+            return self._undecided(frame, Reason.NON_FINITE, broken, clock, measures), None
         score, place = self._score(anomaly_map, geometry)
         clock.append(time.perf_counter_ns())
         verdict, reason, detail = self._decide(score)
         defects = () if verdict is Verdict.GOOD else self._defects(anomaly_map, geometry)
         clock.append(time.perf_counter_ns())
-        blank = replace(self._blank(frame, verdict, clock), reason=reason, detail=detail)
-        scales, neighbours = scale_scores(anomaly_map, *place), neighbour_scores(anomaly_map, *place)
-        inspection = replace(blank, score=score, scales=scales, neighbours=neighbours, defects=defects)
+        inspection = replace(
+            self._blank(frame, verdict, clock, measures),
+            reason=reason,
+            detail=detail,
+            score=score,
+            scales=scale_scores(anomaly_map, *place),
+            neighbours=neighbour_scores(anomaly_map, *place),
+            defects=defects,
+        )
         of = anomaly_map
         placed = InspectedMap(of.scores, of.stride, of.deviations, of.weights, geometry, self.map_threshold)
         return inspection, placed
@@ -120,6 +128,17 @@ class Inspector:
         mask = self.geometry.for_frame(frame_size).grid_mask(scores.shape, stride)
         return image_score(scores, stride, self.fusion, mask)[0]
 
+    def measures_of(self, image: Image) -> Measures:
+        """What a frame's (H, W, 3) BGR image measures, part or none; BundleError where the ROI leaves nothing of it."""
+        geometry = self.geometry.for_frame(image.shape[:2])
+        return self._look_at(geometry.to_input(image), geometry)[0]
+
+    def _look_at(self, image: Image, geometry: Geometry) -> tuple[Measures, str | None]:
+        """Of the network's input: what it measures, and why it is not fit for inspection."""
+        if self.health is None:
+            return sketch(image, geometry.input_mask()).measures, None
+        return self.health.judge(image, geometry.input_mask())
+
     def _decide(self, score: float) -> tuple[Verdict, Reason | None, str | None]:
         if score > self.image_threshold:
             return Verdict.DEFECTIVE, None, None
@@ -138,10 +157,12 @@ class Inspector:
     def _defects(self, anomaly_map: AnomalyMap, geometry: Geometry) -> tuple[Defect, ...]:
         return find_defects(anomaly_map, geometry, self.map_threshold, self.bundle.manifest.min_area_px)
 
-    def _undecided(self, frame: Frame, reason: Reason, detail: str, clock: list[int]) -> Inspection:
-        return replace(self._blank(frame, Verdict.UNDECIDED, clock), reason=reason, detail=detail)
+    def _undecided(
+        self, frame: Frame, reason: Reason, detail: str, clock: list[int], measures: Measures | None = None
+    ) -> Inspection:
+        return replace(self._blank(frame, Verdict.UNDECIDED, clock, measures), reason=reason, detail=detail)
 
-    def _blank(self, frame: Frame, verdict: Verdict, clock: list[int]) -> Inspection:
+    def _blank(self, frame: Frame, verdict: Verdict, clock: list[int], measures: Measures | None) -> Inspection:
         stages = [(after - before) / 1e6 for before, after in itertools.pairwise(clock)]
         return Inspection(
             frame_id=frame.id,
@@ -155,6 +176,7 @@ class Inspector:
             is_repeat=frame.is_repeat,
             ticket=frame.ticket,
             threshold=self.image_threshold,
+            measures=measures,
             timings=Timings(**dict(zip(STAGES, stages, strict=False)), total_ms=sum(stages)),
             frame_size=frame.image.shape[:2],
         )

@@ -1,4 +1,4 @@
-"""`edge-control`: one command to a running station, and its answer; `ask` is the same for programs.
+"""`edge-control`: one command to a running station, and its answer; `edge.client.Control` is the same for programs.
 
     edge-control ipc:///run/edge-inspect/top/control.sock RECIPE bundle=/bundles/washer-4.bundle actor=anna
 
@@ -13,44 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-import zmq
 
-from edge.core.errors import EdgeError, SettingsError
-from edge.security.client_keys import apply_keys
-from edge.wire.messages import WireError, dump_object, load_object
+from edge.client.control import NoAnswer, ask
+from edge.core.errors import SettingsError
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 REFUSED, SILENT = 1, 3
-_MAX_ANSWER_BYTES = 64 * 1024
-
-
-class NoAnswer(EdgeError):
-    """The station did not answer in time; it may have done what was asked all the same: look at its audit records."""
-
-
-def ask(
-    endpoint: str, verb: str, facts: dict[str, Any] | None = None, timeout_s: float = 60.0, keys: Path | None = None
-) -> tuple[str, Any]:
-    """(DONE, REFUSED, DENIED, STATUS, FOUND or CONSUMERS; its facts); NoAnswer, or SettingsError for a bad endpoint."""
-    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
-        socket.set(zmq.LINGER, 0)
-        socket.set(zmq.MAXMSGSIZE, _MAX_ANSWER_BYTES)
-        socket.set(zmq.IPV6, "[" in endpoint)
-        apply_keys(socket, keys)
-        try:
-            socket.connect(endpoint)
-        except zmq.ZMQError as error:
-            raise SettingsError(f"{endpoint}: cannot be connected to: {error}; see `control` in its log") from error
-        socket.send_multipart([verb.encode(), b"1", dump_object(facts or {})])
-        if not socket.poll(round(1000 * timeout_s)):
-            raise NoAnswer(
-                f"{endpoint}: no answer to {verb} within {timeout_s:g} s; is the station running, and our key allowed?"
-            )
-        answer, _, content = (*socket.recv_multipart(), b"", b"", b"")[:3]
-        try:
-            return answer.decode("ascii", "replace"), load_object("answer", content, _MAX_ANSWER_BYTES)
-        except WireError as error:
-            raise NoAnswer(f"{endpoint}: its answer makes no sense: {error}; is it a control socket?") from error
+_WHOLE = ("number", "not_before_ns", "valid_for_ms")  # facts that a station wants as numbers
 
 
 @click.command()
@@ -65,14 +34,20 @@ def main(endpoint: str, verb: str, facts: tuple[str, ...], timeout_s: float, key
     \b
     STATUS                                   what it does, and how far its consumers are
     TRIGGER part_id=P7 [trigger_id=T7]       the next frame is this part (with --trigger control)
-    RECIPE bundle=/path/new.bundle           run another bundle from the next frame on
+    RECIPE number=7                          run that recipe of the station's table from the next frame on
+    RECIPE bundle=/path/new.bundle           the same with a bundle that is in no table
+    RECIPES                                  the table: numbers, products, bundles; and which one runs
     ROLLBACK                                 run the one before it again
     FIND part_id=P7                          its record, and where its pictures are
     FIND since=2026-03-04T05:06 [until=…]    the parts that were rejected in this time (UTC)
-    FEEDBACK part_id=P7 disposition=…        accept, reject, rework, scrap or unknown; or about=RESULT_ID
+    BATCH batch_id=B7 [product_id=…]         results carry it from the next part on; batch_id= ends it
+    FEEDBACK part_id=P7 disposition=…        accept, reject, rework, scrap or unknown; or about=RESULT_ID;
+                                             label=… says why, in at most 32 characters
+    NOTE text=… [part_id=P7]                 put a remark on record, about a part or the station; or about=RESULT_ID
     PIN part_id=P7 [pinned=no]               keep its evidence for ever, or no longer; or about=RESULT_ID
     CONSUMERS [forget=NAME]                  the names that history is kept for; or free one
-    Add actor=NAME to say who asks. All that change something leave an audit record.
+    Add actor=NAME to say who asks; a key may only if it has the role delegate. All that change something leave an
+    audit record.
 
     Exit codes: 0 done; 1 refused; 2 a wrong flag; 3 no answer.
     """
@@ -80,7 +55,7 @@ def main(endpoint: str, verb: str, facts: tuple[str, ...], timeout_s: float, key
     if wrong:
         raise click.UsageError(f"{wrong[0]}: write it as NAME=VALUE")
     try:
-        answer, content = ask(endpoint, verb.upper(), dict(fact.split("=", 1) for fact in facts), timeout_s, keys)
+        answer, content = ask(endpoint, verb.upper(), _read(facts), timeout_s, keys)
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
     except NoAnswer as error:
@@ -90,6 +65,11 @@ def main(endpoint: str, verb: str, facts: tuple[str, ...], timeout_s: float, key
         click.echo(f"refused: {content.get('reason')}", err=True)
         sys.exit(REFUSED)
     click.echo(content.get("details") if answer == "DONE" else json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def _read(facts: tuple[str, ...]) -> dict[str, Any]:
+    said: dict[str, Any] = dict(fact.split("=", 1) for fact in facts)
+    return {name: int(value) if name in _WHOLE and value.isdecimal() else value for name, value in said.items()}
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from edge.client.control import NoAnswer, ask
 from edge.commands.checkup import Finding
-from edge.commands.edge_control import NoAnswer, ask
 from edge.core.errors import EdgeError, SettingsError
 from edge.history.database import JournalInUse, open_database
 from edge.station.settings import Settings

@@ -28,11 +28,10 @@ LIGHT, SHARPNESS, CLIPPING, LIKENESS = 0.2, 0.2, 0.01, 0.05
 def fit_bands(sketches: Sequence[Sketch]) -> HealthBands:
     """The bands of good, unused network inputs, 2 or more, of one size and mask."""
     reference = np.rint(np.mean([one.thumb for one in sketches], axis=0)).astype(np.uint8).tobytes()
-    measured = [one.measures(reference) for one in sketches]
-    light = np.array([m.brightness for m in measured])
-    clipped = np.array([m.saturated for m in measured])
-    sharpness = np.log([max(m.sharpness, 1e-6) for m in measured])
-    unlike = 1 - np.array([m.alike for m in measured])
+    light = np.array([one.brightness for one in sketches])
+    clipped = np.array([one.saturated for one in sketches])
+    sharpness = np.log([max(one.sharpness, 1e-6) for one in sketches])
+    unlike = 1 - np.array([likeness(one.thumb, reference) for one in sketches])
     farthest = max(upper_limit(unlike), float(np.median(unlike)) + LIKENESS)
     return HealthBands(
         darkest=max(0.0, min(-upper_limit(-light), (1 - LIGHT) * float(np.median(light)))),

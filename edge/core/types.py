@@ -21,6 +21,7 @@ __all__ = [
     "Alert",
     "AlertKind",
     "AnomalyMap",
+    "Batch",
     "Defect",
     "DrivenBy",
     "Frame",
@@ -30,6 +31,7 @@ __all__ = [
     "Inspection",
     "Interval",
     "Map",
+    "Measures",
     "NeighbourScore",
     "Neighbours",
     "PatchMaps",
@@ -58,16 +60,25 @@ class Interval:
             raise ValueError(f"an interval ends before it begins: {self.earliest_ns} to {self.latest_ns} ns")
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What parts belong to, as the line says; product_id None: what the recipe is for. All None: nobody said."""
+
+    batch_id: str | None = None
+    product_id: str | None = None
+
+
 @dataclass(slots=True, eq=False)
 class Ticket:
     """An accepted trigger, until its part is told; the delivery thread's alone.
 
     intent: will be its number among the journal's intents; None before it is asked for. is_settled: the part's record
-    has been numbered.
+    has been numbered. batch: that its part belongs to.
     """
 
     intent: Future[int] | None = None
     is_settled: bool = False
+    batch: Batch = field(default_factory=Batch)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -191,6 +202,22 @@ class NeighbourScore:
 
 
 @dataclass(frozen=True, slots=True)
+class Measures:
+    """What a network input looks like, part or none. brightness: mean grey level, 0–255; saturated: share of pixels,
+    0–1; sharpness: mean absolute Laplacian at half resolution over the standard deviation, > 0.
+
+    alike: correlation with the mean good image's thumbnail, -1–1; None where there is none to compare with. shift_px:
+    how far it lies from that, right and down in pixels of the input, where moving it back explains its unlikeness.
+    """
+
+    brightness: float
+    saturated: float
+    sharpness: float
+    alike: float | None = None
+    shift_px: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Timings:
     """Milliseconds spent in each of the four stages of `Inspector.inspect`, and in all of them."""
 
@@ -205,7 +232,7 @@ class Timings:
 class Inspection:
     """The verdict on one frame. `reason` and `detail` are set exactly when it is UNDECIDED.
 
-    asked_ns, is_repeat, ticket: as the frame's.
+    asked_ns, is_repeat, ticket: as the frame's. measures: of the picture; None where it was not looked at.
     """
 
     frame_id: int
@@ -228,6 +255,7 @@ class Inspection:
     asked_ns: int | None = None
     is_repeat: bool = False
     ticket: Ticket | None = None
+    measures: Measures | None = None
 
     @property
     def since_ns(self) -> int:

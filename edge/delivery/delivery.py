@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import structlog
 
-from edge.core.types import Acquisition, Alert, Frame, Gap, Inspection
+from edge.core.types import Acquisition, Alert, Batch, Frame, Gap, Inspection, Ticket
 from edge.delivery.inbox import End, Inbox
 from edge.delivery.pulse import HEARTBEAT_S
 from edge.delivery.thread import DeliveryThread, Isolation
@@ -34,6 +35,7 @@ class Delivery:
 
     All of it runs in a thread of its own, which also serves `desks` and calls `health_snapshot` and `alive` once a
     second. At most `max_items` wait, holding `max_bytes` of pictures. isolation: what the announcer publishes through.
+    batch: what parts without a trigger belong to.
     Publisher, desks, sinks and the announcer's journal belong to the delivery from here on; `close` closes them.
     """
 
@@ -47,11 +49,13 @@ class Delivery:
         isolation: Isolation,
         health_snapshot: Callable[[], HealthSnapshot],
         alive: Callable[[], None] = lambda: None,
+        batch: Callable[[], Batch] = Batch,
         max_items: int = MAX_ITEMS,
         max_bytes: int = MAX_BYTES,
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         self._origin = announcer.origin  # the loop's; the thread's follows when it hears of it
+        self._batch, self._origin_in_batch = batch, (Batch(), announcer.origin)
         self._inbox, self._isolation = Inbox(max_items, max_bytes), isolation
         self._thread = DeliveryThread(
             self._inbox,
@@ -120,19 +124,31 @@ class Delivery:
                 frame=frame,
                 anomaly_map=anomaly_map,
                 latency_ms=max(0.0, (time.monotonic_ns() - inspection.since_ns) / 1e6),
-                origin=self._origin,
+                origin=self._in_batch(inspection.ticket),
                 nbytes=nbytes,
             )
         )
 
     def put_gap(self, gap: Gap, alerts: Sequence[Alert] = ()) -> None:
         """Hand over frames that nobody inspected; never waits. SinkError when the delivery thread has ended."""
-        self._inbox.put(Told(gap=gap, alerts=tuple(alerts), origin=self._origin))
+        ticket = gap.tickets[0] if gap.tickets else None
+        self._inbox.put(Told(gap=gap, alerts=tuple(alerts), origin=self._in_batch(ticket)))
 
     def change_origin(self, origin: Origin) -> None:
         """The station runs something else from the next part on; a new BIRTH says so. From the loop's thread."""
         self._origin = origin
+        self._origin_in_batch = (Batch(), origin)
         self._inbox.change_origin(origin)
+
+    def _in_batch(self, ticket: Ticket | None) -> Origin:
+        """What the station runs, and the batch of the part: of its trigger, or the one that stands."""
+        batch = self._batch() if ticket is None else ticket.batch
+        known, origin = self._origin_in_batch
+        if batch != known:
+            product_id = batch.product_id or self._origin.product_id
+            origin = replace(self._origin, batch_id=batch.batch_id, product_id=product_id)
+            self._origin_in_batch = (batch, origin)
+        return origin
 
     def look(self) -> None:
         """The station's or the camera's state may have changed: a heartbeat tells it at once where it has."""

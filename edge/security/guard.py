@@ -31,7 +31,7 @@ class Guard:
         self, context: zmq.Context[zmq.Socket[bytes]], guarded: zmq.Socket[bytes], role: Role, keys: StationKeys
     ) -> None:
         self.is_dead = False
-        self._role, self._keys = role, keys
+        self._roles, self._keys = role.let_in, keys
         self._domain = f"edge-inspect/{role.value}".encode()
         self._admitted: set[bytes] = set()
         self._handler: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
@@ -50,11 +50,12 @@ class Guard:
     @property
     def has_to_cut(self) -> bool:
         """True when the handler is dead, or a key that was let in has been revoked since: links outlive their key."""
-        return self.is_dead or any(self._keys.name_of(key, self._role) is None for key in self._admitted)
+        return self.is_dead or any(self._keys.name_of(key, self._roles) is None for key in self._admitted)
 
-    def may(self, user: str | None) -> bool:
-        """Whether a message from this user (its User-Id) may be acted on now."""
-        return not self.is_dead and self._keys.has(user, self._role)
+    def roles_of(self, user: str | None) -> frozenset[Role]:
+        """What this user (a message's User-Id) may do now; nothing where it may not even come in."""
+        roles = self._keys.roles_of(user)
+        return frozenset() if self.is_dead or not roles & self._roles else roles
 
     def service(self) -> None:
         """Answer handshakes; whatever goes wrong leaves the guard dead."""
@@ -74,9 +75,9 @@ class Guard:
         request += [b""] * (9 - len(request))
         peer, _, version, request_id, domain, address, _, mechanism, key = request[:9]
         is_curve = (version, domain, mechanism) == (_VERSION, self._domain, b"CURVE")
-        name = self._keys.name_of(key, self._role) if is_curve else None
+        name = self._keys.name_of(key, self._roles) if is_curve else None
         if name is None:
-            log.debug("a peer was refused", role=self._role.value, address=address.decode("ascii", "replace"))
+            log.debug("a peer was refused", domain=self._domain.decode(), address=address.decode("ascii", "replace"))
             return [peer, b"", _VERSION, request_id, b"400", b"unknown key", b"", b""]
         self._admitted.add(key)
         return [peer, b"", _VERSION, request_id, b"200", b"OK", name.encode("ascii"), b""]

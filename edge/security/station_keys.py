@@ -31,11 +31,26 @@ log = structlog.get_logger(__name__)
 
 
 class Role(str, Enum):
-    """What a consumer may do: listen to the live feed, fetch from the journal, give commands."""
+    """What a consumer may do: listen to the live feed, fetch from the journal, and command.
+
+    CONTROL commands everything; TRIGGER says that a part is there; OPERATE says what an operator knows. DELEGATE: in
+    the name of a user, whom the key's owner has seen log in.
+    """
 
     READ = "read"
     REPLAY = "replay"
     CONTROL = "control"
+    TRIGGER = "trigger"
+    OPERATE = "operate"
+    DELEGATE = "delegate"
+
+    @property
+    def let_in(self) -> frozenset[Role]:
+        """The roles that let in at this role's socket: whoever may command anything comes to control's."""
+        return COMMANDS if self is Role.CONTROL else frozenset({self})
+
+
+COMMANDS = frozenset({Role.CONTROL, Role.TRIGGER, Role.OPERATE})
 
 
 class StationKeys:
@@ -52,22 +67,24 @@ class StationKeys:
             raise SettingsError(f"--keys {folder}: no folder {CONSUMERS} in it; see edge-deploy keys device --help")
         self.refresh()
 
-    def name_of(self, public: bytes, role: Role) -> str | None:
-        """Whose key these 32 bytes are, if it is known now and has the role."""
+    def name_of(self, public: bytes, any_of: frozenset[Role]) -> str | None:
+        """Whose key these 32 bytes are, if it is known now and has one of these roles."""
         name, certificate = self._consumers.get(public, ("", None))
-        return name if certificate is not None and self._may(name, certificate, role) else None
+        return name if certificate is not None and any_of & self._roles(name, certificate) else None
 
-    def has(self, name: str | None, role: Role) -> bool:
-        """Whether a consumer of this name has the role now."""
-        return any(known == name and self._may(known, one, role) for known, one in self._consumers.values())
+    def roles_of(self, name: str | None) -> frozenset[Role]:
+        """What a consumer of this name may do now; nothing where there is none."""
+        found = (self._roles(known, one) for known, one in self._consumers.values() if known == name)
+        return frozenset().union(*found)
 
     def refuse(self, name: str) -> None:
         """This consumer is a nuisance: its key is as good as revoked for REFUSED_S."""
         log.warning("a consumer's key is refused for a while", consumer=name, seconds=REFUSED_S)
         self._refused_until_s[name] = self._clock_s() + REFUSED_S
 
-    def _may(self, name: str, certificate: Certificate, role: Role) -> bool:
-        return role.value in certificate.roles and self._clock_s() >= self._refused_until_s.get(name, 0.0)
+    def _roles(self, name: str, certificate: Certificate) -> frozenset[Role]:
+        is_refused = self._clock_s() < self._refused_until_s.get(name, 0.0)
+        return frozenset() if is_refused else frozenset(map(Role, certificate.roles))
 
     def refresh(self) -> None:
         """Look at the folder again; what is wrong with a file is logged, and its key is no longer known."""

@@ -22,19 +22,18 @@ from edge.core.types import Ticket
 from edge.history.announcer import COMMAND, ENDED_MEANWHILE, PART, Announcer
 from edge.history.database import JournalError
 from edge.sockets.front import ControlFront, drain
+from edge.sockets.remarks import feedback, note
 from edge.sockets.requests import Request, RequestError, answer_to
+from edge.sockets.rights import actor_of, require_right
 from edge.wire.recording import audit_record
 from edge.wire.vocabulary import Outcome
 
 MAX_PENDING = 16
 POLL_S = 0.05  # how soon the end of a slow command is noticed
-UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_ACTOR = r"[ -~]{1,64}"
-_DISPOSITION = r"accept|reject|rework|scrap|unknown"
 
 log = structlog.get_logger(__name__)
 
-ABOUT_A_PART = ("FEEDBACK", "PIN")  # by its record's result_id, or by the part's id where that is one record
+ABOUT_A_PART = ("FEEDBACK", "PIN", "NOTE")  # by its record's result_id, or by the part's id where that is one record
 
 # Does what is asked, or promises to; the text says what was done. Whatever it raises: refused, and why.
 Action = Callable[[Request], "str | Future[str]"]
@@ -75,7 +74,7 @@ class Accepted(Protocol):
 
 
 class ControlDesk:
-    """Carries commands out, in the delivery thread, as `front` reads them. Who proved a key is the actor.
+    """Carries commands out, in the delivery thread, as `front` reads them.
 
     actions: by verb, called in that thread, so they must not block. status: facts for STATUS. questions: other ones.
     about: the request that names its part's record, where it was asked by the part's id. attempt: how actions are
@@ -97,7 +96,7 @@ class ControlDesk:
         self._front, self._announcer, self._about = front, announcer, about
         self._questions = {"STATUS": Question("STATUS", lambda request: status()), **questions}
         self._attempt, self._is_durable = attempt, is_durable
-        self._actions: dict[str, Action] = {**actions, "FEEDBACK": feedback}
+        self._actions: dict[str, Action] = {**actions, "FEEDBACK": feedback, "NOTE": note}
         self._pending: list[Command] = []
         self._triggered: list[tuple[Request, Accepted, Future[int]]] = []  # accepted, and not yet on disk
         self.endpoint = front.endpoint
@@ -227,7 +226,7 @@ class ControlDesk:
             self._reply(request, Outcome.REFUSED.name, {"reason": str(error)})
 
     def _require_sense(self, request: Request) -> None:
-        request.text("actor", _ACTOR, "unknown")
+        require_right(request)
         if request.verb not in self._actions:
             there = ", ".join(dict.fromkeys((*self._questions, "TRIGGER", *self._actions)))
             raise RequestError(f"there is no {request.verb}; there are {there}")
@@ -285,12 +284,7 @@ class ControlDesk:
 
 def _asked(request: Request) -> dict[str, str | None]:
     """What an audit record says of a command before it is carried out."""
-    actor = request.user or request.facts.get("actor")
-    return {
-        "command": request.verb.lower(),
-        "arguments": request.as_json,
-        "actor": actor if isinstance(actor, str) else None,
-    }
+    return {"command": request.verb.lower(), "arguments": request.as_json, "actor": actor_of(request)}
 
 
 def _refused(error: Exception) -> Future[str]:
@@ -304,9 +298,3 @@ def _reason(error: BaseException) -> str:
         return str(error)
     log.error("a command failed", error=f"{type(error).__name__}: {error}")
     return f"it failed: {type(error).__name__}: {error}; see the station's log"
-
-
-def feedback(request: Request) -> str:
-    """What became of a part, as the MES knows it; `about`: the result_id of its record."""
-    disposition = request.text("disposition", _DISPOSITION)
-    return f"{disposition} for {request.text('about', UUID)}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sized
+from dataclasses import replace
 from typing import ClassVar, Protocol
 
 import zmq
@@ -79,8 +80,10 @@ class Desk(BoundSocket, ABC):
         for request in receive_requests(self.socket, self.REQUESTS_A_TURN, is_guarded=self.guard is not None):
             if isinstance(request, Request):
                 # By who proved a key, never by the routing id, which a peer chooses; a key may be revoked by now.
-                if self.guard is None or self.guard.may(request.user):
+                if self.guard is None:
                     yield request
+                elif roles := self.guard.roles_of(request.user):
+                    yield replace(request, roles=roles)
                 else:
                     self.refuse(answer_to(request, "DENIED", {"reason": "this key may not do that any more"}))
             else:

@@ -23,6 +23,7 @@ from edge.security.station_keys import Role
 from edge.sockets.desk import Desk
 from edge.sockets.endpoints import LOCAL, Access
 from edge.sockets.requests import Request, RequestError
+from edge.sockets.rights import require_right
 
 MOST_WAITING = 64  # requests for the delivery thread; beyond it they wait in the socket
 ATTENTION_MS = 2  # how exactly the moment of a trigger is known
@@ -166,6 +167,7 @@ class ControlFront(Desk):
 
     def _trigger(self, request: Request, at: Interval) -> Taken:
         try:
+            require_right(request)
             return Taken(request, accepted=self._triggers.take(request, at))
         except (EdgeError, RequestError) as error:
             return Taken(request, refused=error)

@@ -13,6 +13,7 @@ from typing import Any
 
 import zmq
 
+from edge.security.station_keys import Role
 from edge.wire.messages import WireError, dump_object, load_object
 
 MAX_REQUEST_BYTES = 4096
@@ -28,7 +29,8 @@ class RequestError(ValueError):
 class Request:
     """One request: where it came from (routing id), what is wanted, the id to answer with, and its facts.
 
-    user: whose key the peer has proved; None where no key is asked for. as_json: the facts, for the record.
+    user: whose key the peer has proved, roles: what that key may do; None where no key is asked for. as_json: the
+    facts, for the record.
     """
 
     peer: bytes
@@ -37,6 +39,7 @@ class Request:
     facts: dict[str, Any]
     user: str | None = None
     as_json: str = "{}"
+    roles: frozenset[Role] | None = None
 
     def text(self, name: str, pattern: str, default: str | None = None) -> str:
         """The fact as text that matches `pattern` wholly; RequestError if it does not, or is missing."""

@@ -10,12 +10,14 @@ from typing import Any
 
 import edge
 from edge.core.forecast import Forecast
+from edge.core.image_health import HealthBands
+from edge.core.manifest import Bound
 from edge.core.types import Acquisition
 from edge.inspector import Inspector
 from edge.sources import Source
 from edge.station.settings import Settings
 from edge.wire.facts import Origin, RecipeChoice
-from edge.wire.vocabulary import ForecastRecord, RecipeRecord, SoftwareRecord
+from edge.wire.vocabulary import BandsRecord, ForecastRecord, PromiseRecord, RecipeRecord, SoftwareRecord
 
 
 def describe(settings: Settings, inspector: Inspector, drift: float, why: str) -> dict[str, Any]:
@@ -45,9 +47,14 @@ def describe(settings: Settings, inspector: Inspector, drift: float, why: str) -
 
 
 def origin_of(
-    settings: Settings, inspector: Inspector, source: Source, acquisition: Acquisition, choice: RecipeChoice
+    settings: Settings,
+    inspector: Inspector,
+    source: Source,
+    acquisition: Acquisition,
+    choice: RecipeChoice,
+    number: int | None = None,
 ) -> Origin:
-    """What stays the same in all records while this bundle runs."""
+    """What stays the same in all records while this bundle runs; number: of its recipe, where it has one."""
     manifest, engine, commissioning = inspector.bundle.manifest, inspector.engine, inspector.bundle.commissioning
     pairing = settings.camera.pairing
     latency = pairing.latency
@@ -59,6 +66,7 @@ def origin_of(
             version=str(manifest.version),
             hash=inspector.bundle.digest,
             commissioning_hash=None if commissioning is None else commissioning.digest,
+            number=number,
         ),
         camera_uri=source.uri,
         acquisition=acquisition,
@@ -73,7 +81,23 @@ def origin_of(
         trigger_window_ms=pairing.window_ms,
         camera_latency_ms=None if latency is None else (latency.least_ns / 1e6, latency.most_ns / 1e6),
         forecast=None if manifest.forecast is None else _forecast(manifest.forecast),
+        promise=_promise(inspector.calibration.bound),
+        bands=None if inspector.health is None else _bands(inspector.health),
         choice=choice,
+    )
+
+
+def _promise(bound: Bound) -> PromiseRecord:
+    return PromiseRecord(rate=bound.rate, confidence=bound.confidence, statement=str(bound))
+
+
+def _bands(bands: HealthBands) -> BandsRecord:
+    return BandsRecord(
+        darkest=bands.darkest,
+        brightest=bands.brightest,
+        most_saturated=bands.most_saturated,
+        least_sharp=bands.least_sharp,
+        least_alike=bands.least_alike,
     )
 
 

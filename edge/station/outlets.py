@@ -10,10 +10,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any
 
-from edge.core.errors import SettingsError
 from edge.delivery.delivery import Delivery
 from edge.delivery.thread import Isolation
 from edge.history.announcer import Announcer
@@ -24,20 +21,17 @@ from edge.pictures.evidence import EvidenceWriter
 from edge.pictures.overlays import OverlayWriter
 from edge.pictures.rejects import RejectLog
 from edge.security.station_keys import StationKeys
-from edge.sockets.control import UUID, Action, ControlDesk, Question
 from edge.sockets.cursors import Cursors
 from edge.sockets.desk import Served
 from edge.sockets.endpoints import Access
-from edge.sockets.front import ControlFront, TriggerTaker
+from edge.sockets.frames import FramesOutlet, FramesSink, See
 from edge.sockets.publisher import Publisher
 from edge.sockets.replay import ReplayServer
-from edge.sockets.requests import Request
-from edge.station.finding import Finder
 from edge.station.health import Health
-from edge.station.recipes import Recipes
 from edge.station.settings import JournalSettings, PictureSettings, Settings, SocketSettings
+from edge.station.verbs import Commanded, Kept, open_control, status_of
 from edge.wire.facts import HealthSnapshot, Origin
-from edge.wire.vocabulary import CameraState, StationState
+from edge.wire.vocabulary import StationState
 
 NO_JOURNAL = "none: records are kept in memory, and a crash loses what was not received; give --journal PATH"
 
@@ -52,14 +46,18 @@ class Outlets:
 
 
 def open_outlets(
-    settings: Settings, origin: Origin, health: Health, triggers: TriggerTaker, recipes: Recipes
+    settings: Settings, origin: Origin, health: Health, commanded: Commanded, see: See | None = None
 ) -> Outlets:
-    """Open everything that `settings` want, or nothing: SettingsError, or its AddressInUse and JournalInUse."""
+    """Open everything that `settings` want, or nothing: SettingsError, or its AddressInUse and JournalInUse.
+
+    see: what the camera sees, for the frames outlet.
+    """
     sockets, pictures = settings.sockets, settings.pictures
     access, isolation = open_access(sockets), Isolation()
     with ExitStack() as opened:
         publisher = opened.enter_context(closing(Publisher(sockets.publish, access)))
         journal = opened.enter_context(closing(open_journal(settings.journal, origin)))
+        commanded.batches.reopen(journal)
         announcer = Announcer(origin, journal, partial(isolation.run, publisher, publisher.publish))
         evidence, cursors = open_evidence(pictures, announcer), Cursors(journal, settings.journal.limits.required)
         opened.callback(evidence.close if evidence else lambda: None)
@@ -68,42 +66,45 @@ def open_outlets(
             replay = ReplayServer(sockets.replay, journal, access=access, cursors=cursors)
             desks["replay"] = opened.enter_context(closing(replay))
         if sockets.control is not None:
-            front = ControlFront(sockets.control, triggers, access, isolation.run)
-            actions, finder = _actions(recipes, evidence, cursors), Finder(journal, pictures.evidence)
-            desk = ControlDesk(
-                front,
+            desk = open_control(
+                sockets.control,
+                access,
+                isolation,
                 announcer,
-                actions,
-                lambda: _status(delivery, announcer, cursors),
-                questions={
-                    "FIND": Question("FOUND", finder.find),
-                    "CONSUMERS": Question("CONSUMERS", lambda request: cursors.names()),
-                },
-                about=finder.about,
-                attempt=isolation.run,
+                commanded,
+                Kept(evidence, pictures.evidence, cursors),
+                lambda: status_of(delivery, announcer, cursors, commanded.batches),
                 is_durable=settings.camera.pairing.is_durable,
             )
             desks["control"] = opened.enter_context(closing(desk))
-        overlays = None if pictures.overlays is None else OverlayWriter(pictures.overlays)
-        pictured = [sink for sink in (overlays, evidence) if sink is not None]
-        sinks: list[Sink] = [*pictured, RejectLog(pictured)]
+        frames = None if sockets.frames is None else FramesOutlet(sockets.frames, access, see)
+        if frames is not None:
+            desks["frames"] = opened.enter_context(closing(frames))
         delivery = Delivery(
             announcer,
             publisher,
-            sinks,
+            _sinks(frames, pictures, evidence),
             list(desks.values()),
             isolation=isolation,
-            health_snapshot=lambda: _with_refusal(health.snapshot(), evidence),
+            health_snapshot=lambda: _with_outlets(health.snapshot(), evidence, frames),
             alive=health.delivers,
+            batch=lambda: commanded.batches.current,
         )
         opened.pop_all()  # they are the delivery's now
-    where = {name: desks[name].endpoint if name in desks else "none" for name in ("replay", "control")}
+    where = {name: desks[name].endpoint if name in desks else "none" for name in ("replay", "control", "frames")}
     file = NO_JOURNAL if settings.journal.path is None else str(settings.journal.path)
     return Outlets(
         delivery,
         publisher,
         {"publish": publisher.endpoint, "journal": file, **where, "epoch": journal.epoch.hex()},
     )
+
+
+def _sinks(frames: FramesOutlet | None, pictures: PictureSettings, evidence: EvidenceWriter | None) -> list[Sink]:
+    """Who gets each part once it was told: first whoever looks at it now."""
+    overlays = None if pictures.overlays is None else OverlayWriter(pictures.overlays)
+    pictured = [sink for sink in (overlays, evidence) if sink is not None]
+    return [*([] if frames is None else [FramesSink(frames)]), *pictured, RejectLog(pictured)]
 
 
 def open_journal(settings: JournalSettings, origin: Origin) -> Journal:
@@ -128,43 +129,14 @@ def open_evidence(settings: PictureSettings, announcer: Announcer) -> EvidenceWr
     return writer
 
 
-def _with_refusal(health: HealthSnapshot, evidence: EvidenceWriter | None) -> HealthSnapshot:
-    """Degraded, if nothing worse is told, where parts are judged as ever and their evidence is not kept."""
+def _with_outlets(
+    health: HealthSnapshot, evidence: EvidenceWriter | None, frames: FramesOutlet | None
+) -> HealthSnapshot:
+    """What the outlets know of it: degraded, if nothing worse is told, where evidence of parts is not kept."""
+    if frames is not None:
+        health = replace(health, frames_dropped=frames.dropped)
     calm = (StationState.RUNNING.value, StationState.DEGRADED.value)
     refusal = None if evidence is None else evidence.refusal
     if refusal is None or health.state not in calm or health.cause is not None:
         return health
     return replace(health, state=StationState.DEGRADED.value, cause=refusal.cause, advice=refusal.advice)
-
-
-def _actions(recipes: Recipes, evidence: EvidenceWriter | None, cursors: Cursors) -> dict[str, Action]:
-    """What the control socket does, by verb."""
-    return {
-        "RECIPE": lambda request: recipes.change(Path(request.text("bundle", r"[^\0]{1,1024}"))),
-        "ROLLBACK": lambda request: recipes.roll_back(),
-        "PIN": partial(_pin, evidence),
-        "CONSUMERS": cursors.forget,
-    }
-
-
-def _pin(evidence: EvidenceWriter | None, request: Request) -> str:
-    if evidence is None:
-        raise SettingsError("this station keeps no evidence; start it with --evidence FOLDER")
-    return evidence.pin(request.text("about", UUID), request.text("pinned", "yes|no", "yes") == "yes")
-
-
-def _status(delivery: Delivery, announcer: Announcer, cursors: Cursors) -> dict[str, Any]:
-    """For STATUS: what the heartbeat says, what runs, and how far the consumers are."""
-    health, recipe, journal = delivery.health(), announcer.origin.recipe, announcer.journal
-    counts = {name: getattr(health, name) for name in ("captured", "inspected", "skipped", "undecided", "in_flight")}
-    if health.camera is not None:
-        counts |= {"camera_state": CameraState(health.camera).value, "camera_fps": health.fps or 0.0}
-    status = {"state": StationState(health.state).value, "uptime_s": round(health.uptime_s, 3), **counts}
-    status |= {name: text for name in ("cause", "advice") if (text := getattr(health, name)) is not None}
-    status |= {"bundle": recipe.id, "version": recipe.version, "hash": recipe.hash}
-    if announcer.origin.choice is not None:
-        status |= {"recipe_reason": announcer.origin.choice.why}
-    if recipe.commissioning_hash is not None:
-        status |= {"commissioning_hash": recipe.commissioning_hash}
-    status |= {"epoch": journal.epoch.hex(), "head_seq": journal.head, "sink_failures": delivery.sink_failures}
-    return status | cursors.status()

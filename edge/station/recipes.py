@@ -82,9 +82,17 @@ class Recipes:
         """Why no part can be promised a recipe now; None when one can."""
         return "a recipe is being changed" if self._changing else None
 
-    def change(self, path: Path) -> Future[str]:
-        """Load this bundle; done once a frame boundary has taken it. BundleError or EngineError: nothing changed."""
-        return self._prepare(partial(self._load, path))
+    @property
+    def current(self) -> Inspector:
+        """What judges parts now."""
+        return self._current
+
+    def change(self, path: Path, digest: str | None = None) -> Future[str]:
+        """Load this bundle; done once a frame boundary has taken it. BundleError or EngineError: nothing changed.
+
+        digest: what it must be, where it is a line of the recipe table.
+        """
+        return self._prepare(partial(self._load, path, digest))
 
     def roll_back(self) -> Future[str]:
         """Take the bundle from before the last change, as it was then, whatever became of its file."""
@@ -141,9 +149,14 @@ class Recipes:
         self._tasks.put((load, told))
         return told
 
-    def _load(self, path: Path) -> Bundle:
+    def _load(self, path: Path, digest: str | None) -> Bundle:
         """One that has been proved: in this process a hostile graph could not be stopped."""
         bundle = self._commission(self._trust.load(path))
+        if digest not in (None, bundle.digest):
+            raise BundleError(
+                f"bundle {path}: the recipe table says {digest[:12]}…, and the file is {bundle.digest[:12]}…; if this "
+                "file is meant, give it its number again (edge-deploy recipes)"
+            )
         self._require_same_frames(bundle)
         if self._prover is not None:
             self._prover.prove(bundle)

@@ -28,6 +28,8 @@ from edge.sources import Source, is_live, open_source
 from edge.sources.checked import CheckedSource, FrozenCheck
 from edge.sources.pairing import FreeRunning, HardwareTriggered
 from edge.sources.triggered import TriggeredCamera, TriggeredFiles, TriggeredSource
+from edge.sources.viewfinder import Viewfinder
+from edge.station.batches import Batches
 from edge.station.building import BuildReporter
 from edge.station.chosen import choose
 from edge.station.description import describe, origin_of
@@ -36,9 +38,13 @@ from edge.station.golden import check_golden
 from edge.station.health import Health
 from edge.station.outlets import open_outlets
 from edge.station.prove import Prover
+from edge.station.recipe_table import RecipeTable
 from edge.station.recipes import Recipes
 from edge.station.settings import CameraSettings, EngineSettings, Settings
 from edge.station.triggers import VALID_MS, NoTriggers, TriggerRules, Triggers
+from edge.station.verbs import Commanded
+from edge.station.view import seen_through
+from edge.wire.facts import Origin, RecipeChoice
 
 log = structlog.get_logger()
 
@@ -90,7 +96,8 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
             inspector, drift = open_inspector(settings, stack, trust, should_stop)
         # What a command changed to is no start's own: the one that --bundle names must stay acceptable.
         trust.ran(inspector.bundle, is_start=not chosen.is_last)
-        source = open_checked_source(settings.camera, stack)
+        finder = Viewfinder() if settings.sockets.frames is not None else None
+        source = open_checked_source(settings.camera, stack, finder)
         _warn_of_another_source(inspector, source)
         acquisition = settings.camera.acquisition_for(source.acquisition)
         rule = settings.gate.rule_for(acquisition)
@@ -101,10 +108,20 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
             Population(inspector.calibration.bound) if are_parts else None,
         )
         stack.callback(health.close)
+        table, batches = RecipeTable(settings.bundle.recipes), Batches()
         recipes = open_recipes(settings, inspector, source, trust)
-        triggers = open_triggers(settings, source, recipes)
-        origin = origin_of(settings, inspector, source, acquisition, chosen.recipe)
-        outlets = open_outlets(settings, origin, health, triggers or NoTriggers(source.uri), recipes)
+        triggers = open_triggers(settings, source, recipes, batches)
+
+        def origin(runs: Inspector, choice: RecipeChoice) -> Origin:
+            return origin_of(settings, runs, source, acquisition, choice, table.number_of(runs.bundle.digest))
+
+        outlets = open_outlets(
+            settings,
+            origin(inspector, chosen.recipe),
+            health,
+            Commanded(triggers or NoTriggers(source.uri), recipes, table, batches),
+            None if finder is None or not source.is_live else seen_through(finder, lambda: recipes.current),
+        )
         stack.callback(outlets.delivery.close)
         stack.callback(recipes.close)
         yield Station(
@@ -120,9 +137,7 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
             | {"acquisition": acquisition.value, "gate": f"{rule.k}/{rule.n}", **outlets.description},
             recipes,
             triggers,
-            lambda inspector: outlets.delivery.change_origin(
-                origin_of(settings, inspector, source, acquisition, chosen.changed_to(inspector.bundle))
-            ),
+            lambda inspector: outlets.delivery.change_origin(origin(inspector, chosen.changed_to(inspector.bundle))),
         )
 
 
@@ -140,7 +155,7 @@ def open_recipes(settings: Settings, inspector: Inspector, source: Source, trust
     )
 
 
-def open_triggers(settings: Settings, source: Source, recipes: Recipes) -> Triggers | None:
+def open_triggers(settings: Settings, source: Source, recipes: Recipes, batches: Batches) -> Triggers | None:
     """What takes TRIGGER, where parts are asked for."""
     if not isinstance(source, TriggeredSource):
         return None
@@ -150,7 +165,7 @@ def open_triggers(settings: Settings, source: Source, recipes: Recipes) -> Trigg
         valid_ms=settings.gate.deadline_ms or VALID_MS,
         must_be_dated=control.startswith("tcp:"),
     )
-    return Triggers(source, rules, lambda: recipes.runs, lambda: recipes.why_busy)
+    return Triggers(source, rules, lambda: recipes.runs, lambda: recipes.why_busy, lambda: batches.current)
 
 
 def open_bundle(settings: EngineSettings, bundle: Bundle, resizes: bool = False) -> Inspector:
@@ -197,27 +212,27 @@ def open_inspector(
     return Inspector(bundle, engine, settings.camera.is_resized), check_golden(bundle, engine)
 
 
-def open_checked_source(settings: CameraSettings, stack: ExitStack) -> Source:
-    """The source; a live one's frames are checked: whether they are frozen."""
+def open_checked_source(settings: CameraSettings, stack: ExitStack, finder: Viewfinder | None = None) -> Source:
+    """The source; a live one's frames are checked: whether they are frozen. finder: sees all of them, if given."""
     if settings.pairing.is_asked and is_live(settings.source):
-        paired = _open_paired(settings)
+        paired = _open_paired(settings, finder)
         stack.callback(paired.close)
         return paired
-    source = open_source(settings.source, settings.options)
+    source = open_source(settings.source, replace(settings.options, tap=finder))
     stack.callback(source.close)
     if settings.pairing.is_asked:
         return TriggeredFiles(source)
     return CheckedSource(source) if source.is_live else source
 
 
-def _open_paired(settings: CameraSettings) -> TriggeredCamera:
+def _open_paired(settings: CameraSettings, finder: Viewfinder | None) -> TriggeredCamera:
     """A live camera's parts as TRIGGER asks for them; SettingsError where a picture could be another part's."""
     pairing, options = settings.pairing, settings.options
     pairing.require_known(settings.source, knows_exposure=False)
     assert pairing.window_ms is not None and pairing.latency is not None
     rule = HardwareTriggered if pairing.trigger == "hardware" else FreeRunning
     return TriggeredCamera(
-        lambda tap: open_source(settings.source, replace(options, tap=tap)),
+        lambda tap: open_source(settings.source, replace(options, tap=finder.before(tap) if finder else tap)),
         rule(round(pairing.window_ms * 1e6), pairing.latency.most_ns, round(pairing.delay_ms * 1e6)),
         pairing.latency,
         has_rhythm=pairing.trigger == "control",

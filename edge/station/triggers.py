@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge.core.errors import SettingsError
-from edge.core.types import Gap, Interval, Ticket
+from edge.core.types import Batch, Gap, Interval, Ticket
 from edge.sockets.requests import Request, RequestError
 from edge.sources.pairing import Trigger, TriggerRefused
 from edge.sources.triggered import TriggeredSource
@@ -46,7 +46,8 @@ class TriggerRules:
 class Triggers:
     """What stands between the control socket and the parts of `source`; `take` and `quiet` are for one other thread.
 
-    recipe: the hash of what runs now. why_not_ready: of the station itself, None when it is.
+    recipe: the hash of what runs now. why_not_ready: of the station itself, None when it is. batch: of the parts that
+    are triggered now.
     """
 
     def __init__(
@@ -55,7 +56,9 @@ class Triggers:
         rules: TriggerRules,
         recipe: Callable[[], str],
         why_not_ready: Callable[[], str | None] = lambda: None,
+        batch: Callable[[], Batch] = Batch,
     ) -> None:
+        self._batch = batch
         self._source, self._rules, self._recipe, self._why_not_ready = source, rules, recipe, why_not_ready
         self._lock = threading.Lock()
         self._stopped: str | None = "the station starts"
@@ -92,7 +95,8 @@ class Triggers:
                 return Accepted(known, None)
             self._require_fresh(request, at)
             self._require_ready(request)
-            trigger = Trigger(part_id, trigger_id, at, self._recipe(), part_id in self._parts, Ticket())
+            ticket = Ticket(batch=self._batch())
+            trigger = Trigger(part_id, trigger_id, at, self._recipe(), part_id in self._parts, ticket)
             self._source.trigger(trigger)
             facts: dict[str, Any] = {"details": f"part {part_id} is taken"}
             if trigger.is_repeat:

@@ -23,7 +23,7 @@ from edge.wire.vocabulary import Kind, schema_name
 def to_body(record: Record) -> dict[str, Any]:
     """The record as JSON-ready values; ValueError names the field that holds a number that is not finite."""
     kind = record.KIND.value
-    return {"schema": schema_name(kind), "kind": kind, **dict(_known(record))}
+    return {"schema": schema_name(kind), "kind": kind, **dict(known(record))}
 
 
 def to_frames(record: Record) -> tuple[bytes, ...]:
@@ -51,7 +51,8 @@ def _head(site: str, line: str, station: str, kind: Kind, is_transient: bool) ->
     return topic, JSON.encode(properties).encode("utf-8")
 
 
-def _known(record: Any) -> Iterator[tuple[str, Any]]:
+def known(record: Any) -> Iterator[tuple[str, Any]]:
+    """The fields of a record, or of a part of one, that have a value, as JSON's types; errors as `to_body`."""
     for item in fields(record):
         value = getattr(record, item.name)
         if value is not None:
@@ -68,7 +69,7 @@ def _plain(value: Any, name: str) -> Any:
     if isinstance(value, Enum):
         return value.value
     if is_dataclass(value):
-        return dict(_known(value))
+        return dict(known(value))
     if isinstance(value, np.generic):  # arithmetic on maps leaves NumPy scalars, which json refuses
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

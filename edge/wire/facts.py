@@ -13,7 +13,15 @@ from typing import Any
 
 from edge.core.words import Acquisition, Scale
 from edge.wire.messages import Station
-from edge.wire.vocabulary import CameraState, ForecastRecord, RecipeRecord, SoftwareRecord, StationState
+from edge.wire.vocabulary import (
+    BandsRecord,
+    CameraState,
+    ForecastRecord,
+    PromiseRecord,
+    RecipeRecord,
+    SoftwareRecord,
+    StationState,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +56,8 @@ class Origin:
     trigger_window_ms: float | None = None
     camera_latency_ms: tuple[float, float] | None = None
     forecast: ForecastRecord | None = None
+    promise: PromiseRecord | None = None
+    bands: BandsRecord | None = None
     choice: RecipeChoice | None = None
 
     def __post_init__(self) -> None:
@@ -70,8 +80,9 @@ class HealthSnapshot:
 
     captured = inspected + skipped + undecided + in_flight must hold when it was taken. fps: camera frames a
     second; frame_age_s: since the newest frame was captured; both None while unknown. camera: a CameraState or its
-    value, None for files. cause, advice: why it is degraded where no single part says so, and what to do. ValueError
-    for a number that is not finite or an unknown state.
+    value, None for files. cause, advice: why it is degraded where no single part says so, and what to do.
+    frames_dropped: pictures that a reader was too slow for, None without a frames socket. ValueError for a number that
+    is not finite or an unknown state.
     """
 
     state: str
@@ -86,6 +97,7 @@ class HealthSnapshot:
     camera: str | None = None
     cause: str | None = None
     advice: str | None = None
+    frames_dropped: int | None = None
 
     def __post_init__(self) -> None:
         _require_finite(self, "uptime_s", "fps", "frame_age_s")

@@ -13,7 +13,7 @@ from typing import Any, overload
 
 from edge.core.ids import told_apart
 from edge.core.redaction import hide_credentials, without_credentials
-from edge.core.types import Alert, Defect, Gap, Inspection
+from edge.core.types import Alert, Defect, Gap, Inspection, Measures
 from edge.core.words import GapCause, Reason, Verdict
 from edge.wire import records, vocabulary
 from edge.wire.facts import HealthSnapshot, Origin, Stamp
@@ -105,6 +105,8 @@ def birth_record(
         trigger_window_ms=origin.trigger_window_ms,
         camera_latency_ms=origin.camera_latency_ms,
         recipe_reason=None if origin.choice is None else origin.choice.why,
+        promise=origin.promise,
+        bands=origin.bands,
     )
 
 
@@ -193,6 +195,7 @@ def heartbeat_record(
         refused_peers=refused_peers,
         clock_ns=clock_ns,
         floods=floods,
+        frames_dropped=health.frames_dropped,
     )
 
 
@@ -258,7 +261,19 @@ def _inspected(origin: Origin, inspection: Inspection, latency_ms: float | None)
         "anomaly_score": inspection.score,
         "threshold": inspection.threshold,
         "picture_fault": _picture_fault(inspection.detail) if inspection.reason is Reason.HEALTH_GATE else None,
+        "measures": None if inspection.measures is None else measures_record(inspection.measures),
     }
+
+
+def measures_record(measures: Measures) -> vocabulary.MeasuresRecord:
+    """To six places: more would be noise, and bytes in each record."""
+    return vocabulary.MeasuresRecord(
+        brightness=round(measures.brightness, 6),
+        saturated=round(measures.saturated, 6),
+        sharpness=round(measures.sharpness, 6),
+        alike=None if measures.alike is None else round(measures.alike, 6),
+        shift_px=measures.shift_px,
+    )
 
 
 def _picture_fault(detail: str | None) -> str | None:

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from edge.core.words import Acquisition, AlertKind, Reason, Scale
 from edge.wire.vocabulary import (
+    BandsRecord,
     CameraState,
     Count,
     DefectRecord,
@@ -21,12 +22,14 @@ from edge.wire.vocabulary import (
     HistoryRecord,
     ImageRecord,
     Kind,
+    MeasuresRecord,
     MissedRecord,
     Name,
     NeighbourRecord,
     NotNegative,
     Outcome,
     PreviousEnd,
+    PromiseRecord,
     RecipeRecord,
     ResultEvaluation,
     ResultState,
@@ -82,6 +85,7 @@ class InspectedRecord(EvaluatedRecord):
     t_boot_ns, t_trigger_ns: the earliest moment of its exposure, and of its trigger where it had one. is_repeat: its
     part id was triggered before; left out otherwise. picture_fault: in a word or a few, why the picture was not
     fit for inspection (`health_gate`), the same for the same fault; more may come: do not take them for a closed list.
+    measures: of the picture, part or none; left out where it was not looked at.
     """
 
     late: bool
@@ -102,6 +106,7 @@ class InspectedRecord(EvaluatedRecord):
     anomaly_score: float | None = None
     threshold: float | None = None
     picture_fault: str | None = None
+    measures: MeasuresRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +157,8 @@ class BirthRecord(Record):
     `birth_count` counts the starts on this journal, from 1; both it and `previous_end` need a journal. trigger: what
     says that a part is there, "source", "control" or "hardware"; with the last two beside a live camera, how long a
     part is in view after its trigger, and how long a frame takes from exposure to arrival, at the least and at the
-    most. recipe_reason: why this recipe runs and no other, for people.
+    most. recipe_reason: why this recipe runs and no other, for people. promise: of the thresholds. bands: of pictures
+    that are inspected.
     """
 
     KIND: ClassVar[Kind] = Kind.BIRTH
@@ -174,6 +180,8 @@ class BirthRecord(Record):
     camera_latency_ms: tuple[NotNegative, NotNegative] | None = None
     forecast: ForecastRecord | None = None
     recipe_reason: str | None = None
+    promise: PromiseRecord | None = None
+    bands: BandsRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,8 +210,8 @@ class HeartbeatRecord(Record):
 
     `refused_peers`: connections since the start that have proved no key; left out where none is asked for. clock_ns:
     the device's monotonic clock, for a client that says since when a part can have been there.
-    `refused_peers`: connections since the start that have proved no key; left out where none is asked for.
     `floods`: how often somebody was kept out, or all were cut off, because of too many connections or subscriptions.
+    `frames_dropped`: pictures that somebody on the frames socket was too slow for; left out where there is none.
     """
 
     KIND: ClassVar[Kind] = Kind.HEARTBEAT
@@ -225,6 +233,7 @@ class HeartbeatRecord(Record):
     refused_peers: Count | None = None
     clock_ns: int | None = None
     floods: Count | None = None
+    frames_dropped: Count | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,7 @@ def sendable(inspection: Inspection) -> Inspection:
         scales=(),
         neighbours=(),
         timings=Timings(),
+        measures=None if reason is Reason.NON_FINITE else inspection.measures,
         reason=inspection.reason or reason,
         detail=detail if inspection.detail is None else f"{detail}; {inspection.detail}",
     )
@@ -74,4 +75,6 @@ def _numbers(inspection: Inspection) -> list[float]:
     for defect in inspection.defects:
         numbers += [defect.score_max, defect.score_mean, defect.area_px, *defect.centroid_px]
         numbers += [defect.area_mm2, defect.length_mm]
+    if (measures := inspection.measures) is not None:
+        numbers += [measures.brightness, measures.saturated, measures.sharpness, measures.alike]
     return [number for number in numbers if number is not None]

@@ -14,7 +14,7 @@ from typing import Annotated
 
 from edge.core.words import Advice, GapCause, Neighbours, Term
 
-SCHEMA_MAJOR, SCHEMA_MINOR = 1, 1
+SCHEMA_MAJOR, SCHEMA_MINOR = 1, 2
 
 
 @cache
@@ -116,6 +116,7 @@ Time = Annotated[str, Limits(pattern="Z$", format="date-time")]
 Count = Annotated[int, Limits(minimum=0)]
 NotNegative = Annotated[float, Limits(minimum=0)]
 Severity = Annotated[int, Limits(minimum=1, maximum=1000)]
+RecipeNumber = Annotated[int, Limits(minimum=1, maximum=32767)]  # what a PLC's word holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +133,7 @@ class RecipeRecord:
     """The bundle that was used (OPC UA InternalRecipe); hashes in lower-case hexadecimal digits.
 
     commissioning_hash: of the file whose thresholds took the place of the bundle's; left out where they are its own.
+    number: under which the station's recipe table has this very bundle; left out where it has not.
     """
 
     id: str
@@ -139,6 +141,44 @@ class RecipeRecord:
     hash: str
     hash_algorithm: str = "sha256"
     commissioning_hash: str | None = None
+    number: RecipeNumber | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromiseRecord:
+    """What the thresholds promise: at most `rate` of good parts rejected, at `confidence` (both 0 to 1); in words."""
+
+    rate: NotNegative
+    confidence: NotNegative
+    statement: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandsRecord:
+    """Between which measures a picture is inspected at all, see MeasuresRecord. No least_alike: any place will do."""
+
+    darkest: float
+    brightest: float
+    most_saturated: float
+    least_sharp: float
+    least_alike: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuresRecord:
+    """What the picture looked like. brightness: mean grey level, 0 to 255; saturated: share of clipped pixels, 0 to 1;
+    sharpness: mean absolute Laplacian over the standard deviation.
+
+    alike: correlation with the mean good picture, -1 to 1; left out where the recipe has none. shift_px: how far it
+    lies from that, right and down, in pixels of the network's input; left out unless moving it back explains at least
+    half of its unlikeness.
+    """
+
+    brightness: NotNegative
+    saturated: NotNegative
+    sharpness: NotNegative
+    alike: float | None = None
+    shift_px: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -121,10 +121,8 @@ def main() -> int:
         edge.station.startup.open_source = lambda uri, options: EndlessSource(pause_s)  # type: ignore[misc, assignment]
     configure_logging("info")
     journal = Path(arguments.pop("journal"))
-    if "evidence" in arguments:
-        arguments["evidence"] = Path(arguments["evidence"])
-    if "keys" in arguments:
-        arguments["keys"] = Path(arguments["keys"])
+    for name in arguments.keys() & {"evidence", "keys", "recipes"}:
+        arguments[name] = Path(arguments[name])
     with ExitStack() as stack:
         if (how := arguments.pop("disk", None)) is not None:
             vfs = stack.enter_context(mounted(SwitchedDisk(journal.with_name("disk"), how)))

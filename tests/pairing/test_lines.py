@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from edge.commands.edge_control import ask
+from edge.client.control import ask
 from edge.history.proof import Witness, read_mark
 from edge.wire.validation import require_valid
 from tests.edge.stub import Stub

@@ -29,6 +29,12 @@ FLAGS = [
         "file as then. start: run what --bundle names.",
     ),
     Flag(
+        "--recipes",
+        "Bundle",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="The table of edge-deploy recipes: which bundle a RECIPE number=7 means.",
+    ),
+    Flag(
         "--commissioning",
         "Bundle",
         metavar="PATH",
@@ -56,7 +62,8 @@ FLAGS = [
 class BundleSettings:
     """commissioning: a path, `none`, or None for the file beside the bundle. trusted_keys None: any bundle runs.
 
-    recipe: `last` or `start`, see `edge.station.chosen`.
+    recipe: `last` or `start`, see `edge.station.chosen`. recipes: the file of the recipe table; None where numbers mean
+    nothing.
     """
 
     path: Path
@@ -64,9 +71,11 @@ class BundleSettings:
     trusted_keys: Path | None = None
     is_rollback_allowed: bool = False
     recipe: str = "last"
+    recipes: Path | None = None
 
 
 def bundle_settings(flags: Flags) -> BundleSettings:
     """Of the command line."""
     keys = trusted_folder(flags["trusted_keys"])
-    return BundleSettings(flags["bundle"], flags["commissioning"], keys, flags["allow_rollback"], flags["recipe"])
+    recipe, recipes = flags["recipe"], flags["recipes"]
+    return BundleSettings(flags["bundle"], flags["commissioning"], keys, flags["allow_rollback"], recipe, recipes)

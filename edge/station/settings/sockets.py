@@ -39,6 +39,13 @@ FLAGS = [
         "it or in $RUNTIME_DIRECTORY]",
     ),
     Flag(
+        "--frames",
+        "Sockets",
+        metavar="ENDPOINT",
+        help="Send the picture of each part that was told here, and a live one for set-up (ipc:// for a page on this "
+        "machine); who is too slow loses some.  [default: none are sent]",
+    ),
+    Flag(
         "--keys",
         "Sockets",
         type=click.Path(path_type=Path, file_okay=False),
@@ -64,7 +71,7 @@ FLAGS = [
 
 @dataclass(frozen=True, slots=True)
 class SocketSettings:
-    """replay, control None: not served. keys: this station's and its consumers'; None: whoever is on this machine."""
+    """replay, control, frames None: not served. keys: this station's and its consumers'; None: all on this machine."""
 
     publish: str = DEFAULT_PUBLISH
     replay: str | None = None
@@ -72,6 +79,7 @@ class SocketSettings:
     keys: Path | None = None
     is_insecure: bool = False
     wait_for_subscriber_s: float = 0.0
+    frames: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.wait_for_subscriber_s <= 3600:
@@ -96,6 +104,7 @@ def socket_settings(flags: Flags, journal: Path | None) -> SocketSettings:
         flags["keys"],
         flags["insecure_plaintext"],
         flags["wait_for_subscriber_s"],
+        _said(flags["frames"]) if flags["frames"] else None,
     )
 
 

@@ -16,9 +16,9 @@ from click.testing import CliRunner
 from zmq.utils import z85
 
 from deploy.cli import cli
+from edge.client.control import NoAnswer, ask
 from edge.client.feed import Subscription
 from edge.client.replay_link import ReplayDenied, ReplayLink, ReplaySilent
-from edge.commands.edge_control import NoAnswer, ask
 from edge.core.errors import SettingsError
 from edge.delivery.thread import Isolation
 from edge.history.announcer import Announcer
@@ -40,7 +40,7 @@ from tests.patience import WAIT_S
 
 SOON_S = 0.3  # a handshake takes milliseconds here; who has nothing by then is not served
 ANYWHERE = "tcp://127.0.0.1:*"
-ROLES = [role.value for role in Role]
+ROLES = ["read", "replay", "control"]  # of the three sockets
 
 
 def make(*arguments: object) -> None:
@@ -276,8 +276,59 @@ def test_a_consumer_is_called_as_its_key_and_signs_its_commands(station: Guarded
     link = ReplayLink(station.endpoints["replay"], "audit", WAIT_S, keys)
     with closing(link), pytest.raises(ReplayDenied, match="this key is mes's"):
         link.hello("earliest")
-    assert ask(station.endpoints["control"], "JUMP", {"actor": "boss"}, WAIT_S, keys)[0] == "DONE"
+    control = station.endpoints["control"]
+    assert ask(control, "JUMP", {"actor": "mes"}, WAIT_S, keys)[0] == "DONE"
     assert station.seen.wait_for(AuditRecord, 1)[0].actor == "mes"
+
+
+def test_only_a_delegate_names_its_user_and_any_other_name_is_refused_on_record(station: Guarded) -> None:
+    """W73."""
+    control = station.endpoints["control"]
+    mes, page = station.consumer("mes", "control"), station.consumer("page", "control", "delegate")
+    assert ask(control, "JUMP", {"actor": "boss"}, WAIT_S, mes)[0] == "REFUSED"
+    assert ask(control, "JUMP", {"actor": "anna"}, WAIT_S, page)[0] == "DONE"
+    assert ask(control, "JUMP", {"actor": "anna/boss"}, WAIT_S, page)[0] == "REFUSED"
+    assert ask(control, "JUMP", {}, WAIT_S, page)[0] == "DONE"
+    audits = station.seen.wait_for(AuditRecord, 4)
+    assert [(one.actor, one.outcome) for one in audits] == [
+        ("mes", "refused"),
+        ("page/anna", "done"),
+        ("page", "refused"),
+        ("page", "done"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("roles", "allowed"),
+    [
+        (("trigger",), {"TRIGGER"}),
+        (("operate", "delegate"), {"NOTE", "FEEDBACK"}),
+        (("trigger", "operate"), {"TRIGGER", "NOTE", "FEEDBACK"}),
+        (("control",), {"TRIGGER", "NOTE", "FEEDBACK", "JUMP"}),
+    ],
+)
+def test_a_role_commands_what_it_says_and_anybody_may_ask(
+    station: Guarded, roles: tuple[str, ...], allowed: set[str]
+) -> None:
+    """W74: and what was refused is on record under the key's own name."""
+    control, keys = station.endpoints["control"], station.consumer("plc", *roles)
+    about = "0195610c-3c83-7000-8000-000000000001"
+    commands: dict[str, dict[str, str]] = {
+        "TRIGGER": {"part_id": "P1"},
+        "NOTE": {"text": "x"},
+        "FEEDBACK": {"about": about, "disposition": "accept"},
+        "JUMP": {},
+    }
+    said = {verb: ask(control, verb, facts, WAIT_S, keys) for verb, facts in commands.items()}
+    assert {verb for verb, (_, facts) in said.items() if "wants the role" not in str(facts)} == allowed
+    assert ask(control, "STATUS", {}, WAIT_S, keys)[0] == "STATUS"
+    audits = station.seen.wait_for(AuditRecord, 4)
+    assert {one.command for one in audits} == {"trigger", "note", "feedback", "jump"}
+    assert {one.actor for one in audits} == {"plc"}
+
+
+def test_a_key_that_may_only_delegate_gets_nothing(station: Guarded) -> None:
+    assert not is_served(station, "control", station.consumer("page", "delegate"), SOON_S)
 
 
 def test_another_consumer_gets_no_session_by_taking_a_routing_id(station: Guarded) -> None:
@@ -312,8 +363,8 @@ def test_published_keys_shared_keys_and_readable_secrets_are_refused(tmp_path: P
         write_public(tmp_path / "consumers" / f"{name}.key", Certificate(own.public, roles=frozenset(["read"])))
     (tmp_path / "consumers" / "odd.key").write_text('curve\n    public-key = "' + "~" * 40 + '"\n')
     keys = StationKeys(tmp_path)
-    assert keys.name_of(z85.decode(published), Role.READ) is None
-    assert keys.name_of(own.public_bytes, Role.READ) == "first"
+    assert keys.name_of(z85.decode(published), Role.READ.let_in) is None
+    assert keys.name_of(own.public_bytes, Role.READ.let_in) == "first"
     (tmp_path / "device.key_secret").chmod(0o644)
     with pytest.raises(SettingsError, match="others than its owner"):
         StationKeys(tmp_path)

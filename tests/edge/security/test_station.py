@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from deploy.cli import cli
+from edge.client.control import ask
 from edge.client.feed import Subscription
-from edge.commands.edge_control import ask
 from edge.commands.edge_control import main as edge_control
 from edge.commands.edge_inspect import command
 from edge.core.errors import SettingsError

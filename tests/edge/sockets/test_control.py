@@ -17,7 +17,7 @@ import apsw
 import pytest
 import zmq
 
-from edge.commands.edge_control import NoAnswer, ask
+from edge.client.control import NoAnswer, ask
 from edge.core.errors import SettingsError
 from edge.delivery.thread import Isolation
 from edge.history.announcer import ENDED_MEANWHILE, Announcer

@@ -36,7 +36,7 @@ from edge.wire.encoding import to_frames
 from edge.wire.messages import Message, WireError, decode
 from edge.wire.recording import audit_record, evidence_record, history_gap_record, result_record
 from edge.wire.schema import build_schema
-from edge.wire.vocabulary import EvidenceFileRecord, HistoryRecord, LossCause, Outcome
+from edge.wire.vocabulary import EvidenceFileRecord, HistoryRecord, LossCause, Outcome, schema_name
 from tests.edge import samples
 from tests.edge.history.records import write
 from tests.edge.inventing import Inventor
@@ -126,7 +126,7 @@ def test_damaged_frames_are_refused_or_still_a_record(inventor: Inventor) -> Non
         frames = inventor.damaged(inventor.choice(FRAMES), FRAMES)
         message = accepted(frames)
         if message is not None and message.kind in ORACLES:
-            assert ORACLES[message.kind].is_valid({**message.body, "schema": f"edge-inspect.{message.kind}/1.1"})
+            assert ORACLES[message.kind].is_valid({**message.body, "schema": schema_name(message.kind)})
             assert (message.body["seq"], message.body["epoch"]) == (message.seq, message.epoch.hex()), frames
 
 

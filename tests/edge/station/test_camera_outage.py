@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from edge.client import Subscription
-from edge.commands.edge_control import ask
+from edge.client.control import ask
 from edge.wire.messages import Message
 from tests.edge.sources.test_aravis import START_S, Fake, needs_aravis
 from tests.edge.stub import Stub, end

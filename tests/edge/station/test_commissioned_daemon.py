@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge.client import Subscription
-from edge.commands.edge_control import ask
+from edge.client.control import ask
 from edge.core.bundle import load_bundle
 from edge.core.commissioned import commissioning_file
 from edge.core.commissioning import Commissioning, write_commissioning

@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+from edge.client.control import ask
 from edge.client.replay_link import ReplayLink
-from edge.commands.edge_control import ask
 from tests.edge.stub import Stub, end
 from tests.patience import WAIT_S
 

@@ -6,7 +6,7 @@ import signal
 import time
 from pathlib import Path
 
-from edge.commands.edge_control import ask
+from edge.client.control import ask
 from tests.edge.stub import Stub, end
 from tests.patience import WAIT_S
 

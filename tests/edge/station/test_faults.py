@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 
 from edge.client import Consumer, Subscription
+from edge.client.control import ask
 from edge.client.replay_link import Cursor
-from edge.commands.edge_control import ask
 from edge.history.journal import Journal
 from tests.edge import samples
 from tests.edge.sockets.test_replay import resident_bytes, running

@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edge.client import Subscription
-from edge.commands.edge_control import ask
+from edge.client.control import ask
 from edge.core.bundle import Bundle, graph_name, load_bundle, save_bundle
 from edge.core.errors import BundleError, EngineError
 from edge.station.prove import Prover

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from edge.client import Subscription
+from edge.client.control import ask
 from edge.commands.doctor import check
-from edge.commands.edge_control import ask
 from edge.core.archive import pack_archive
 from edge.core.bundle import load_bundle, save_bundle
 from edge.core.errors import BundleError

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge.client import Subscription
-from edge.commands.edge_control import ask
+from edge.client.control import ask
 from edge.core.archive import pack_archive
 from edge.core.bundle import Bundle
 from edge.core.errors import BundleError, EngineError
