@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import structlog
+
 from edge.client.feed import Liveness
 from edge.client.gate_link import GateLink, why_not_ok
 from edge.core.words import Reason
@@ -64,6 +66,7 @@ class GateLeg:
         self.endpoints = endpoints
         self._handshake, self._index, self._accepts_simulated = handshake, index, accepts_simulated
         self._clock_ns = clock_ns
+        self._log = structlog.get_logger(__name__).bind(station=endpoints.live)
         self._link = GateLink(endpoints.live, endpoints.control, endpoints.keys, clock_ns)
         self._liveness = Liveness(clock_ns() / 1e9)
         self._triggers: dict[str, Recipe] = {}  # under way, and what ran when they were triggered
@@ -121,6 +124,7 @@ class GateLeg:
             if verb == "DONE":
                 self._handshake.taken(request_id, self._index)
             else:
+                self._log.warning("trigger refused", reason=facts.get("reason", verb))
                 self._handshake.refused(self._clock_ns(), request_id, self._index)
 
     # --- the live feed ---

@@ -49,13 +49,13 @@ class ModbusGateway:
         self._options, self._clock_ns = options, clock_ns
         self._log = structlog.get_logger(__name__)
         self.handshake = Handshake(os.urandom(8).hex(), options.rules)
-        self.server = ModbusServer(
-            options.host, options.port, self, allowed=options.allowed, silence_s=options.silence_s
-        )
         self._legs = [
             GateLeg(one, self.handshake, index, accepts_simulated=options.accepts_simulated, clock_ns=clock_ns)
             for index, one in enumerate(options.stations)
         ]
+        self.server = ModbusServer(
+            options.host, options.port, self, allowed=options.allowed, silence_s=options.silence_s
+        )
         self._is_admitted = [False] * len(self._legs)
         self._code = Code.NONE
 

@@ -1,15 +1,17 @@
 // A PLC on npm's modbus-serial: reads the 64 input words and writes the 40 holding words, again and again.
 //   node plc.mjs PORT DEADLINE_MS CYCLE_MS
-// Each line of its input names a part that has just come; each line of its output says, as JSON, what became of it.
+// Each line of its input, "NAME MS", says since when (Unix time) a part is before the sensor; each line of its output says,
+// as JSON, what became of it. A part that was not triggered while it stood there is rejected, and never triggered late.
 import { createInterface } from "node:readline";
 import ModbusRTU from "modbus-serial";
 
 const [port, deadlineMs, cycleMs] = process.argv.slice(2).map(Number);
+const SENSOR_MS = 80;
 const READY = 2, VALID = 16, PASS = 32, FAIL = 64, UNDECIDED = 128, MISSED = 1 << 15;
 const ENABLE = 1, TRIGGER = 2, ACK = 8, CLEAR = 32;
 
-const parts = []; // that have come: [name, when]
-createInterface({ input: process.stdin }).on("line", (name) => parts.push([name, performance.now()]))
+const parts = []; // that have come: [name, since when]
+createInterface({ input: process.stdin }).on("line", (line) => parts.push([line.split(" ")[0], Number(line.split(" ")[1])]))
   .on("close", () => parts.push(null));
 
 const text = (words) => words.flatMap((word) => [word >> 8, word & 255])
@@ -39,7 +41,7 @@ const connect = async () => {
 };
 
 const end = (verdict, facts = {}) => {
-  say({ part: part.name, verdict, after_ms: Math.round(performance.now() - part.since), ...facts });
+  say({ part: part.name, verdict, after_ms: Date.now() - part.since, ...facts });
   part = null;
 };
 
@@ -48,20 +50,22 @@ const scan = (words) => {
   const status = words[0], valid = status & VALID;
   const three = [PASS, FAIL, UNDECIDED].filter((bit) => status & bit).length;
   if (three !== (valid ? 1 : 0)) unsound += 1;
-  if (part === null && parts.length && parts[0] !== null) {
+  while (part === null && parts.length && parts[0] !== null) {
     const [name, since] = parts.shift();
     part = { name, since, sent: false };
+    if (Date.now() - since > SENSOR_MS) end("none", { code: words[4] });
   }
   control = ENABLE | (valid && !(control & ACK) ? ACK : control & ACK && valid ? ACK : 0);
   clearing = !clearing && Boolean(status & MISSED || words[4] === 8);
   if (clearing) control |= CLEAR;
   if (part === null) return;
   const mine = valid && part.sent && words[5] === words[6] && text(words.slice(24, 40)) === part.name;
-  if (performance.now() - part.since > deadlineMs) end("none", { code: words[4], cause: words[8] });
+  if (Date.now() - part.since > deadlineMs) end("none", { code: words[4], cause: words[8] });
   else if (mine) {
     const verdict = status & PASS ? "pass" : status & FAIL ? "fail" : "undecided";
     end(verdict, { result: words[7], cause: words[8], score: float(words.slice(10, 12)) });
   } else if (part.sent) control |= TRIGGER;
+  else if (Date.now() - part.since > SENSOR_MS) end("none", { code: words[4], ready: status & READY, valid });
   else if (status & READY && !valid) {
     control |= TRIGGER;
     part.sent = true;
@@ -76,13 +80,14 @@ for (;;) {
     beat = (beat + 1) & 0xffff;
     const words = [control, 0, beat, 0, data[56], data[57], 0, 0, ...wordsOf(part ? part.name : ""), ...Array(16).fill(0)];
     await client.writeRegisters(0, words);
+    if (beat === 3) say({ ready: true });
   } catch {
     client.destroy(() => {});
     control = 0;
     if (part !== null && part.sent) part.since = -1e9; // whatever comes now is of no part that we know
     await connect();
   }
-  if (part !== null && performance.now() - part.since > deadlineMs) end("none");
+  if (part !== null && Date.now() - part.since > deadlineMs) end("none");
   if (part === null && parts.length && parts[0] === null) break;
   await sleep(cycleMs);
 }

@@ -34,6 +34,7 @@ class Write:
     asked: Asked
     composed_ns: int
     saw_ready: bool
+    dips: int  # how often TriggerReady had been seen 0 when it was read
 
 
 class LineMachine(RuleBasedStateMachine):
@@ -47,6 +48,7 @@ class LineMachine(RuleBasedStateMachine):
         self.link: deque[Write] = deque()
         self.last_clear: int | None = None  # when the last write without Trigger that arrived was composed
         self.read: Shown | None = None
+        self.dips = self.dips_at_read = 0
         self.triggers: dict[str, tuple[Trigger, int]] = {}  # by trigger id: what was sent, and its AcquisitionId
         self.said: dict[tuple[str, int], Verdict] = {}  # the first word of each station in time
         self.shown: dict[int, tuple[bytes, Status]] = {}  # by InspectionId: echo, and which of the three bits
@@ -64,6 +66,11 @@ class LineMachine(RuleBasedStateMachine):
     def plc_reads(self) -> None:
         self.now += 50_000
         self.read = self.line.shown(self.now)
+        self._look()
+        self.dips_at_read = self.dips
+
+    def _look(self) -> None:
+        self.dips += not self.line.shown(self.now).status & Status.TRIGGER_READY
 
     @rule(
         control=st.one_of(st.sampled_from(READY), CONTROLS),
@@ -77,13 +84,14 @@ class LineMachine(RuleBasedStateMachine):
         seen = self.read.clock_us if self.read is not None and copies else 0
         asked = Asked(control, command, 0, expected, seen, part)
         saw_ready = self.read is not None and bool(self.read.status & Status.TRIGGER_READY)
-        self.link.append(Write(asked, self.now, saw_ready))
+        self.link.append(Write(asked, self.now, saw_ready, self.dips_at_read))
 
     @precondition(lambda self: self.link)
     @rule()
     def a_write_arrives(self) -> None:
         self.now += 50_000
         write = self.link.popleft()
+        self._look()
         effects = self.line.written(self.now, write.asked)
         after = self.line.shown(self.now)
         for effect in effects:
@@ -127,7 +135,7 @@ class LineMachine(RuleBasedStateMachine):
     def _is_due(self, trigger: Trigger, write: Write, after: Shown) -> None:
         """A trigger is sent only for an edge of a PLC that had seen TriggerReady, and never dated too late."""
         assert (write.asked.control & Control.TRIGGER and write.asked.control & ENABLED) or write.saw_ready
-        assert write.saw_ready and self.last_clear is not None
+        assert write.saw_ready and write.dips == self.dips and self.last_clear is not None
         assert trigger.since_ns <= self.last_clear
         assert trigger.trigger_id not in self.triggers
         assert text_of(write.asked.part) in (trigger.part_id, "")
@@ -202,6 +210,7 @@ class LineMachine(RuleBasedStateMachine):
 
     @invariant()
     def _holds(self) -> None:
+        self._look()
         shown = self.line.shown(self.now)
         bits = shown.status & VERDICTS
         if not shown.status & Status.RESULTS_VALID:
