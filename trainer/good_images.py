@@ -16,6 +16,7 @@ from typing import overload
 
 import structlog
 
+from edge.core import image_files
 from edge.core.collected import labelled_below
 from edge.core.errors import TrainingError
 from edge.core.image_measures import Sketch, sketch
@@ -38,12 +39,14 @@ MEANT_ADVICE = "if it is good all the same, say so: --yes-good NAME"
 class GoodImages:
     """Distinct good images, and the copies that were left out, each with its original.
 
-    frame_size: (height, width) of all of them, or of most where sizes are mixed.
+    frame_size: (height, width) of all of them, or of most where sizes are mixed. left_out: what is said of files beside
+    them that are not read; None where there are none.
     """
 
     paths: tuple[Path, ...]
     frame_size: Size
     copies: tuple[tuple[Path, Path], ...]
+    left_out: str | None = None
 
 
 def check_good_images(
@@ -87,7 +90,9 @@ def check_good_images(
         )
     if len(kept) < WANTED and minimum == MINIMUM:
         log.warning("few good images", have=len(kept), wanted=WANTED)
-    return GoodImages(tuple(kept), Counter(sizes).most_common(1)[0][0], tuple(copies))
+    return GoodImages(
+        tuple(kept), Counter(sizes).most_common(1)[0][0], tuple(copies), image_files.find_images(folder).warning
+    )
 
 
 def image_digest(path: Path) -> str:

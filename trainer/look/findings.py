@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.images import read_image
+from edge.core.images import claims_of, read_image
 from edge.core.preprocess import Geometry, Size
 from edge.core.scoring import robust_deviations
 from edge.core.types import Image
@@ -35,7 +35,7 @@ FEW = 12  # below it "unlike the others" has no others to compare with
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about one image that a person should see. kind: copy, near copy, exposure, blur or unlike.
+    """Something about one image that a person should see. kind: copy, near copy, turned, exposure, blur or unlike.
 
     Of kind "folder" it is about a folder.
     """
@@ -93,6 +93,7 @@ def look_at(
     deviations = robust_deviations(np.log(np.maximum(far.scores, 1e-6)))
     findings = [Finding(COPY, copy, f"the same pixels as {of.name}", of) for copy, of in copies]
     findings += _near_copies(paths, measured.miniatures)
+    findings += _turned(paths)
     findings += _exposure(paths, measured.level)
     findings += _blur(paths, measured.sharpness)
     findings += [
@@ -144,6 +145,18 @@ def _near_copies(paths: Sequence[Path], miniatures: NDArray[np.float32]) -> list
         detail = f"the same picture as {paths[nearest].name} but for noise or light (correlation {likeness:.3f})"
         found.append(Finding("near copy", paths[index], detail, paths[nearest]))
     return found
+
+
+def _turned(paths: Sequence[Path]) -> list[Finding]:
+    """Images that their EXIF turns: what is read is what a viewer shows, and not how the sensor lay."""
+    turned = [(path, claims_of(path.read_bytes()).orientation) for path in paths]
+    return [
+        Finding(
+            "turned", path, f"its EXIF turns it (orientation {way}), and it is read as shown: does the line's camera?"
+        )
+        for path, way in turned
+        if way != 1
+    ]
 
 
 def _exposure(paths: Sequence[Path], level: NDArray[np.float64]) -> list[Finding]:

@@ -44,7 +44,8 @@ def look_first(
         record = {"images": _named(found), "geometry": str(geometry), "findings": [_written(one) for one in findings]}
         write_whole(sheet.with_suffix(".json"), json.dumps(record, indent=1).encode())
     findings = [one for one in findings if one.kind != FOLDER or not set(one.path.parts) & set(meant)]
-    told = [*size, *in_kinds(findings, len(found.paths))]
+    beside = [] if found.left_out is None else [f"files: {found.left_out}"]
+    told = [*size, *beside, *in_kinds(findings, len(found.paths))]
     for text in told:
         log.warning("look at these good images", why=text)
     log.info("looked at the good images", images=len(found.paths), kinds_of_findings=len(told), sheet=str(sheet))

@@ -274,3 +274,29 @@ def test_defective_screws_planted_among_good_ones_are_among_the_least_alike(test
     print(f"ranks {sorted(ranks)}, {len(flagged)} flagged, {time.process_time() - started:.0f} s")
     assert sum(rank < 20 for rank in ranks) >= 5
     assert sum(finding.path not in defective for finding in flagged) <= 4
+
+
+def with_orientation(jpeg: bytes, orientation: int) -> bytes:
+    """The JPEG with an EXIF segment of this one tag."""
+    tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0" + bytes([orientation, 0, 0, 0]) + bytes(4)
+    body = b"Exif\0\0" + tiff
+    return jpeg[:2] + b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body + jpeg[2:]
+
+
+def test_phones_formats_and_pictures_that_exif_turns_are_findings(folder: Path, tmp_path: Path) -> None:
+    for name in ("IMG_1.HEIC", "IMG_2.heic"):
+        (folder / name).write_bytes(b"\0\0\0\x18ftypheic")
+    for name, way in (("turned.jpg", 3), ("upright.jpg", 1)):
+        jpeg = cv2.imencode(".jpg", a_part(200 + way))[1].tobytes()
+        (folder / name).write_bytes(with_orientation(jpeg, way))
+    result = CliRunner().invoke(
+        cli, ["look", str(folder), "--input-size", str(SIDE), str(SIDE), "--out", str(tmp_path / "look.png")]
+    )
+    assert result.exit_code == 0, result.output
+    assert (
+        "files: 2 left out (2 .heic): IMG_1.HEIC, IMG_2.heic" in result.output and "save those as PNG" in result.output
+    )
+    assert (
+        "turned.jpg: its EXIF turns it (orientation 3)" in result.output
+        and "upright.jpg: its EXIF" not in result.output
+    )
