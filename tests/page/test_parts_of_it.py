@@ -109,12 +109,15 @@ def test_tries_wait_twice_as_long_each_time_and_never_longer_than_five_minutes()
 # --- shifts ---
 
 
+def local(day: int, hour: int, minute: int = 0) -> int:
+    """Milliseconds of a moment in March on this machine's clock."""
+    return round(1000 * datetime(2026, 3, day, hour, minute).astimezone().timestamp())
+
+
 def test_a_night_shift_begins_the_day_before() -> None:
     begins = read_shifts("22:00 06:00 14:00")
-    at = datetime(2026, 3, 4, 1, 30)
-    shift = shift_at(begins, round(1000 * at.timestamp()))
-    assert datetime.fromtimestamp(shift.since_ms / 1000) == datetime(2026, 3, 3, 22)
-    assert datetime.fromtimestamp(shift.until_ms / 1000) == datetime(2026, 3, 4, 6)
+    shift = shift_at(begins, local(4, 1, 30))
+    assert (shift.since_ms, shift.until_ms) == (local(3, 22), local(4, 6))
     assert shift_before(begins, shift).until_ms == shift.since_ms
 
 
