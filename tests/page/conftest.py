@@ -38,9 +38,9 @@ class Served:
 
     def start(self) -> None:
         """Returns once it answers."""
-        log = (self.folder / "page.log").open("ab")
         arguments = ["serve", "--stations", str(self.folder / "page.ini"), "--state", str(self.folder)]
-        self.process = self._run(*arguments, "--port", str(self.port), stderr=log)
+        with (self.folder / "page.log").open("ab") as log:
+            self.process = self._run(*arguments, "--port", str(self.port), stderr=log)
         until_s = time.monotonic() + WAIT_S
         while not self._answers():
             assert self.process.poll() is None and time.monotonic() < until_s, (self.folder / "page.log").read_text()
@@ -150,7 +150,7 @@ def page(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serv
         try:
             served.start()
             until_s = time.monotonic() + WAIT_S
-            while "verdict nok" not in served.ask("GET", "/s/top/line", "vera")[1]:
+            while "/s/top/evidence/" not in served.ask("GET", "/s/top/review?reason=rejected", "vera")[1]:
                 assert time.monotonic() < until_s and running.poll() is None, (folder / "station.log").read_text()
                 time.sleep(0.1)
             yield served
