@@ -41,7 +41,7 @@ from tests.edge.stub import Stub
 README, WIRE = ROOT / "README.md", ROOT / "edge" / "wire" / "WIRE.md"
 FIGURES = (ROOT / "trainer" / "FIGURES.md", ROOT / "deploy" / "FIGURES.md")
 COMMAND = re.compile(
-    r"(edge-(inspect|watch|control|train|deploy)|make|python -m|pytest|torchrun|sudo|deploy/install\.sh) "
+    r"(edge-(inspect|watch|control|page|train|deploy)|make|python -m|pytest|torchrun|sudo|deploy/install\.sh) "
 )
 NAME = re.compile(r"_?[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)+|_[A-Z]+|[A-Z]\w*[a-z]\w*[A-Z]\w+|\w+\(\)")
 RUN = [block for block in command_blocks() if block.why_not_run is None]
@@ -92,6 +92,7 @@ def _kept_to_keys(work: Workplace, done: CompletedProcess[str]) -> bool:
 
 DONE: dict[str, Done] = {  # by what a block begins with
     "make demo": lambda work, done: "pytest" in done.stdout and (work.folder / "demo-out").is_dir(),
+    "make page": lambda work, done: "-m edge.page.demo" in done.stdout,
     "make setup": lambda work, done: re.search("pip install|othing to be done", done.stdout) is not None,
     "edge-watch tcp://127.0.0.1:5556\n": _watched,
     "edge-inspect --source demo:machined": lambda work, done: "first frame 256×256: good" in done.stdout,

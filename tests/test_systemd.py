@@ -18,7 +18,7 @@ import pytest
 from edge.commands.edge_inspect import command
 
 UNITS = Path(__file__).resolve().parents[1] / "systemd"
-SERVICE = "edge-inspect@.service"
+SERVICE, PAGE = "edge-inspect@.service", "edge-page.service"
 HIGHEST_EXPOSURE = "20"  # in tenths: 2.0 of 10; a unit without hardening has 9.6
 
 needs_systemd_analyze = pytest.mark.skipif(
@@ -29,7 +29,7 @@ needs_systemd_analyze = pytest.mark.skipif(
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
     """Copies of the units whose ExecStart exists on any machine."""
-    for unit in (SERVICE, "edge-inspect.target"):
+    for unit in (SERVICE, PAGE, "edge-inspect.target"):
         text = (UNITS / unit).read_text(encoding="utf-8")
         (tmp_path / unit).write_text(re.sub(r"(?m)^ExecStart=.*$", "ExecStart=/bin/true", text), encoding="utf-8")
     return tmp_path
@@ -52,10 +52,12 @@ def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 @needs_systemd_analyze
 def test_systemd_finds_nothing_wrong_in_the_units(units: Path) -> None:
-    run = analyze("verify", "--man=no", units / SERVICE, units / "edge-inspect.target")
+    run = analyze("verify", "--man=no", units / SERVICE, units / PAGE, units / "edge-inspect.target")
 
     assert run.returncode == 0, run.stderr
-    about_ours = [line for line in run.stderr.splitlines() if "edge-inspect" in line]  # not the host's own units
+    about_ours = [
+        line for line in run.stderr.splitlines() if "edge-inspect" in line or PAGE in line
+    ]  # not the host's own units
     assert about_ours == []
 
 
@@ -71,8 +73,9 @@ def test_systemd_would_find_a_mistake_in_the_units(units: Path) -> None:
 
 
 @needs_systemd_analyze
-def test_the_service_is_hardened(units: Path) -> None:
-    run = analyze("security", "--offline=true", f"--threshold={HIGHEST_EXPOSURE}", "--no-pager", units / SERVICE)
+@pytest.mark.parametrize("unit", [SERVICE, PAGE])
+def test_the_service_is_hardened(units: Path, unit: str) -> None:
+    run = analyze("security", "--offline=true", f"--threshold={HIGHEST_EXPOSURE}", "--no-pager", units / unit)
 
     assert run.returncode == 0, run.stdout
 
@@ -125,3 +128,15 @@ def test_folders_that_the_example_names_are_below_the_one_the_unit_may_write(ser
     text = (UNITS / "edge-inspect.env.example").read_text(encoding="utf-8")
     written = re.findall(r"EDGE_INSPECT_(?:JOURNAL|EVIDENCE|OVERLAYS|COMMISSIONING)=(.*)", text)
     assert len(written) == 4 and not any(path.startswith("/") for path in written)
+
+
+def test_the_page_can_cost_a_station_neither_time_nor_memory_and_reads_no_more_than_it_must() -> None:
+    unit = ConfigParser(strict=False, interpolation=None, delimiters=["="])
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
+    unit.read(UNITS / PAGE, encoding="utf-8")
+    service = unit["Service"]
+    assert (service["User"], service["SupplementaryGroups"]) == ("edge-page", "edge-inspect")
+    assert service["MemoryMax"] == "256M" and int(service["CPUWeight"]) < 100
+    assert (service["IPAddressDeny"], service["IPAddressAllow"]) == ("any", "localhost")
+    assert service["ProtectSystem"] == "strict" and "ReadWritePaths" not in service
+    assert service["RestartPreventExitStatus"].split() == ["2", "78"]

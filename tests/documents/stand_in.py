@@ -38,6 +38,7 @@ OURS = {
     "edge-inspect": "edge.commands.edge_inspect",
     "edge-watch": "edge.commands.edge_watch",
     "edge-control": "edge.commands.edge_control",
+    "edge-page": "edge.page.cli",
     "edge-train": "trainer.cli",
     "edge-deploy": "deploy.cli",
 }

@@ -97,9 +97,15 @@ def versions() -> list[tuple[str, str, str]]:
             about = cast("Message", metadata.metadata(name))  # what it is; its stubs lack `get` on 3.11
         except metadata.PackageNotFoundError:  # opencv-python-headless stands in for opencv-python
             continue
-        licence = about.get("License-Expression") or about.get("License") or "see its package"
-        found.append((name, about["Version"], licence.strip().splitlines()[0][:60]))
+        found.append((name, about["Version"], _licence(about)))
     return found
+
+
+def _licence(about: Message) -> str:
+    """Packages say it in one of three ways."""
+    classified = [one.rpartition(" :: ")[2] for one in about.get_all("Classifier", []) if one.startswith("License ::")]
+    said = about.get("License-Expression") or about.get("License") or ", ".join(classified) or "?"
+    return str(said).strip().splitlines()[0][:60]
 
 
 def _gauges(
