@@ -1,7 +1,7 @@
 """The page behind a port: loopback without TLS, anything beyond only with a certificate.
 
-uvicorn waits for ever for the head of a request; a connection that does not say what it wants in ten seconds is closed
-here, or a few hundred of them would keep everybody else out.
+uvicorn waits for ever for the head of a request, and for the rest of one that was answered; a connection that does not
+say what it wants in ten seconds is closed here, or a few hundred of them would keep everybody else out.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import ipaddress
 from pathlib import Path
 from typing import Any
 
-import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from edge.core.errors import SettingsError
 from edge.page.app import make_app
@@ -25,21 +24,31 @@ LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
 class _Impatient(H11Protocol):
-    """Closes a connection whose first request does not come."""
+    """Closes a connection whose next request does not come, or whose last one goes on although it was answered."""
 
     _waiting: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._waiting = self.loop.call_later(HEAD_S, self._give_up)
+        self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._waiting is not None:
             self._waiting.cancel()
         super().connection_lost(exc)
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._wait()
+
+    def _wait(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self._waiting = self.loop.call_later(HEAD_S, self._give_up)
+
     def _give_up(self) -> None:
-        if self.conn.their_state is h11.IDLE and self.transport is not None:  # no head of a request has come whole
+        cycle: RequestResponseCycle | None = self.cycle
+        if (cycle is None or cycle.response_complete) and self.transport is not None:
             self.transport.close()
 
 

@@ -36,11 +36,16 @@ class Served:
     process: subprocess.Popen[bytes] | None = None
     cookies: dict[str, str] = field(default_factory=dict)
 
-    def start(self) -> None:
-        """Returns once it answers."""
+    def begin(self) -> None:
+        """Start it, and wait for nothing."""
         arguments = ["serve", "--stations", str(self.folder / "page.ini"), "--state", str(self.folder)]
         with (self.folder / "page.log").open("ab") as log:
             self.process = self._run(*arguments, "--port", str(self.port), stderr=log)
+
+    def start(self) -> None:
+        """Returns once it answers."""
+        self.begin()
+        assert self.process is not None
         until_s = time.monotonic() + WAIT_S
         while not self._answers():
             assert self.process.poll() is None and time.monotonic() < until_s, (self.folder / "page.log").read_text()
