@@ -27,7 +27,7 @@ from tests.pairing.line import STEP, Camera, Options, code_of
 from tests.patience import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-PEERS = ROOT / "tests" / "peers"
+PEERS_FOLDER = ROOT / "tests" / "peers"
 THRESHOLD = 100  # of the stub
 Fault = Callable[["Plant", int], None]  # done when this part comes
 
@@ -127,7 +127,7 @@ class Plant:
         """The peer; each line that it says is kept."""
         numbers = [str(one) for one in (self.link.port, self.plan.plc_deadline_ms, self.plan.cycle_ms)]
         peers = {
-            "modbus-serial": ["node", str(PEERS / "plc.mjs"), *numbers],
+            "modbus-serial": ["node", str(PEERS_FOLDER / "plc.mjs"), *numbers],
             "mbpoll": [sys.executable, "-m", "tests.gateways.mbpoll_plc", *numbers],
         }
         plc = subprocess.Popen(
