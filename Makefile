@@ -16,6 +16,7 @@ PIP_ARGS ?=
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 WHEELHOUSE_ARGS ?=
+PLC_ARGS ?=
 DEVICE_VERSIONS := 3.10 3.12
 DEVICE_TESTS = $(wildcard tests/edge tests/deploy tests/test_imports.py)
 
@@ -78,6 +79,10 @@ help: ## list the targets
 .PHONY: demo
 demo: .venv/.complete ## inspect a synthetic line with a ready bundle; needs no camera, no torch
 	@.venv/bin/python -m edge.demo.run
+
+.PHONY: plc
+plc: $(if $(wildcard .venv-test/.complete),.venv-test,.venv)/.complete ## the demo's station and a PLC's gateway: the registers as a PLC sees them; PLC_ARGS=--parts=9
+	@$(<D)/bin/python -m edge.gateways.rehearsal $(PLC_ARGS)
 
 # In the environment for development where there is one, so that no second one is built for it.
 .PHONY: bench

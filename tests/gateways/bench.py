@@ -15,7 +15,8 @@ from typing import Any
 
 import psutil
 
-from tests.edge.gateways.scripted import ScriptedStation, SmallPlc
+from edge.gateways.small_plc import SmallPlc
+from tests.edge.gateways.scripted import ScriptedStation
 from tests.gateways.plant import ROOT, free_port
 from tests.patience import wait_until
 
