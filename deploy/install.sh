@@ -19,7 +19,9 @@ SETTINGS=/etc/edge-inspect
 STATE=/var/lib/edge-inspect
 ACCOUNT=edge-inspect
 BIN=/usr/local/bin
-COMMANDS="edge-inspect edge-watch edge-control edge-deploy"
+COMMANDS="edge-inspect edge-watch edge-control edge-deploy edge-gateway"
+UNIT_FILES="edge-inspect@.service edge-inspect.target edge-gateway@.service"
+EXAMPLES="edge-inspect.env.example edge-gateway.env.example"
 HERE=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 say() { printf '%s\n' "$*"; }
@@ -118,12 +120,14 @@ install_account() {
 
 install_units() {
     mkdir -p "$ROOT$UNITS" "$ROOT$SETTINGS" "$ROOT$STATE"
-    for unit in edge-inspect@.service edge-inspect.target; do
+    for unit in $UNIT_FILES; do
         install -m 0644 "$HERE/systemd/$unit" "$ROOT$UNITS/$unit"
     done
-    install -m 0640 "$HERE/systemd/edge-inspect.env.example" "$ROOT$SETTINGS/edge-inspect.env.example"
+    for example in $EXAMPLES; do
+        install -m 0640 "$HERE/systemd/$example" "$ROOT$SETTINGS/$example"
+        if is_live; then chgrp "$ACCOUNT" "$SETTINGS/$example"; fi
+    done
     if is_live; then
-        chgrp "$ACCOUNT" "$SETTINGS/edge-inspect.env.example"
         chown "$ACCOUNT:$ACCOUNT" "$STATE"
     fi
     install_gpu_access
@@ -154,7 +158,7 @@ uninstall() {
         systemctl disable --now edge-inspect.target 'edge-inspect@*.service' 2>/dev/null || :
     fi
     rm -rf "$ROOT$HOME_DIR/releases" "$ROOT$HOME_DIR/current" "$ROOT$UNITS/edge-inspect@.service.d"
-    rm -f "$ROOT$UNITS/edge-inspect@.service" "$ROOT$UNITS/edge-inspect.target"
+    for unit in $UNIT_FILES; do rm -f "$ROOT$UNITS/$unit"; done
     remove_commands
     systemd daemon-reload
     if [ "$1" = purge ]; then
