@@ -6,8 +6,9 @@ next change of the handshake would make wrong.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+
+import click
 
 from edge.gateways.exchange import Asked, Recipe, Rules, Station, Trigger, Verdict
 from edge.gateways.handshake import Handshake
@@ -112,12 +113,14 @@ def _row(number: int, levels: list[bool]) -> str:
     return f'<text x="8" y="{low - 2}">{name}</text><polyline class="{kind}" points="{" ".join(points)}"/>'
 
 
-def main() -> None:
-    """Say timing.svg, or with --write, write it."""
-    if "--write" in sys.argv[1:]:
+@click.command()
+@click.option("--write", is_flag=True, help="Write timing.svg in place of saying it.")
+def main(write: bool) -> None:
+    """timing.svg, as the code has it."""
+    if write:
         PICTURE.write_text(picture(), encoding="utf-8")
     else:
-        sys.stdout.write(picture())
+        click.echo(picture(), nl=False)
 
 
 if __name__ == "__main__":
