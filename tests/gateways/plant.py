@@ -89,6 +89,7 @@ class Plant:
         self.unsound, self.is_served = 0, False
         self.readers: list[threading.Thread] = []
         self.plc: subprocess.Popen[str] | None = None
+        self.plcs: list[subprocess.Popen[str]] = []
         self.timers: list[threading.Timer] = []
 
     # --- processes ---
@@ -137,6 +138,7 @@ class Plant:
         reader.start()
         self.readers.append(reader)
         self.plc = plc
+        self.plcs.append(plc)
         return plc
 
     def _read(self, plc: subprocess.Popen[str]) -> None:
@@ -230,6 +232,11 @@ class Plant:
             self.plc.wait()
         for reader in self.readers:
             reader.join(5)
+        for plc in self.plcs:
+            for pipe in (plc.stdin, plc.stdout):
+                with suppress(OSError):
+                    assert pipe is not None
+                    pipe.close()
         for camera in self.cameras:
             camera.stop()
         self.link.stop()
