@@ -16,6 +16,7 @@ PIP_ARGS ?=
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 WHEELHOUSE_ARGS ?=
+PLC_ARGS ?=
 DEVICE_VERSIONS := 3.10 3.12
 DEVICE_TESTS = $(wildcard tests/edge tests/deploy tests/test_imports.py)
 
@@ -85,6 +86,10 @@ page: $(if $(wildcard .venv-test/.complete),.venv-test,.venv)/.complete ## a sta
 	@$(<D)/bin/python -c 'import jinja2, starlette, uvicorn' 2>/dev/null || \
 		$(<D)/bin/python -m pip --disable-pip-version-check -qq install $(PIP_ARGS) -c .ci/constraints.txt -e '.[page]'
 	@$(<D)/bin/python -m edge.page.demo
+
+.PHONY: plc
+plc: $(if $(wildcard .venv-test/.complete),.venv-test,.venv)/.complete ## the demo's station and a PLC's gateway: the registers as a PLC sees them; PLC_ARGS=--parts=9
+	@$(<D)/bin/python -m edge.gateways.rehearsal $(PLC_ARGS)
 
 # In the environment for development where there is one, so that no second one is built for it.
 .PHONY: bench

@@ -21,8 +21,9 @@ STATE=/var/lib/edge-inspect
 ACCOUNT=edge-inspect
 PAGE=edge-page # its user, and the folder of its state
 BIN=/usr/local/bin
-COMMANDS="edge-inspect edge-watch edge-control edge-deploy edge-page"
-OUR_UNITS="edge-inspect@.service edge-inspect.target edge-page.service"
+COMMANDS="edge-inspect edge-watch edge-control edge-deploy edge-page edge-gateway"
+UNIT_FILES="edge-inspect@.service edge-inspect.target edge-page.service edge-gateway@.service"
+EXAMPLES="edge-inspect.env.example page.ini.example edge-gateway.env.example"
 HERE=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 say() { printf '%s\n' "$*"; }
@@ -124,14 +125,14 @@ install_account() {
 
 install_units() {
     mkdir -p "$ROOT$UNITS" "$ROOT$SETTINGS" "$ROOT$STATE"
-    for unit in $OUR_UNITS; do
+    for unit in $UNIT_FILES; do
         install -m 0644 "$HERE/systemd/$unit" "$ROOT$UNITS/$unit"
     done
-    install -m 0640 "$HERE/systemd/edge-inspect.env.example" "$ROOT$SETTINGS/edge-inspect.env.example"
-    install -m 0640 "$HERE/systemd/page.ini.example" "$ROOT$SETTINGS/page.ini.example"
+    for example in $EXAMPLES; do
+        install -m 0640 "$HERE/systemd/$example" "$ROOT$SETTINGS/$example"
+        if is_live; then chgrp "$ACCOUNT" "$SETTINGS/$example"; fi # the page's user is in that group
+    done
     if is_live; then
-        chgrp "$PAGE" "$SETTINGS/page.ini.example"
-        chgrp "$ACCOUNT" "$SETTINGS/edge-inspect.env.example"
         chown "$ACCOUNT:$ACCOUNT" "$STATE"
     fi
     install_gpu_access
@@ -162,7 +163,7 @@ uninstall() {
         systemctl disable --now edge-inspect.target 'edge-inspect@*.service' edge-page.service 2>/dev/null || :
     fi
     rm -rf "$ROOT$HOME_DIR/releases" "$ROOT$HOME_DIR/current" "$ROOT$UNITS/edge-inspect@.service.d"
-    for unit in $OUR_UNITS; do rm -f "$ROOT$UNITS/$unit"; done
+    for unit in $UNIT_FILES; do rm -f "$ROOT$UNITS/$unit"; done
     remove_commands
     systemd daemon-reload
     if [ "$1" = purge ]; then

@@ -15,10 +15,11 @@ from pathlib import Path
 import click
 import pytest
 
-from edge.commands.edge_inspect import command
+from edge.commands.edge_inspect import command as edge_inspect
+from edge.gateways.modbus_command import command as modbus
 
 UNITS = Path(__file__).resolve().parents[1] / "systemd"
-SERVICE, PAGE = "edge-inspect@.service", "edge-page.service"
+SERVICE, PAGE, GATEWAY = "edge-inspect@.service", "edge-page.service", "edge-gateway@.service"
 HIGHEST_EXPOSURE = "20"  # in tenths: 2.0 of 10; a unit without hardening has 9.6
 
 needs_systemd_analyze = pytest.mark.skipif(
@@ -29,7 +30,7 @@ needs_systemd_analyze = pytest.mark.skipif(
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
     """Copies of the units whose ExecStart exists on any machine."""
-    for unit in (SERVICE, PAGE, "edge-inspect.target"):
+    for unit in (SERVICE, PAGE, GATEWAY, "edge-inspect.target"):
         text = (UNITS / unit).read_text(encoding="utf-8")
         (tmp_path / unit).write_text(re.sub(r"(?m)^ExecStart=.*$", "ExecStart=/bin/true", text), encoding="utf-8")
     return tmp_path
@@ -52,12 +53,10 @@ def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 @needs_systemd_analyze
 def test_systemd_finds_nothing_wrong_in_the_units(units: Path) -> None:
-    run = analyze("verify", "--man=no", units / SERVICE, units / PAGE, units / "edge-inspect.target")
+    run = analyze("verify", "--man=no", *(units / one for one in (SERVICE, PAGE, GATEWAY, "edge-inspect.target")))
 
     assert run.returncode == 0, run.stderr
-    about_ours = [
-        line for line in run.stderr.splitlines() if "edge-inspect" in line or PAGE in line
-    ]  # not the host's own units
+    about_ours = [line for line in run.stderr.splitlines() if "edge-" in line]  # not the host's own units
     assert about_ours == []
 
 
@@ -73,9 +72,9 @@ def test_systemd_would_find_a_mistake_in_the_units(units: Path) -> None:
 
 
 @needs_systemd_analyze
-@pytest.mark.parametrize("unit", [SERVICE, PAGE])
-def test_the_service_is_hardened(units: Path, unit: str) -> None:
-    run = analyze("security", "--offline=true", f"--threshold={HIGHEST_EXPOSURE}", "--no-pager", units / unit)
+@pytest.mark.parametrize("service", [SERVICE, PAGE, GATEWAY])
+def test_the_services_are_hardened(units: Path, service: str) -> None:
+    run = analyze("security", "--offline=true", f"--threshold={HIGHEST_EXPOSURE}", "--no-pager", units / service)
 
     assert run.returncode == 0, run.stdout
 
@@ -112,14 +111,31 @@ def test_two_cameras_share_no_folder_and_no_settings(service: ConfigParser) -> N
         assert "%i" in service["Service"][key]
 
 
-def test_the_example_sets_options_that_the_command_has() -> None:
-    lines = (UNITS / "edge-inspect.env.example").read_text(encoding="utf-8").splitlines()
+@pytest.mark.parametrize(
+    ("example", "prefix", "command", "needed", "also"),
+    [
+        ("edge-inspect.env.example", "EDGE_INSPECT", edge_inspect, {"SOURCE", "BUNDLE"}, set()),
+        ("edge-gateway.env.example", "EDGE_GATEWAY", modbus, {"LIVE", "CONTROL", "DEADLINE_MS"}, {"KIND"}),
+    ],
+)
+def test_the_example_sets_options_that_the_command_has(
+    example: str, prefix: str, command: click.Command, needed: set[str], also: set[str]
+) -> None:
+    lines = (UNITS / example).read_text(encoding="utf-8").splitlines()
     named = {line.lstrip("#").partition("=")[0] for line in lines if re.match(r"#?[A-Z_]+=", line)}
-    context = click.Context(command, auto_envvar_prefix="EDGE_INSPECT")
-    known = {option.envvar or f"{context.auto_envvar_prefix}_{option.name}".upper() for option in command.params}
+    known = {option.envvar or f"{prefix}_{option.name}".upper() for option in command.params}
 
-    assert {"EDGE_INSPECT_SOURCE", "EDGE_INSPECT_BUNDLE"} <= named
-    assert named <= known
+    assert {f"{prefix}_{name}" for name in needed} <= named
+    assert named <= known | {f"{prefix}_{name}" for name in also}
+
+
+def test_the_gateways_example_is_understood_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    for line in (UNITS / "edge-gateway.env.example").read_text(encoding="utf-8").splitlines():
+        if re.match(r"[A-Z_]+=", line):
+            monkeypatch.setenv(*line.split("=", 1))
+    context = modbus.make_context("modbus", [])
+    assert context.params["listen"] == ("192.168.10.5", 502) and context.params["allow"] == ("192.168.10.20",)
+    assert len(context.params["live"]) == len(context.params["control"]) == 1
 
 
 def test_folders_that_the_example_names_are_below_the_one_the_unit_may_write(service: ConfigParser) -> None:

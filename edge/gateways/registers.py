@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import struct
-import sys
 from pathlib import Path
 from typing import NamedTuple
+
+import click
 
 from edge.gateways.exchange import Asked, Shown, Verdict
 from edge.gateways.signals import CAUSES, Cause, Code, Control, Evaluation, Status
@@ -199,12 +200,14 @@ def _camel(name: str) -> str:
     return "".join(one.capitalize() for one in name.split("_"))
 
 
-def main() -> None:
-    """Say registers.md, or with --write, write it."""
-    if "--write" in sys.argv[1:]:
+@click.command()
+@click.option("--write", is_flag=True, help="Write registers.md in place of saying it.")
+def main(write: bool) -> None:
+    """registers.md, as the code has it."""
+    if write:
         DOCUMENT.write_text(document(), encoding="utf-8")
     else:
-        sys.stdout.write(document())
+        click.echo(document(), nl=False)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ OURS = {
     "edge-page": "edge.page.cli",
     "edge-train": "trainer.cli",
     "edge-deploy": "deploy.cli",
+    "edge-gateway": "edge.gateways.cli",
 }
 
 

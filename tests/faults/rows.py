@@ -27,6 +27,8 @@ from tests.edge.line.simulated import figures
 from tests.edge.station.test_camera_outage import pull_and_plug
 from tests.faults.pictures import pictures
 from tests.faults.soak import soak
+from tests.gateways.bench import registers_row
+from tests.gateways.chaos import all_plans
 from tests.pairing.matrix import all_lines
 
 Figures = dict[str, Any]
@@ -210,6 +212,14 @@ ROWS = (
         partial(multiplied, FAULTS, "killed_at_any_moment", 20, "kills", 10),
     ),
     Row("camera", "a camera that is pulled is told lost within 2 s, is back within 5 s, and no part is OK", camera),
+    Row(
+        "modbus",
+        "10,000 triggers of two PLCs, with and without faults: no Pass for a black part, no other part's verdict",
+        all_plans,
+    ),
+    Row(
+        "registers", "a record is in the registers within 10 ms (p99); over 100,000 parts memory is flat", registers_row
+    ),
     Row("pairing", "on 23 lines no part is judged by another's picture, and 99 % are where the bound holds", all_lines),
     Row("pictures", "no faulty picture is OK, and of 1,000 healthy ones at most 2 give a false alarm", pictures),
     Row(

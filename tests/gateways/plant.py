@@ -27,7 +27,7 @@ from tests.pairing.line import STEP, Camera, Options, code_of
 from tests.patience import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
-PEERS = ROOT / "tests" / "peers"
+PEERS_FOLDER = ROOT / "tests" / "peers"
 THRESHOLD = 100  # of the stub
 Fault = Callable[["Plant", int], None]  # done when this part comes
 
@@ -89,6 +89,7 @@ class Plant:
         self.unsound, self.is_served = 0, False
         self.readers: list[threading.Thread] = []
         self.plc: subprocess.Popen[str] | None = None
+        self.plcs: list[subprocess.Popen[str]] = []
         self.timers: list[threading.Timer] = []
 
     # --- processes ---
@@ -127,7 +128,7 @@ class Plant:
         """The peer; each line that it says is kept."""
         numbers = [str(one) for one in (self.link.port, self.plan.plc_deadline_ms, self.plan.cycle_ms)]
         peers = {
-            "modbus-serial": ["node", str(PEERS / "plc.mjs"), *numbers],
+            "modbus-serial": ["node", str(PEERS_FOLDER / "plc.mjs"), *numbers],
             "mbpoll": [sys.executable, "-m", "tests.gateways.mbpoll_plc", *numbers],
         }
         plc = subprocess.Popen(
@@ -137,6 +138,7 @@ class Plant:
         reader.start()
         self.readers.append(reader)
         self.plc = plc
+        self.plcs.append(plc)
         return plc
 
     def _read(self, plc: subprocess.Popen[str]) -> None:
@@ -230,6 +232,11 @@ class Plant:
             self.plc.wait()
         for reader in self.readers:
             reader.join(5)
+        for plc in self.plcs:
+            for pipe in (plc.stdin, plc.stdout):
+                with suppress(OSError):
+                    assert pipe is not None
+                    pipe.close()
         for camera in self.cameras:
             camera.stop()
         self.link.stop()

@@ -1,10 +1,8 @@
-"""A station that answers each TRIGGER as a test says, on real sockets, and a PLC in a few lines of Python."""
+"""A station that answers each TRIGGER as a test says, on real sockets."""
 
 from __future__ import annotations
 
 import json
-import socket
-import struct
 import threading
 import time
 from collections.abc import Callable
@@ -15,14 +13,12 @@ from typing import Any
 import zmq
 
 from edge.core.types import Inspection
-from edge.gateways.registers import INPUT
 from edge.history.journal import IN_MEMORY, Journal
 from edge.sockets.publisher import Publisher
 from edge.wire.facts import Origin
 from edge.wire.messages import as_historical
 from edge.wire.recording import birth_record, gap_record, heartbeat_record, result_record
 from tests.edge import samples
-from tests.patience import WAIT_S
 
 ORIGIN = replace(samples.origin(), trigger="control", trigger_window_ms=150.0)
 Answer = Callable[[dict[str, Any]], "list[Inspection] | str"]
@@ -104,67 +100,3 @@ class ScriptedStation:
 def with_id(*makers: Callable[[str, str], Inspection]) -> Answer:
     """Answer with these inspections, each made for the trigger's own id and part."""
     return lambda facts: [make(facts["trigger_id"], facts["part_id"]) for make in makers]
-
-
-class SmallPlc:
-    """Reads and writes as fast as it is asked to; for what is shown of one part, and how soon."""
-
-    ENABLE, TRIGGER, ACK, CLEAR = 1, 2, 8, 32
-    READY, VALID = 2, 16
-
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), WAIT_S)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.words = [0] * INPUT
-
-    def read(self) -> int:
-        """All words; the first of them."""
-        self.words = list(struct.unpack(f">{INPUT}H", self._ask(struct.pack(">BHH", 4, 0, INPUT))[2:]))
-        return self.words[0]
-
-    def write(self, control: int, part: str = "", expected: int = 0, command: int = 0) -> None:
-        """Control, the clock as read last, and the part's name."""
-        head = struct.pack(">8H", control, command, 0, expected, self.words[56], self.words[57], 0, 0)
-        content = head + part.encode().ljust(32, b"\0")
-        self._ask(struct.pack(">BHHB", 16, 0, len(content) // 2, len(content)) + content)
-
-    def until(self, bits: int, control: int | None = None, **asked: Any) -> int:
-        """Cycle until all these bits are set; the status then."""
-        end_s = time.monotonic() + WAIT_S
-        while self.read() & bits != bits:
-            assert time.monotonic() < end_s, [f"{word:04x}" for word in self.words]
-            if control is not None:
-                self.write(control, **asked)
-        return self.words[0]
-
-    def part(self, name: str, buffered: int = 0) -> int:
-        """Trigger this part, wait for its result; the status then. `take` is up to the caller."""
-        self.until(self.READY, self.ENABLE | buffered)
-        self.write(self.ENABLE | buffered)
-        self.read()
-        self.write(self.ENABLE | buffered | self.TRIGGER, name)
-        return self.until(self.VALID)
-
-    def take(self) -> None:
-        """Acknowledge the result."""
-        self.write(self.ENABLE | self.ACK)
-        self.read()
-        self.write(self.ENABLE)
-
-    def close(self) -> None:
-        """Go."""
-        self._socket.close()
-
-    def _ask(self, request: bytes) -> bytes:
-        self._socket.sendall(struct.pack(">HHHB", 1, 0, len(request) + 1, 1) + request)
-        (length,) = struct.unpack(">4xHx", self._received(7))
-        return self._received(length - 1)
-
-    def _received(self, count: int) -> bytes:
-        content = b""
-        while len(content) < count:
-            more = self._socket.recv(count - len(content))
-            if not more:
-                raise ConnectionResetError("the gateway has gone")
-            content += more
-        return content

@@ -18,13 +18,15 @@ from edge.gateways.cli import cli
 from edge.gateways.exchange import Rules
 from edge.gateways.gate_leg import Endpoints
 from edge.gateways.modbus_gateway import ModbusGateway, Options
-from edge.gateways.signals import Cause, Code, Status
+from edge.gateways.signals import Cause, Code, Control, Status
+from edge.gateways.small_plc import SmallPlc
 from edge.wire.vocabulary import RecipeRecord
 from tests.edge import samples
-from tests.edge.gateways.scripted import ORIGIN, ScriptedStation, SmallPlc, with_id
+from tests.edge.gateways.scripted import ORIGIN, ScriptedStation, with_id
 from tests.patience import wait_until
 
 VERDICTS = Status.PASS | Status.FAIL | Status.UNDECIDED
+ENABLE = Control.TRIGGER_ENABLE
 REASON, CODE, RECIPE = 8, 4, 3
 ENDPOINTS = ["--live", "ipc:///x", "--control", "ipc:///y"]
 NUMBERED = [RecipeRecord(id="washer", version="3", hash=f"{n}{n}" * 32, number=n) for n in (1, 2)]
@@ -115,7 +117,7 @@ def test_a_refused_trigger_and_a_gap_are_undecided_at_once(tmp_path: Path) -> No
     assert line.plc.part("P7") & VERDICTS == Status.UNDECIDED
     assert (line.plc.words[REASON], line.plc.words[CODE]) == (Cause.REFUSED, Code.TRIGGER_REFUSED)
     line.plc.take()
-    line.plc.write(SmallPlc.ENABLE | SmallPlc.CLEAR)
+    line.plc.write(ENABLE | Control.CLEAR_ERROR)
 
     def lost(facts: dict[str, Any]) -> list[Inspection]:
         line.station.lose(facts["part_id"])
@@ -159,19 +161,19 @@ def test_another_recipe_than_expected_stops_and_one_changed_from_elsewhere_too(t
     line = Line(tmp_path, allow_recipes=True)
     line.station.become(replace(ORIGIN, recipe=NUMBERED[0]))
     wait_until(lambda: line.plc.read() and line.plc.words[RECIPE] == 1, "the recipe is not told")
-    line.plc.write(SmallPlc.ENABLE, expected=2)
-    line.plc.write(SmallPlc.ENABLE | SmallPlc.CLEAR, expected=2)
+    line.plc.write(ENABLE, expected=2)
+    line.plc.write(ENABLE | Control.CLEAR_ERROR, expected=2)
     assert not line.plc.read() & Status.TRIGGER_READY and line.plc.words[CODE] == Code.RECIPE_NOT_EXPECTED
-    line.plc.write(SmallPlc.ENABLE | 16, expected=2, command=2)
+    line.plc.write(ENABLE | Control.EXECUTE_COMMAND, expected=2, command=2)
     line.plc.until(Status.COMMAND_COMPLETED)
     assert ("RECIPE", {"number": 2}) in line.station.asked
     line.station.become(replace(ORIGIN, recipe=NUMBERED[1]))
-    line.plc.until(Status.TRIGGER_READY, SmallPlc.ENABLE, expected=2)
+    line.plc.until(Status.TRIGGER_READY, ENABLE, expected=2)
     line.station.become(replace(ORIGIN, recipe=NUMBERED[0]))  # by somebody else
     wait_until(lambda: line.plc.read() and line.plc.words[CODE] == Code.RECIPE_CHANGED, "the change is not told")
-    line.plc.write(SmallPlc.ENABLE)
+    line.plc.write(ENABLE)
     assert not line.plc.read() & Status.TRIGGER_READY
-    line.plc.write(SmallPlc.ENABLE | SmallPlc.CLEAR)
+    line.plc.write(ENABLE | Control.CLEAR_ERROR)
     assert line.plc.read() & Status.TRIGGER_READY
     line.end()
 
@@ -189,7 +191,7 @@ def test_two_stations_pass_a_part_only_together(tmp_path: Path) -> None:
 
 
 def test_a_station_that_is_silent_is_told_and_takes_no_part(line: Line) -> None:
-    line.plc.until(Status.TRIGGER_READY, SmallPlc.ENABLE)
+    line.plc.until(Status.TRIGGER_READY, ENABLE)
     line.station.beats = False
     wait_until(lambda: not line.plc.read() & Status.ONLINE, "it is still online")
     assert line.plc.words[CODE] == Code.NO_CONTACT and not line.plc.words[0] & Status.TRIGGER_READY
