@@ -29,6 +29,7 @@ from tests.faults.pictures import pictures
 from tests.faults.soak import soak
 from tests.gateways.bench import registers_row
 from tests.gateways.chaos import all_plans
+from tests.gateways.test_watching import silence_until_alarm
 from tests.pairing.matrix import all_lines
 
 Figures = dict[str, Any]
@@ -150,6 +151,18 @@ def drift(folder: Path, share: float) -> tuple[bool, Figures]:
     return figures(share)
 
 
+def silent(folder: Path, share: float) -> tuple[bool, Figures]:
+    """20 stations killed in turn, from the kill to the webhook behind Prometheus and Alertmanager."""
+    times = max(1, round(20 * share))
+    seconds = []
+    for number in range(times):
+        own = folder / str(number)
+        own.mkdir()
+        seconds.append(silence_until_alarm(own, 60.0))
+    found = {"times": times, "median, s": round(float(np.median(seconds)), 1), "at most, s": round(max(seconds), 1)}
+    return max(seconds) <= 20, found
+
+
 FAULTS, OUTAGES = "tests/edge/station/test_faults.py", "tests/edge/station/test_outages.py"
 JOURNAL, REFUSALS = "tests/edge/history/test_journal.py", "tests/edge/station/test_refusals.py"
 ROWS = (
@@ -238,6 +251,7 @@ ROWS = (
         partial(multiplied, "tests/edge/core/test_ids.py", "", 100, "sets of ids", 200),
     ),
     Row("drift", "a drift has its right name in 95 % and within 8 blocks; clean lines drift in 1 % at most", drift),
+    Row("silent", "a station that falls silent is at Alertmanager's webhook within 20 s", silent),
     Row(
         "links",
         "no picture is written, read or removed through a link that somebody planted",
