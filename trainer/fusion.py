@@ -40,6 +40,7 @@ from edge.core.scoring import (
 from edge.core.types import DrivenBy, Image, PatchMaps, Term
 from edge.engines import Engine
 from trainer.excerpts import Excerpt, choose_excerpts
+from trainer.places import lie_fixed
 from trainer.progress import counted
 from trainer.synthetic import SyntheticDefect, synthetic_defects
 
@@ -169,7 +170,7 @@ def fit_fusion(
     defects, defect_maps = _draw_defects(engine, excerpts, geometry, good, seed)
     keys = list(fit_stats(maps[:1], geometry))
     equal = np.full(len(keys), 2 / len(keys), np.float32)
-    reaches = (None, *REACHES) if len(good) >= LOCAL_IMAGES else (None,)
+    reaches = (None, *REACHES) if len(good) >= LOCAL_IMAGES and lie_fixed(maps) else (None,)
     errors_only = np.array([key.term is Term.REGRESSION_ERROR for key in keys], np.float32)
     starts = (equal, 2 * errors_only / errors_only.sum())
     rehearsals = {reach: _rehearse(maps, excerpts, defects, defect_maps, geometry, reach) for reach in reaches}

@@ -135,9 +135,8 @@ STUDENT_FLAGS = (
     click.option(
         "--networks",
         type=click.Choice([networks.value for networks in Networks]),
-        default=Networks.WIDE.value,
-        show_default=True,
-        help="narrow: half the channels, under a third of the arithmetic, for some accuracy; "
+        show_default=Networks.LEAN.value,
+        help="wide: all channels; narrow: half of them, under a third of the arithmetic, for some accuracy; "
         f"lean: narrow below p = {LEAN_BELOW}.",
     ),
     click.option("--teachers", type=FOLDER, help="Other teachers than the shipped ones."),
@@ -328,11 +327,10 @@ def _product(good_dir: Path, values: dict[str, Any]) -> Product:
 
 
 def _teachers(values: dict[str, Any]) -> dict[int, Path]:
-    networks, folder = Networks(values.pop("networks")), values.pop("teachers")
-    if folder is not None and networks is not Networks.WIDE:
-        raise click.UsageError(
-            f"--networks {networks.value} takes shipped teachers; leave out --teachers, or --networks"
-        )
+    said, folder = values.pop("networks"), values.pop("teachers")
+    if folder is not None and said is not None:
+        raise click.UsageError(f"--networks {said} takes shipped teachers; leave out --teachers, or --networks")
+    networks = Networks(said or Networks.LEAN)
     return {p: folder or networks.folder(p) for p in values["patch_sizes"]}
 
 

@@ -30,12 +30,13 @@ class StudentConfig:
     """What the students' training depends on; saved with the checkpoint and in the manifest.
 
     shared_layers: leading convolutions that students take from their teacher; fewer where a network has not one more.
+    students: two, the fewest that can disagree; beside neighbours a third adds nothing (FIGURES.md).
     """
 
     patch_sizes: tuple[int, ...] = (17, 33, 65)
-    students: int = 3
+    students: int = 2
     shared_layers: int = 0
-    steps: int = 1300
+    steps: int = 900
     batch: int = 2
     learning_rate: float = 0.02
     seed: int = 0
