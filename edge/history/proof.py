@@ -82,8 +82,9 @@ class Witness:
     """
 
     def __init__(self, journal: Path) -> None:
-        self._journal, self._files = journal, (journal, Path(f"{os.path.realpath(journal)}-wal"))
-        self._inodes = [(one.st_dev, one.st_ino) for one in map(Path.stat, self._files)]
+        self._journal = journal
+        self._files = (os.fspath(journal), f"{os.path.realpath(journal)}-wal")
+        self._inodes = [(one.st_dev, one.st_ino) for one in map(os.stat, self._files)]
         self._failures = 0
         self._file = os.open(witness_of(journal), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         os.posix_fallocate(self._file, 0, 2 * SLOT_BYTES)  # so that a full disk cannot stop it later
@@ -96,7 +97,7 @@ class Witness:
     def require_place(self) -> None:
         """JournalError when the file was deleted, moved or replaced: what is written to it is written to nowhere."""
         with suppress(OSError):
-            if self._inodes == [(one.st_dev, one.st_ino) for one in map(Path.stat, self._files)]:
+            if self._inodes == [(one.st_dev, one.st_ino) for one in map(os.stat, self._files)]:
                 return
         raise JournalError(
             f"journal {self._journal}: was deleted, moved or replaced while the station runs, so nothing can be kept; "
