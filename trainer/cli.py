@@ -14,10 +14,9 @@ import structlog
 from edge.commands.bits import BITS_ATTRIBUTES
 from edge.commands.errors import errors_in_one_line
 from edge.commands.groups import GroupedCommand, HelpfulGroup
-from edge.core.bundle import graph_name
+from edge.core.bundle import graph_name, load_bundle
 from trainer.benchmark.command import benchmark
 from trainer.calibrate import CalibrationConfig, check_promise
-from trainer.effect import kept_bundle
 from trainer.fit import calibrate_step, check_outputs, engines_step, export_step, students_step
 from trainer.lab import lab
 from trainer.look.command import look
@@ -70,11 +69,11 @@ def fit(
     """
     folder = run or bundle.with_name(bundle.name + ".run")
     check_outputs(folder, bundle, training.students, training.teachers)
+    if config.before is not None:
+        load_bundle(config.before)  # or it is found to be none after hours
     with phase(1, PHASES, "look at the good images"):
         prepared = _prepare(folder, replace(training, also=replace(training.also, judging=config.more_good)))
         check_promise(prepared, config)
-        if prepared.also.images and rank() == 0:
-            kept_bundle(prepared, config.before, bundle)
     with phase(2, PHASES, "train the students"):
         students_step(prepared, training.teachers)
     if rank() > 0:  # the rest is the first process' work

@@ -17,6 +17,7 @@ from typing import Any
 from edge.core.archive import read_file
 from edge.core.bundle import Bundle, load_bundle
 from edge.core.collected import CollectedPart
+from edge.core.errors import BundleError
 from edge.core.files import write_whole
 from edge.core.images import read_image
 from edge.core.manifest import Calibration
@@ -97,7 +98,7 @@ class Effect:
 
 
 def kept_bundle(run: Run, said: Path | None, bundle: Path) -> Bundle | None:
-    """The bundle that was said, or is there before the new one is written; BundleError where it is none.
+    """The bundle that was said, BundleError where it is none; else the one that is there before the new is written.
 
     Copied into the run, so that a step that is repeated compares with the same; None where there never was one.
     """
@@ -106,7 +107,12 @@ def kept_bundle(run: Run, said: Path | None, bundle: Path) -> Bundle | None:
         write_whole(kept, read_file(said))
     elif not kept.exists() and bundle.exists():
         write_whole(kept, read_file(bundle))
-    return load_bundle(kept) if kept.exists() else None
+    try:
+        return load_bundle(kept) if kept.exists() else None
+    except BundleError:
+        if said is not None:
+            raise
+        return None
 
 
 def effect_of(run: Run, calibrated: Calibrated, before: Bundle | None) -> Effect:

@@ -30,6 +30,7 @@ from tests.faults.soak import soak
 from tests.gateways.bench import registers_row
 from tests.gateways.chaos import all_plans
 from tests.gateways.test_watching import silence_until_alarm
+from tests.page import figures as page
 from tests.pairing.matrix import all_lines
 
 Figures = dict[str, Any]
@@ -257,4 +258,10 @@ ROWS = (
         "no picture is written, read or removed through a link that somebody planted",
         partial(multiplied, "tests/edge/pictures/test_planted_links.py", "", 25, "pictures", 8),
     ),
+    Row("page-kills", "the page killed 100 times over 5,000 parts: each part once in its read model", page.kills),
+    Row(
+        "page-model", "1,000,000 parts: read at 3,000 records/s, each screen within 300 ms, counted right", page.million
+    ),
+    Row("page-live", "10 parts a second in 5 tabs: record to document within 250 ms (p95), 128 MiB", page.browsers),
+    Row("page-cost", "the page and 5 readers of its events cost the daemon 5 % of processor time a part", page.beside),
 )
