@@ -112,7 +112,7 @@ wheelhouse: ## everything that deploy/install.sh --offline wheelhouse needs, to 
 	@"$(PYTHON)" deploy/wheelhouse.py wheelhouse $(WHEELHOUSE_ARGS)
 
 .PHONY: peers
-peers: ## install the Debian packages that tests want, as root; without them those tests skip
+peers: ## install the Debian and npm packages that tests want, as root; without them those tests skip
 	@.ci/peers
 
 # The parts of `make test`, and what each is called in the table of what they took.
