@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from edge.core.errors import SettingsError
-from edge.core.types import Batch, Gap, Interval, Ticket
+from edge.core.types import Batch, Challenged, Gap, Interval, Ticket
 from edge.sockets.requests import Request, RequestError
 from edge.sources.pairing import Trigger, TriggerRefused
 from edge.sources.triggered import TriggeredSource
@@ -49,7 +50,7 @@ class Triggers:
     """What stands between the control socket and the parts of `source`; `take` and `quiet` are for one other thread.
 
     recipe: the hash of what runs now. why_not_ready: of the station itself, None when it is. batch: of the parts that
-    are triggered now.
+    are triggered now. admit: what a trigger's part is of a challenge; RequestError where it may not be triggered.
     """
 
     def __init__(
@@ -59,8 +60,10 @@ class Triggers:
         recipe: Callable[[], str],
         why_not_ready: Callable[[], str | None] = lambda: None,
         batch: Callable[[], Batch] = Batch,
+        admit: Callable[[Request], Challenged | None] = lambda request: None,
     ) -> None:
-        self._batch = batch
+        self._batch, self._admit = batch, admit
+        self._open: list[Ticket] = []  # of parts that may not have been told
         self._source, self._rules, self._recipe, self._why_not_ready = source, rules, recipe, why_not_ready
         self._lock = threading.Lock()
         self._stopped: str | None = "the station starts"
@@ -105,13 +108,20 @@ class Triggers:
                 return Accepted(known, None)
             self._require_fresh(request, at)
             self._require_ready(request)
-            trigger = Trigger(
-                part_id, trigger_id, at, self._recipe(), part_id in self._parts, Ticket(batch=self._batch())
-            )
+            ticket = Ticket(batch=self._batch(), challenge=self._admit(request))
+            trigger = Trigger(part_id, trigger_id, at, self._recipe(), part_id in self._parts, ticket)
             facts = self._answer(part_id)
             self._source.trigger(trigger)
-            self._remember(part_id, trigger_id, (at.latest_ns, trigger.ticket), facts)
+            self._remember(part_id, trigger_id, (at.latest_ns, ticket), facts)
+            self._open = [one for one in self._open if not one.is_settled] + [ticket]
         return Accepted(facts, trigger.ticket)
+
+    @contextmanager
+    def still(self) -> Iterator[int]:
+        """Nothing is triggered meanwhile; how many parts are, and are not told yet."""
+        with self._lock:
+            self._open = [one for one in self._open if not one.is_settled]
+            yield len(self._open)
 
     def _dated(self, request: Request, at: Interval) -> Interval:
         """When it can have been triggered: not before the client says, where it says so."""

@@ -24,6 +24,7 @@ from tests.edge.history.disks import after_power_cut
 from tests.edge.history.records import ids_of
 from tests.edge.history.test_journal import recorded_run
 from tests.edge.line.simulated import figures
+from tests.edge.station.challenge_runs import runs
 from tests.edge.station.test_camera_outage import pull_and_plug
 from tests.faults.pictures import pictures
 from tests.faults.soak import soak
@@ -164,6 +165,16 @@ def silent(folder: Path, share: float) -> tuple[bool, Figures]:
     return max(seconds) <= 20, found
 
 
+def challenges(folder: Path, share: float) -> tuple[bool, Figures]:
+    """500 challenges of one station, two in three with a fault drawn by chance."""
+    oracle = runs(folder, round(500 * share), seed=21)
+    faultless, passed = oracle.runs["none"], oracle.passed["none"]
+    figures: Figures = {"runs": oracle.runs.total(), "kinds of fault": len(oracle.runs) - 1}
+    figures |= {"passed wrongly": oracle.wrongly_passed, "pieces let through": oracle.pieces_ok}
+    figures["without a fault, passed"] = f"{passed} of {faultless}"
+    return oracle.wrongly_passed == oracle.pieces_ok == 0 and passed >= 0.99 * faultless > 0, figures
+
+
 FAULTS, OUTAGES = "tests/edge/station/test_faults.py", "tests/edge/station/test_outages.py"
 JOURNAL, REFUSALS = "tests/edge/history/test_journal.py", "tests/edge/station/test_refusals.py"
 ROWS = (
@@ -253,6 +264,7 @@ ROWS = (
     ),
     Row("drift", "a drift has its right name in 95 % and within 8 blocks; clean lines drift in 1 % at most", drift),
     Row("silent", "a station that falls silent is at Alertmanager's webhook within 20 s", silent),
+    Row("challenge", "no challenge passes wrongly, no piece is let through, 99 % without a fault pass", challenges),
     Row(
         "links",
         "no picture is written, read or removed through a link that somebody planted",
