@@ -2,8 +2,8 @@
 
 Told by unused good images alone: the mean of each place over one half of them explains the other half, or it does
 not. Synthetic defects cannot tell it, for statistics of each place make them stand out wherever they are drawn. On real
-parts the share explained of distances to neighbours was .83 on bottles, .18 to .54 on screws, plates and commutators, on
-which statistics of each place gained nothing (FIGURES.md).
+parts the share explained of distances to neighbours was .83 on bottles, .18 to .54 on screws, plates and commutators,
+on which statistics of each place gained nothing (FIGURES.md).
 """
 
 from __future__ import annotations
