@@ -15,11 +15,11 @@ from prometheus_client import CollectorRegistry, start_http_server
 from edge.client import ReplayDenied, ReplaySilent, Subscription
 from edge.client.replay_link import ReplayLink
 from edge.core.errors import SettingsError
+from edge.gateways.flags import FOLDER, Address
 from edge.gateways.metrics import StationFigures
 from edge.gateways.stopping import stop_on_signals
 from edge.wire.messages import WireError
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
 TICK_S = 0.25
 LAG_EVERY_S, LAG_ANSWER_S = 10.0, 0.5
 
@@ -30,10 +30,9 @@ log = structlog.get_logger(__name__)
 @click.option("--live", default="tcp://127.0.0.1:5556", show_default=True, help="The station's live feed.")
 @click.option("--replay", help="Its replay socket: how far its consumers are.")
 @click.option("--keys", type=FOLDER, help="Our key and the station's, for a station that asks for keys.")
-@click.option("--listen", default="127.0.0.1", show_default=True, help="The address that Prometheus asks.")
-@click.option("--port", type=click.IntRange(1, 65_535), default=9877, show_default=True, help="Its port.")
-def command(live: str, replay: str | None, keys: Path | None, listen: str, port: int) -> None:
-    """Serve a station's figures at http://LISTEN:PORT/metrics. Whoever reaches that address may read them."""
+@click.option("--listen", type=Address(), default="127.0.0.1:9877", show_default=True, help="Where Prometheus asks.")
+def command(live: str, replay: str | None, keys: Path | None, listen: tuple[str, int]) -> None:
+    """Serve a station's figures at http://HOST:PORT/metrics. Whoever reaches that address may read them."""
     stop = stop_on_signals()
     figures, registry = StationFigures(), CollectorRegistry()
     registry.register(figures)
@@ -41,11 +40,13 @@ def command(live: str, replay: str | None, keys: Path | None, listen: str, port:
         try:
             feed = stack.enter_context(Subscription(live, keys))
             link = None if replay is None else stack.enter_context(closing(_link(replay, keys)))
-            server, _ = start_http_server(port, listen, registry)
+            server, _ = start_http_server(listen[1], listen[0], registry)
         except SettingsError as error:
             raise click.UsageError(str(error)) from error
         except OSError as error:
-            raise click.UsageError(f"--listen {listen} --port {port}: {error.strerror}") from error
+            raise click.UsageError(
+                f"--listen {listen[0]}:{listen[1]}: cannot be listened on ({error.strerror or error})"
+            ) from error
         stack.callback(server.server_close)
         stack.callback(server.shutdown)
         _listen(feed, link, figures, stop.is_set)

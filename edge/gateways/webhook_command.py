@@ -10,15 +10,13 @@ import click
 from edge.client import Consumer
 from edge.core.errors import SettingsError
 from edge.gateways.book_leg import keep_book
+from edge.gateways.flags import FILE, FOLDER
 from edge.gateways.stopping import stop_on_signals
 from edge.gateways.webhook import Target, Webhook
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
-
 
 @click.command(context_settings={"auto_envvar_prefix": "EDGE_GATEWAY"})
-@click.argument("url")
+@click.option("--url", required=True, help="The receiver, https://…; http:// on this machine only.")
 @click.option("--replay", default="tcp://127.0.0.1:5557", show_default=True, help="The station's replay socket.")
 @click.option("--live", help="Its live feed: records come at once, and not with the next fetch.")
 @click.option("--name", default="webhook", show_default=True, help="Who we are to the station.")
@@ -32,7 +30,7 @@ def command(
     url: str, replay: str, live: str | None, name: str, keys: Path | None, secret_file: Path, ca: Path | None,
     insecure_plaintext: bool,
 ) -> None:  # fmt: skip
-    """POST each record of a station to URL, in order; acknowledged once it is answered 2xx, sent again until then.
+    """POST each record of a station, in order; acknowledged once it is answered 2xx, sent again until then.
 
     The header X-Edge-Inspect-Signature is sha256= and the body's HMAC-SHA256 by the secret. It may be late by any time:
     nothing behind it may open a gate.

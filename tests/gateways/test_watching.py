@@ -224,6 +224,6 @@ def test_a_station_that_falls_silent_reaches_whoever_is_to_be_alarmed(tmp_path: 
 
 @pytest.mark.parametrize("wrong", ["tcp://127.0.0.1", "nonsense"])
 def test_a_wrong_endpoint_is_said_in_one_line(wrong: str) -> None:
-    command = ["-m", "edge.gateways.cli", "metrics", "--live", wrong, "--port", "9877"]
+    command = ["-m", "edge.gateways.cli", "metrics", "--live", wrong, "--listen", "127.0.0.1:9877"]
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and wrong in done.stderr and "Traceback" not in done.stderr

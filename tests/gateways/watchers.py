@@ -70,7 +70,17 @@ def wait_for(url: str, log: Path) -> str:
 def exporter(live: str, folder: Path, *flags: str) -> Iterator[int]:
     """`edge-gateway metrics` beside that station; its port."""
     port, log = free_port(), folder / "exporter.log"
-    command = [sys.executable, "-m", "edge.gateways.cli", "metrics", "--live", live, "--port", str(port), *flags]
+    command = [
+        sys.executable,
+        "-m",
+        "edge.gateways.cli",
+        "metrics",
+        "--live",
+        live,
+        "--listen",
+        f"127.0.0.1:{port}",
+        *flags,
+    ]
     with running(command, log):
         wait_for(f"http://127.0.0.1:{port}/metrics", log)
         yield port

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import ssl
 import subprocess
@@ -133,6 +134,7 @@ def test_a_short_secret_is_refused() -> None:
         Target("https://mes/records", b"short")
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl: apt install openssl to try a receiver's TLS")
 def test_a_receiver_whose_certificate_nobody_vouches_for_gets_nothing(tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"]
@@ -157,7 +159,7 @@ def test_over_kills_and_errors_every_record_comes_in_order(tmp_path: Path, recei
     secret.write_bytes(SECRET + b"\n")
     receiver.answers = [200] * 5 + [503, CUT] + [200] * 10 + [500]
     command = [
-        sys.executable, "-m", "edge.gateways.cli", "webhook", receiver.url,
+        sys.executable, "-m", "edge.gateways.cli", "webhook", "--url", receiver.url,
         "--replay", stub.replay, "--secret-file", str(secret),
     ]  # fmt: skip
     try:
