@@ -71,10 +71,7 @@ class Inspector:
         except BundleError as error:  # a frame of a few pixels, of which the ROI leaves nothing
             return self._undecided(frame, Reason.HEALTH_GATE, str(error), clock), None
         image = geometry.to_input(frame.image)
-        problem = frame.flaw or (None if geometry is self.geometry else self.wrong_size(frame))
-        measures = None
-        if problem is None:
-            measures, problem = self._look_at(image, frame.image, geometry)
+        measures, problem = self._fit_for_inspection(frame, image, geometry)
         clock.append(time.perf_counter_ns())
         if problem:
             return self._undecided(frame, Reason.HEALTH_GATE, problem, clock, measures), None
@@ -83,27 +80,23 @@ class Inspector:
         except EngineError as error:
             return self._undecided(frame, Reason.ENGINE_ERROR, str(error), clock, measures), None
         clock.append(time.perf_counter_ns())
-        anomaly_map = fuse(maps, self.stats, self.fusion, self.grid)
-        if not np.isfinite(anomaly_map.scores).all():
+        fused = fuse(maps, self.stats, self.fusion, self.grid)
+        if not np.isfinite(fused.scores).all():
             broken = f"the {self.engine.name} engine gave NaN or infinity in an anomaly map"
             return self._undecided(frame, Reason.NON_FINITE, broken, clock, measures), None
-        score, place = self._score(anomaly_map, geometry)
+        score, place = self._score(fused, geometry)
         clock.append(time.perf_counter_ns())
         verdict, reason, detail = self._decide(score)
-        defects = () if verdict is Verdict.GOOD else self._defects(anomaly_map, geometry)
+        defects = () if verdict is Verdict.GOOD else self._defects(fused, geometry)
         clock.append(time.perf_counter_ns())
+        scales, neighbours = scale_scores(fused, *place), neighbour_scores(fused, *place)
         inspection = replace(
-            self._blank(frame, verdict, clock, measures),
-            reason=reason,
-            detail=detail,
-            score=score,
-            scales=scale_scores(anomaly_map, *place),
-            neighbours=neighbour_scores(anomaly_map, *place),
-            defects=defects,
+            self._blank(frame, verdict, clock, measures), reason=reason, detail=detail, score=score,
+            scales=scales, neighbours=neighbours, defects=defects,
+        )  # fmt: skip
+        return inspection, InspectedMap(
+            fused.scores, fused.stride, fused.deviations, fused.weights, geometry, self.map_threshold
         )
-        of = anomaly_map
-        placed = InspectedMap(of.scores, of.stride, of.deviations, of.weights, geometry, self.map_threshold)
-        return inspection, placed
 
     def wrong_size(self, frame: Frame) -> str | None:
         """What is said of a frame of another size than the bundle's, where it is not to be resized; else None."""
@@ -133,8 +126,13 @@ class Inspector:
         geometry = self.geometry.for_frame(image.shape[:2])
         return self._look_at(geometry.to_input(image), image, geometry)[0]
 
+    def _fit_for_inspection(self, frame: Frame, image: Image, geometry: Geometry) -> tuple[Measures | None, str | None]:
+        """What the network's input measures, where it was looked at, and why it is not fit for inspection."""
+        if problem := frame.flaw or (None if geometry is self.geometry else self.wrong_size(frame)):
+            return None, problem
+        return self._look_at(image, frame.image, geometry)
+
     def _look_at(self, image: Image, full: Image, geometry: Geometry) -> tuple[Measures, str | None]:
-        """Of the network's input, and the frame's image that it was made of: its measures, and why it is not fit."""
         mask, whole = geometry.input_mask(), geometry.cropped(full)
         if self.health is None:
             return sketch(image, mask, whole).measures(None), None

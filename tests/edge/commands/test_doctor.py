@@ -87,7 +87,7 @@ def test_what_the_bundle_will_find_is_told_and_a_word_of_care_is_a_note(
 
 def test_birth_tells_the_forecast(settings: Flags, tmp_path: Path) -> None:
     whole = load_bundle(settings["bundle"])
-    manifest = replace(whole.manifest, forecast=Forecast((Cell(0.02, 1.0, 8, 8),), 256.0, promised=0.05))
+    manifest = replace(whole.manifest, forecast=Forecast((Cell(SIZES[3], 1.0, 8, 8),), 256.0, promised=0.05))
     save_bundle(tmp_path / "told.bundle", manifest, whole.graphs, whole.golden)
     with ExitStack() as stack:
         asked = settings_of(**{**settings, "bundle": tmp_path / "told.bundle"})

@@ -60,7 +60,7 @@ SPOILT: dict[str, Spoil] = {
     "mounting": lambda image, rng: moved(image, 3, -2),
     "fixture": lambda image, rng: moved(image, *rng.choice([(-3, 2), (3, 2), (3, -2), (-3, -2)])),
     "other parts": another_shape,
-    "unsteady light": lambda image, rng: image * rng.uniform(0.84, 1.16),
+    "unsteady light": lambda image, rng: image * rng.uniform(0.93, 1.07),
     "lot": finish,
 }
 

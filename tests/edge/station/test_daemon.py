@@ -103,7 +103,7 @@ def test_a_new_lot_is_told_once_and_not_only_by_each_part(
         image = render_part("machined", 41, TRAIN_DOMAIN + i, defective=False).image.astype(np.float32)
         if i >= 12:
             fine = image - cv2.GaussianBlur(image, (0, 0), 2)
-            image = (image + 0.8 * fine) * 1.04
+            image = image + 0.8 * fine
         cv2.imwrite(str(tmp_path / f"{i:02}.png"), image.clip(0, 255).astype(np.uint8))
     source = ("--source", f"folder:{tmp_path}", "--bundle", str(BUNDLE), "--publish", endpoint)
     daemon = start(*source, "--wait-for-subscriber-s", "30")
