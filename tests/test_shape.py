@@ -75,11 +75,11 @@ def _is_aside(frame: FrameType | None) -> bool:
 
 
 def _settle(station: Station) -> None:
-    """Return when the part has been told and the sinks have had it."""
-    delivery, waiting = station.delivery, threading.Event()
+    """Return when the part has been told and the sinks have had it: then its picture is held no longer."""
+    inbox, waiting = station.delivery._inbox, threading.Event()
     for _ in range(int(WAIT_S / 0.02)):
         waiting.wait(0.02)
-        if not delivery.queued:
+        if not inbox._bytes:
             waiting.wait(0.1)
             return
     raise AssertionError("a part was never told")

@@ -113,7 +113,8 @@ class Witness:
             os.pwrite(self._file, fields + _SEAL.pack(zlib.crc32(fields)), self._count % 2 * SLOT_BYTES)
         except OSError as error:
             self._fail(error)
-        self._is_due.set()
+        if not self._is_due.is_set():  # mostly it is, and to set it takes a lock
+            self._is_due.set()
 
     def close(self) -> None:
         """What was noted is on disk."""
