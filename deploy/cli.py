@@ -7,6 +7,7 @@ import click
 from deploy.backup import backup_command, restore_command
 from deploy.bench.command import bench
 from deploy.bench.wire import main as bench_wire
+from deploy.challenge_kit import challenge_kit
 from deploy.commission import commission_command
 from deploy.contest import choose
 from deploy.engines import engines
@@ -43,6 +44,7 @@ def cli() -> None:
       edge-deploy recipes recipes.json 7=part.bundle          its number, for a PLC
 
     \b
+    Known pieces, to prove the station with: edge-deploy challenge-kit --help
     Who may do what: edge-deploy keys --help, and
       edge-deploy sign part.bundle --key NAME.signing-secret  only signed bundles run where keys are trusted
     """
@@ -50,6 +52,7 @@ def cli() -> None:
 
 cli.add_command(backup_command)
 cli.add_command(bench)
+cli.add_command(challenge_kit)
 cli.add_command(choose)
 cli.add_command(bench_wire, "bench-wire")
 cli.add_command(commission_command)

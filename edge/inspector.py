@@ -72,9 +72,7 @@ class Inspector:
             return self._undecided(frame, Reason.HEALTH_GATE, str(error), clock), None
         image = geometry.to_input(frame.image)
         problem = frame.flaw or (None if geometry is self.geometry else self.wrong_size(frame))
-        measures = None
-        if problem is None:
-            measures, problem = self._look_at(image, geometry)
+        measures, problem = self._look_at(image, geometry) if problem is None else (None, problem)
         clock.append(time.perf_counter_ns())
         if problem:
             return self._undecided(frame, Reason.HEALTH_GATE, problem, clock, measures), None
@@ -92,15 +90,9 @@ class Inspector:
         verdict, reason, detail = self._decide(score)
         defects = () if verdict is Verdict.GOOD else self._defects(anomaly_map, geometry)
         clock.append(time.perf_counter_ns())
-        inspection = replace(
-            self._blank(frame, verdict, clock, measures),
-            reason=reason,
-            detail=detail,
-            score=score,
-            scales=scale_scores(anomaly_map, *place),
-            neighbours=neighbour_scores(anomaly_map, *place),
-            defects=defects,
-        )
+        blank = replace(self._blank(frame, verdict, clock, measures), reason=reason, detail=detail)
+        scales, neighbours = scale_scores(anomaly_map, *place), neighbour_scores(anomaly_map, *place)
+        inspection = replace(blank, score=score, scales=scales, neighbours=neighbours, defects=defects)
         of = anomaly_map
         placed = InspectedMap(of.scores, of.stride, of.deviations, of.weights, geometry, self.map_threshold)
         return inspection, placed

@@ -43,6 +43,8 @@ def main(endpoint: str, verb: str, facts: tuple[str, ...], timeout_s: float, key
     BATCH batch_id=B7 [product_id=…]         results carry it from the next part on; batch_id= ends it
     FEEDBACK part_id=P7 disposition=…        accept, reject, rework, scrap or unknown; or about=RESULT_ID;
                                              label=… says why, in at most 32 characters
+    CHALLENGE action=begin                   prove the station with known pieces: TRIGGER … piece=NAME shows one;
+                                             action=abort; action=end once all are out, and parts may pass again
     NOTE text=… [part_id=P7]                 put a remark on record, about a part or the station; or about=RESULT_ID
     PIN part_id=P7 [pinned=no]               keep its evidence for ever, or no longer; or about=RESULT_ID
     CONSUMERS [forget=NAME]                  the names that history is kept for; or free one

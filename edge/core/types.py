@@ -22,6 +22,7 @@ __all__ = [
     "AlertKind",
     "AnomalyMap",
     "Batch",
+    "Challenged",
     "Defect",
     "DrivenBy",
     "Frame",
@@ -68,17 +69,31 @@ class Batch:
     product_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Challenged:
+    """Of a part that may be a piece of a challenge, and so is never good to a gate. piece: its name, None of another.
+
+    expected: what the kit says of it; verdict: what the inspection said, None before it was inspected.
+    """
+
+    run_id: str
+    piece: str | None = None
+    expected: Verdict | None = None
+    verdict: Verdict | None = None
+
+
 @dataclass(slots=True, eq=False)
 class Ticket:
     """An accepted trigger, until its part is told; the delivery thread's alone.
 
     intent: will be its number among the journal's intents; None before it is asked for. is_settled: the part's record
-    has been numbered. batch: that its part belongs to.
+    has been numbered. batch: that its part belongs to. challenge: that was open when its trigger was taken.
     """
 
     intent: Future[int] | None = None
     is_settled: bool = False
     batch: Batch = field(default_factory=Batch)
+    challenge: Challenged | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -233,6 +248,7 @@ class Inspection:
     """The verdict on one frame. `reason` and `detail` are set exactly when it is UNDECIDED.
 
     asked_ns, is_repeat, ticket: as the frame's. measures: of the picture; None where it was not looked at.
+    challenge: that was open then; whatever was found, the verdict is UNDECIDED (REVIEW).
     """
 
     frame_id: int
@@ -256,6 +272,7 @@ class Inspection:
     is_repeat: bool = False
     ticket: Ticket | None = None
     measures: Measures | None = None
+    challenge: Challenged | None = None
 
     @property
     def since_ns(self) -> int:

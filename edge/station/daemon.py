@@ -49,6 +49,8 @@ def inspect_loop(station: Station, should_stop: Callable[[], bool], deadline_ms:
     while not should_stop():
         if station.recipes is not None and station.recipes.is_ready:
             station.take_recipe()
+        if time.monotonic() >= station.stored.due_s:
+            station.stored.step(station.inspector)
         try:
             frame = source.read(READ_TIMEOUT_S)
         except SourceEnded:
@@ -66,8 +68,9 @@ def inspect_loop(station: Station, should_stop: Callable[[], bool], deadline_ms:
             frame = station.by_its_recipe(frame)
             inspection, anomaly_map = station.inspector.inspect(frame)  # an engine error is UNDECIDED, never "good"
             inspection = meet_deadline(inspection, deadline_ms)
-            health.alive(inspection)
-            delivery.put_inspection(inspection, gate.update(inspection), frame, anomaly_map)
+            verdict = station.judge(inspection)  # a piece of a challenge is no part, and never good
+            health.alive(verdict)
+            delivery.put_inspection(verdict, gate.update(verdict), frame, anomaly_map)
             failures = failures + 1 if inspection.reason is Reason.ENGINE_ERROR else 0
             if failures >= REPEATED_FAILURES:
                 raise EngineError(f"the engine failed on {failures} frames in a row: {inspection.detail}")
@@ -105,6 +108,7 @@ def run(station: Station, settings: Settings, should_stop: Callable[[], bool]) -
     reason, code = "failed unexpectedly", RUNTIME_FAILURE
     station.delivery.start()
     try:
+        station.stored.look_at_all(station.inspector)
         station.health.ready(f"inspecting {station.source.uri}")
         _await_subscriber(station, settings.sockets.wait_for_subscriber_s, should_stop)
         if station.triggers is not None:

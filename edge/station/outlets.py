@@ -57,8 +57,8 @@ def open_outlets(
     with ExitStack() as opened:
         publisher = opened.enter_context(closing(Publisher(sockets.publish, access)))
         journal = opened.enter_context(closing(open_journal(settings.journal, origin)))
-        commanded.batches.reopen(journal)
         announcer = Announcer(origin, journal, partial(isolation.run, publisher, publisher.publish))
+        commanded.reopen(announcer)
         evidence, cursors = open_evidence(pictures, announcer), Cursors(journal, settings.journal.limits.required)
         opened.callback(evidence.close if evidence else lambda: None)
         desks: dict[str, Served] = {}
@@ -86,7 +86,7 @@ def open_outlets(
             _sinks(frames, pictures, evidence),
             list(desks.values()),
             isolation=isolation,
-            health_snapshot=lambda: _with_outlets(health.snapshot(), evidence, frames),
+            health_snapshot=lambda: commanded.challenges.look(_with_outlets(health.snapshot(), evidence, frames)),
             alive=health.delivers,
             batch=lambda: commanded.batches.current,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ import structlog
 from edge.core.bundle import Bundle
 from edge.core.commissioned import commissioned
 from edge.core.errors import BundleError, EngineError
-from edge.core.types import Acquisition, Frame
+from edge.core.types import Acquisition, Frame, Inspection
 from edge.delivery.delivery import Delivery
 from edge.engines import EngineOptions, open_engine
 from edge.inspector import Inspector
@@ -31,6 +31,7 @@ from edge.sources.triggered import TriggeredCamera, TriggeredFiles, TriggeredSou
 from edge.sources.viewfinder import Viewfinder
 from edge.station.batches import Batches
 from edge.station.building import BuildReporter
+from edge.station.challenges import Challenges
 from edge.station.chosen import choose
 from edge.station.description import describe, origin_of
 from edge.station.gate import AlertGate, DropMerger
@@ -41,6 +42,7 @@ from edge.station.prove import Prover
 from edge.station.recipe_table import RecipeTable
 from edge.station.recipes import Recipes
 from edge.station.settings import CameraSettings, EngineSettings, Settings
+from edge.station.stored_pieces import StoredPieces
 from edge.station.triggers import VALID_MS, NoTriggers, TriggerRules, Triggers
 from edge.station.verbs import Commanded
 from edge.station.view import seen_through
@@ -64,6 +66,8 @@ class Station:
     recipes: Recipes | None = None
     triggers: Triggers | None = None
     changed: Callable[[Inspector], None] = lambda inspector: None  # records say from now on what runs
+    judge: Callable[[Inspection], Inspection] = lambda inspection: inspection  # what an open challenge makes of it
+    stored: StoredPieces = field(default_factory=lambda: StoredPieces(lambda problem: None))
 
     def by_its_recipe(self, frame: Frame) -> Frame:
         """The frame; with a flaw where its part was promised another recipe than the one that runs now."""
@@ -77,6 +81,7 @@ class Station:
         """At a frame boundary: run another bundle from the next frame on, if one is ready."""
         if self.recipes is not None and (change := self.recipes.due()) is not None:
             self.inspector = change.inspector
+            self.stored.begin(change.inspector)
             self.health.runs(change.inspector.calibration.bound)
             self.changed(change.inspector)
             self.recipes.taken(change)
@@ -109,8 +114,9 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         )
         stack.callback(health.close)
         table, batches = RecipeTable(settings.bundle.recipes), Batches()
+        challenges = open_challenges(settings)
         recipes = open_recipes(settings, inspector, source, trust)
-        triggers = open_triggers(settings, source, recipes, batches)
+        triggers = open_triggers(settings, source, recipes, batches, challenges)
 
         def origin(runs: Inspector, choice: RecipeChoice) -> Origin:
             return origin_of(settings, runs, source, acquisition, choice, table.number_of(runs.bundle.digest))
@@ -119,7 +125,7 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
             settings,
             origin(inspector, chosen.recipe),
             health,
-            Commanded(triggers or NoTriggers(source.uri), recipes, table, batches),
+            Commanded(triggers or NoTriggers(source.uri), recipes, table, batches, challenges),
             None if finder is None or not source.is_live else seen_through(finder, lambda: recipes.current),
         )
         stack.callback(outlets.delivery.close)
@@ -138,6 +144,8 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
             recipes,
             triggers,
             lambda inspector: outlets.delivery.change_origin(origin(inspector, chosen.changed_to(inspector.bundle))),
+            challenges.judge,
+            StoredPieces(challenges.note_stored),
         )
 
 
@@ -155,7 +163,15 @@ def open_recipes(settings: Settings, inspector: Inspector, source: Source, trust
     )
 
 
-def open_triggers(settings: Settings, source: Source, recipes: Recipes, batches: Batches) -> Triggers | None:
+def open_challenges(settings: Settings) -> Challenges:
+    """What knows of challenges; the journal tells it what was open."""
+    every_h = settings.challenge.every_h
+    return Challenges(None if every_h is None else 3600 * every_h, settings.challenge.overdue)
+
+
+def open_triggers(
+    settings: Settings, source: Source, recipes: Recipes, batches: Batches, challenges: Challenges
+) -> Triggers | None:
     """What takes TRIGGER, where parts are asked for."""
     if not isinstance(source, TriggeredSource):
         return None
@@ -165,7 +181,9 @@ def open_triggers(settings: Settings, source: Source, recipes: Recipes, batches:
         valid_ms=settings.gate.deadline_ms or VALID_MS,
         must_be_dated=control.startswith("tcp:"),
     )
-    return Triggers(source, rules, lambda: recipes.runs, lambda: recipes.why_busy, lambda: batches.current)
+    return Triggers(
+        source, rules, lambda: recipes.runs, lambda: recipes.why_busy, lambda: batches.current, challenges.admit
+    )
 
 
 def open_bundle(settings: EngineSettings, bundle: Bundle, resizes: bool = False) -> Inspector:

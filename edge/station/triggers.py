@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from edge.core.errors import SettingsError
-from edge.core.types import Batch, Gap, Interval, Ticket
+from edge.core.types import Batch, Challenged, Gap, Interval, Ticket
 from edge.sockets.requests import Request, RequestError
 from edge.sources.pairing import Trigger, TriggerRefused
 from edge.sources.triggered import TriggeredSource
@@ -47,7 +48,7 @@ class Triggers:
     """What stands between the control socket and the parts of `source`; `take` and `quiet` are for one other thread.
 
     recipe: the hash of what runs now. why_not_ready: of the station itself, None when it is. batch: of the parts that
-    are triggered now.
+    are triggered now. admit: what a trigger's part is of a challenge; RequestError where it may not be triggered.
     """
 
     def __init__(
@@ -57,8 +58,10 @@ class Triggers:
         recipe: Callable[[], str],
         why_not_ready: Callable[[], str | None] = lambda: None,
         batch: Callable[[], Batch] = Batch,
+        admit: Callable[[Request], Challenged | None] = lambda request: None,
     ) -> None:
-        self._batch = batch
+        self._batch, self._admit = batch, admit
+        self._open: list[Ticket] = []  # of parts that may not have been told
         self._source, self._rules, self._recipe, self._why_not_ready = source, rules, recipe, why_not_ready
         self._lock = threading.Lock()
         self._stopped: str | None = "the station starts"
@@ -95,14 +98,22 @@ class Triggers:
                 return Accepted(known, None)
             self._require_fresh(request, at)
             self._require_ready(request)
-            ticket = Ticket(batch=self._batch())
+            ticket = Ticket(batch=self._batch(), challenge=self._admit(request))
             trigger = Trigger(part_id, trigger_id, at, self._recipe(), part_id in self._parts, ticket)
             self._source.trigger(trigger)
             facts: dict[str, Any] = {"details": f"part {part_id} is taken"}
             if trigger.is_repeat:
                 facts |= {"details": f"part {part_id} is taken, and was seen before", "is_repeat": True}
             self._remember(trigger, facts)
+            self._open = [one for one in self._open if not one.is_settled] + [ticket]
         return Accepted(facts, trigger.ticket)
+
+    @contextmanager
+    def still(self) -> Iterator[int]:
+        """Nothing is triggered meanwhile; how many parts are, and are not told yet."""
+        with self._lock:
+            self._open = [one for one in self._open if not one.is_settled]
+            yield len(self._open)
 
     def _dated(self, request: Request, at: Interval) -> Interval:
         """When it can have been triggered: not before the client says, where it says so."""

@@ -24,9 +24,11 @@ from edge.sockets.front import ControlFront, TriggerTaker
 from edge.sockets.remarks import UUID
 from edge.sockets.requests import Request
 from edge.station.batches import Batches
+from edge.station.challenges import Challenges, Ground
 from edge.station.finding import Finder
 from edge.station.recipe_table import LAST_NUMBER, RecipeTable
 from edge.station.recipes import Recipes
+from edge.station.triggers import Triggers
 from edge.wire.vocabulary import CameraState, StationState
 
 
@@ -38,6 +40,20 @@ class Commanded:
     recipes: Recipes
     table: RecipeTable
     batches: Batches
+    challenges: Challenges
+
+    def reopen(self, announcer: Announcer) -> None:
+        """What the journal knows of it is known again."""
+        self.batches.reopen(announcer.journal)
+        runs = self.recipes
+        still = self.triggers.still if isinstance(self.triggers, Triggers) else None
+        ground = Ground(
+            lambda: Path(runs.current.bundle.where),
+            lambda: f"{runs.runs} {runs.current.bundle.commissioning and runs.current.bundle.commissioning.digest}",
+            lambda: runs.current.bundle.manifest.product,
+            still,
+        )
+        self.challenges.reopen(announcer, ground)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +82,7 @@ def open_control(
         "RECIPE": partial(_recipe, commanded),
         "ROLLBACK": lambda request: commanded.recipes.roll_back(),
         "BATCH": partial(commanded.batches.change, announcer.journal),
+        "CHALLENGE": commanded.challenges.command,
         "PIN": partial(_pin, kept.evidence),
         "CONSUMERS": kept.cursors.forget,
     }

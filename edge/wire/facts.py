@@ -81,8 +81,8 @@ class HealthSnapshot:
     captured = inspected + skipped + undecided + in_flight must hold when it was taken. fps: camera frames a
     second; frame_age_s: since the newest frame was captured; both None while unknown. camera: a CameraState or its
     value, None for files. cause, advice: why it is degraded where no single part says so, and what to do.
-    frames_dropped: pictures that a reader was too slow for, None without a frames socket. ValueError for a number that
-    is not finite or an unknown state.
+    frames_dropped: pictures that a reader was too slow for, None without a frames socket. challenge_due_s: until a
+    challenge is due, None where none is. ValueError for a number that is not finite or an unknown state.
     """
 
     state: str
@@ -98,9 +98,10 @@ class HealthSnapshot:
     cause: str | None = None
     advice: str | None = None
     frames_dropped: int | None = None
+    challenge_due_s: float | None = None
 
     def __post_init__(self) -> None:
-        _require_finite(self, "uptime_s", "fps", "frame_age_s")
+        _require_finite(self, "uptime_s", "fps", "frame_age_s", "challenge_due_s")
         StationState(self.state)
         if self.camera is not None:
             CameraState(self.camera)

@@ -13,7 +13,7 @@ from typing import Any, overload
 
 from edge.core.ids import told_apart
 from edge.core.redaction import hide_credentials, without_credentials
-from edge.core.types import Alert, Defect, Gap, Inspection, Measures
+from edge.core.types import Alert, Challenged, Defect, Gap, Inspection, Measures
 from edge.core.words import GapCause, Reason, Verdict
 from edge.wire import records, vocabulary
 from edge.wire.facts import HealthSnapshot, Origin, Stamp
@@ -27,6 +27,11 @@ _MAX_POINTS = 768  # over all defects: keeps the largest body under 32 KiB (a te
 MAX_PART_IDS = 64  # named in one gap
 _MAX_ID, _MAX_DETAIL, _MAX_PART_IDS_CHARACTERS = 128, 512, 2048
 
+EVALUATION_OF = {
+    Verdict.GOOD: ResultEvaluation.OK,
+    Verdict.DEFECTIVE: ResultEvaluation.NOT_OK,
+    Verdict.UNDECIDED: ResultEvaluation.NOT_DECIDABLE,
+}
 _STATE_OF_REASON: dict[Reason, ResultState] = {  # any other: it ran, and could not decide
     Reason.ENGINE_ERROR: ResultState.FAILED,
     Reason.NON_FINITE: ResultState.FAILED,
@@ -196,6 +201,7 @@ def heartbeat_record(
         clock_ns=clock_ns,
         floods=floods,
         frames_dropped=health.frames_dropped,
+        challenge_due_s=health.challenge_due_s,
     )
 
 
@@ -261,8 +267,30 @@ def _inspected(origin: Origin, inspection: Inspection, latency_ms: float | None)
         "anomaly_score": inspection.score,
         "threshold": inspection.threshold,
         "picture_fault": _picture_fault(inspection.detail) if inspection.reason is Reason.HEALTH_GATE else None,
+        "challenge": None if inspection.challenge is None else _challenged(inspection.challenge),
         "measures": None if inspection.measures is None else measures_record(inspection.measures),
     }
+
+
+def _challenged(challenge: Challenged) -> vocabulary.ChallengedRecord:
+    return vocabulary.ChallengedRecord(
+        run_id=challenge.run_id,
+        evaluation=EVALUATION_OF[challenge.verdict or Verdict.UNDECIDED],
+        piece=challenge.piece,
+        expected=None if challenge.expected is None else EVALUATION_OF[challenge.expected],
+    )
+
+
+def challenge_record(
+    origin: Origin,
+    stamp: Stamp,
+    state: vocabulary.ChallengeState,
+    cause: str | None = None,
+    **facts: Any,
+) -> records.ChallengeRecord:
+    """What became of a challenge, with `facts` as the record has them; `cause` is cut to 512 characters."""
+    why = None if cause is None else _told(cause, _MAX_DETAIL)
+    return records.ChallengeRecord(**_envelope(origin, stamp), state=state, cause=why, **facts)
 
 
 def measures_record(measures: Measures) -> vocabulary.MeasuresRecord:

@@ -14,12 +14,16 @@ from edge.core.words import Acquisition, AlertKind, Reason, Scale
 from edge.wire.vocabulary import (
     BandsRecord,
     CameraState,
+    ChallengedRecord,
+    ChallengeItemRecord,
+    ChallengeState,
     Count,
     DefectRecord,
     EvidenceFileRecord,
     ForecastRecord,
     Hex16,
     HistoryRecord,
+    HoldRecord,
     ImageRecord,
     Kind,
     MeasuresRecord,
@@ -85,7 +89,8 @@ class InspectedRecord(EvaluatedRecord):
     t_boot_ns, t_trigger_ns: the earliest moment of its exposure, and of its trigger where it had one. is_repeat: its
     part id was triggered before; left out otherwise. picture_fault: in a word or a few, why the picture was not
     fit for inspection (`health_gate`), the same for the same fault; more may come: do not take them for a closed list.
-    measures: of the picture, part or none; left out where it was not looked at.
+    measures: of the picture, part or none; left out where it was not looked at. challenge: it may be a piece of one,
+    and is NotDecidable whatever was found.
     """
 
     late: bool
@@ -107,6 +112,7 @@ class InspectedRecord(EvaluatedRecord):
     threshold: float | None = None
     picture_fault: str | None = None
     measures: MeasuresRecord | None = None
+    challenge: ChallengedRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +218,7 @@ class HeartbeatRecord(Record):
     the device's monotonic clock, for a client that says since when a part can have been there.
     `floods`: how often somebody was kept out, or all were cut off, because of too many connections or subscriptions.
     `frames_dropped`: pictures that somebody on the frames socket was too slow for; left out where there is none.
+    `challenge_due_s`: until the next challenge is due, 0 when it is; left out where none is asked for.
     """
 
     KIND: ClassVar[Kind] = Kind.HEARTBEAT
@@ -234,6 +241,7 @@ class HeartbeatRecord(Record):
     clock_ns: int | None = None
     floods: Count | None = None
     frames_dropped: Count | None = None
+    challenge_due_s: NotNegative | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,6 +274,26 @@ class AuditRecord(Record):
     about_result_id: Uuid | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChallengeRecord(Record):
+    """A challenge began, passed or failed, or its time has come. hold: the parts since the last proof, if this is none.
+
+    operator: who began it. cause: why it failed. run_id, kit: left out of one that is overdue. is_electronic: stored
+    pictures went through the engine, and no pieces through the station.
+    """
+
+    KIND: ClassVar[Kind] = Kind.CHALLENGE
+
+    state: ChallengeState
+    items: tuple[ChallengeItemRecord, ...] = ()
+    run_id: str | None = None
+    kit: str | None = None
+    operator: str | None = None
+    cause: str | None = None
+    hold: HoldRecord | None = None
+    is_electronic: bool | None = None
+
+
 RECORDS: tuple[type[Record], ...] = (
     BirthRecord,
     DeathRecord,
@@ -277,4 +305,5 @@ RECORDS: tuple[type[Record], ...] = (
     HistoryGapRecord,
     EvidenceRecord,
     AuditRecord,
+    ChallengeRecord,
 )

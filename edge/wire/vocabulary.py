@@ -14,7 +14,7 @@ from typing import Annotated
 
 from edge.core.words import Advice, GapCause, Neighbours, Term
 
-SCHEMA_MAJOR, SCHEMA_MINOR = 1, 2
+SCHEMA_MAJOR, SCHEMA_MINOR = 1, 3
 
 
 @cache
@@ -35,6 +35,7 @@ class Kind(str, Enum):
     GAP = "gap"
     EVIDENCE = "evidence"
     AUDIT = "audit"
+    CHALLENGE = "challenge"
 
 
 class PreviousEnd(str, Enum):
@@ -58,6 +59,15 @@ class Outcome(str, Enum):
 
     DONE = "done"
     REFUSED = "refused"
+
+
+class ChallengeState(str, Enum):
+    """What became of a challenge, or of the time for one."""
+
+    BEGUN = "begun"
+    PASSED = "passed"
+    FAILED = "failed"
+    OVERDUE = "overdue"
 
 
 class StationState(str, Enum):
@@ -179,6 +189,42 @@ class MeasuresRecord:
     sharpness: NotNegative
     alike: float | None = None
     shift_px: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChallengedRecord:
+    """That a part may be a piece of a challenge. evaluation: what was found of it, which is no verdict on a part.
+
+    piece, expected: of the kit; left out of a part that came while pieces might still lie on the belt.
+    """
+
+    run_id: str
+    evaluation: ResultEvaluation
+    piece: str | None = None
+    expected: ResultEvaluation | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChallengeItemRecord:
+    """One piece of a run: what is expected and what was found; problem: why that is not right; left out where it is."""
+
+    piece: str
+    expected: ResultEvaluation
+    evaluation: ResultEvaluation
+    anomaly_score: float | None = None
+    threshold: float | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldRecord:
+    """Records after `after_seq` of `epoch`, up to this one: of parts since the last proof, to be held.
+
+    Both are left out where there never was one: then all of them.
+    """
+
+    epoch: Hex16 | None = None
+    after_seq: Count | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,14 @@ from edge.core.words import Advice
 from edge.inspector import InspectedMap
 from edge.wire.facts import HealthSnapshot, Origin, Stamp
 from edge.wire.messages import Station
-from edge.wire.vocabulary import ForecastRecord, RecipeRecord, SoftwareRecord, StationState
+from edge.wire.vocabulary import (
+    BandsRecord,
+    ForecastRecord,
+    PromiseRecord,
+    RecipeRecord,
+    SoftwareRecord,
+    StationState,
+)
 
 MOMENT = datetime(2026, 3, 4, 5, 6, 7, 123456, tzinfo=timezone.utc)
 EPOCH = bytes(range(16))
@@ -42,6 +49,8 @@ def stamp(seq: int = 1) -> Stamp:
     return Stamp(EPOCH, seq, RESULT_ID, MOMENT)
 
 
+PROMISE = PromiseRecord(rate=0.01, confidence=0.95, statement="at most 1 %")
+BANDS = BandsRecord(darkest=80.0, brightest=160.0, most_saturated=0.02, least_sharp=0.1, least_alike=0.9)
 FORECAST = ForecastRecord(advice=Advice.CARE, share=0.61, low=0.54, high=0.68, statement="finds 9 of 10", why="few")
 
 

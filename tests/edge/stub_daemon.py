@@ -81,7 +81,7 @@ class AllGoodEngine(BrightnessEngine):
 
 def open_inspector(settings: Settings, stack: ExitStack, trust: Trust, should_stop: object) -> tuple[Inspector, float]:
     if settings.camera.source == ENDLESS or JUDGED:
-        return Inspector(a_bundle(), SlowEngine()), 0.0
+        return Inspector(replace(a_bundle(), where=str(settings.bundle.path)), SlowEngine()), 0.0
     return Inspector(a_bundle(frame_size=FAKE_CAMERA_SIZE), AllGoodEngine()), 0.0
 
 
@@ -132,7 +132,8 @@ def main() -> int:
                     super().__init__(path, boot_id=boot_id, vfs=vfs)
 
             edge.station.outlets.Journal = OnThatDisk  # type: ignore[misc]
-        return serve(settings_of(source=source, bundle=Path("stub.bundle"), journal=journal, **arguments))
+        bundle = Path(arguments.pop("bundle", "stub.bundle"))
+        return serve(settings_of(source=source, bundle=bundle, journal=journal, **arguments))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from edge.history.journal import Journal
 from tests.edge.history.disks import after_power_cut
 from tests.edge.history.records import ids_of
 from tests.edge.history.test_journal import recorded_run
+from tests.edge.station.challenge_runs import runs
 from tests.edge.station.test_camera_outage import pull_and_plug
 from tests.faults.pictures import pictures
 from tests.faults.soak import soak
@@ -142,6 +143,16 @@ def camera(folder: Path, share: float) -> tuple[bool, Figures]:
     return told == promised, figures
 
 
+def challenges(folder: Path, share: float) -> tuple[bool, Figures]:
+    """500 challenges of one station, two in three with a fault drawn by chance."""
+    oracle = runs(folder, round(500 * share), seed=21)
+    faultless, passed = oracle.runs["none"], oracle.passed["none"]
+    figures: Figures = {"runs": oracle.runs.total(), "kinds of fault": len(oracle.runs) - 1}
+    figures |= {"passed wrongly": oracle.wrongly_passed, "pieces let through": oracle.pieces_ok}
+    figures["without a fault, passed"] = f"{passed} of {faultless}"
+    return oracle.wrongly_passed == oracle.pieces_ok == 0 and passed >= 0.99 * faultless > 0, figures
+
+
 FAULTS, OUTAGES = "tests/edge/station/test_faults.py", "tests/edge/station/test_outages.py"
 JOURNAL = "tests/edge/history/test_journal.py"
 ROWS = (
@@ -189,6 +200,7 @@ ROWS = (
         "part ids that differ stay different on the wire and as names of files",
         partial(multiplied, "tests/edge/core/test_ids.py", "", 100, "sets of ids", 200),
     ),
+    Row("challenge", "no challenge passes wrongly, no piece is let through, 99 % without a fault pass", challenges),
     Row(
         "links",
         "no picture is written, read or removed through a link that somebody planted",

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge.core.errors import SettingsError
-from edge.station.settings import bundle, camera, engine, gate, journal, pairing, pictures, sockets
+from edge.station.settings import bundle, camera, challenge, engine, gate, journal, pairing, pictures, sockets
 from edge.station.settings.bundle import BundleSettings
 from edge.station.settings.camera import CameraSettings
+from edge.station.settings.challenge import ChallengeSettings
 from edge.station.settings.engine import EngineSettings
 from edge.station.settings.flags import Flag, defaults_of
 from edge.station.settings.gate import GateSettings
@@ -27,6 +28,7 @@ __all__ = [
     "FLAGS",
     "BundleSettings",
     "CameraSettings",
+    "ChallengeSettings",
     "EngineSettings",
     "GateSettings",
     "JournalSettings",
@@ -54,6 +56,7 @@ FLAGS = [
     *journal.FLAGS,
     *sockets.FLAGS,
     *pictures.FLAGS,
+    *challenge.FLAGS,
     *NAMES,
 ]
 
@@ -70,6 +73,7 @@ class Settings:
     sockets: SocketSettings = SocketSettings()
     pictures: PictureSettings = PictureSettings()
     station: Station = Station()
+    challenge: ChallengeSettings = ChallengeSettings()
 
     def __post_init__(self) -> None:
         trigger = self.camera.pairing.trigger
@@ -97,4 +101,5 @@ def settings_of(**flags: Any) -> Settings:
         sockets.socket_settings(said, history.path),
         pictures.picture_settings(said),
         Station(said["site"], said["line"], said["station"], said["device_id"], said["camera_id"]),
+        challenge.challenge_settings(said),
     )

@@ -98,7 +98,7 @@ def test_json_lines_carry_everything_and_count_ends_it(watch: Watch, publisher: 
     assert [line["seq"] for line in lines] == [1, 2]
     assert lines[0]["topic"] == "ei1/plant/line1/st4/result/"
     assert lines[0]["epoch"] == sequence.epoch.hex() == lines[0]["body"]["epoch"]
-    assert lines[0]["properties"]["schema"] == "edge-inspect.result/1.2"
+    assert lines[0]["properties"]["schema"] == "edge-inspect.result/1.3"
     assert (process.returncode, err) == (0, "")
 
 

@@ -69,7 +69,7 @@ def test_frames_are_topic_seq_epoch_properties_body() -> None:
     assert topic == b"ei1/plant/line1/st4/result/"
     assert seq == bytes([0, 0, 0, 0, 0, 0, 1, 2])
     assert epoch == EPOCH
-    assert json.loads(properties) == {"content_type": "application/json", "schema": "edge-inspect.result/1.2"}
+    assert json.loads(properties) == {"content_type": "application/json", "schema": "edge-inspect.result/1.3"}
     assert json.loads(body)["part_id"] == "P1"
 
 
@@ -151,7 +151,7 @@ def with_properties(**changes: Any) -> list[bytes]:
         (with_frame(3, b"[]"), "must be a JSON object"),
         (with_frame(3, b"{}"), "content_type"),
         (with_properties(schema="edge-inspect.result/2.0"), "major version 1 only"),
-        (with_properties(schema="edge-inspect.alert/1.2"), "is not edge-inspect.result/"),
+        (with_properties(schema="edge-inspect.alert/1.3"), "is not edge-inspect.result/"),
         (with_properties(schema=7), "is not edge-inspect.result/"),
         (with_properties(content_type="image/jpeg"), "content_type"),
         (with_frame(4, b"not json"), "body is not JSON"),
