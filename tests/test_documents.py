@@ -97,7 +97,9 @@ DONE: dict[str, Done] = {  # by what a block begins with
     ON_A_DEVICE: _is_a_device,
     "sudo apt install": _served_by_tensorrt,
     "edge-deploy keys device": _kept_to_keys,
-    ". .venv-test/bin/activate": lambda work, done: done.stdout.count("collected") >= 3,
+    ". .venv-test/bin/activate": lambda work, done: (
+        done.stdout.count("collected") == 2 and "lint-imports" in done.stdout
+    ),
     "python -m tests.faults --list": lambda work, done: "kills" in done.stdout,
 }
 
