@@ -111,6 +111,11 @@ class Subscription:
             return None
         return decode(self._socket.recv_multipart())
 
+    def renew(self) -> None:
+        """Subscribe anew: the station then says again what it runs (BIRTH, STATE), which may have been lost."""
+        self._socket.unsubscribe(f"{WIRE_MAJOR}/")
+        self._socket.subscribe(f"{WIRE_MAJOR}/")
+
     def close(self) -> None:
         """Disconnect."""
         self._socket.close()

@@ -77,6 +77,10 @@ class GateLink:
             self._note_clock(message.body)
         return message
 
+    def renew(self) -> None:
+        """Have the station say again what it runs."""
+        self._live.renew()
+
     def answers(self) -> list[Answer]:
         """What the control socket has answered."""
         found = []

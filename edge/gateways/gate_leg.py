@@ -16,7 +16,7 @@ from uuid import UUID
 
 import structlog
 
-from edge.client.feed import Liveness
+from edge.client.feed import Liveness, SequenceChecker
 from edge.client.gate_link import GateLink, why_not_ok
 from edge.core.words import Reason
 from edge.gateways.exchange import (
@@ -68,7 +68,7 @@ class GateLeg:
         self._clock_ns = clock_ns
         self._log = structlog.get_logger(__name__).bind(station=endpoints.live)
         self._link = GateLink(endpoints.live, endpoints.control, endpoints.keys, clock_ns)
-        self._liveness = Liveness(clock_ns() / 1e9)
+        self._liveness, self._checker = Liveness(clock_ns() / 1e9), SequenceChecker()
         self._triggers: dict[str, Recipe] = {}  # under way, and what ran when they were triggered
         self._birth: dict[str, Any] | None = None
         self._beat: dict[str, Any] | None = None  # the last heartbeat; None: not heard, or gone
@@ -90,6 +90,8 @@ class GateLeg:
             except WireError:
                 continue
             self._liveness.heard(self._clock_ns() / 1e9)
+            if self._checker.check(message).missed:
+                self._link.renew()  # what was lost may have been a BIRTH with another recipe
             self._take(message)
         for verb, request_id, facts in self._link.answers():
             self._answered(verb, request_id, facts)

@@ -16,6 +16,7 @@ from edge.gateways.modbus_gateway import ModbusGateway, Options
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 MS = 1_000_000
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class Address(click.ParamType[tuple[str, int]]):
@@ -36,7 +37,11 @@ class Address(click.ParamType[tuple[str, int]]):
 @click.option("--control", multiple=True, required=True, help="Its control socket; one for each --live, in order.")
 @click.option("--keys", type=FOLDER, help="Our key and the stations', for stations that ask for keys.")
 @click.option("--listen", type=Address(), default="127.0.0.1:502", show_default=True, help="Where the PLC connects.")
-@click.option("--allow", multiple=True, help="An address that may connect; again for more. All, if not given.")
+@click.option(
+    "--allow",
+    multiple=True,
+    help="An address that may connect; again for more. A must where --listen is beyond this machine.",
+)
 @click.option(
     "--deadline-ms", type=click.FloatRange(1, 60_000), required=True,
     help="A part without a verdict so long after it can have been there is undecided.",
@@ -56,6 +61,9 @@ def command(**given: Any) -> None:
     live, control = given["live"], given["control"]
     if len(live) != len(control):
         raise click.UsageError(f"{len(live)} --live and {len(control)} --control: give one of each for each station")
+    host, port = given["listen"]
+    if host not in LOOPBACK and not given["allow"]:
+        raise click.UsageError(f"--listen {host} is beyond this machine: name who may connect with --allow ADDRESS")
     watchdog_s = given["plc_watchdog_s"]
     rules = Rules(
         deadline_ns=round(given["deadline_ms"] * MS),
@@ -63,7 +71,6 @@ def command(**given: Any) -> None:
         watchdog_ns=None if watchdog_s is None else round(watchdog_s * 1e9),
         allow_recipes=given["allow_recipes"],
     )
-    host, port = given["listen"]
     options = Options(
         stations=tuple(Endpoints(live=a, control=b, keys=given["keys"]) for a, b in zip(live, control, strict=True)),
         rules=rules,

@@ -38,8 +38,8 @@ def anything(plant: Plant, part: int) -> None:
 
 
 PEERS = {
-    "modbus-serial": Plan(peer="modbus-serial"),
-    "mbpoll": Plan(peer="mbpoll", period=0.9, window=700.0, deadline_ms=900, plc_deadline_ms=2000),
+    "modbus-serial": Plan(peer="modbus-serial", period=0.6, window=380.0),
+    "mbpoll": Plan(peer="mbpoll", period=1.0, window=700.0, deadline_ms=900, plc_deadline_ms=2000),
 }
 
 

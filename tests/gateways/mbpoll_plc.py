@@ -16,7 +16,6 @@ from typing import Any
 
 READY, VALID, PASS, FAIL, UNDECIDED, MISSED = 2, 16, 32, 64, 128, 1 << 15
 ENABLE, TRIGGER, ACK, CLEAR = 1, 2, 8, 32
-SENSOR_MS = 80
 
 
 class Mbpoll:
@@ -51,7 +50,8 @@ class Mbpoll:
 class Plc:
     """What its program does in each cycle."""
 
-    def __init__(self, deadline_ms: float) -> None:
+    def __init__(self, deadline_ms: float, sensor_ms: float) -> None:
+        self.sensor_ms = sensor_ms
         self.deadline_ms, self.parts = deadline_ms, queue.SimpleQueue[tuple[str, float] | None]()
         self.part: tuple[str, float] | None = None
         self.is_sent, self.control, self.unsound, self.is_ended = False, 0, 0, False
@@ -74,7 +74,7 @@ class Plc:
         while self.part is None and not self.is_ended and not self.parts.empty():
             self.part, self.is_sent = self.parts.get(), False
             self.is_ended = self.part is None
-            if self.part is not None and time.time() * 1000 - self.part[1] > SENSOR_MS:
+            if self.part is not None and time.time() * 1000 - self.part[1] > self.sensor_ms:
                 self._end("none")
 
     def _part(self, words: list[int], status: int) -> int:
@@ -83,7 +83,7 @@ class Plc:
         name, since = self.part
         age_ms = time.time() * 1000 - since
         echo = struct.pack(">16H", *words[24:40]).rstrip(b"\0").decode()
-        if age_ms > self.deadline_ms or (not self.is_sent and age_ms > SENSOR_MS):
+        if age_ms > self.deadline_ms or (not self.is_sent and age_ms > self.sensor_ms):
             self._end("none", code=words[4], cause=words[8])
         elif self.is_sent and status & VALID and words[5] == words[6] and echo == name:
             verdict = "pass" if status & PASS else "fail" if status & FAIL else "undecided"
@@ -109,8 +109,8 @@ class Plc:
 
 def main() -> None:
     """Until there are no more parts."""
-    port, deadline_ms, _ = (int(one) for one in sys.argv[1:])
-    plc, link = Plc(deadline_ms), Mbpoll(port)
+    port, deadline_ms, _, sensor_ms = (int(one) for one in sys.argv[1:])
+    plc, link = Plc(deadline_ms, sensor_ms), Mbpoll(port)
     threading.Thread(target=plc.hear, daemon=True).start()
     cycles = 0
     try:

@@ -126,7 +126,9 @@ class Plant:
 
     def start_plc(self) -> subprocess.Popen[str]:
         """The peer; each line that it says is kept."""
-        numbers = [str(one) for one in (self.link.port, self.plan.plc_deadline_ms, self.plan.cycle_ms)]
+        plan = self.plan  # a part is seen by the sensor while it would still be in view for the whole window
+        sensor_ms = round(1000 * plan.period - plan.window - 20)
+        numbers = [str(one) for one in (self.link.port, plan.plc_deadline_ms, plan.cycle_ms, sensor_ms)]
         peers = {
             "modbus-serial": ["node", str(PEERS_FOLDER / "plc.mjs"), *numbers],
             "mbpoll": [sys.executable, "-m", "tests.gateways.mbpoll_plc", *numbers],

@@ -27,7 +27,7 @@ def is_there(peer: str) -> bool:
 def sound(folder: Path, plan: Plan) -> Outcome:
     """Let it run; nothing may be wrong, whatever was judged."""
     if not is_there(plan.peer):
-        pytest.skip(f"{plan.peer} is not there: make peers")
+        pytest.skip(f"no {plan.peer}: apt install mbpoll nodejs npm, and `make peers`")
     outcome = run(folder, plan)
     assert (outcome.black_passed, outcome.wrong, outcome.unsound) == ([], [], 0), outcome
     return outcome

@@ -1,12 +1,11 @@
 // A PLC on npm's modbus-serial: reads the 64 input words and writes the 40 holding words, again and again.
-//   node plc.mjs PORT DEADLINE_MS CYCLE_MS
-// Each line of its input, "NAME MS", says since when (Unix time) a part is before the sensor; each line of its output says,
-// as JSON, what became of it. A part that was not triggered while it stood there is rejected, and never triggered late.
+//   node plc.mjs PORT DEADLINE_MS CYCLE_MS SENSOR_MS
+// Each line of its input, "NAME MS", says since when (Unix time) a part is before the sensor, for SENSOR_MS; each line
+// of its output says, as JSON, what became of it. A part that was not triggered while it stood there is rejected, and never triggered late.
 import { createInterface } from "node:readline";
 import ModbusRTU from "modbus-serial";
 
-const [port, deadlineMs, cycleMs] = process.argv.slice(2).map(Number);
-const SENSOR_MS = 80;
+const [port, deadlineMs, cycleMs, sensorMs] = process.argv.slice(2).map(Number);
 const READY = 2, VALID = 16, PASS = 32, FAIL = 64, UNDECIDED = 128, MISSED = 1 << 15;
 const ENABLE = 1, TRIGGER = 2, ACK = 8, CLEAR = 32;
 
@@ -53,7 +52,7 @@ const scan = (words) => {
   while (part === null && parts.length && parts[0] !== null) {
     const [name, since] = parts.shift();
     part = { name, since, sent: false };
-    if (Date.now() - since > SENSOR_MS) end("none", { code: words[4] });
+    if (Date.now() - since > sensorMs) end("none", { code: words[4] });
   }
   control = ENABLE | (valid && !(control & ACK) ? ACK : control & ACK && valid ? ACK : 0);
   clearing = !clearing && Boolean(status & MISSED || words[4] === 8);
@@ -65,7 +64,7 @@ const scan = (words) => {
     const verdict = status & PASS ? "pass" : status & FAIL ? "fail" : "undecided";
     end(verdict, { result: words[7], cause: words[8], score: float(words.slice(10, 12)) });
   } else if (part.sent) control |= TRIGGER;
-  else if (Date.now() - part.since > SENSOR_MS) end("none", { code: words[4], ready: status & READY, valid });
+  else if (Date.now() - part.since > sensorMs) end("none", { code: words[4], ready: status & READY, valid });
   else if (status & READY && !valid) {
     control |= TRIGGER;
     part.sent = true;

@@ -47,10 +47,14 @@ class ScriptedStation:
         self._control.close(0)
         self._publisher.close()
 
-    def become(self, origin: Origin) -> None:
-        """It runs something else from now on, and says so."""
+    def become(self, origin: Origin, *, is_lost: bool = False) -> None:
+        """It runs something else from now on, and says so; is_lost: nobody hears it."""
         self.origin = origin
-        self._do.append(self._be_born)
+        self._do.append(self._lose_birth if is_lost else self._be_born)
+
+    def _lose_birth(self) -> None:
+        self._journal.assign(lambda stamp: birth_record(self.origin, stamp))
+        self._journal.commit()  # the heartbeat says that there was one
 
     def lose(self, part_id: str) -> None:
         """Say that nobody inspected this part."""

@@ -178,6 +178,12 @@ def test_another_recipe_than_expected_stops_and_one_changed_from_elsewhere_too(t
     line.end()
 
 
+def test_a_birth_that_the_feed_lost_is_asked_for(line: Line) -> None:
+    line.plc.until(Status.TRIGGER_READY, ENABLE)
+    line.station.become(replace(ORIGIN, recipe=NUMBERED[1]), is_lost=True)
+    wait_until(lambda: line.plc.read() and line.plc.words[RECIPE] == 2, "the recipe is not told")
+
+
 def test_two_stations_pass_a_part_only_together(tmp_path: Path) -> None:
     line = Line(tmp_path, stations=2, deadline_ms=1500)
     assert line.plc.part("P1") & VERDICTS == Status.PASS
