@@ -41,7 +41,7 @@ from tests.edge.stub import Stub
 README, WIRE = ROOT / "README.md", ROOT / "edge" / "wire" / "WIRE.md"
 FIGURES = (ROOT / "trainer" / "FIGURES.md", ROOT / "deploy" / "FIGURES.md")
 COMMAND = re.compile(
-    r"(edge-(inspect|watch|control|train|deploy)|make|python -m|pytest|torchrun|sudo|deploy/install\.sh) "
+    r"(edge-(inspect|watch|control|train|deploy|gateway)|make|python -m|pytest|torchrun|sudo|deploy/install\.sh) "
 )
 NAME = re.compile(r"_?[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)+|_[A-Z]+|[A-Z]\w*[a-z]\w*[A-Z]\w+|\w+\(\)")
 RUN = [block for block in command_blocks() if block.why_not_run is None]

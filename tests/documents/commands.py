@@ -65,7 +65,9 @@ def option_names() -> set[str]:
     while todo:
         command = todo.pop()
         assert command is not None
-        todo += getattr(command, "commands", {}).values()
+        if isinstance(command, click.Group):  # also one that loads its commands when they are asked for
+            context = click.Context(command)
+            todo += [command.get_command(context, name) for name in command.list_commands(context)]
         known |= {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
     return known | {"--help", "--uninstall", "--purge", "--share", "--list"}
 
@@ -170,7 +172,7 @@ def _of_click(command: click.Command | None, name: str, arguments: list[str], is
     context = click.Context(command, info_name=name, **command.context_settings)
     while isinstance(command, click.Group) and arguments and not arguments[0].startswith("-"):
         step, arguments = arguments[0], arguments[1:]
-        command, name = command.commands.get(step), f"{name} {step}"
+        command, name = command.get_command(context, step), f"{name} {step}"
         if command is None:
             return [f"{name}: no such command"]
         context = click.Context(command, info_name=step, parent=context, **command.context_settings)

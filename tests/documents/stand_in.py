@@ -40,6 +40,7 @@ OURS = {
     "edge-control": "edge.commands.edge_control",
     "edge-train": "trainer.cli",
     "edge-deploy": "deploy.cli",
+    "edge-gateway": "edge.gateways.cli",
 }
 
 
