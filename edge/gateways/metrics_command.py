@@ -44,9 +44,7 @@ def command(live: str, replay: str | None, keys: Path | None, listen: tuple[str,
         except SettingsError as error:
             raise click.UsageError(str(error)) from error
         except OSError as error:
-            raise click.UsageError(
-                f"--listen {listen[0]}:{listen[1]}: cannot be listened on ({error.strerror or error})"
-            ) from error
+            raise click.UsageError(f"--listen {listen[0]}:{listen[1]}: {error.strerror or error}") from error
         stack.callback(server.server_close)
         stack.callback(server.shutdown)
         _listen(feed, link, figures, stop.is_set)
