@@ -21,7 +21,9 @@ def maps(is_fixed: bool, noise: float, count: int = 24) -> list[dict[int, PatchM
     return images
 
 
-@pytest.mark.parametrize(("is_fixed", "noise", "expected"), [(True, 1.0, True), (False, 1.0, False), (True, 5.0, False)])
+@pytest.mark.parametrize(
+    ("is_fixed", "noise", "expected"), [(True, 1.0, True), (False, 1.0, False), (True, 5.0, False)]
+)
 def test_places_count_where_one_half_of_the_images_explains_the_other(
     is_fixed: bool, noise: float, expected: bool
 ) -> None:
