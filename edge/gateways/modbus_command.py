@@ -4,39 +4,25 @@ from __future__ import annotations
 
 import signal
 import threading
-from pathlib import Path
 from typing import Any
 
 import click
 
 from edge.core.errors import SettingsError
 from edge.gateways.exchange import Rules
+from edge.gateways.flags import FOLDER, address
 from edge.gateways.gate_leg import Endpoints
 from edge.gateways.modbus_gateway import ModbusGateway, Options
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
 MS = 1_000_000
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
-
-class Address(click.ParamType[tuple[str, int]]):
-    """HOST:PORT, as (host, port); IPv6 in brackets."""
-
-    name = "host:port"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
-        """Its two parts; a usage error for anything else."""
-        host, colon, port = str(value).rpartition(":")
-        if not colon or not port.isdigit() or int(port) > 65_535:
-            self.fail(f"{value}: write it as HOST:PORT, such as 192.168.0.5:502", param, ctx)
-        return host.strip("[]"), int(port)
 
 
 @click.command(context_settings={"auto_envvar_prefix": "EDGE_GATEWAY"})
 @click.option("--live", multiple=True, required=True, help="A station's live feed, such as tcp://127.0.0.1:5556.")
 @click.option("--control", multiple=True, required=True, help="Its control socket; one for each --live, in order.")
 @click.option("--keys", type=FOLDER, help="Our key and the stations', for stations that ask for keys.")
-@click.option("--listen", type=Address(), default="127.0.0.1:502", show_default=True, help="Where the PLC connects.")
+@click.option("--listen", callback=address, default="127.0.0.1:502", show_default=True, help="Where the PLC connects.")
 @click.option(
     "--allow",
     multiple=True,
