@@ -41,7 +41,7 @@ def as_told(part_id: str) -> list[str]:
     return [bodies[0]["part_id"], bodies[1]["part_id"], bodies[2]["gap"]["part_ids"][0]]
 
 
-@settings(max_examples=200 * MULTIPLIER)
+@settings(max_examples=200 * MULTIPLIER, deadline=None)
 @given(st.sets(IDS, min_size=2, max_size=6))
 @example({"P\x01", "P\x02", "P?"})
 @example({"a" * 128, "a" * 129, "a" * 130})
