@@ -84,4 +84,4 @@ def test_what_does_not_count_keeps_its_grey_in_any_light() -> None:
         return 0.0
 
     tolerated([np.where(mask[..., None], image, np.uint8(127)) for image in GOOD[:3]], score, 1.0, REFERENCE, mask)
-    assert len(seen) > 100 and all((image[:20] == 127).all() for image in seen)
+    assert len(seen) > 30 and all((image[:20] == 127).all() for image in seen)
