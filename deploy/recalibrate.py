@@ -83,8 +83,9 @@ def health_of(parts: Sequence[Part], engine: Engine, calibration: Calibration) -
         return scores_of(engine.infer(image), calibration.stats, calibration.fusion, geometry)[0]
 
     pictures = [part.picture for part in parts if part.picture is not None]
+    scores = list(part_scores(parts[: len(pictures)], calibration.stats, calibration.fusion)[:, 0])
     mask, reference = geometry.input_mask(), mean_thumbnail(sketches)
-    return fit_bands(sketches, tolerated(pictures, score_of, calibration.image_threshold, reference, mask))
+    return fit_bands(sketches, tolerated(pictures, score_of, calibration.image_threshold, reference, mask, scores))
 
 
 def suspects_among(bundle: Bundle, variant: str, parts: Sequence[Part]) -> dict[str, float]:

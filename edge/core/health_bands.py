@@ -4,8 +4,8 @@ They stop at most one healthy image in 10,000, as far as the threshold lets them
 that rare an image, so the tail is extrapolated: excesses over the highest fifth are taken for exponential, whose tail
 is heavier than a normal's, with the upper 95 % confidence limit of their mean. The budget is shared evenly by the
 limits (a union bound: it holds however they depend on each other). Where parts would be rejected for the light before
-a limit is reached (`edge.core.tolerance`), the limit moves in, as far as the outermost good image seen: UNDECIDED is
-what to tell of light that the threshold was not set in. Rejected: mean ± 4 deviations (skewed measures break it), the
+a limit is reached (`edge.core.tolerance`), the limit moves in, as far as the outermost good image: UNDECIDED is what
+to tell of light that the threshold was not set in. Rejected: mean ± 4 deviations (skewed measures break it), the
 range seen alone (stops one in n).
 """
 
@@ -26,6 +26,7 @@ FALSE_ALARMS = 1e-4
 BUDGET = FALSE_ALARMS / (len(LIMITS) + 1)  # of each limit: those and the place
 TAIL = 0.2  # share of the images whose excess is fitted
 LEAST_TAIL = 10
+MANY = 300  # healthy images: no limit moves in past the outermost of so many
 MOVED = 8  # a part that lies an eighth of the image elsewhere must be noticed, or the place is not checked
 LIGHT, RATIOS = "brightness", ("sharpness", "red", "blue", "combing")
 # Changes below these are the score's own business where nothing says what it tolerates, whatever the spread of the
@@ -72,13 +73,25 @@ def mean_thumbnail(sketches: Sequence[Sketch]) -> bytes:
 
 def upper_limit(values: Values, probability: float = BUDGET) -> float:
     """What healthy images exceed with at most `probability`, extrapolated; not below the highest of `values`."""
+    n, k, start, mean_excess = _tail(values)
+    highest_mean = 2 * k * mean_excess / _chi_square_05(2 * k)
+    return max(float(values.max()), start + highest_mean * math.log(k / (n * probability)))
+
+
+def outermost(values: Values) -> float:
+    """The highest of `values`, or what the highest of MANY would be about where they are fewer."""
+    n, k, start, mean_excess = _tail(values)
+    expected = start + mean_excess * math.log(k * MANY / n) if n < MANY else -math.inf
+    return max(float(values.max()), expected)
+
+
+def _tail(values: Values) -> tuple[int, int, float, float]:
+    """How many values, how many of them are the tail, where it starts, and by how much its values exceed that."""
     ascending = np.sort(values)
     n = len(ascending)
     k = min(n - 1, max(LEAST_TAIL, round(TAIL * n)))
     start = float(ascending[n - k - 1])
-    mean_excess = float((ascending[n - k :] - start).mean())
-    highest_mean = 2 * k * mean_excess / _chi_square_05(2 * k)
-    return max(float(ascending[-1]), start + highest_mean * math.log(k / (n * probability)))
+    return n, k, start, float((ascending[n - k :] - start).mean())
 
 
 def _limit(name: str, measured: Sequence[Measures], tolerated: float | None) -> float:
@@ -90,12 +103,7 @@ def _limit(name: str, measured: Sequence[Measures], tolerated: float | None) -> 
     middle = float(np.median(values))
     wide = max(upper_limit(values), middle + FLOORS[limit.measure] * (abs(middle) if limit.measure == LIGHT else 1))
     inmost = None if tolerated is None else sign * float(scale(max(tolerated, _LEAST)))
-    return back(sign * _moved_in(wide, inmost, float(values.max())))
-
-
-def _moved_in(wide: float, tolerated: float | None, outermost: float) -> float:
-    """A highest limit that good images ask for, no farther out than what is tolerated, nor than the outermost seen."""
-    return wide if tolerated is None else max(outermost, min(wide, tolerated))
+    return back(sign * (wide if inmost is None else max(outermost(values), min(wide, inmost))))
 
 
 def _chi_square_05(degrees: int) -> float:

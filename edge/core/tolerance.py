@@ -1,9 +1,9 @@
 """How much the light may change before good parts are rejected for it: tried on good pictures, change by change.
 
 Gain, gamma, colour balance, flicker, focus and lean of unused good images are changed step by step, each way, until the
-first would be rejected; what its picture measured a step before is where the health gate has to stop. Six images of the
-upper part of sixteen scores are tried: those nearest to the threshold are rejected first. Light that changes in several
-ways at once is not tried. Rejected: the level at which the average image is rejected (half of all are before).
+first would be rejected; what its picture measured a step before is where the health gate has to stop. The four of
+sixteen images are tried that score highest: those nearest to the threshold are rejected first. Light that changes in
+several ways at once is not tried. Rejected: the level at which the average image is rejected (half of all are before).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edge.core.image_measures import Mask, sketch
 from edge.core.opencv import cv2
 from edge.core.types import Image
 
-SCORED, TRIED = 16, 6  # good images of which scores are asked, and those of them that are changed
+SCORED, TRIED = 16, 4  # good images of which scores are asked, and those of them that are changed
 PERIODS = 1.7  # of flicker over the height: a frame of 1/60 s under mains of 50 Hz
 
 ScoreOf = Callable[[Image], float]
@@ -60,31 +60,53 @@ def changes() -> tuple[Change, ...]:
 
 
 def tolerated(
-    images: Sequence[Image], score_of: ScoreOf, threshold: float, reference: bytes, mask: Mask | None = None
+    images: Sequence[Image],
+    score_of: ScoreOf,
+    threshold: float,
+    reference: bytes,
+    mask: Mask | None = None,
+    scores: Sequence[float] | None = None,
 ) -> dict[str, float]:
     """By limit, what a picture may measure before a good part is rejected; none where none was, up to the last step.
 
-    images: unused good network inputs. score_of: a higher score than `threshold` is a rejection. reference, mask: as
-    of the bands. Some hundred and fifty scores are asked.
+    images: unused good network inputs; scores: of each, where they are known. score_of: a higher score than `threshold`
+    is a rejection. reference, mask: as of the bands. Some hundred scores are asked.
     """
-    scored = [(score_of(image), image) for image in images[:: max(1, len(images) // SCORED)][:SCORED]]
-    usual = sorted((one for one in scored if one[0] <= threshold), key=lambda one: one[0], reverse=True)
+    sample = images[:: max(1, len(images) // SCORED)][:SCORED]
+    known = [score_of(image) for image in sample] if scores is None else scores[:: max(1, len(images) // SCORED)]
+    usual = sorted(((s, i) for i, s in enumerate(known[:SCORED]) if s <= threshold), reverse=True)
     found: dict[str, float] = {}
-    for change, (_, image) in itertools.product(changes(), usual[:TRIED]):
+    for change, (_, index) in itertools.product(changes(), usual[:TRIED]):
         limit = LIMITS[change.limit]
-        before = getattr(sketch(image, mask).measures(reference), limit.measure)
-        for step in change.steps:
-            changed = change.apply(image, step)
-            if mask is not None:
-                changed[mask == 0] = image[mask == 0]  # what does not count is blank in any light
-            now = getattr(sketch(changed, mask).measures(reference), limit.measure)
-            if change.limit in found and limit.is_beyond(now, found[change.limit]):
-                break  # the gate has it already
-            if score_of(changed) > threshold:
-                found[change.limit] = before
-                break
-            before = now
+        steps = [0.0, *change.steps]
+        changed = [_changed(change, sample[index], step, mask) for step in steps]
+        measured = [getattr(sketch(image, mask).measures(reference), limit.measure) for image in changed]
+        beyond = (at for at, value in enumerate(measured) if at and change.limit in found)
+        end = next((at for at in beyond if limit.is_beyond(measured[at], found[change.limit])), len(steps))
+        borne = _last_borne(changed[:end], score_of, threshold)
+        if borne + 1 < end:
+            found[change.limit] = measured[borne]
     return found
+
+
+def _last_borne(changed: Sequence[Image], score_of: ScoreOf, threshold: float) -> int:
+    """Of one image, changed step by step and borne as it is, the last step before it is rejected, by halving."""
+    low, high = 0, len(changed)
+    if high > 1 and score_of(changed[-1]) <= threshold:
+        return high - 1
+    high -= 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if score_of(changed[middle]) > threshold else (middle, high)
+    return low
+
+
+def _changed(change: Change, image: Image, step: float, mask: Mask | None) -> Image:
+    """What does not count stays blank in any light."""
+    if not step:
+        return image
+    changed = change.apply(image, step)
+    return changed if mask is None else np.where(mask[..., None] > 0, changed, image)
 
 
 def _mapped(image: Image, light: Callable[[Levels], Levels]) -> Image:

@@ -55,6 +55,16 @@ def test_no_limit_moves_in_past_a_good_image_that_was_seen() -> None:
     assert [problem for image in GOOD if (problem := narrow.problem_with(image))] == []
 
 
+def test_bands_of_few_images_leave_room_for_those_that_were_not_seen() -> None:
+    """Twenty say little of how far healthy images go: the limit is where the outermost of 300 would be about."""
+    inward = {"brightest": 0.0, "darkest": 255.0, "most_red": 0.0, "least_sharp": 9.0, "most_combed": 0.0}
+    stopped = 0
+    for first in (0, 20, 40):
+        bands = fit_bands(SKETCHES[first : first + 20], inward)
+        stopped += sum(bands.problem_with(image) is not None for image in [*GOOD, *OTHERS])
+    assert stopped <= 0.02 * 3 * (len(GOOD) + len(OTHERS))
+
+
 def test_where_nothing_is_rejected_nothing_is_narrowed() -> None:
     assert tolerated(GOOD, lambda image: 0.0, 1.0, REFERENCE) == {}
     assert fit_bands(SKETCHES, {}) == fit_bands(SKETCHES)
@@ -74,4 +84,4 @@ def test_what_does_not_count_keeps_its_grey_in_any_light() -> None:
         return 0.0
 
     tolerated([np.where(mask[..., None], image, np.uint8(127)) for image in GOOD[:3]], score, 1.0, REFERENCE, mask)
-    assert len(seen) > 100 and all((image[:20] == 127).all() for image in seen)
+    assert len(seen) > 30 and all((image[:20] == 127).all() for image in seen)
