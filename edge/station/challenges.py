@@ -6,7 +6,6 @@ leaves it open. Rejected: a challenge that the clock begins, which would find no
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable
@@ -23,24 +22,22 @@ from edge.history.announcer import Announcer
 from edge.history.remembered import remember, remembered
 from edge.line.challenge import (
     ChallengeRefused,
-    Kit,
     Proof,
     Run,
     Shown,
     State,
-    kit_from_json,
     state_from_json,
     state_to_json,
 )
 from edge.sockets.requests import Request, RequestError
 from edge.sockets.rights import actor_of
+from edge.station.kits import kit_file, read_kit
 from edge.wire.facts import HealthSnapshot
 from edge.wire.recording import EVALUATION_OF, challenge_record
 from edge.wire.uuid7 import uuid7
 from edge.wire.vocabulary import ChallengeItemRecord, ChallengeState, HoldRecord, StationState
 
 _NAME = "challenge"
-MOST_BYTES = 1 << 20
 _CALM = (StationState.RUNNING.value, StationState.DEGRADED.value)
 
 log = structlog.get_logger(__name__)
@@ -261,23 +258,6 @@ class Challenges:
                 "challenge the station (CHALLENGE)",
             )
         return None
-
-
-def kit_file(bundle: Path) -> Path:
-    """Where a bundle's kit lies: beside it."""
-    return bundle.with_name(f"{bundle.name}.challenge.json")
-
-
-def read_kit(file: Path) -> Kit:
-    """SettingsError where it cannot be read or makes no sense."""
-    try:
-        with file.open("rb") as opened:
-            return kit_from_json(json.loads(opened.read(MOST_BYTES)))
-    except OSError as error:
-        why = f"{file}: cannot be read ({error.strerror}); make a kit with edge-deploy challenge-kit"
-        raise SettingsError(why) from error
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise SettingsError(f"{file}: is no kit: {error}; make it with edge-deploy challenge-kit") from error
 
 
 def _require_none(left: int) -> None:

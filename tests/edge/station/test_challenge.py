@@ -28,7 +28,7 @@ from edge.engines import open_engine
 from edge.inspector import Inspector
 from edge.line.challenge import Kit, Piece, kit_to_json
 from edge.sockets.requests import Request, RequestError
-from edge.station.challenges import kit_file, read_kit
+from edge.station.kits import kit_file, read_kit
 from edge.station.stored_pieces import StoredPieces
 from edge.wire.vocabulary import StationState
 from tests.edge import samples
