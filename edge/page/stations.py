@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.core.errors import SettingsError
+from edge.security.client_keys import ClientKeys
 
 MOST = 8
+_ENDPOINT = re.compile(r"tcp://.+:\d{1,5}|ipc://.+")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _KEYS = {"live", "replay", "control", "evidence", "frames", "keys", "bundle", "may_change_recipes"}
 
@@ -63,6 +65,11 @@ def _station(file: Path, name: str, given: dict[str, str]) -> StationSettings:
     for needed in ("live", "replay"):
         if needed not in given:
             raise SettingsError(f"{where}: {needed} is missing; write {needed} = tcp://127.0.0.1:PORT")
+    for socket in given.keys() & {"live", "replay", "control", "frames"}:
+        if not _ENDPOINT.fullmatch(given[socket]):
+            raise SettingsError(f"{where}: {socket} = {given[socket]}: write it as tcp://ADDRESS:PORT or ipc://PATH")
+    if "keys" in given:
+        ClientKeys(Path(given["keys"]))  # what is wrong with it is said now, not by a screen that stays grey
     word = given.get("may_change_recipes", "yes")
     if word not in ("yes", "no"):
         raise SettingsError(f"{where}: may_change_recipes is yes or no")

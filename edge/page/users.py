@@ -64,7 +64,7 @@ class Users:
         self._lock = threading.Lock()
         self._seen: tuple[int, int] | None = None
         self._users: dict[str, User] = {}
-        self._no_one = hashed("nobody has this password")  # what an unknown name is checked against
+        self._no_one: str | None = None  # what an unknown name is checked against
 
     def all(self) -> list[User]:
         """By name."""
@@ -83,6 +83,8 @@ class Users:
         user = self.get(name)
         if len(password) > MOST_PASSWORD:
             return None
+        if self._no_one is None:
+            self._no_one = hashed("nobody has this password")
         is_right = _is_right(self._no_one if user is None else user.hash, password)
         return user if is_right and user is not None else None
 

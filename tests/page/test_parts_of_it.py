@@ -218,13 +218,16 @@ def test_a_large_picture_is_made_small_enough_with_its_outline() -> None:
 
 def test_a_file_of_stations_says_which_line_is_wrong(tmp_path: Path) -> None:
     file = tmp_path / "page.ini"
-    file.write_text("[top]\nlive = tcp://127.0.0.1:5556\nreplay = tcp://127.0.0.1:5557\n")
+    both = "live = tcp://127.0.0.1:5556\nreplay = tcp://127.0.0.1:5557\n"
+    file.write_text(f"[top]\n{both}")
     (station,) = read_stations(file)
     assert station.control == "ipc:///run/edge-inspect/top/control.sock" and station.may_change_recipes
     for text, said in (
         ("[top]\nlive = x\n", "replay is missing"),
-        ("[top]\nlive = x\nreplay = y\nlife = z\n", "there is no life"),
-        ("".join(f"[s{n}]\nlive = x\nreplay = y\n" for n in range(9)), "9 sections"),
+        (f"[top]\n{both}life = z\n", "there is no life"),
+        (f"[top]\n{both}control = /run/control.sock\n", "control = /run"),
+        (f"[top]\n{both}keys = {tmp_path / 'none'}\n", "none"),
+        ("".join(f"[s{n}]\n{both}" for n in range(9)), "9 sections"),
         ("live = x\n", "page.ini"),
     ):
         file.write_text(text)
