@@ -105,7 +105,7 @@ def test_an_injected_script_and_style_do_not_run(anna: Seen, page: Served) -> No
 def test_line_follows_the_station_by_itself(otto: Seen, page: Served) -> None:
     otto.tab.goto(f"{page.url}/s/top/line")
     first = otto.tab.get_attribute(".verdict", "data-seq")
-    otto.tab.wait_for_function(f"document.querySelector('.verdict').dataset.seq != '{first}'")
+    otto.tab.wait_for_selector(f".verdict:not([data-seq='{first}'])")
     assert "SIMULATED" in otto.tab.inner_text("#banner")
     assert otto.tab.locator(".strip rect:not(.mark)").count() >= 2
 
