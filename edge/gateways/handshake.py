@@ -86,7 +86,7 @@ class Handshake:
         if before is not None:
             self._edges(now_ns, asked, asked.control & ~before.control, effects)
         if not asked.control & Control.TRIGGER:
-            self._clear_us = asked.seen_us
+            self._clear_us = asked.seen_us or self._clear_us  # an older one errs to the safe side
         if not asked.control & Control.EXECUTE_COMMAND:
             self._command = Status(0)
         self._note_batch(asked, effects)

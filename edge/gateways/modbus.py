@@ -33,8 +33,8 @@ class Plc(Protocol):
     def read(self) -> list[int]:
         """The INPUT words of this moment."""
 
-    def written(self, words: list[int]) -> None:
-        """The HOLDING words, after a write."""
+    def written(self, words: list[int], span: range) -> None:
+        """The HOLDING words, after a write of those in `span`, by one request."""
 
     def gone(self) -> None:
         """Whoever wrote has no connection any more, or has asked nothing for too long."""
@@ -193,7 +193,7 @@ class ModbusServer:
         if first + len(words) > HOLDING:
             raise _Refused(_ADDRESS)
         self._words[first : first + len(words)] = words
-        self._plc.written(self._words)
+        self._plc.written(self._words, range(first, first + len(words)))
 
     def _register(self, body: bytes) -> bytes:
         first, word = struct.unpack(">HH", body)

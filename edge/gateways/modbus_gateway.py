@@ -103,9 +103,9 @@ class ModbusGateway:
         """The words of this moment."""
         return words_of(self.handshake.shown(self._clock_ns()))
 
-    def written(self, words: list[int]) -> None:
+    def written(self, words: list[int], span: range) -> None:
         """Do what the PLC asks."""
-        for effect in self.handshake.written(self._clock_ns(), asked(words)):
+        for effect in self.handshake.written(self._clock_ns(), asked(words, span)):
             for leg in self._legs:
                 leg.carry_out(effect)
 

@@ -33,9 +33,14 @@ class Word(NamedTuple):
     text: str
 
 
-def asked(words: list[int]) -> Asked:
-    """What the PLC has written into its HOLDING words."""
+def asked(words: list[int], span: range) -> Asked:
+    """What the PLC has written into its HOLDING words; span: those of the last request.
+
+    A clock that did not come with Control, in one request, says nothing of when Control was composed.
+    """
     control, command, heartbeat, expected, seen_us, part, batch = _ASKED.unpack(struct.pack(f">{HOLDING}H", *words))
+    if span.start > 0 or span.stop < _STAMPED:
+        seen_us = 0
     return Asked(Control(control & _CONTROLS), command, heartbeat, expected, seen_us, part, batch)
 
 
@@ -62,6 +67,7 @@ def _float(number: float) -> float:
     return max(-_HIGHEST, min(_HIGHEST, number)) if math.isfinite(number) else math.copysign(_HIGHEST, number)
 
 
+_STAMPED = 6  # words from Control to SeenClock
 _HIGHEST = 3.4e38
 _CONTROLS = sum(Control)
 

@@ -309,6 +309,15 @@ def test_a_plc_that_does_not_copy_the_clock_is_told_so() -> None:
     assert plc.code is Code.CLOCK_NOT_COPIED and plc.status & Status.MISSED_TRIGGER
 
 
+def test_a_write_without_the_clock_dates_no_part_later() -> None:
+    plc = Plc()
+    plc.cycle(ENABLED)
+    dated_ns = plc.now
+    plc.cycle(ENABLED, seen_us=0)
+    (trigger,) = plc.cycle(ENABLED | Control.TRIGGER)
+    assert trigger.since_ns <= dated_ns
+
+
 def test_what_comes_after_the_deadline_is_ignored() -> None:
     plc = Plc()
     own = plc.trigger()

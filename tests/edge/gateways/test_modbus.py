@@ -25,14 +25,14 @@ class Registers:
     """A PLC's other side that keeps what it is told. read: the first word counts up, all others are it."""
 
     def __init__(self) -> None:
-        self.reads, self.wrote, self.gone_count = 0, [0] * HOLDING, 0
+        self.reads, self.wrote, self.gone_count, self.span = 0, [0] * HOLDING, 0, range(0)
 
     def read(self) -> list[int]:
         self.reads += 1
         return [self.reads % 65536] * INPUT
 
-    def written(self, words: list[int]) -> None:
-        self.wrote = list(words)
+    def written(self, words: list[int], span: range) -> None:
+        self.wrote, self.span = list(words), span
 
     def gone(self) -> None:
         self.gone_count += 1
@@ -106,6 +106,7 @@ def test_each_function_writes_what_it_says(served: Served) -> None:
         assert answer(peer, struct.pack(">BHH", 1, 0, 5)) == bytes([1, 1, 0b10110])
         assert len(answer(peer, struct.pack(">BHH", 2, 0, 16))) == 4
     assert served.plc.wrote[:4] == [0b10110, 0, 0, 0x1256] and served.plc.wrote[39] == 0x5A5A
+    assert served.plc.span == range(39, 40)
 
 
 REFUSED = [

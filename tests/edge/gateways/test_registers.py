@@ -67,8 +67,16 @@ def test_what_no_word_can_hold_is_the_nearest_that_it_can() -> None:
 def test_what_is_asked_is_read_where_the_document_says() -> None:
     words = list(range(registers.HOLDING))
     words[0] = 0b101011
-    asked = registers.asked(words)
+    asked = registers.asked(words, range(registers.HOLDING))
     assert asked.control == Control(0b101011)
     assert (asked.command, asked.heartbeat, asked.expected_recipe) == (1, 2, 3)
     assert asked.seen_us.to_bytes(4, "big") == the("SeenClock", words)
     assert asked.part == the("PartId", words) and asked.batch == the("BatchId", words)
+
+
+@pytest.mark.parametrize(
+    ("span", "counts"),
+    [(range(6), True), (range(40), True), (range(4, 6), False), (range(1), False), (range(5), False)],
+)
+def test_a_clock_that_did_not_come_with_control_does_not_count(span: range, counts: bool) -> None:
+    assert bool(registers.asked([1] * registers.HOLDING, span).seen_us) is counts
