@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from edge.client import ReplayDenied, ReplaySilent, Subscription
 from edge.client.replay_link import ReplayLink
 from edge.core.errors import SettingsError
-from edge.gateways.flags import FOLDER, Address
+from edge.gateways.flags import FOLDER, address
 from edge.gateways.metrics import StationFigures
 from edge.gateways.stopping import stop_on_signals
 from edge.wire.messages import WireError
@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 @click.option("--live", default="tcp://127.0.0.1:5556", show_default=True, help="The station's live feed.")
 @click.option("--replay", help="Its replay socket: how far its consumers are.")
 @click.option("--keys", type=FOLDER, help="Our key and the station's, for a station that asks for keys.")
-@click.option("--listen", type=Address(), default="127.0.0.1:9877", show_default=True, help="Where Prometheus asks.")
+@click.option("--listen", callback=address, default="127.0.0.1:9877", show_default=True, help="Where Prometheus asks.")
 def command(live: str, replay: str | None, keys: Path | None, listen: tuple[str, int]) -> None:
     """Serve a station's figures at http://HOST:PORT/metrics. Whoever reaches that address may read them."""
     stop = stop_on_signals()
