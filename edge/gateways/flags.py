@@ -10,9 +10,9 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-def address(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, int]:
-    """Callback of a flag: HOST:PORT, as (host, port), IPv6 in brackets; a usage error for anything else."""
+def address(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, int]:
+    """An option's callback: HOST:PORT as (host, port), IPv6 in brackets; a usage error for anything else."""
     host, colon, port = value.rpartition(":")
-    if not colon or not host or not port.isdigit() or int(port) > 65_535:
-        raise click.BadParameter(f"{value}: write it as HOST:PORT, such as 192.168.0.5:9877", context, parameter)
+    if not colon or not host or not port.isdigit() or not 0 < int(port) <= 65_535:
+        raise click.BadParameter(f"{value}: write it as HOST:PORT, such as 192.168.0.5:9877", ctx, param)
     return host.strip("[]"), int(port)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from prometheus_client import CollectorRegistry
 
 from edge.core.types import Reason
 from edge.gateways.metrics import StationFigures
-from edge.gateways.metrics_command import lag_of
+from edge.gateways.metrics_command import command, lag_of
 from edge.wire.encoding import to_frames
 from edge.wire.facts import Stamp
 from edge.wire.messages import Message, as_historical, decode
@@ -121,3 +122,9 @@ def test_a_consumers_lag_is_what_it_has_not_acknowledged() -> None:
     scraped.figures.lag(lag)
     unknown = dict.fromkeys(WHO, "unknown")
     assert scraped.registry.get_sample_value("edge_inspect_journal_lag", {**unknown, "consumer": "mes"}) == 2
+
+
+@pytest.mark.parametrize("wrong", ["9877", "127.0.0.1", ":9877", "host:0", "host:99999", "host:http"])
+def test_a_wrong_address_is_refused_with_how_to_write_it(wrong: str) -> None:
+    answer = CliRunner().invoke(command, ["--listen", wrong])
+    assert answer.exit_code == 2 and "HOST:PORT" in answer.output
