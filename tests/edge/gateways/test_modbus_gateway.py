@@ -232,7 +232,7 @@ def test_a_station_that_can_open_no_gate_is_refused(tmp_path: Path, changes: dic
         ),
         (["--live", "ipc:///x", "--control", "ipc:///y", "--deadline-ms", "500", "--listen", "502"], "HOST:PORT"),
         (
-            ["--live", "nonsense", "--control", "ipc:///y", "--deadline-ms", "500", "--listen", "127.0.0.1:0"],
+            ["--live", "nonsense", "--control", "ipc:///y", "--deadline-ms", "500", "--listen", "127.0.0.1:1502"],
             "nonsense",
         ),
     ],
