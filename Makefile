@@ -79,6 +79,13 @@ help: ## list the targets
 demo: .venv/.complete ## inspect a synthetic line with a ready bundle; needs no camera, no torch
 	@.venv/bin/python -m edge.demo.run
 
+# In the environment for development where there is one, as `bench` below.
+.PHONY: page
+page: $(if $(wildcard .venv-test/.complete),.venv-test,.venv)/.complete ## a station on the synthetic line, and the page for it in your browser
+	@$(<D)/bin/python -c 'import jinja2, starlette, uvicorn' 2>/dev/null || \
+		$(<D)/bin/python -m pip --disable-pip-version-check -qq install $(PIP_ARGS) -c .ci/constraints.txt -e '.[page]'
+	@$(<D)/bin/python -m edge.page.demo
+
 # In the environment for development where there is one, so that no second one is built for it.
 .PHONY: bench
 bench: $(if $(wildcard .venv-test/.complete),.venv-test,.venv)/.complete ## what an inspection costs here, against budgets; BENCH_ARGS=--quick

@@ -7,6 +7,7 @@ import click
 from deploy.backup import backup_command, restore_command
 from deploy.bench.command import bench
 from deploy.bench.wire import main as bench_wire
+from deploy.collect import collect_command
 from deploy.commission import commission_command
 from deploy.contest import choose
 from deploy.engines import engines
@@ -14,6 +15,7 @@ from deploy.grab import grab_command
 from deploy.keys import keys, sign
 from deploy.lab.command import lab
 from deploy.latency import latency
+from deploy.page_certificate import page_certificate
 from deploy.recipes import recipes
 from deploy.sbom import sbom
 from deploy.selftest import selftest
@@ -52,12 +54,14 @@ cli.add_command(backup_command)
 cli.add_command(bench)
 cli.add_command(choose)
 cli.add_command(bench_wire, "bench-wire")
+cli.add_command(collect_command)
 cli.add_command(commission_command)
 cli.add_command(engines)
 cli.add_command(grab_command)
 cli.add_command(keys)
 cli.add_command(lab)
 cli.add_command(latency)
+cli.add_command(page_certificate)
 cli.add_command(recipes)
 cli.add_command(restore_command)
 cli.add_command(sbom)

@@ -20,13 +20,13 @@ from pathlib import Path
 import click
 
 from deploy.good_parts import Part, collect_parts
-from deploy.recalibrate import check_count, farthest_shift, part_scores, recalibrated, suspects_among
+from deploy.recalibrate import check_count, farthest_shift, health_of, part_scores, recalibrated, suspects_among
 from deploy.terminal import FILE, FOLDER
 from edge.core.bundle import VARIANTS
+from edge.core.collected import labelled_below
 from edge.core.commissioned import commissioned, commissioning_file
 from edge.core.commissioning import Commissioning, write_commissioning
 from edge.core.errors import BundleError, SettingsError, SourceError
-from edge.core.health_bands import fit_bands
 from edge.core.manifest import Calibration
 from edge.core.promise import Rates
 from edge.core.types import Acquisition
@@ -63,6 +63,7 @@ def commission(
         click.echo(f"{count} good parts of {source.uri} on {engine.name} {engine.version} ({engine.variant})")
         click.echo(f"before    threshold {before.image_threshold:.3f}: {above} of these parts rejected")
         _tell(made, calibration)
+        click.echo("trying how far the light may change before these parts are rejected …", err=True)
         return Commissioning(
             bundle=bundle.digest,
             variant=engine.variant,
@@ -71,10 +72,17 @@ def commission(
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             parts=count,
             calibration=calibration,
-            health=fit_bands([part.sketch for part in parts]),
+            health=health_of(parts, engine, calibration),
             suspects=tuple(suspects),
             before=f"threshold {before.image_threshold:.6g}, {before.bound}",
         )
+
+
+def _refuse_labelled(source: str) -> None:
+    """Images that people chose because they scored high would void the promise, here as for the bundle."""
+    scheme, _, rest = source.partition(":")
+    if scheme == "folder" and (labelled := labelled_below(Path(rest))) is not None:
+        raise SourceError(f"{source}: {labelled[0]} holds images that people labelled {labelled[1]}: they cannot judge")
 
 
 def _in_force(inspector: Inspector, file: Path) -> Calibration:
@@ -208,6 +216,7 @@ def commission_command(
         raise click.UsageError("give --source, such as --source v4l2:0 or --source folder:/parts, or --rollback")
     if not os.access(file.absolute().parent, os.W_OK):
         raise SettingsError(f"{file}: this user may not write there; give --commissioning here and to edge-inspect")
+    _refuse_labelled(source)
     settings = settings_of(
         source=source, bundle=bundle, engine=engine, variant=variant, engines=engines, threads=threads
     )

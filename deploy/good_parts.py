@@ -1,7 +1,7 @@
 """Good parts as commissioning sees them: through the daemon's source, geometry and engine, and no farther.
 
 The promise counts parts, so the same picture never counts twice, and from a stream one frame is taken now and then.
-Rejected: keeping the pictures (a hundred of five megapixels are 1.5 GB; their maps are a fourth of that).
+Rejected: keeping all pictures (a hundred of five megapixels are 1.5 GB; their maps are a fourth of that).
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import structlog
 
 from edge.core.errors import SourceEnded, SourceError
-from edge.core.image_health import Sketch, sketch
+from edge.core.image_measures import Sketch, sketch
 from edge.core.preprocess import Geometry
-from edge.core.types import Frame, PatchMaps
+from edge.core.tolerance import SCORED
+from edge.core.types import Frame, Image, PatchMaps
 from edge.inspector import Inspector
 from edge.sources import Source
 
@@ -27,12 +28,16 @@ MOST_COPIES = 50  # in a row: a camera never gives the same picture twice, unles
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """One good part: its name for people, the engine's maps, its frame's geometry, and what its picture is like."""
+    """One good part: its name for people, the engine's maps, its frame's geometry, and what its picture is like.
+
+    picture: the network's input, of the first parts only.
+    """
 
     name: str
     maps: Mapping[int, PatchMaps]
     geometry: Geometry
     sketch: Sketch
+    picture: Image | None = None
 
 
 def collect_parts(
@@ -68,7 +73,9 @@ def collect_parts(
         due_s = now_s() + interval_s
         geometry = inspector.geometry.for_frame((size[0], size[1]))
         image = geometry.to_input(frame.image)
-        yield Part(_name(frame), inspector.engine.infer(image), geometry, sketch(image, geometry.input_mask()))
+        seen = sketch(image, geometry.input_mask(), geometry.cropped(frame.image))
+        kept = image if len(known) <= SCORED else None
+        yield Part(_name(frame), inspector.engine.infer(image), geometry, seen, kept)
 
 
 def _read(source: Source, have: int, wanted: int) -> Frame | None:

@@ -25,7 +25,8 @@ from deploy.terminal import FOLDER, ProgressLine
 from edge.core.errors import SourceEnded, SourceError
 from edge.core.files import require_room, write_whole
 from edge.core.health_bands import fit_bands
-from edge.core.image_health import HealthBands, Sketch, sketch
+from edge.core.image_health import HealthBands
+from edge.core.image_measures import Sketch, sketch
 from edge.core.types import Acquisition, Frame, Image, Map
 from edge.sources import CameraOptions, Source, open_source
 from edge.sources.camera_settings import parse_settings
@@ -55,10 +56,10 @@ class Gate:
         small = _at_most(image, MEASURED_PX)
         if float(small.std()) < FLAT_LEVELS:
             return f"blank: grey levels deviate by {small.std():.1f}; check the lamp, the lens cap and the exposure"
-        seen = sketch(small)
+        seen = sketch(small, full=image)
         if self.is_stream and any(_is_same(seen.thumb, one.thumb) for one in self._sketches):
             return "a copy: the same part as before, but for noise; show another"
-        if self.bands is not None and (problem := self.bands.problem_with(small)) is not None:
+        if self.bands is not None and (problem := self.bands.problem_with(small, full=image)) is not None:
             return problem
         self._digests.add(digest)
         self._sketches.append(seen)

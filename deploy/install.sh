@@ -8,7 +8,8 @@
 #
 # Each version is a folder of its own below /opt/edge-inspect/releases, and `current` points to one of them: an upgrade
 # is one rename, and going back is `ln -sfn releases/<version> /opt/edge-inspect/current`. DESTDIR puts everything
-# below another root, where no user is made and systemd is not called. PYTHON and PIP_ARGS as in the Makefile.
+# below another root, where no user is made and systemd is not called. PYTHON and PIP_ARGS as in the Makefile. EXTRAS=page
+# installs what edge-page needs too; give it again with each upgrade (offline the wheelhouse was made with --extras page).
 # Rejected: a package for each distribution (JetPack, Debian and Ubuntu differ just where it matters: Python, cv2).
 set -eu
 
@@ -18,8 +19,10 @@ UNITS=/etc/systemd/system
 SETTINGS=/etc/edge-inspect
 STATE=/var/lib/edge-inspect
 ACCOUNT=edge-inspect
+PAGE=edge-page # its user, and the folder of its state
 BIN=/usr/local/bin
-COMMANDS="edge-inspect edge-watch edge-control edge-deploy"
+COMMANDS="edge-inspect edge-watch edge-control edge-deploy edge-page"
+OUR_UNITS="edge-inspect@.service edge-inspect.target edge-page.service"
 HERE=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 say() { printf '%s\n' "$*"; }
@@ -66,7 +69,7 @@ python_of() {
 install_packages() {
     if [ -z "$OFFLINE" ]; then
         # shellcheck disable=SC2086 # options, separated by spaces
-        "$1" -m pip --disable-pip-version-check -q install ${PIP_ARGS:-} "$HERE"
+        "$1" -m pip --disable-pip-version-check -q install ${PIP_ARGS:-} "$HERE${EXTRAS:+[$EXTRAS]}"
     else
         "$1" -m pip --disable-pip-version-check -q install --no-index --find-links "$OFFLINE" \
             --require-hashes -r "$OFFLINE/requirements.txt"
@@ -79,7 +82,7 @@ install_program() {
     version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$HERE/pyproject.toml")
     digest=$(cd "$HERE" && find edge deploy trainer pyproject.toml -type f ! -name '*.pyc' -print | LC_ALL=C sort |
         xargs sha256sum | sha256sum | cut -c1-12)
-    release="releases/$version-$digest"
+    release="releases/$version-$digest${EXTRAS:+-$EXTRAS}"
     venv="$ROOT$HOME_DIR/$release"
     if [ ! -e "$venv/.complete" ]; then
         say "installing $release"
@@ -114,15 +117,20 @@ install_account() {
     getent group video >/dev/null || groupadd --system video
     getent passwd "$ACCOUNT" >/dev/null ||
         useradd --system --user-group --home-dir "$STATE" --shell /usr/sbin/nologin --groups video "$ACCOUNT"
+    getent passwd "$PAGE" >/dev/null ||
+        useradd --system --user-group --home-dir "/var/lib/$PAGE" --shell /usr/sbin/nologin --groups "$ACCOUNT" "$PAGE"
+    install -d -m 0700 -o "$PAGE" -g "$PAGE" "/var/lib/$PAGE"
 }
 
 install_units() {
     mkdir -p "$ROOT$UNITS" "$ROOT$SETTINGS" "$ROOT$STATE"
-    for unit in edge-inspect@.service edge-inspect.target; do
+    for unit in $OUR_UNITS; do
         install -m 0644 "$HERE/systemd/$unit" "$ROOT$UNITS/$unit"
     done
     install -m 0640 "$HERE/systemd/edge-inspect.env.example" "$ROOT$SETTINGS/edge-inspect.env.example"
+    install -m 0640 "$HERE/systemd/page.ini.example" "$ROOT$SETTINGS/page.ini.example"
     if is_live; then
+        chgrp "$PAGE" "$SETTINGS/page.ini.example"
         chgrp "$ACCOUNT" "$SETTINGS/edge-inspect.env.example"
         chown "$ACCOUNT:$ACCOUNT" "$STATE"
     fi
@@ -151,15 +159,17 @@ install_gpu_access() {
 
 uninstall() {
     if is_live && [ -d /run/systemd/system ]; then
-        systemctl disable --now edge-inspect.target 'edge-inspect@*.service' 2>/dev/null || :
+        systemctl disable --now edge-inspect.target 'edge-inspect@*.service' edge-page.service 2>/dev/null || :
     fi
     rm -rf "$ROOT$HOME_DIR/releases" "$ROOT$HOME_DIR/current" "$ROOT$UNITS/edge-inspect@.service.d"
-    rm -f "$ROOT$UNITS/edge-inspect@.service" "$ROOT$UNITS/edge-inspect.target"
+    for unit in $OUR_UNITS; do rm -f "$ROOT$UNITS/$unit"; done
     remove_commands
     systemd daemon-reload
     if [ "$1" = purge ]; then
-        rm -rf "$ROOT$HOME_DIR" "$ROOT$SETTINGS" "$ROOT$STATE"
-        if is_live && getent passwd "$ACCOUNT" >/dev/null; then userdel "$ACCOUNT"; fi
+        rm -rf "$ROOT$HOME_DIR" "$ROOT$SETTINGS" "$ROOT$STATE" "${ROOT}/var/lib/$PAGE"
+        for user in "$PAGE" "$ACCOUNT"; do
+            if is_live && getent passwd "$user" >/dev/null; then userdel "$user"; fi
+        done
         say "removed, with settings and journals"
     else
         say "removed; kept: $SETTINGS (settings), $STATE (journals, evidence), bundles in $HOME_DIR. --purge takes them"

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from deploy.good_parts import Part
 from edge.core.bundle import Bundle
 from edge.core.errors import BundleError, SettingsError
+from edge.core.health_bands import fit_bands, mean_thumbnail
+from edge.core.image_health import HealthBands
 from edge.core.manifest import Calibration
 from edge.core.promise import Rates, calibration_for, images_for, require_review_images
 from edge.core.scoring import (
@@ -27,7 +29,9 @@ from edge.core.scoring import (
     scores_of,
     with_local_stats,
 )
-from edge.core.types import DrivenBy
+from edge.core.tolerance import tolerated
+from edge.core.types import DrivenBy, Image
+from edge.engines import Engine
 
 LEAST_PARTS = 20
 STATISTICS_EVERY = 3
@@ -69,6 +73,18 @@ def recalibrated(bundle: Bundle, variant: str, parts: Sequence[Part], rates: Rat
 def part_scores(parts: Sequence[Part], stats: ScoreStats, fusion: Fusion) -> NDArray[np.float64]:
     """(n, 2): each part's score and the highest of its map, see `scores_of`."""
     return np.array([scores_of(part.maps, stats, fusion, part.geometry) for part in parts])
+
+
+def health_of(parts: Sequence[Part], engine: Engine, calibration: Calibration) -> HealthBands:
+    """Bands for the pictures of these good `parts`, no wider than what `calibration` tolerates through `engine`."""
+    geometry, sketches = parts[0].geometry, [part.sketch for part in parts]
+
+    def score_of(image: Image) -> float:
+        return scores_of(engine.infer(image), calibration.stats, calibration.fusion, geometry)[0]
+
+    pictures = [part.picture for part in parts if part.picture is not None]
+    mask, reference = geometry.input_mask(), mean_thumbnail(sketches)
+    return fit_bands(sketches, tolerated(pictures, score_of, calibration.image_threshold, reference, mask))
 
 
 def suspects_among(bundle: Bundle, variant: str, parts: Sequence[Part]) -> dict[str, float]:

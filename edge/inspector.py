@@ -16,7 +16,7 @@ import numpy as np
 from edge.core.bundle import Bundle
 from edge.core.defects import find_defects
 from edge.core.errors import BundleError, EngineError
-from edge.core.image_health import sketch
+from edge.core.image_measures import sketch
 from edge.core.preprocess import Geometry, Size
 from edge.core.scoring import fuse, image_score, neighbour_scores, scale_scores
 from edge.core.types import AnomalyMap, Defect, Frame, Image, Inspection, Map, Measures, Reason, Timings, Verdict
@@ -36,7 +36,7 @@ class InspectedMap(AnomalyMap):
     map_threshold: float
 
     def on_frame(self) -> Map:
-        """The scores at every pixel of the frame: (H, W) float32, 0 where nothing counts."""
+        """The scores at every pixel of the frame: (H, W) float32, -inf where nothing counts."""
         return self.geometry.scores_to_frame(self.scores, self.stride)
 
 
@@ -74,7 +74,7 @@ class Inspector:
         problem = frame.flaw or (None if geometry is self.geometry else self.wrong_size(frame))
         measures = None
         if problem is None:
-            measures, problem = self._look_at(image, geometry)
+            measures, problem = self._look_at(image, frame.image, geometry)
         clock.append(time.perf_counter_ns())
         if problem:
             return self._undecided(frame, Reason.HEALTH_GATE, problem, clock, measures), None
@@ -131,13 +131,14 @@ class Inspector:
     def measures_of(self, image: Image) -> Measures:
         """What a frame's (H, W, 3) BGR image measures, part or none; BundleError where the ROI leaves nothing of it."""
         geometry = self.geometry.for_frame(image.shape[:2])
-        return self._look_at(geometry.to_input(image), geometry)[0]
+        return self._look_at(geometry.to_input(image), image, geometry)[0]
 
-    def _look_at(self, image: Image, geometry: Geometry) -> tuple[Measures, str | None]:
-        """Of the network's input: what it measures, and why it is not fit for inspection."""
+    def _look_at(self, image: Image, full: Image, geometry: Geometry) -> tuple[Measures, str | None]:
+        """Of the network's input, and the frame's image that it was made of: its measures, and why it is not fit."""
+        mask, whole = geometry.input_mask(), geometry.cropped(full)
         if self.health is None:
-            return sketch(image, geometry.input_mask()).measures, None
-        return self.health.judge(image, geometry.input_mask())
+            return sketch(image, mask, whole).measures(None), None
+        return self.health.judge(image, mask, whole)
 
     def _decide(self, score: float) -> tuple[Verdict, Reason | None, str | None]:
         if score > self.image_threshold:

@@ -22,6 +22,16 @@ def _no_engines_of_whoever_runs_this(tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(autouse=True)
+def _the_environment_stays() -> Iterator[None]:
+    """A command run within a test may take over an instance's environment (--instance), as it would for its process."""
+    before = dict(os.environ)
+    yield
+    if os.environ != before:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
 def _logs_go_nowhere_else() -> Iterator[None]:
     """A command run within a test sends the logs to that test's stderr, which is closed when the next one logs."""
     yield

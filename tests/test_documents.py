@@ -75,6 +75,12 @@ def _is_a_device(work: Workplace, done: CompletedProcess[str]) -> bool:
     return commissioned and bool(list(work.folder.rglob("*.engine")))
 
 
+def _learned_again(work: Workplace, done: CompletedProcess[str]) -> bool:
+    learned = load_bundle(work.folder / "part-2.bundle").manifest.provenance["also_trained"]["images"] == 1
+    page = (work.folder / "more-good" / "collected.html").read_text("utf-8")
+    return learned and "machined-0-000002" in page and "also learned 1 false rejects" in done.stdout
+
+
 def _served_by_tensorrt(work: Workplace, done: CompletedProcess[str]) -> bool:
     passed = json.loads((work.folder / "selftest.json").read_text("utf-8"))["passed"]
     return passed and _is_a_device(work, done) and '"engine": "tensorrt' in work.shown("edge-inspect")
@@ -90,6 +96,7 @@ DONE: dict[str, Done] = {  # by what a block begins with
     "edge-watch tcp://127.0.0.1:5556\n": _watched,
     "edge-inspect --source demo:machined": lambda work, done: "first frame 256×256: good" in done.stdout,
     "edge-inspect --source 'demo:machined?parts=0": _missed_nothing,
+    "edge-inspect --bundle edge/demo/machined.bundle --source 'demo:machined?parts=0": _learned_again,
     "edge-train fit parts/good": _fitted,
     "edge-train evaluate": _rehearsed,
     "pip install 'edge-inspect[openvino]'": lambda work, done: bool(list(work.folder.rglob("*choice*.json"))),
@@ -97,7 +104,9 @@ DONE: dict[str, Done] = {  # by what a block begins with
     ON_A_DEVICE: _is_a_device,
     "sudo apt install": _served_by_tensorrt,
     "edge-deploy keys device": _kept_to_keys,
-    ". .venv-test/bin/activate": lambda work, done: done.stdout.count("collected") >= 3,
+    ". .venv-test/bin/activate": lambda work, done: (
+        done.stdout.count("collected") == 2 and "lint-imports" in done.stdout
+    ),
     "python -m tests.faults --list": lambda work, done: "kills" in done.stdout,
 }
 

@@ -33,11 +33,17 @@ class BankConfig:
     seed: int = 0
 
 
-def fit_neighbours(images: Sequence[Image], geometry: Geometry, config: BankConfig) -> NeighbourNetwork:
-    """The network of good `images`, (h, w, 3) uint8 BGR of the input size; only what counts in the ROI is looked at."""
+def fit_neighbours(
+    images: Sequence[Image], geometry: Geometry, config: BankConfig, whole: Sequence[Image] = ()
+) -> NeighbourNetwork:
+    """The network of good `images`, (h, w, 3) uint8 BGR of the input size; only what counts in the ROI is looked at.
+
+    whole: further ones, few and rare, all of whose places are candidates: of one in hundreds a drawn share would miss
+    the very place that it is given for.
+    """
     if not images:
         raise TrainingError("neighbours need at least one good image to train on")
-    moments, candidates = _Collection(images, geometry, config.seed).collected()
+    moments, candidates = _Collection(images, whole, geometry, config.seed).collected()
     banks = {
         one: farthest_points(found, config.rows, np.random.default_rng((config.seed, 17))).T.contiguous()
         for one, found in candidates.items()
@@ -68,19 +74,23 @@ class _Collection:
     it lies within the image, and is normalised once the moments are known.
     """
 
-    def __init__(self, images: Sequence[Image], geometry: Geometry, seed: int) -> None:
-        self._trunk, self._images, self._geometry = Trunk(), images, geometry
+    def __init__(self, images: Sequence[Image], whole: Sequence[Image], geometry: Geometry, seed: int) -> None:
+        self._trunk, self._images, self._whole, self._geometry = Trunk(), images, whole, geometry
         self._rng, self._each = np.random.default_rng((seed, 19)), -(-MOST_CANDIDATES // len(images))
         self._sums: dict[int, Tensor] = {}
         self._found: dict[Neighbours, list[Tensor]] = {one: [] for one in FEATURES}
 
     @torch.no_grad()
     def collected(self) -> tuple[dict[int, Tensor], dict[Neighbours, Tensor]]:
-        """(2, C) mean and deviation inside the ROI by block; at most MOST_CANDIDATES descriptors by map, (n, C)."""
+        """(2, C) mean and deviation inside the ROI by block; descriptors by map, (n, C).
+
+        At most MOST_CANDIDATES of the images, and as many of the whole ones.
+        """
         for image in counted(self._images, "collecting descriptors", len(self._images)):
-            features = self._trunk(pixels_to_network(torch.from_numpy(image)[None]))
-            self._count(features)
-            self._draw(features)
+            self._take(image, self._each)
+        self._found = {one: [torch.cat(found, dim=1)[:, :MOST_CANDIDATES]] for one, found in self._found.items()}
+        for image in self._whole:
+            self._take(image, MOST_CANDIDATES // len(self._whole))
         moments = {}
         for block, (count, total, squares) in self._sums.items():
             mean = total / count
@@ -88,23 +98,28 @@ class _Collection:
             moments[block] = torch.stack([mean, deviation]).float()
         return moments, {one: self._normalised(one, moments) for one in FEATURES}
 
+    def _take(self, image: Image, most: int) -> None:
+        features = self._trunk(pixels_to_network(torch.from_numpy(image)[None]))
+        self._count(features)
+        self._draw(features, most)
+
     def _count(self, features: dict[int, Tensor]) -> None:
         for block, x in features.items():
             wide = self._inside(x, BLOCKS[block][1]).double()
             seen = torch.stack([torch.full_like(wide[0], len(wide)), wide.sum(0), wide.square().sum(0)])
             self._sums[block] = self._sums.get(block, 0) + seen
 
-    def _draw(self, features: dict[int, Tensor]) -> None:
-        """As many places of each image: (2, n, C), averages of features and of ones."""
+    def _draw(self, features: dict[int, Tensor], most: int) -> None:
+        """So many places of an image at most: (2, n, C), averages of features and of ones."""
         for one, blocks in FEATURES.items():
             of_features = descriptors([averaged(features[block]) for block in blocks])
             of_ones = descriptors([averaged(torch.ones_like(features[block])) for block in blocks])
             places = torch.stack([self._inside(x, STRIDES[one]) for x in (of_features, of_ones)])
-            chosen = self._rng.permutation(places.shape[1])[: self._each]
+            chosen = self._rng.permutation(places.shape[1])[:most]
             self._found[one].append(places[:, torch.from_numpy(chosen)])
 
     def _normalised(self, one: Neighbours, moments: dict[int, Tensor]) -> Tensor:
-        of_features, of_ones = torch.cat(self._found[one], dim=1)[:, :MOST_CANDIDATES]
+        of_features, of_ones = torch.cat(self._found[one], dim=1)
         mean, deviation = torch.cat([moments[block] for block in FEATURES[one]], dim=1)
         return (of_features - mean * of_ones) / deviation
 

@@ -19,11 +19,12 @@ from edge.core.arrays import GoldenSample
 from edge.core.bundle import GraphSet
 from edge.core.errors import TrainingError
 from edge.core.forecast import Forecast
+from edge.core.image_health import HealthBands
 from edge.core.manifest import REFERENCE_VARIANT, Calibration
 from edge.core.preprocess import Geometry
 from edge.core.promise import Rates, calibration_for, require_images, require_review_images
 from edge.core.scoring import PAPER_FUSION, Fusion, ScoreStats, fit_stats, scores_of
-from edge.core.types import Image, PatchMaps, Scale
+from edge.core.types import PatchMaps, Scale
 from edge.engines import Engine, shares_of
 from edge.engines.onnxruntime import OnnxRuntimeEngine
 from edge.engines.tiled import in_tiles, side_by_side
@@ -32,6 +33,7 @@ from trainer.export import VARIANTS
 from trainer.forecast import forecast
 from trainer.fusion import FittedFusion, FusionKind, fit_fusion
 from trainer.good_images import InputImages, check_good_images, image_digest
+from trainer.health import health_bands
 from trainer.progress import counted
 from trainer.quantile_mean import QUANTILE_FUSION, quantile_weights
 from trainer.runs import Run
@@ -49,14 +51,15 @@ class CalibrationConfig:
     """What to promise, on which images besides the run's own, and how scales become one map.
 
     rates: see `edge.core.promise`. more_good: folders of good images, used for the threshold only. defects: a folder of
-    labelled defects, looked at and never learned from. has_forecast: whether
-    defects are planted, to say what will be found. fusion: QUANTILE and MEAN are plain means; others are fitted on
-    synthetic defects.
+    labelled defects, looked at and never learned from. before: a bundle to compare with where a run learned false
+    rejects. has_forecast: whether defects are planted, to say what will be found. fusion: QUANTILE and MEAN are plain
+    means; others are fitted on synthetic defects.
     """
 
     rates: Rates = field(default_factory=Rates)
     more_good: tuple[Path, ...] = ()
     defects: Path | None = None
+    before: Path | None = None
     has_forecast: bool = True
     fusion: FusionKind = FusionKind.QUANTILE
 
@@ -76,14 +79,14 @@ class UnusedImages:
     """
 
     geometry: Geometry
-    stats: Sequence[Image]
-    threshold: Sequence[Image]
+    stats: InputImages
+    threshold: InputImages
     is_shared: bool
     sessions: tuple[str, ...] | None
     more: int
 
     @property
-    def judging(self) -> Sequence[Image]:
+    def judging(self) -> InputImages:
         """Some of the images that set the threshold, all of them where few."""
         return self.threshold or self.stats
 
@@ -102,6 +105,7 @@ class Calibrated:
     golden: GoldenSample
     fusion: FittedFusion | None
     forecast: Forecast | None
+    health: HealthBands
 
     @property
     def reference(self) -> Calibration:
@@ -117,19 +121,19 @@ def calibrate(run: Run, config: CalibrationConfig) -> Calibrated:
     reference = run.read_graphs(REFERENCE_VARIANT)
     others = [run.read_graphs(variant) for variant in VARIANTS[1:] if run.has_graphs(variant)]
     images = unused_images(run, config)
-    calibration, golden, fitted, expected = _calibrate_reference(reference, images, config, run)
+    calibration, golden, fitted, expected, health = _calibrate_reference(reference, images, config, run)
     calibrations = {reference.variant: calibration}
     for graphs in others:
-        with closing(_opened(graphs, images)) as engine:
+        with closing(opened(graphs, images.geometry)) as engine:
             stats_maps = _maps(engine, images)
             calibrations[graphs.variant] = _calibrate(engine, images, stats_maps, fitted, config)
-    return Calibrated((reference, *others), images, calibrations, golden, fitted, expected)
+    return Calibrated((reference, *others), images, calibrations, golden, fitted, expected, health)
 
 
 def _calibrate_reference(
     graphs: GraphSet, images: UnusedImages, config: CalibrationConfig, run: Run
-) -> tuple[Calibration, GoldenSample, FittedFusion | None, Forecast | None]:
-    with closing(_opened(graphs, images)) as whole:
+) -> tuple[Calibration, GoldenSample, FittedFusion | None, Forecast | None, HealthBands]:
+    with closing(opened(graphs, images.geometry)) as whole:
         stats_maps = _maps(whole, images)
         fitted = None
         if config.fusion not in PLAIN:
@@ -138,9 +142,10 @@ def _calibrate_reference(
                 fitted = fit_fusion(engine, images.geometry, images.stats, stats_maps, seed, config.fusion)
         calibration = _calibrate(whole, images, stats_maps, fitted, config)
         expected = forecast(run, whole, calibration, images.judging, config.defects) if config.has_forecast else None
+        health = health_bands((images.stats, images.threshold), images.judging, whole, calibration, images.geometry)
     scored = [scores_of(maps, calibration.stats, calibration.fusion, images.geometry)[0] for maps in stats_maps]
     middle = int(np.argsort(scored)[len(scored) // 2])
-    return calibration, GoldenSample(images.stats[middle], stats_maps[middle], scored[middle]), fitted, expected
+    return calibration, GoldenSample(images.stats[middle], stats_maps[middle], scored[middle]), fitted, expected, health
 
 
 def _calibrate(
@@ -178,8 +183,9 @@ def plain_mean(kind: FusionKind, maps: Sequence[Maps], geometry: Geometry) -> tu
     return fusion, stats
 
 
-def _opened(graphs: GraphSet, images: UnusedImages) -> Engine:
-    shares = shares_of(graphs, images.geometry.input_size)
+def opened(graphs: GraphSet, geometry: Geometry) -> Engine:
+    """The reference engine for these graphs; close it."""
+    shares = shares_of(graphs, geometry.input_size)
     return side_by_side([in_tiles(OnnxRuntimeEngine(share.graphs), share.tiling) for share in shares])
 
 
@@ -218,6 +224,7 @@ def _further_images(run: Run, folders: Sequence[Path]) -> list[tuple[Path, str]]
     """
     if not folders:
         return []
+    learned = {image_digest(path): path for path in run.also.paths}
     own = [path for split in run.splits for path in run.paths(split)]
     known = {image_digest(path) for path in counted(own, "reading the run's images", len(own))}
     further = []
@@ -228,6 +235,11 @@ def _further_images(run: Run, folders: Sequence[Path]) -> list[tuple[Path, str]]
             raise TrainingError(f"{folder}: images are {width}×{height}, the run's are another size; leave it out")
         for path in found.paths:
             digest = image_digest(path)
+            if digest in learned:
+                raise TrainingError(
+                    f"{path}: it was learned ({learned[digest]}), so it cannot judge, and a sample without it would "
+                    "promise too much; give both folders to one edge-train fit, which then does not learn it"
+                )
             if digest in known:
                 log.warning("left out: a copy of an image that is used already", copy=str(path))
                 continue

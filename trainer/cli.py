@@ -5,6 +5,7 @@ Here are `fit` and its steps; the other commands stand with what they run.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from edge.commands.groups import GroupedCommand, HelpfulGroup
 from edge.core.bundle import graph_name
 from trainer.benchmark.command import benchmark
 from trainer.calibrate import CalibrationConfig, check_promise
+from trainer.effect import kept_bundle
 from trainer.fit import calibrate_step, check_outputs, engines_step, export_step, students_step
 from trainer.lab import lab
 from trainer.look.command import look
@@ -69,8 +71,10 @@ def fit(
     folder = run or bundle.with_name(bundle.name + ".run")
     check_outputs(folder, bundle, training.students, training.teachers)
     with phase(1, PHASES, "look at the good images"):
-        prepared = _prepare(folder, training)
+        prepared = _prepare(folder, replace(training, also=replace(training.also, judging=config.more_good)))
         check_promise(prepared, config)
+        if prepared.also.images and rank() == 0:
+            kept_bundle(prepared, config.before, bundle)
     with phase(2, PHASES, "train the students"):
         students_step(prepared, training.teachers)
     if rank() > 0:  # the rest is the first process' work
@@ -160,6 +164,7 @@ def _prepare(folder: Path, training: Training) -> Run:
             training.terms,
             strict=training.strict,
             meant=training.meant,
+            also=training.also,
         )
     wait_for_all()
     return Run.load(folder)

@@ -18,8 +18,6 @@ import torch
 import edge
 from edge.core.bundle import NEIGHBOURS, GraphSet, save_bundle
 from edge.core.files import require_room
-from edge.core.health_bands import fit_bands
-from edge.core.image_health import sketch
 from edge.core.manifest import Manifest
 from edge.core.tiles import TILE_PX
 from edge.core.types import Image, Scale
@@ -27,11 +25,14 @@ from edge.engines import EngineOptions, engine_cache, shares_of
 from edge.engines.tensorrt_cache import BuildProgress
 from trainer.bank import BankConfig, fit_neighbours
 from trainer.calibrate import Calibrated, CalibrationConfig, calibrate
+from trainer.effect import Effect, effect_of, kept_bundle
 from trainer.export import USUAL_VARIANTS, export_graphs, export_neighbours, quantise_graphs
 from trainer.fusion import FittedFusion
+from trainer.good_images import InputImages
 from trainer.neighbours import FEATURES, NOTICE, NeighbourNetwork
 from trainer.processes import rank
 from trainer.quantise import RECIPES
+from trainer.report.effect import tell_effect
 from trainer.runs import Run
 from trainer.students import StudentConfig, load_ensembles, teachers_of, train_students
 from trainer.versions import next_version, remember_version
@@ -59,9 +60,11 @@ def students_step(run: Run, teachers: Mapping[int, Path] | None = None) -> None:
     And fit its neighbours, which takes seconds; each only where it is among the run's terms.
     """
     if run.has_neighbours and rank() == 0 and not run.bank.exists():
-        fit_neighbours(run.images("train"), run.geometry, BankConfig(seed=run.students.seed)).save(run.bank)
+        whole = InputImages(run.also.of_bank, run.geometry)
+        config = BankConfig(seed=run.students.seed)
+        fit_neighbours(run.images("train"), run.geometry, config, whole).save(run.bank)
     if run.students.patch_sizes:
-        train_students(run.images("train"), run.students, run.folder, teachers)
+        train_students(run.learned(), run.students, run.folder, teachers)
 
 
 def export_step(run: Run, variants: Sequence[str] = USUAL_VARIANTS) -> list[GraphSet]:
@@ -107,12 +110,15 @@ def engines_step(run: Run, report: Callable[[BuildProgress], None]) -> dict[int,
 def calibrate_step(run: Run, bundle: Path, config: CalibrationConfig) -> Manifest:
     """Calibrate the run's graphs on its unused images, and on those of `config.more_good`, and write the bundle."""
     calibrated = calibrate(run, config)
+    effect = effect_of(run, calibrated, kept_bundle(run, config.before, bundle)) if run.also.images else None
     version = next_version(run.folder, bundle, run.product.name)
-    manifest = _manifest(run, calibrated, version)
+    manifest = _manifest(run, calibrated, version, effect)
     files = {file for one in calibrated.graphs for file in run.graph_files(one.variant).values()}
     graphs = {file.name: file.read_bytes() for file in sorted(files)}
     digest = save_bundle(bundle, manifest, graphs, calibrated.golden, NOTICE if run.has_neighbours else "")
     remember_version(run.folder, version)
+    if effect is not None:
+        tell_effect(effect, run.folder / "also-trained.html")
     promised = calibrated.reference
     log.info(
         "bundle written",
@@ -128,9 +134,8 @@ def calibrate_step(run: Run, bundle: Path, config: CalibrationConfig) -> Manifes
     return manifest
 
 
-def _manifest(run: Run, calibrated: Calibrated, version: int) -> Manifest:
+def _manifest(run: Run, calibrated: Calibrated, version: int, effect: Effect | None) -> Manifest:
     reference, images = calibrated.graphs[0], calibrated.images
-    counts = images.geometry.input_mask()
     return Manifest(
         product=run.product.name,
         version=version,
@@ -141,9 +146,12 @@ def _manifest(run: Run, calibrated: Calibrated, version: int) -> Manifest:
         geometry=images.geometry,
         min_area_px=run.product.min_area_px,
         calibrations=calibrated.calibrations,
-        provenance=_provenance(run, calibrated),
+        provenance={
+            **_provenance(run, calibrated),
+            **({} if effect is None else {"also_trained": effect.provenance()}),
+        },
         neighbours=reference.neighbours,
-        health=fit_bands([sketch(image, counts) for image in (*images.stats, *images.threshold)]),
+        health=calibrated.health,
         forecast=calibrated.forecast,
     )
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
 import structlog
 
+from edge.core.collected import labelled_below
 from edge.core.errors import TrainingError
+from edge.core.image_measures import Sketch, sketch
 from edge.core.images import read_image
 from edge.core.preprocess import Geometry, Size
 from edge.core.types import Image
@@ -53,6 +55,11 @@ def check_good_images(
     hold good images whatever they seem to say.
     """
     paths = list_images(folder)
+    if (labelled := labelled_below(folder)) is not None:
+        raise TrainingError(
+            f"{labelled[0]}: images that people labelled {labelled[1]}, chosen by how they scored: they would void the "
+            "promise; what learns may have them (--also-train), and a threshold only edge-deploy collect --sample"
+        )
     _refuse_structure(folder, paths, meant)
     sizes: list[Size] = []
     grey: list[bool] = []
@@ -162,3 +169,10 @@ class InputImages(Sequence[Image]):
             self._room -= image.nbytes
             self._kept[place] = image
         return image
+
+    def sketches(self) -> Iterator[Sketch]:
+        """What the health gate measures of each, of its frame's own rows too; read anew."""
+        for path in counted(self._paths, "light of unused images", len(self._paths)):
+            frame = read_image(path)
+            geometry = self._geometry.for_frame((frame.shape[0], frame.shape[1]))
+            yield sketch(geometry.to_input(frame), geometry.input_mask(), geometry.cropped(frame))

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from edge.core.promise import Rates
+from trainer.also_train import AlsoTrain
 from trainer.calibrate import CalibrationConfig
 from trainer.export import USUAL_VARIANTS
 from trainer.folder_names import product_name
@@ -142,6 +143,17 @@ STUDENT_FLAGS = (
     click.option("--teachers", type=FOLDER, help="Other teachers than the shipped ones."),
 )
 
+ALSO_FLAGS = (
+    click.option(
+        "--also-train",
+        type=FOLDER,
+        multiple=True,
+        help="False rejects of a line, as edge-deploy collect wrote them: for what learns, never for scale, threshold "
+        "or estimate; may be repeated.",
+    ),
+    click.option("--also-train-students-only", is_flag=True, help="The bank of neighbours leaves them alone."),
+)
+
 SEED = click.option("--seed", default=DEFAULTS.seed, show_default=True, help="Of the splits and of the training.")
 SEEDS = click.option("--seeds", type=IntegerList(), default="0,1,2", show_default=True, help="Runs of each material.")
 
@@ -169,6 +181,12 @@ CALIBRATION_FLAGS = (
         "--defects",
         type=FOLDER,
         help="Folder of labelled defective parts: says how many the bundle finds, and learns nothing from them.",
+    ),
+    click.option(
+        "--before",
+        type=FILE,
+        help="With --also-train: the bundle that rejected them, to say what changed.  [default: the one that is at "
+        "--bundle]",
     ),
     click.option(
         "--fusion",
@@ -200,7 +218,7 @@ class Training:
     """What `fit` and `students` are told: which images, what the part is, and how to train.
 
     meant: folders that hold good images whatever they seem to say. teachers: the folder of each patch size's teacher;
-    none where there are no students.
+    none where there are no students. also: what only learning gets.
     """
 
     good_dir: Path
@@ -211,6 +229,7 @@ class Training:
     meant: tuple[str, ...]
     teachers: Mapping[int, Path]
     terms: Terms
+    also: AlsoTrain
 
 
 Command = Callable[..., Any]
@@ -231,7 +250,7 @@ def training_options(command: Command) -> Command:
     def collected(good_dir: Path, **values: Any) -> Any:
         return command(training=_training(good_dir, values), **values)
 
-    flagged = with_flags(collected, "Training", (*STUDENT_FLAGS, SEED))
+    flagged = with_flags(collected, "Training", (*STUDENT_FLAGS, *ALSO_FLAGS, SEED))
     return with_flags(flagged, "The part", PRODUCT_FLAGS)
 
 
@@ -244,6 +263,7 @@ def benchmark_options(command: Command) -> Command:
     @wraps(command)
     def collected(materials: tuple[Path, ...], out: Path, seeds: tuple[int, ...], **values: Any) -> Any:
         one_part = {"roi": (), "ignore": (), "mm_per_px": None, "min_area_px": 9.0, "strict": False, "meant": ()}
+        one_part |= {"also_train": (), "also_train_students_only": False}
 
         def training(good_dir: Path, name: str, seed: int) -> Training:
             return _training(good_dir, {**one_part, **values, "name": name, "seed": seed})
@@ -259,8 +279,12 @@ def _training(good_dir: Path, values: dict[str, Any]) -> Training:
     terms = _terms(values.pop("terms"), quick and values["steps"] is None)
     if terms is Terms.NEIGHBOURS:
         values["patch_sizes"] = ()
+    also = AlsoTrain(values.pop("also_train"), values.pop("also_train_students_only"))
+    if also.is_students_only and (not also.folders or terms is Terms.NEIGHBOURS):
+        why = "give --also-train FOLDER" if not also.folders else "there are none; see --terms"
+        raise click.UsageError(f"--also-train-students-only: {why}")
     product, teachers = _product(good_dir, values), _teachers(values)
-    return Training(good_dir, product, _students(values, quick), quick, strict, meant, teachers, terms)
+    return Training(good_dir, product, _students(values, quick), quick, strict, meant, teachers, terms, also)
 
 
 def _terms(said: str | None, quick: bool) -> Terms:
@@ -276,7 +300,7 @@ def calibration_options(command: Command) -> Command:
     @wraps(command)
     def collected(fusion: str, **values: Any) -> Any:
         rates = Rates(values.pop("false_reject_rate"), values.pop("review_rate"))
-        asked = {name: values.pop(name) for name in ("more_good", "defects")}
+        asked = {name: values.pop(name) for name in ("more_good", "defects", "before")}
         return command(config=CalibrationConfig(rates, **asked, fusion=FusionKind(fusion)), **values)
 
     return with_flags(collected, "The bundle and what it promises", CALIBRATION_FLAGS)

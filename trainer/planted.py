@@ -7,15 +7,16 @@ shows no gain on these. Nothing is ever fitted on what is planted here, or the f
 only say how well it learned this hand.
 
 A contrast is a change's root mean square over the changed pixels, in local deviations: the median, over them, of the
-grey level's deviation in a window of a sixteenth of the short side, and never less than FLOOR levels, for below it
-nobody sees anything. Both were written down before any labelled defect was looked at.
+grey level's deviation in a window that reaches as far as the change is long, a sixteenth of the short side at least,
+and never less than FLOOR levels, for below it nobody sees anything. What is local to a stain of a third of the part is
+no window of 16 px: on smooth paint six deviations in such a one are 18 grey levels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -33,7 +34,7 @@ SIZES_PX = (3.0, 120.0)
 _VISIBLE = 4  # grey levels: below it nothing was changed
 _ATTEMPTS = 60
 FLOOR = 3.0  # grey levels
-_WINDOW = 1 / 16  # of the short side
+_WINDOW = 1 / 16  # of the short side, at least
 _STRONGEST = 6.0  # times: beyond it a change that is hardly there would be made a defect of another kind
 _CONTRAST_WITHIN = 1.25  # factor
 
@@ -71,7 +72,7 @@ def plant(
         visible: float = _VISIBLE
         if contrast is not None:
             image, visible = _at_contrast(good, image, contrast)
-        mask = np.abs(image.astype(np.int16) - good).max(axis=2) > visible
+        mask = _strongest(image.astype(np.int16) - good) > visible
         if mask.sum() < 4:
             continue
         _, _, width, height = cv2.boundingRect(mask.astype(np.uint8))
@@ -86,26 +87,36 @@ def _at_contrast(good: Image, changed: Image, contrast: float) -> tuple[Image, f
     The good image itself where the change cannot have this contrast there.
     """
     change = changed.astype(np.float32) - good
-    grey = np.abs(change).max(axis=2)
+    grey = _strongest(change)
     where = grey > max(0.5, 0.1 * float(grey.max()))
-    side = max(3, round(_WINDOW * min(good.shape[:2])))
-    local = max(FLOOR, float(np.median(_deviation(good, side)[where]))) if where.any() else FLOOR
-    wanted, is_there = contrast * local, float(np.sqrt(np.square(grey[where]).mean())) if where.any() else 0.0
+    if not where.any():
+        return good, _VISIBLE
+    local = max(FLOOR, _local_deviation(good, where))
+    wanted, is_there = contrast * local, float(np.sqrt(np.square(grey[where]).mean()))
     if wanted > _STRONGEST * is_there:
         return good, _VISIBLE
     image = np.asarray(np.clip(np.rint(good + change * (wanted / is_there)), 0, 255), np.uint8)
-    reached = float(np.sqrt(np.square(np.abs(image.astype(np.float32) - good).max(axis=2)[where]).mean()))
+    reached = float(np.sqrt(np.square(_strongest(image.astype(np.float32) - good)[where]).mean()))
     if not wanted / _CONTRAST_WITHIN <= reached <= wanted * _CONTRAST_WITHIN:
         return good, _VISIBLE
     return image, max(0.5, 0.1 * reached)
 
 
-def _deviation(image: Image, side: int) -> NDArray[np.float32]:
-    """(h, w): the grey level's standard deviation in a window of `side` pixels round each pixel."""
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32)
+def _strongest(change: NDArray[Any]) -> NDArray[Any]:
+    """(h, w): of a change (h, w, 3) the largest of its channels; numpy's own way takes ten times as long."""
+    blue, green, red = cv2.split(np.abs(change))
+    return cv2.max(cv2.max(blue, green), red)
+
+
+def _local_deviation(image: Image, where: Mask) -> float:
+    """The median, over `where`, of the grey level's deviation in a window that reaches as far as it is long."""
+    x, y, width, height = cv2.boundingRect(where.astype(np.uint8))
+    side = max(3, round(_WINDOW * min(image.shape[:2])), 2 * max(width, height))
+    around = (slice(max(0, y - side), y + height + side), slice(max(0, x - side), x + width + side))
+    grey = cv2.cvtColor(image[around], cv2.COLOR_BGR2GRAY).astype(np.float32)
     mean = cv2.blur(grey, (side, side), borderType=cv2.BORDER_REFLECT)
     squares = cv2.blur(grey * grey, (side, side), borderType=cv2.BORDER_REFLECT)
-    return np.sqrt(np.maximum(squares - mean * mean, 0))
+    return float(np.median(np.sqrt(np.maximum(squares - mean * mean, 0))[where[around]]))
 
 
 def _detail(image: Image, counted: NDArray[np.uint8] | None = None) -> NDArray[np.float64]:

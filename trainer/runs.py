@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from edge.core.bundle import NEIGHBOURS, GraphSet, graph_name, graph_names
 from edge.core.errors import TrainingError
 from edge.core.files import write_whole
 from edge.core.preprocess import Geometry, Point, Size
+from trainer.also_train import AlsoTrain, AlsoTrained, choose
+from trainer.data import list_images
 from trainer.good_images import InputImages, check_good_images
 from trainer.look.record import look_first
 from trainer.near_copies import groups_of_copies
@@ -34,6 +36,7 @@ OLDER_RUN = {
     "is_blanked": False,
     "split": {"by": "image", "why": "split by image: no sub-folders", "sessions": {}},
     "terms": "paper",
+    "also_trained": {"images": (), "is_students_only": False},
 }
 
 
@@ -72,7 +75,8 @@ class Run:
     """One training. folder: where its files are. good: of the good images; frame_size: theirs, (height, width).
 
     splits: names below `good` of the images to train on, for the statistics and for the threshold ("train", "stats",
-    "threshold"); rule: how they were split. is_blanked: see `Geometry`; runs of earlier versions are not.
+    "threshold"); rule: how they were split. is_blanked: see `Geometry`; runs of earlier versions are not. also: what
+    is learned besides.
     """
 
     folder: Path
@@ -84,6 +88,7 @@ class Run:
     splits: Mapping[str, tuple[str, ...]]
     rule: SplitRule
     terms: Terms = Terms.PAPER
+    also: AlsoTrained = AlsoTrained()
 
     @classmethod
     def load(cls, folder: Path) -> Run:
@@ -108,6 +113,7 @@ class Run:
             "splits": dict(self.splits),
             "split": asdict(self.rule),
             **({"terms": self.terms.value} if self.terms is not Terms.PAPER else {}),
+            **({"also_trained": asdict(self.also)} if self.also.images else {}),
         }
         write_whole(self.folder / "run.json", json.dumps(described, indent=1).encode())
 
@@ -138,6 +144,10 @@ class Run:
     def images(self, split: str) -> InputImages:
         """The same as network input, read as they are needed."""
         return InputImages(self.paths(split), self.geometry)
+
+    def learned(self) -> InputImages:
+        """What students learn: the images to train on, and those that only learning gets."""
+        return InputImages([*self.paths("train"), *self.also.paths], self.geometry)
 
     def write_graphs(self, graphs: GraphSet) -> None:
         """Keep exported graphs in the folder."""
@@ -177,10 +187,12 @@ def prepare_run(
     *,
     strict: bool = False,
     meant: Collection[str] = (),
+    also: AlsoTrain = AlsoTrain(),
 ) -> Run:
     """Check the good images, split them, write the run down and look at them; a run of other settings is refused.
 
     strict: TrainingError instead of a warning where the look finds something. meant: see `check_good_images`.
+    also: what only learning gets.
     """
     found = check_good_images(good, is_mixed=product.is_mixed, meant=meant)
     geometry = product.geometry(found.frame_size)
@@ -189,6 +201,12 @@ def prepare_run(
     names = [path.relative_to(good).as_posix() for path in found.paths]
     chosen = {name: tuple(names[i] for i in indices) for name, indices in asdict(splits).items()}
     run = Run(folder, good.resolve(), found.frame_size, product, geometry.is_blanked, config, chosen, rule, terms)
+    unused = [
+        *run.paths("stats"),
+        *run.paths("threshold"),
+        *(path for more in also.judging for path in list_images(more)),
+    ]
+    run = replace(run, also=choose(also, unused, run.frame_size, product.is_mixed))
     if not (folder / "run.json").exists():
         run.save()
     elif Run.load(folder) != run:
@@ -228,6 +246,7 @@ def _parsed(folder: Path, described: Mapping[str, Any]) -> Run:
         {name: tuple(names) for name, names in described["splits"].items()},
         SplitRule(rule["by"], rule["why"], {name: tuple(members) for name, members in rule["sessions"].items()}),
         Terms(described["terms"]),
+        AlsoTrained(tuple(described["also_trained"]["images"]), described["also_trained"]["is_students_only"]),
     )
 
 

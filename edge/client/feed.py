@@ -100,6 +100,11 @@ class Subscription:
             self.close()
             raise SettingsError(f"{endpoint}: cannot be connected to: {error}; try tcp://127.0.0.1:5556") from error
 
+    @property
+    def socket(self) -> zmq.Socket[bytes]:
+        """To be polled beside others: something came."""
+        return self._socket
+
     def receive(self, timeout_s: float) -> Message | None:
         """The next message, None when there was none in time; WireError for one that is malformed (go on after it)."""
         if not self._socket.poll(max(0, round(1000 * timeout_s))):

@@ -25,6 +25,7 @@ from edge.core.words import Advice
 from edge.history.database import JournalError
 from edge.inspector import Inspector
 from edge.sources import Source
+from edge.sources.damage import unseen_damage
 from edge.station.chosen import choose
 from edge.station.description import describe
 from edge.station.outlets import open_access
@@ -122,7 +123,16 @@ def _health(inspector: Inspector) -> str:
             "(edge-train calibrate) to notice dark, clipped, blurred and shifted ones too"
         )
     place = "place" if bands.least_alike is not None else "no place (good parts lie differently)"
-    return f"pictures: light, clipping, sharpness and {place} are checked, by {bands.images} good images"
+    if bands.most_banded is None:
+        return (
+            f"note  pictures: light, clipping, sharpness and {place} are checked, by {bands.images} good images; "
+            "calibrate the bundle again to notice other colours, flicker and interlacing too, and all as soon as the "
+            "threshold does not bear it"
+        )
+    return (
+        f"pictures: light, colour, clipping, flicker, interlacing, sharpness and {place} are checked, by "
+        f"{bands.images} good images"
+    )
 
 
 def _machine(settings: Settings) -> Iterator[str]:
@@ -143,6 +153,8 @@ def _camera(settings: Settings, inspector: Inspector, stack: ExitStack) -> Itera
     if re.fullmatch(r"v4l2:(\d+|/dev/video\d+)", settings.camera.source):
         yield f"note  {settings.camera.source}: this number may change at the next boot; use a name in /dev/v4l/by-id"
     source = open_checked_source(settings.camera, stack)
+    if (unseen := unseen_damage(source.uri)) is not None:
+        yield f"note  {unseen}"
     acquisition = settings.camera.acquisition_for(source.acquisition)
     rule = settings.gate.rule_for(acquisition)
     yield f"source {source.uri}: opened, {acquisition.value}, gate {rule.k}/{rule.n}"

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edge.client import Consumer, RecordsLost
-from edge.client.replay_link import Cursor, Fetched, ReplayLink, ReplaySilent
+from edge.client.history import history
+from edge.client.replay_link import Cursor, ReplayLink, ReplaySilent
 from edge.wire.messages import Message
 
 ACK_EVERY = 64
@@ -48,18 +49,12 @@ def verify(link: ReplayLink) -> Verified:
     ids: set[str] = set()
     gaps: list[dict[str, object]] = []
     position = welcome.cursor
-    while (position.epoch, position.seq) != (welcome.head.epoch, welcome.head.seq):
-        fetched: Fetched = link.fetch(position, max_messages=1000)
-        for message in fetched.messages:
-            due = position.seq + 1 if message.epoch == position.epoch else 1
-            if message.seq != due:
-                holes.append((message.epoch, due, message.seq - 1))
-            _look_at(message, ids, gaps, found)
-            position = Cursor.of(message)
-            if (position.epoch, position.seq) == (welcome.head.epoch, welcome.head.seq):
-                break
-        if not fetched.messages:
-            break
+    for message in history(link, welcome):
+        due = position.seq + 1 if message.epoch == position.epoch else 1
+        if message.seq != due:
+            holes.append((message.epoch, due, message.seq - 1))
+        _look_at(message, ids, gaps, found)
+        position = Cursor.of(message)
     for epoch, first, last in holes:
         if any(_explains(gap, epoch, first, last) for gap in gaps):
             found.explained += last - first + 1

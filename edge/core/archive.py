@@ -125,10 +125,11 @@ def pack_archive(members: Mapping[str, bytes]) -> bytes:
 def read_file(path: Path) -> bytes:
     """A bundle's file, whole; BundleError for what cannot be read, is too large, or is no file (some never end)."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
             raise BundleError(f"bundle {path}: not a file; check --bundle")
-        with path.open("rb") as file:
-            raw = file.read(MAX_BUNDLE_BYTES + 1)
+        with path.open("rb") as file:  # as much memory is asked for as is to be read, so not for the largest
+            raw = file.read(min(found.st_size, MAX_BUNDLE_BYTES) + 1)
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL
         reason = error.strerror if isinstance(error, OSError) else error
         raise BundleError(f"bundle {path}: cannot be read ({reason}); check --bundle") from error

@@ -18,7 +18,11 @@ from edge.core.words import Advice
 SIZES = tuple(0.02 * 20 ** (step / 5) for step in range(6))  # edges of bands, shares of the short side: 2 … 40 %
 CONTRASTS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)  # edges of bands, in local deviations
 MOST = 0.9  # "9 of 10"
-USE_FROM, CARE_FROM = 0.7, 0.4  # share of planted defects found; the estimate may be off by .15
+USE_FROM = 0.7  # share of planted defects found; the estimate may be off by .15
+# Half of the mix is smaller than a twelfth of the part, and whether such defects come up only a product's maker knows:
+# what misses them may still be of use. What misses half of those from an eighth of the part on is not.
+LARGE, LARGE_FOUND = SIZES[3], 0.5
+REAL_FOUND = 0.4  # share of labelled defects below which a bundle is of no use
 REAL_ENOUGH = 10  # labelled defects from which on they say more than planted ones
 WEAK_PROMISE, NO_PROMISE = 0.08, 0.25  # promised rate of false rejects: fewer than 36 and 11 unused good parts
 SOME_UNLIKE, MANY_UNLIKE = 0.05, 0.2  # share of good images that look unlike the others
@@ -119,23 +123,32 @@ class Forecast:
         more = "add good images of parts that nobody has seen (--more-good)"
         few = f"too few good images: only {self.promised:.0%} of false rejects can be promised; {more}"
         unlike = f"{self.unlike:.0%} of the good images look unlike the others; see look.png, remove what is not good"
-        share, of_what = self._judged()
-        little = (
-            f"finds too little: {share:.0%} of {of_what}; bring the part closer to the camera or inspect "
-            "less of it (--roi), raise --input-size, light it evenly, add good images"
-        )
         sessions = f"the promise counts {self.sessions} capture sessions; add sessions"
         return (
             _graded(self.promised, WEAK_PROMISE, NO_PROMISE, few),
             _graded(self.unlike, SOME_UNLIKE, MANY_UNLIKE, unlike),
-            _graded(-share, -USE_FROM, -CARE_FROM, little),
+            self._too_little(),
             (Advice.CARE, sessions) if self.sessions is not None and self.sessions < 10 else None,
         )
 
-    def _judged(self) -> tuple[float, str]:
-        """The share found that the advice rests on: of real defects, where there are enough of them."""
+    def _too_little(self) -> tuple[Advice, str] | None:
+        """Whether enough is found: of labelled defects where there are enough of them, else of planted ones."""
         images, found = (sum(getattr(one, name) for one in self.labelled) for name in ("images", "found"))
-        return (self.share, "planted defects") if images < REAL_ENOUGH else (found / images, "your labelled defects")
+        large_found, large = self.share_from(LARGE, CONTRASTS[0])
+        of_large = large_found / large if large else 0.0
+        if images >= REAL_ENOUGH:
+            share, is_useless = found / images, found < REAL_FOUND * images
+            told = f"{share:.0%} of your labelled defects"
+        else:
+            share, is_useless = self.share, of_large < LARGE_FOUND
+            told = f"{share:.0%} of planted defects, {of_large:.0%} of those from {self._length(LARGE)} on"
+        advice = (
+            f"finds too little: {told}; bring the part closer to the camera or inspect less of it (--roi), raise "
+            "--input-size, light it evenly, add good images"
+        )
+        if is_useless:
+            return Advice.DO_NOT, advice
+        return (Advice.CARE, advice) if share < USE_FROM else None
 
     def _most_found_from(self) -> tuple[float, float] | None:
         """The size and contrast from which on most are found, of all such the ones that hold the most cells."""

@@ -1,50 +1,76 @@
-"""Bands for the health of images, so wide that they stop at most one healthy image in 10,000.
+"""Bands for the health of images: as wide as good images ask for, and no wider than the threshold tolerates.
 
-A few hundred good images never show that rare an image, so the tail is extrapolated: excesses over the highest fifth
-are taken for exponential, whose tail is heavier than a normal's, with the upper 95 % confidence limit of their mean.
-The budget is shared evenly by the five limits (a union bound: it holds however they depend on each other).
-Rejected: mean ± 4 deviations (skewed measures break it), the range seen (stops one in n).
+They stop at most one healthy image in 10,000, as far as the threshold lets them. A few hundred good images never show
+that rare an image, so the tail is extrapolated: excesses over the highest fifth are taken for exponential, whose tail
+is heavier than a normal's, with the upper 95 % confidence limit of their mean. The budget is shared evenly by the
+limits (a union bound: it holds however they depend on each other). Where parts would be rejected for the light before
+a limit is reached (`edge.core.tolerance`), the limit moves in, as far as the outermost good image seen: UNDECIDED is
+what to tell of light that the threshold was not set in. Rejected: mean ± 4 deviations (skewed measures break it), the
+range seen alone (stops one in n).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.core.image_health import THUMB, HealthBands, Sketch, likeness
+from edge.core.image_health import LIMITS, HealthBands
+from edge.core.image_measures import THUMB, Sketch, likeness
+from edge.core.types import Measures
 
 FALSE_ALARMS = 1e-4
-LIMITS = 5
+BUDGET = FALSE_ALARMS / (len(LIMITS) + 1)  # of each limit: those and the place
 TAIL = 0.2  # share of the images whose excess is fitted
 LEAST_TAIL = 10
 MOVED = 8  # a part that lies an eighth of the image elsewhere must be noticed, or the place is not checked
-# Changes below these are the score's own business, whatever the spread of the images: a lamp ages, a lens warms up.
-LIGHT, SHARPNESS, CLIPPING, LIKENESS = 0.2, 0.2, 0.01, 0.05
+LIGHT, RATIOS = "brightness", ("sharpness", "red", "blue", "combing")
+# Changes below these are the score's own business where nothing says what it tolerates, whatever the spread of the
+# images: a lamp ages, a lens warms up. From the median: a share of it for light, the logarithm's for ratios.
+FLOORS = {
+    LIGHT: 0.2,
+    "sharpness": 0.22,
+    "red": 0.1,
+    "blue": 0.1,
+    "combing": 0.2,
+    "saturated": 0.01,
+    "banding": 0.03,
+    "leaning": 0.01,
+}
+LIKENESS = 0.05
+_LEAST = 1e-6
+
+Values = NDArray[np.float64]
 
 
-def fit_bands(sketches: Sequence[Sketch]) -> HealthBands:
-    """The bands of good, unused network inputs, 2 or more, of one size and mask."""
-    reference = np.rint(np.mean([one.thumb for one in sketches], axis=0)).astype(np.uint8).tobytes()
-    light = np.array([one.brightness for one in sketches])
-    clipped = np.array([one.saturated for one in sketches])
-    sharpness = np.log([max(one.sharpness, 1e-6) for one in sketches])
-    unlike = 1 - np.array([likeness(one.thumb, reference) for one in sketches])
+def fit_bands(sketches: Sequence[Sketch], tolerated: Mapping[str, float] = MappingProxyType({})) -> HealthBands:
+    """The bands of good, unused network inputs, 2 or more, of one size and mask.
+
+    tolerated: by limit, the measure of a picture beyond which good parts are rejected for the light.
+    """
+    reference = mean_thumbnail(sketches)
+    measured = [one.measures(reference) for one in sketches]
+    limits = {name: _limit(name, measured, tolerated.get(name)) for name in LIMITS}
+    unlike = 1 - np.array([m.alike for m in measured])
     farthest = max(upper_limit(unlike), float(np.median(unlike)) + LIKENESS)
     return HealthBands(
-        darkest=max(0.0, min(-upper_limit(-light), (1 - LIGHT) * float(np.median(light)))),
-        brightest=min(255.0, max(upper_limit(light), (1 + LIGHT) * float(np.median(light)))),
-        most_saturated=min(1.0, max(upper_limit(clipped), float(np.median(clipped)) + CLIPPING)),
-        least_sharp=math.exp(min(-upper_limit(-sharpness), float(np.median(sharpness)) + math.log(1 - SHARPNESS))),
+        **limits,
         least_alike=1 - farthest if _notices_a_move(sketches, reference, 1 - farthest) else None,
         reference=reference,
         images=len(sketches),
     )
 
 
-def upper_limit(values: NDArray[np.float64], probability: float = FALSE_ALARMS / LIMITS) -> float:
+def mean_thumbnail(sketches: Sequence[Sketch]) -> bytes:
+    """What bands keep of good images' places: THUMB² grey levels, row by row."""
+    mean: NDArray[np.float64] = np.mean([one.thumb for one in sketches], axis=0)
+    return np.rint(mean).astype(np.uint8).tobytes()
+
+
+def upper_limit(values: Values, probability: float = BUDGET) -> float:
     """What healthy images exceed with at most `probability`, extrapolated; not below the highest of `values`."""
     ascending = np.sort(values)
     n = len(ascending)
@@ -53,6 +79,23 @@ def upper_limit(values: NDArray[np.float64], probability: float = FALSE_ALARMS /
     mean_excess = float((ascending[n - k :] - start).mean())
     highest_mean = 2 * k * mean_excess / _chi_square_05(2 * k)
     return max(float(ascending[-1]), start + highest_mean * math.log(k / (n * probability)))
+
+
+def _limit(name: str, measured: Sequence[Measures], tolerated: float | None) -> float:
+    """One of `LIMITS`; a lowest is found as the highest of what is turned over, and of a ratio as of its logarithm."""
+    limit = LIMITS[name]
+    sign = 1.0 if limit.is_highest else -1.0
+    scale, back = (np.log, math.exp) if limit.measure in RATIOS else (np.asarray, float)
+    values = sign * scale(np.maximum([getattr(one, limit.measure) for one in measured], _LEAST))
+    middle = float(np.median(values))
+    wide = max(upper_limit(values), middle + FLOORS[limit.measure] * (abs(middle) if limit.measure == LIGHT else 1))
+    inmost = None if tolerated is None else sign * float(scale(max(tolerated, _LEAST)))
+    return back(sign * _moved_in(wide, inmost, float(values.max())))
+
+
+def _moved_in(wide: float, tolerated: float | None, outermost: float) -> float:
+    """A highest limit that good images ask for, no farther out than what is tolerated, nor than the outermost seen."""
+    return wide if tolerated is None else max(outermost, min(wide, tolerated))
 
 
 def _chi_square_05(degrees: int) -> float:

@@ -1,8 +1,7 @@
-"""Is this a picture of a part at all? Light, sharpness and place of a network input, against bands of good images.
+"""Is this a picture of a part at all? Its measures against bands of good images, before anything is inferred.
 
-Measured on the input itself, so that the ROI, its resize and its blanking hold here too. Each measure is a number a
-technician can picture, and the message names the one that left its band. Rejected: a learned detector of bad pictures
-(nobody at a line can say why it fired), and phase correlation for the place (on textures its peak is noise).
+The message names the one that left its band. Rejected: a learned detector of bad pictures (nobody at a line can say why
+it fired), and phase correlation for the place (on textures its peak is noise).
 """
 
 from __future__ import annotations
@@ -10,28 +9,96 @@ from __future__ import annotations
 import base64
 import math
 from dataclasses import asdict, dataclass
-from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+from edge.core.image_measures import THUMB, Mask, displacement, sketch
+from edge.core.types import Image, Measures
 
-from edge.core.opencv import cv2
-from edge.core.types import Image, Map, Measures
-
-Mask = NDArray[np.uint8]
-CLIPPED = 250  # grey levels from here on hold no detail
-THUMB = 32  # side of the thumbnail in which the place is looked for
 EXPLAINED = 0.5  # of its unlikeness, by which a picture is shifted and not just different
 UNRECOGNISABLE = 0.5  # of the likeness that good images keep to: no defect looks like that
-_FLAT = 1e-3
+
+
+class Limit(NamedTuple):
+    """One limit of a `HealthBands`' measures: which, whether it is the highest, and how a cause is told."""
+
+    measure: str
+    is_highest: bool
+    cause: str
+    shown: str  # of the measure and of the limit, both times `scale`
+    advice: str
+    scale: float = 1.0
+    is_of_rows: bool = False  # against the rows of good images, so that a shift is another cause
+
+    def is_beyond(self, value: float, limit: float) -> bool:
+        """Whether a measured `value` lies outside."""
+        return value > limit if self.is_highest else value < limit
+
+
+_LIGHT, _COLOUR = "check the lamp, the lens cap and the exposure", "check the lamp and the white balance"
+# The first that is left names the cause. Where it is blurred and shifted, focus is what to mend first: it may be the
+# same loose lens; a combed one seems blurred as well. The place comes last, for it has to be looked for.
+LIMITS = {
+    "darkest": Limit("brightness", False, "dark", "mean grey level {:.1f}, good images have {:.1f}", _LIGHT),
+    "most_saturated": Limit(
+        "saturated",
+        True,
+        "saturated",
+        "{:.1f} % of the pixels are clipped, good images have {:.1f} %",
+        "check the exposure and the lamp",
+        100,
+    ),
+    "brightest": Limit(
+        "brightness",
+        True,
+        "bright",
+        "mean grey level {:.1f}, good images have {:.1f}",
+        "check the exposure and stray light",
+    ),
+    "least_red": Limit("red", False, "less red", "red is {:.3f} of green, of good images {:.3f}", _COLOUR),
+    "most_red": Limit("red", True, "redder", "red is {:.3f} of green, of good images {:.3f}", _COLOUR),
+    "least_blue": Limit("blue", False, "less blue", "blue is {:.3f} of green, of good images {:.3f}", _COLOUR),
+    "most_blue": Limit("blue", True, "bluer", "blue is {:.3f} of green, of good images {:.3f}", _COLOUR),
+    "most_banded": Limit(
+        "banding",
+        True,
+        "banded",
+        "half of the rows are {:.1f} % brighter or darker than usual, of good images {:.1f} %",
+        "check for mains flicker (the lamp's supply, an exposure of whole half-periods) and for light from one side",
+        100,
+        True,
+    ),
+    "most_leaning": Limit(
+        "leaning",
+        True,
+        "leaning",
+        "its last row lies {:.1f} % of the width aside of its first, of good images {:.1f} %",
+        "the part moved while the shutter rolled (a shorter exposure, a global shutter), or part or camera is turned",
+        100,
+        True,
+    ),
+    "most_combed": Limit(
+        "combing",
+        True,
+        "interlaced",
+        "rows differ {:.2f} times as much from the next as from the next but one, of good images {:.2f}",
+        "odd and even rows are of two moments: set camera or grabber to progressive",
+    ),
+    "least_sharp": Limit(
+        "sharpness",
+        False,
+        "blurred",
+        "sharpness {:.3f}, good images have {:.3f}",
+        "check focus, a dirty lens and the exposure time",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class HealthBands:
     """What good images keep to, and the mean thumbnail of `images` of them, THUMB² grey levels, row by row.
 
-    least_alike None: parts lie differently from image to image, so no place can be demanded.
+    least_alike None: parts lie differently from image to image, so no place can be demanded. The limits behind `images`
+    are None in bundles of earlier versions.
     """
 
     darkest: float
@@ -41,62 +108,42 @@ class HealthBands:
     least_alike: float | None
     reference: bytes
     images: int
+    least_red: float | None = None
+    most_red: float | None = None
+    least_blue: float | None = None
+    most_blue: float | None = None
+    most_banded: float | None = None
+    most_leaning: float | None = None
+    most_combed: float | None = None
 
-    def problem_with(self, image: Image, mask: Mask | None = None) -> str | None:
+    def problem_with(self, image: Image, mask: Mask | None = None, full: Image | None = None) -> str | None:
         """Why (h, w, 3) BGR `image` must not be inspected: cause, measured value and limit; None for a healthy one."""
-        return self.judge(image, mask)[1]
+        return self.judge(image, mask, full)[1]
 
-    def judge(self, image: Image, mask: Mask | None = None) -> tuple[Measures, str | None]:
+    def judge(self, image: Image, mask: Mask | None = None, full: Image | None = None) -> tuple[Measures, str | None]:
         """What (h, w, 3) BGR `image` measures, and why it must not be inspected, as `problem_with` says.
 
-        mask: (h, w), 0 where nothing counts; None where all does.
+        mask, full: as of `sketch`.
         """
-        seen = sketch(image, mask)
+        seen = sketch(image, mask, full)
         moved = None if self.least_alike is None else displacement(seen.thumb, image.shape[:2], self.reference)
         shift_px = None if moved is None or moved[2] < EXPLAINED else moved[:2]
-        alike = likeness(seen.thumb, self.reference)
-        measures = Measures(seen.brightness, seen.saturated, seen.sharpness, alike, shift_px)
-        return measures, self._problem(measures, alike)
+        measures = seen.measures(self.reference, shift_px)
+        return measures, self._problem(measures)
 
-    def _problem(self, measures: Measures, alike: float) -> str | None:
-        for is_wrong, describe in (
-            (measures.brightness < self.darkest, self._dark),
-            (measures.saturated > self.most_saturated, self._saturated),
-            (measures.brightness > self.brightest, self._bright),
-            # Where it is blurred and shifted, focus is what to mend first: it may be the same loose lens.
-            (measures.sharpness < self.least_sharp, self._blurred),
-        ):
-            if is_wrong:
-                return describe(measures)
-        if self.least_alike is not None and alike < self.least_alike:
-            return self._shifted(alike, self.least_alike, measures.shift_px)
-        return None
+    def _problem(self, measures: Measures) -> str | None:
+        for name, limit in LIMITS.items():
+            most, value = getattr(self, name), getattr(measures, limit.measure)
+            if most is not None and limit.is_beyond(value, most):
+                shifted = self._shifted(measures) if limit.is_of_rows else None
+                shown = limit.shown.format(limit.scale * value, limit.scale * most)
+                return shifted or f"{limit.cause}: {shown} or {'less' if limit.is_highest else 'more'}; {limit.advice}"
+        return self._shifted(measures)
 
-    def _dark(self, measures: Measures) -> str:
-        return (
-            f"dark: mean grey level {measures.brightness:.1f}, good images have {self.darkest:.1f} or more; check the "
-            "lamp, the lens cap and the exposure"
-        )
-
-    def _bright(self, measures: Measures) -> str:
-        return (
-            f"bright: mean grey level {measures.brightness:.1f}, good images have {self.brightest:.1f} or less; check "
-            "the exposure and stray light"
-        )
-
-    def _saturated(self, measures: Measures) -> str:
-        return (
-            f"saturated: {100 * measures.saturated:.1f} % of the pixels are clipped, good images have "
-            f"{100 * self.most_saturated:.1f} % or less; check the exposure and the lamp"
-        )
-
-    def _blurred(self, measures: Measures) -> str:
-        return (
-            f"blurred: sharpness {measures.sharpness:.3f}, good images have {self.least_sharp:.3f} or more; check "
-            "focus, a dirty lens and the exposure time"
-        )
-
-    def _shifted(self, alike: float, least_alike: float, shift_px: tuple[int, int] | None) -> str | None:
+    def _shifted(self, measures: Measures) -> str | None:
+        alike, least_alike, shift_px = measures.alike, self.least_alike, measures.shift_px
+        if least_alike is None or alike is None or alike >= least_alike:
+            return None
         if shift_px is not None:
             how = f"best {shift_px[0]:+d} px across, {shift_px[1]:+d} px down"
         elif alike < UNRECOGNISABLE * least_alike:
@@ -109,96 +156,6 @@ class HealthBands:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Sketch:
-    """What is seen of one image without another: its measures but the likeness, and its thumbnail, 4 KiB."""
-
-    brightness: float
-    saturated: float
-    sharpness: float
-    thumb: Map
-
-    @property
-    def measures(self) -> Measures:
-        """Those that need no other image."""
-        return Measures(self.brightness, self.saturated, self.sharpness)
-
-
-def sketch(image: Image, mask: Mask | None = None) -> Sketch:
-    """The sketch of (h, w, 3) uint8 BGR `image`, in .25 ms for 256×256; mask: (h, w), 0 where nothing counts."""
-    grey = to_grey(image)
-    counts = cv2.calcHist([grey], [0], mask, [256], [0, 256]).ravel().astype(np.float64)
-    shares = counts / max(counts.sum(), 1.0)
-    levels = np.arange(256.0)
-    brightness = float(shares @ levels)
-    deviation = math.sqrt(float(shares @ (levels - brightness) ** 2))
-    edges = _edges(grey, mask)
-    sharpness = edges / deviation if deviation > _FLAT else 0.0
-    return Sketch(brightness, float(shares[CLIPPED:].sum()), sharpness, thumbnail(grey))
-
-
-def likeness(thumb: Map, reference: bytes) -> float:
-    """Pearson's correlation of two thumbnails; 0 where one of them is flat."""
-    a, (b, energy) = thumb - thumb.mean(), _centred(reference)
-    scale = math.sqrt(float((a * a).sum()) * energy)
-    return float((a * b).sum()) / scale if scale > _FLAT else 0.0
-
-
-def to_grey(image: Image) -> NDArray[np.uint8]:
-    """(h, w, 3) BGR -> (h, w)."""
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
-
-
-def thumbnail(grey: NDArray[np.uint8]) -> Map:
-    """(h, w) grey -> (THUMB, THUMB) float32 in grey levels."""
-    return np.asarray(cv2.resize(grey, (THUMB, THUMB), interpolation=cv2.INTER_AREA), np.float32)
-
-
-def displacement(thumb: Map, size: tuple[int, int], reference: bytes) -> tuple[int, int, float]:
-    """How far an image of `size` (h, w) lies from the mean good one, by its thumbnail: input pixels right and down.
-
-    At most a quarter of it. The third is the share of its unlikeness that moving it back takes away, 0–1: near 0 for a
-    defect. A thumbnail's pixel is several of the input's: what is left of a shift is found by the reference's slopes.
-    """
-    reach = THUMB // 4
-    match = cv2.matchTemplate(thumb, _expected(reference)[reach:-reach, reach:-reach], cv2.TM_CCOEFF_NORMED)
-    row, column = (int(place) for place in np.unravel_index(int(np.argmax(match)), match.shape))
-    here, best = float(match[reach, reach]), float(match[row, column])
-    right, down, finer = _rest(thumb[row : row + 2 * reach, column : column + 2 * reach], reference)
-    height, width = size
-    explained = (max(best, finer) - here) / max(1 - here, _FLAT)
-    return (
-        round((column - reach + right) * width / THUMB),
-        round((row - reach + down) * height / THUMB),
-        explained,
-    )
-
-
-def _rest(patch: Map, reference: bytes) -> tuple[float, float, float]:
-    """What is left of a shift: thumbnail pixels right and down, and the correlation with that taken away.
-
-    0, 0, 0 where it is no small shift. To first order a moved picture is the picture less the shift times its slopes.
-    """
-    basis, solver = _slopes(reference)
-    seen = (patch - patch.mean()).ravel()
-    scale, across, along = (float(one) for one in np.dot(solver, seen))
-    energy = float(seen @ seen)
-    if energy < _FLAT or scale < _FLAT or max(abs(across), abs(along)) > scale:
-        return 0.0, 0.0, 0.0
-    fit = basis @ np.array([scale, across, along])
-    return -across / scale, -along / scale, math.sqrt(max(0.0, float(fit @ seen) / energy))
-
-
-@lru_cache(maxsize=8)
-def _slopes(reference: bytes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Of the reference's middle: (n, 3) it its slopes right and down, each less its mean; (3, n) the inverse."""
-    whole, reach = _expected(reference).astype(np.float64), THUMB // 4
-    down, right = np.gradient(whole, axis=0), np.gradient(whole, axis=1)
-    columns = [one[reach:-reach, reach:-reach].ravel() for one in (whole, right, down)]
-    basis = np.stack([column - column.mean() for column in columns], axis=1)
-    return basis, np.linalg.pinv(basis)
-
-
 def bands_to_json(bands: HealthBands) -> dict[str, Any]:
     """As JSON's types."""
     return {**asdict(bands), "reference": base64.b64encode(bands.reference).decode("ascii")}
@@ -206,36 +163,22 @@ def bands_to_json(bands: HealthBands) -> dict[str, Any]:
 
 def bands_from_json(body: dict[str, Any]) -> HealthBands:
     """What `bands_to_json` gave; KeyError, TypeError or ValueError where it is something else."""
-    alike = body["least_alike"]
-    names = ("darkest", "brightest", "most_saturated", "least_sharp")
-    limits = {name: float(body[name]) for name in names}
     reference = base64.b64decode(body["reference"], validate=True)
-    bands = HealthBands(
-        **limits, least_alike=None if alike is None else float(alike), reference=reference, images=int(body["images"])
+    numbers: dict[str, Any] = {
+        name: float(body[name]) for name in ("darkest", "brightest", "most_saturated", "least_sharp")
+    }
+    newer = (
+        "least_alike",
+        "least_red",
+        "most_red",
+        "least_blue",
+        "most_blue",
+        "most_banded",
+        "most_leaning",
+        "most_combed",
     )
-    if len(reference) != THUMB * THUMB or not all(map(math.isfinite, [*limits.values(), bands.least_alike or 0.0])):
+    optional: dict[str, Any] = {name: None if body.get(name) is None else float(body[name]) for name in newer}
+    limits = [limit for limit in (*numbers.values(), *optional.values()) if limit is not None]
+    if len(reference) != THUMB * THUMB or not all(map(math.isfinite, limits)):
         raise ValueError("health: a limit is not finite, or the reference is no thumbnail")
-    return bands
-
-
-def _edges(grey: NDArray[np.uint8], mask: Mask | None) -> float:
-    """Mean absolute Laplacian at half resolution: there noise has shrunk, and a lens out of focus still shows."""
-    half = cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    laplacian = cv2.Laplacian(half, cv2.CV_16S, ksize=1)
-    if mask is None:
-        return float(cv2.norm(laplacian, cv2.NORM_L1)) / half.size
-    whole = cv2.resize(mask * np.uint8(255), half.shape[::-1], interpolation=cv2.INTER_AREA) == 255
-    inside = cv2.erode(whole.astype(np.uint8), np.ones((3, 3), np.uint8))  # the mask's own edge is no sharpness
-    return float(cv2.norm(laplacian, cv2.NORM_L1, inside)) / max(int(np.count_nonzero(inside)), 1)
-
-
-@lru_cache(maxsize=8)
-def _centred(reference: bytes) -> tuple[Map, float]:
-    """The reference less its mean, and the sum of that squared."""
-    centred = _expected(reference) - _expected(reference).mean()
-    return centred, float((centred * centred).sum())
-
-
-@lru_cache(maxsize=8)
-def _expected(reference: bytes) -> Map:
-    return np.frombuffer(reference, np.uint8).reshape(THUMB, THUMB).astype(np.float32)
+    return HealthBands(**numbers, **optional, reference=reference, images=int(body["images"]))

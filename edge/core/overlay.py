@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.opencv import cv2
+from edge.core.scoring import unit_of
 from edge.core.types import Defect, Image, Map
 
 BELOW, ABOVE = 0.5, 1.0  # of the map threshold: how far from it heat begins, and where it grows no stronger
-LEAST_UNIT = 0.5  # in place of the threshold where that is lower; on a scale of quantiles it may even lie below 0
 MAX_ALPHA = 0.7  # the part stays visible below the strongest heat
 AMBER, RED = np.array([0, 200, 255], np.float32), np.array([50, 0, 255], np.float32)  # BGR
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
@@ -26,8 +26,9 @@ def draw_overlay(image: Image, scores: Map | None, map_threshold: float, defects
     """A copy of `image` with heat and defect outlines drawn on it; `image` itself is left alone.
 
     image: (H, W, 3) uint8 BGR. scores: (H, W) float32 on the same pixels, or None to draw outlines only; NaN draws
-    nothing. Heat begins at half of `map_threshold` and saturates at twice it; around one near 0 or below, as far away
-    as LEAST_UNIT says. ValueError on other shapes or on a threshold that is not finite.
+    nothing, nor does -inf, where nothing counts. Heat begins at half of `map_threshold` and saturates at twice it;
+    around one near 0 or below, as far away as `unit_of` says. ValueError on other shapes or on a threshold that is not
+    finite.
     """
     picture = image.copy()
     if scores is not None:
@@ -65,7 +66,7 @@ def _visible(polygon: NDArray[np.int32], side: int) -> NDArray[np.int32]:
 
 
 def _draw_heat(picture: Image, scores: Map, map_threshold: float) -> None:
-    unit = max(map_threshold, LEAST_UNIT)
+    unit = unit_of(map_threshold)
     onset = map_threshold - BELOW * unit
     hot = (scores > onset).astype(np.uint8)  # NaN compares false
     x, y, width, height = cv2.boundingRect(hot)

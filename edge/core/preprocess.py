@@ -71,15 +71,18 @@ class Geometry:
         """The same geometry for frames of another size: polygons and millimetres scale along."""
         return self if frame_size == self.frame_size else _scaled(self, frame_size)
 
+    def cropped(self, frame: Image) -> Image:
+        """The part of (H, W, 3) `frame` that network input is made of, at its own size; no copy."""
+        left, top, right, bottom = _box(self)
+        return frame[top:bottom, left:right]
+
     def to_input(self, frame: Image) -> Image:
         """(H, W, 3) uint8 frame of `frame_size` -> contiguous (h, w, 3) uint8 of `input_size`.
 
         No copy is made where the frame already is the input. Where `is_blanked`, an input pixel that any uncounted
         frame pixel has a part in is BLANK.
         """
-        left, top, right, bottom = _box(self)
-        cropped = frame[top:bottom, left:right]
-        image = np.ascontiguousarray(_resized(cropped, self.input_size))
+        image = np.ascontiguousarray(_resized(self.cropped(frame), self.input_size))
         seen = _seen(self) if self.is_blanked else None
         return image if seen is None else np.where(seen[..., None], image, np.uint8(BLANK))
 
@@ -100,16 +103,16 @@ class Geometry:
         return np.array([[sx, 0, left + 0.5 * sx - 0.5], [0, sy, top + 0.5 * sy - 0.5]])
 
     def scores_to_frame(self, scores: Map, stride: int) -> Map:
-        """(h, w) scores at `stride` input pixels -> (H, W) float32, bilinear; 0 where nothing counts."""
+        """(h, w) scores at `stride` input pixels -> (H, W) float32, bilinear; -inf where nothing counts."""
         sx, sy = self.scale()
         left, top, right, bottom = self.box
         shift = [(0.5 / sx - 0.5) / stride, (0.5 / sy - 0.5) / stride]
         inside = _sample(scores, (1 / (sx * stride), 1 / (sy * stride)), shift, (bottom - top, right - left))
         if not self.is_masked:
             return inside
-        full = np.zeros(self.frame_size, np.float32)
-        full[top:bottom, left:right] = inside
-        return full * _counted(self)
+        full = np.full(self.frame_size, -np.inf, np.float32)
+        full[top:bottom, left:right] = np.where(_counted(self)[top:bottom, left:right], inside, -np.inf)
+        return full
 
     def scores_to_input(self, scores: Map, stride: int) -> Map:
         """(h, w) scores at `stride` input pixels -> (h·stride, …) float32 at every input pixel."""

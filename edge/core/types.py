@@ -208,6 +208,10 @@ class Measures:
 
     alike: correlation with the mean good image's thumbnail, -1–1; None where there is none to compare with. shift_px:
     how far it lies from that, right and down in pixels of the input, where moving it back explains its unlikeness.
+    red, blue: mean level over that of green, > 0; banding: the share by which half of the rows, or more, are brighter
+    or darker than those of good images, >= 0; leaning: how far the last row lies aside of where good images have it,
+    with the first in place, as a share of the width, >= 0; combing: how far a row is off its neighbours, over how far
+    it is off the next but one, >= 0.
     """
 
     brightness: float
@@ -215,6 +219,11 @@ class Measures:
     sharpness: float
     alike: float | None = None
     shift_px: tuple[int, int] | None = None
+    red: float | None = None
+    blue: float | None = None
+    banding: float | None = None
+    leaning: float | None = None
+    combing: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

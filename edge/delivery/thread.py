@@ -93,7 +93,7 @@ class DeliveryThread(threading.Thread):
         try:
             self._announcer.begin()
             self._beat()
-            while not (self._inbox.end and self._is_drained(self._inbox.end)) and not self._journal.is_corrupt:
+            while not (self._inbox.end and self._is_drained(self._inbox.end)) and not self._journal.needs_restart:
                 self._turn()
             self.is_complete = self._say_goodbye()
         finally:
@@ -118,7 +118,7 @@ class DeliveryThread(threading.Thread):
             self._announcer.origin = self._inbox.origins.popleft()
             self._announcer.birth()
         has_announced = self._announce_some()
-        for desk in self._desks:
+        for desk in self._desks if not self._journal.needs_restart else ():
             if desk.socket in ready:
                 self._isolation.run(desk, desk.service)
             if desk.work:
@@ -219,7 +219,7 @@ class DeliveryThread(threading.Thread):
     def _say_goodbye(self) -> bool:
         """What is left as a gap, then DEATH; True when all of it is history."""
         end = self._inbox.end
-        if end is None or self._journal.is_corrupt:
+        if end is None or self._journal.needs_restart:
             return False
         left = self._inbox.abandon()
         is_told = left is None or self._announce([left])

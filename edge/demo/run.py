@@ -61,6 +61,7 @@ def main(material: str, bundle: Path, seed: int, parts: int, rate: float, out: P
     if not as_json:
         click.echo(format_report(outcomes, promise))
         click.echo(f"\npictures: {write_sheet(outcomes, out)} and {out / 'overlays'}")
+        click.echo("to see such a line in a browser: make page")
     if len(outcomes) != parts:
         raise click.ClickException(f"{parts - len(outcomes)} of {parts} verdicts did not arrive")
 

@@ -25,7 +25,7 @@ class _Gateway(NamedTuple):
 
 GATEWAYS = {
     "metrics": _Gateway("edge.gateways.metrics_command", "metrics", "Figures of a station for Prometheus to scrape."),
-    "modbus": _Gateway("edge.gateways.modbus_command", "modbus", "Serve a PLC by Modbus TCP: trigger, verdict, gate."),
+    "modbus": _Gateway("edge.gateways.modbus_command", None, "Serve a PLC by Modbus TCP: trigger, verdict, gate."),
     "webhook": _Gateway("edge.gateways.webhook_command", None, "POST each record of a station, in order, signed."),
 }
 

@@ -21,6 +21,7 @@ import structlog
 
 from edge.core.deadline import meet_deadline
 from edge.core.types import Acquisition, Alert, AlertKind, Gap, GapCause, Inspection, Ticket, Verdict
+from edge.history.database import JournalError
 from edge.history.journal import Build, Journal
 from edge.history.last_recipe import LastRecipe, remember_recipe
 from edge.history.told import Entry, Told
@@ -120,7 +121,7 @@ class Announcer:
     def announce(self, parts: Sequence[Told] = ()) -> list[Told]:
         """All that is due, then the parts: numbered, committed, published; the parts with their records.
 
-        JournalError: none of it was.
+        JournalError: none of it was told.
         """
         entries = [self.journal.assign(build(self.origin)) for build, _ in self._due]
         for _, settles in self._due:
@@ -131,7 +132,11 @@ class Announcer:
         self.journal.commit()
         self._due.clear()
         told = [self._in_time(part) for part in told]
-        self.journal.commit()  # of what became late meanwhile; mostly there is nothing
+        try:
+            self.journal.commit()  # of what became late meanwhile; mostly there is nothing
+        except JournalError:  # there is an OK that nobody may hear of: the next start withdraws it before replay opens
+            self.journal.needs_restart = True
+            raise
         for entry in entries:
             self._publish(entry)
         for part in told:

@@ -65,7 +65,7 @@ class Journal:
         self._end, self._witness = history.end, history.witness  # what is committed, and who else knows
         self.told_before = history.told  # the position of the last record that earlier runs told; None: nobody knows
         self._start = position_of(self.number, 0)  # a record's position is this and its seq
-        self.is_corrupt = False
+        self.needs_restart = False  # damaged, or it holds what must not be told: nothing is written any more
         self.upkeep: list[Callable[[Journal], None]] = []  # called by `tend`, such as a retention's `pass_over`
         self._db = history.db
         self._db.set_wal_hook(self._note_wal)
@@ -128,12 +128,7 @@ class Journal:
         if not self._staged:
             return
         try:
-            self._db.execute("BEGIN IMMEDIATE")
-            for sql, values in self._staged:
-                self._db.execute(sql, values)
-            if self._witness is not None:
-                self._witness.require_place()
-            self._db.execute("COMMIT")
+            self._write()
         except (apsw.Error, JournalError) as error:
             self._give_back()
             failure = error if isinstance(error, JournalError) else self._failure("written", error)
@@ -153,6 +148,17 @@ class Journal:
         if self._wal_pages >= FORCED_CHECKPOINT_PAGES:
             with suppress(JournalError):  # what was committed stays so; a disk in trouble shows at the next commit
                 self._checkpoint()
+
+    def _write(self) -> None:
+        """What is staged, in one transaction; apsw.Error or JournalError."""
+        self._db.execute("BEGIN IMMEDIATE")
+        for sql, values in self._staged:
+            self._db.execute(sql, values)
+        if self._witness is not None:
+            self._witness.require_place()
+        if self.needs_restart:
+            raise JournalError(f"journal {self.path}: only a new start of the station can go on with it")
+        self._db.execute("COMMIT")
 
     def _give_back(self) -> None:
         with suppress(apsw.Error):  # SQLite may have rolled back by itself
@@ -338,7 +344,7 @@ class Journal:
 
     def _failure(self, what: str, error: apsw.Error) -> JournalError:
         if isinstance(error, apsw.CorruptError | apsw.NotADBError):
-            self.is_corrupt = True
+            self.needs_restart = True
             with suppress(OSError):
                 suspicion(self.path).touch()
         return JournalError(f"journal {self.path}: cannot be {what}: {type(error).__name__} {error}")

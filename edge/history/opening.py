@@ -65,7 +65,9 @@ def open_history(path: Path, boot_id: str | None, vfs: str | None, now_s: float)
             birth = Birth() if path == IN_MEMORY else _begin_run(db, path, boot_id)
         last = _last_record(db, number)
         intents = Intents(unsettled(db), last_number(db))
-        told = None if mark is None else _position(db, mark.epoch, mark.told)
+        # Behind a power cut the witness may be a second old: what was told by then must not change any more.
+        known = None if birth.previous_end is PreviousEnd.POWER else mark
+        told = None if known is None else _position(db, known.epoch, known.told)
         already = 0 if mark is None or mark.epoch != epoch else mark.told
         end = Mark(epoch, *last, already, intents.last)
         witness = None if path == IN_MEMORY else Witness(path)

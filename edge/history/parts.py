@@ -1,4 +1,4 @@
-"""Where in history a part is: by its id, or by when; the verbs, and the only SQL about it.
+"""Where in history a part is: by its id, by when, or as it was asked for; the verbs, and the only SQL about it.
 
 The ids are kept beside the records by the database's own triggers, so that they come and go with them, salvaged ones
 too. Rejected: an index on an expression over the bodies (a damaged body could then not be dropped), and looking
@@ -8,17 +8,25 @@ through all bodies, which would hold up the line's verdicts.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from edge.history.announcer import PART
 from edge.history.journal import Journal
 from edge.history.rows import Row
 from edge.wire.uuid7 import created_ms
+from edge.wire.vocabulary import Outcome
 
 LOOKED_THROUGH = 1000  # records at most, by time: some milliseconds
 _OF_PART = "SELECT records.* FROM parts JOIN records USING(position) WHERE part_id = ? ORDER BY position DESC LIMIT ?"
 _SINCE = "SELECT * FROM records WHERE position >= ? ORDER BY position LIMIT ?"
 _AT_OR_AFTER = "SELECT position, result_id FROM records WHERE position >= ? ORDER BY position LIMIT 1"
+_NEWEST_COMMANDS = (
+    "SELECT * FROM (SELECT * FROM records ORDER BY position DESC LIMIT ?)"
+    " WHERE CAST(topic AS TEXT) GLOB '*/audit/' ORDER BY position"
+)
 _FILES = "SELECT path FROM evidence WHERE about = ? ORDER BY path"
 
 
@@ -46,6 +54,19 @@ def find_rejected(journal: Journal, since_ms: int, until_ms: int, at_most: int) 
     of_parts = [row for row in inside if row.topic.endswith((b"/result/", b"/gap/"))]
     chosen = [one for row in of_parts if _is_rejected(one := _found(journal, row))]
     return chosen[:at_most], len(chosen) > at_most or len(inside) == LOOKED_THROUGH
+
+
+def find_triggered(journal: Journal, looked_through: int) -> Iterator[dict[str, Any]]:
+    """What the TRIGGERs asked for that were accepted before this start, the oldest first. JournalError.
+
+    looked_through: among so many of the newest records; and all whose part was not told when the station ended.
+    """
+    for row in _rows(journal, _NEWEST_COMMANDS, looked_through):
+        body = json.loads(row.body)
+        if (body["command"], body["outcome"]) == ("trigger", Outcome.DONE):
+            with suppress(ValueError):  # cut short: it was longer than a record's
+                yield json.loads(body["arguments"])
+    yield from (intent.request for intent in journal.intents.unsettled if intent.kind == PART)
 
 
 def _first_since(journal: Journal, since_ms: int) -> int:

@@ -59,6 +59,11 @@ class EvidenceLimits:
             raise SettingsError("--evidence-min-free-mb: give 0 or more")
 
 
+def drawn_at(result_id: str) -> float:
+    """From 0 to 1: evidence of a good part is kept where this is below the share. The verdict has no say in it."""
+    return int.from_bytes(hashlib.sha256(result_id.encode()).digest()[:4], "big") / 2**32
+
+
 class Refusal(NamedTuple):
     """Why no evidence is written, and the one thing to do; the same words as long as it is the same fault."""
 
@@ -160,8 +165,7 @@ class EvidenceWriter:
     def _is_kept(self, inspection: Inspection, result_id: str) -> bool:
         if inspection.verdict is not Verdict.GOOD:
             return True
-        draw = int.from_bytes(hashlib.sha256(result_id.encode()).digest()[:4], "big") / 2**32
-        return draw < self._limits.good_share
+        return drawn_at(result_id) < self._limits.good_share
 
     def _is_refused(self) -> bool:
         """Whether there is no room for one more, which is counted and said; the oldest goes first, if any may."""

@@ -21,7 +21,7 @@ from edge.core.errors import EdgeError
 from edge.core.types import Ticket
 from edge.history.announcer import COMMAND, ENDED_MEANWHILE, PART, Announcer
 from edge.history.database import JournalError
-from edge.sockets.front import ControlFront, drain
+from edge.sockets.front import Attempt, ControlFront, drain
 from edge.sockets.remarks import feedback, note
 from edge.sockets.requests import Request, RequestError, answer_to
 from edge.sockets.rights import actor_of, require_right
@@ -37,8 +37,6 @@ ABOUT_A_PART = ("FEEDBACK", "PIN", "NOTE")  # by its record's result_id, or by t
 
 # Does what is asked, or promises to; the text says what was done. Whatever it raises: refused, and why.
 Action = Callable[[Request], "str | Future[str]"]
-# Runs what may raise anything, counts and logs that, and returns it.
-Attempt = Callable[..., "Exception | None"]
 
 
 class Command(NamedTuple):

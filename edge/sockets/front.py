@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
@@ -38,6 +38,10 @@ class TriggerTaker(Protocol):
         """Whether it matters to the millisecond when a trigger came."""
         ...
 
+    def recall(self, earlier: Iterable[Mapping[str, Any]]) -> None:
+        """What earlier runs accepted, the oldest first; before the front starts."""
+        ...
+
     def take(self, request: Request, at: Interval) -> Any:
         """What to answer; EdgeError or RequestError where it is refused."""
         ...
@@ -52,14 +56,18 @@ class Taken(NamedTuple):
 
     request: Request
     accepted: Any = None
-    refused: EdgeError | RequestError | None = None
+    refused: Exception | None = None
+
+
+# Runs what may raise anything, counts and logs that, and returns it.
+Attempt = Callable[..., "Exception | None"]
 
 
 class ControlFront(Desk):
     """Reads `endpoint` in a thread of its own from `start` on. SettingsError or AddressInUse from the constructor.
 
-    isolated: runs an action, and counts and logs what goes wrong. `bell`: what the delivery thread polls; it rings when
-    `taken` has something. `answer` may be called from that thread.
+    attempt: how whatever may fail is run. `bell`: what the delivery thread polls; it rings when `taken` has something.
+    `answer` may be called from that thread.
     """
 
     REQUESTS_A_TURN = 16
@@ -70,11 +78,12 @@ class ControlFront(Desk):
         endpoint: str,
         triggers: TriggerTaker,
         access: Access = LOCAL,
-        isolated: Callable[..., object] = lambda owner, action, *arguments: action(*arguments),
+        *,
+        attempt: Attempt,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         super().__init__("--control", endpoint, Role.CONTROL, access, LINGER=200)
-        self._triggers, self._isolated, self._clock = triggers, isolated, clock
+        self._triggers, self._attempt, self._clock = triggers, attempt, clock
         self.taken: deque[Taken] = deque()
         self._answers: deque[Sequence[bytes]] = deque()
         self._quiet_ns = clock()
@@ -124,7 +133,7 @@ class ControlFront(Desk):
     def _run(self) -> None:
         try:
             while not self._is_closing:
-                self._isolated(self, self.service)
+                self._attempt(self, self.service)
             self._send_answers()
         finally:
             self.close()
@@ -162,15 +171,18 @@ class ControlFront(Desk):
             return
         for request in self.requests():
             at = Interval(self._quiet_ns, self._clock())
-            self.taken.append(self._trigger(request, at) if request.verb == "TRIGGER" else Taken(request))
+            if request.verb != "TRIGGER":
+                self.taken.append(Taken(request))
+            elif (failure := self._attempt(self, self._trigger, request, at)) is not None:
+                self.taken.append(Taken(request, refused=failure))
         _ring(self._ear)
 
-    def _trigger(self, request: Request, at: Interval) -> Taken:
+    def _trigger(self, request: Request, at: Interval) -> None:
         try:
             require_right(request)
-            return Taken(request, accepted=self._triggers.take(request, at))
+            self.taken.append(Taken(request, accepted=self._triggers.take(request, at)))
         except (EdgeError, RequestError) as error:
-            return Taken(request, refused=error)
+            self.taken.append(Taken(request, refused=error))
 
     def _wait(self) -> None:
         """Until something comes; not long where it matters when."""

@@ -27,6 +27,7 @@ LINGER_MS = 1000
 # Longer than any topic, and than what CURVE's handshake sends: libzmq keeps 32 bytes for each byte of a subscription.
 MAX_SUBSCRIPTION_BYTES = 512
 MAX_SUBSCRIPTIONS = 512  # of all subscribers together, and in a second: more is a flood
+SUBSCRIPTION_BYTES = 64  # of an ordinary topic; one of so many times its length counts so many times
 SUBSCRIPTIONS_A_TURN = 256  # a flood of subscriptions must not hold up results
 UNREAD_SUBSCRIPTIONS = (
     2  # of one subscriber; the rest wait at its end, so that somebody may count (with 1, CURVE stalls)
@@ -71,7 +72,7 @@ class Publisher(BoundSocket):
     def service(self) -> None:
         """Take what subscribers sent; a new subscription gets the last BIRTH and STATE, marked historical."""
         prefixes = set(self._new_subscriptions())
-        if max(self._subscriptions, self._in_a_second) > MAX_SUBSCRIPTIONS:
+        if self._is_flooded():
             ((user, _),) = self._by_user.most_common(1) or [(None, 0)]
             self.cut_flood(user, f"{self._subscriptions} subscriptions, {self._in_a_second} of them new")
             return
@@ -91,6 +92,9 @@ class Publisher(BoundSocket):
         super().renew()
         self._count_anew()
 
+    def _is_flooded(self) -> bool:
+        return max(self._subscriptions, self._in_a_second) > MAX_SUBSCRIPTIONS
+
     def _count_anew(self) -> None:
         self._subscriptions = self._in_a_second = 0
         self._by_user: Counter[str | None] = Counter()
@@ -104,14 +108,17 @@ class Publisher(BoundSocket):
 
     def _new_subscriptions(self) -> Iterator[bytes]:
         for _ in range(SUBSCRIPTIONS_A_TURN):
+            if self._is_flooded():  # each one more is memory
+                return
             try:
                 frame = self.socket.recv(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
             message = frame.bytes
             is_new = message[:1] == b"\x01"
-            self._subscriptions += 1 if is_new else -1
-            self._in_a_second += 1
+            weight = 1 + len(message) // SUBSCRIPTION_BYTES
+            self._subscriptions += weight if is_new else -weight
+            self._in_a_second += weight
             if is_new:
                 self._by_user[user_of(frame, is_guarded=self.guard is not None)] += 1
                 yield message[1:]

@@ -6,6 +6,8 @@ Rejected: leaving it out, which would give its part the next one's frame.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 
 from edge.core.images import BACKDROP, DamagedImage, as_bgr, decode
@@ -13,6 +15,21 @@ from edge.core.types import Image
 
 JPEG_START = b"\xff\xd8"
 DAMAGED = "damaged in transfer"
+_UNSEEN = (
+    "frames of H.264 and H.265 that were damaged in transfer are not seen as such, for OpenCV is silent of them; "
+    "pip install 'edge-inspect[streams]' (PyAV, 35 MB)"
+)
+
+
+def has_libav() -> bool:
+    """Whether PyAV is installed, which tells damage that OpenCV keeps to itself."""
+    return find_spec("av") is not None
+
+
+def unseen_damage(uri: str) -> str | None:
+    """What cannot be seen of a source's frames on this machine, and what to install; None where all can be."""
+    may_hang_together = uri.startswith(("rtsp:", "file:"))
+    return _UNSEEN if may_hang_together and not has_libav() else None
 
 
 class StandIn:

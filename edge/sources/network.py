@@ -16,6 +16,7 @@ from edge.core.images import as_bgr
 from edge.core.opencv import cv2
 from edge.core.redaction import without_credentials
 from edge.sources.capture import Camera, Shot
+from edge.sources.damage import has_libav
 from edge.sources.mjpeg import MjpegCamera, NotMjpeg
 
 OPEN_TIMEOUT_MS, READ_TIMEOUT_MS = 3000, 1500
@@ -29,9 +30,18 @@ def open_stream(url: str) -> Camera:
             return MjpegCamera(url)
         for _ in range(OPEN_TRIES):  # a server of one client at a time is there again in a moment
             with suppress(SourceError):
-                return StreamCamera(url)
+                return _decoded(url)
             time.sleep(0.3)
-    return StreamCamera(url)
+    return _decoded(url)
+
+
+def _decoded(url: str) -> Camera:
+    """Through libav itself where it is installed, for damage to be seen."""
+    if not has_libav():
+        return StreamCamera(url)
+    from edge.sources.libav import LibavCamera
+
+    return LibavCamera(url, redacted(url))
 
 
 class StreamCamera:

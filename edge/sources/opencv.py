@@ -13,16 +13,20 @@ import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge.core.errors import EdgeError, SourceEnded, SourceError
 from edge.core.image_files import IMAGE_SUFFIXES
 from edge.core.images import as_bgr
 from edge.core.opencv import cv2
-from edge.core.types import Acquisition, Frame, Gap, GapCause
+from edge.core.types import Acquisition, Frame, Gap, GapCause, Image
 from edge.sources.camera_settings import force_v4l2
 from edge.sources.capture import Shot
 from edge.sources.clip import counts_frames, is_cut
-from edge.sources.damage import JPEG_START, StandIn
+from edge.sources.damage import JPEG_START, StandIn, has_libav
+
+if TYPE_CHECKING:  # an extra
+    from edge.sources.libav import Decoder
 
 # Whole seconds a V4L2 grab waits for a frame (OpenCV's own default is 10). OpenCV reads it once per
 # process, at the first wait for any V4L2 device: an earlier `import cv2` elsewhere does no harm, an
@@ -55,6 +59,7 @@ class VideoFileSource:
                 f"{self.uri}: a tag says that its frames are to be turned by {turned} degrees, and not every player "
                 f"does; turn the pixels themselves: ffmpeg -i {path.name} turned.mp4"
             )
+        self._decoder = self._open_decoder()
         self._next_id = 0
         self._ended = False
 
@@ -62,12 +67,26 @@ class VideoFileSource:
         """The next frame, or the Gap at a cut-off end; never None."""
         if self._ended:
             raise SourceEnded(f"{self.uri}: no more frames after {self._next_id}")
+        image, flaw = self._read()
+        if image is None:
+            return self._end()
+        frame = Frame(image, self._next_id, time.monotonic_ns(), datetime.now(timezone.utc), flaw=flaw)
+        self._next_id += 1
+        return frame
+
+    def _open_decoder(self) -> Decoder | None:
+        if not has_libav():
+            return None
+        from edge.sources.libav import open_clip
+
+        return open_clip(self._path, self.uri)
+
+    def _read(self) -> tuple[Image | None, str | None]:
+        """The next picture, and what is wrong with it; None for the picture at the end."""
+        if self._decoder is not None:
+            return self._decoder.next_picture()
         there, image = self._video.read()
-        if there:
-            frame = Frame(as_bgr(image, self.uri), self._next_id, time.monotonic_ns(), datetime.now(timezone.utc))
-            self._next_id += 1
-            return frame
-        return self._end()
+        return (as_bgr(image, self.uri) if there else None), None
 
     def _end(self) -> Gap:
         read, declared = self._next_id, int(self._video.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -82,6 +101,8 @@ class VideoFileSource:
         """End the clip and release it."""
         self._ended = True
         self._video.release()
+        if self._decoder is not None:
+            self._decoder.close()
 
 
 class CameraSource:

@@ -184,8 +184,9 @@ class TriggeredCamera(TriggeredSource, Tap):
                 return None, "the stream's rhythm is not known yet"
             return None, (
                 f"the stream is {stream.behind_ns / 1e6:.0f} ms behind, more than the declared latency allows "
-                f"({self._latency.least_ns / 1e6:g} to {self._latency.most_ns / 1e6:g} ms); lower the camera's frame "
-                "rate or size, look at the network and the load, or measure anew with edge-deploy latency"
+                f"({self._latency.least_ns / 1e6:g} to {self._latency.most_ns / 1e6:g} ms), or it has left out as many "
+                "frames without a word; lower the camera's frame rate or size, look at the network and the load, or "
+                "measure anew with edge-deploy latency; where it does not catch up, restart the camera's stream"
             )
         return self._latency.of(shot.received_ns), ""
 

@@ -149,17 +149,15 @@ class SystemdNotifier:
 
     def __init__(self) -> None:
         address = os.environ.get("NOTIFY_SOCKET", "")
-        self._socket: socket.socket | None = None
-        if address:
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            self._socket.connect("\0" + address[1:] if address.startswith("@") else address)
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if address else None
 
     def notify(self, state: str) -> None:
-        """Send one or more NAME=value lines; a full or vanished socket must not stop inspection."""
+        """Send one or more NAME=value lines; a full, vanished or dead socket must not stop inspection."""
         if self._socket is None:
             return
         with suppress(OSError):  # systemd restarts or its queue is full; the next feed comes with the next frame
-            self._socket.send(state.encode(), socket.MSG_DONTWAIT)
+            self._socket.sendto(state.encode(), socket.MSG_DONTWAIT, self._address)
 
     def close(self) -> None:
         """Close the socket; `notify` then does nothing."""

@@ -15,6 +15,7 @@ from edge.delivery.delivery import Delivery
 from edge.delivery.thread import Isolation
 from edge.history.announcer import Announcer
 from edge.history.journal import IN_MEMORY, Journal
+from edge.history.parts import find_triggered
 from edge.history.retention import MEMORY_LIMITS, Retention
 from edge.history.told import Sink
 from edge.pictures.evidence import EvidenceWriter
@@ -29,11 +30,13 @@ from edge.sockets.publisher import Publisher
 from edge.sockets.replay import ReplayServer
 from edge.station.health import Health
 from edge.station.settings import JournalSettings, PictureSettings, Settings, SocketSettings
+from edge.station.triggers import REMEMBERED
 from edge.station.verbs import Commanded, Kept, open_control, status_of
 from edge.station.watching import PartsWatch
 from edge.wire.facts import HealthSnapshot, Origin
 from edge.wire.vocabulary import StationState
 
+RECALLED = 5 * REMEMBERED  # records: of each triggered part there are two, and of some there are alerts and evidence
 NO_JOURNAL = "none: records are kept in memory, and a crash loses what was not received; give --journal PATH"
 
 
@@ -68,6 +71,7 @@ def open_outlets(
             replay = ReplayServer(sockets.replay, journal, access=access, cursors=cursors)
             desks["replay"] = opened.enter_context(closing(replay))
         if sockets.control is not None:
+            commanded.triggers.recall(find_triggered(journal, RECALLED))
             desk = open_control(
                 sockets.control,
                 access,

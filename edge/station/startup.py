@@ -25,6 +25,7 @@ from edge.security.trust import Trust
 from edge.sockets.publisher import Publisher
 from edge.sources import Source, is_live, open_source
 from edge.sources.checked import CheckedSource, FrozenCheck
+from edge.sources.damage import unseen_damage
 from edge.sources.pairing import FreeRunning, HardwareTriggered
 from edge.sources.triggered import TriggeredCamera, TriggeredFiles, TriggeredSource
 from edge.sources.viewfinder import Viewfinder
@@ -96,7 +97,7 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         trust.ran(inspector.bundle, is_start=not chosen.is_last)
         finder = Viewfinder() if settings.sockets.frames is not None else None
         source = open_checked_source(settings.camera, stack, finder)
-        _warn_of_another_source(inspector, source)
+        _warn_of_source(inspector, source)
         acquisition = settings.camera.acquisition_for(source.acquisition)
         rule = settings.gate.rule_for(acquisition)
         health = Health(
@@ -157,7 +158,7 @@ def open_triggers(settings: Settings, source: Source, recipes: Recipes, batches:
         return None
     pairing, control = settings.camera.pairing, settings.sockets.control or ""
     rules = TriggerRules(
-        window_ms=pairing.window_ms or 0.0,
+        window_ms=pairing.window_ms or VALID_MS,  # of files, whose parts wait: nobody has to say
         valid_ms=settings.gate.deadline_ms or VALID_MS,
         must_be_dated=control.startswith("tcp:"),
     )
@@ -236,7 +237,9 @@ def _open_paired(settings: CameraSettings, finder: Viewfinder | None) -> Trigger
     )
 
 
-def _warn_of_another_source(inspector: Inspector, source: Source) -> None:
+def _warn_of_source(inspector: Inspector, source: Source) -> None:
+    if (unseen := unseen_damage(source.uri)) is not None:
+        log.warning("damage in transfer", why=unseen)
     commissioning = inspector.bundle.commissioning
     if commissioning is not None and commissioning.source != source.uri:
         why = "its promise is for parts as that source shows them"

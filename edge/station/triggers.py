@@ -1,14 +1,15 @@
 """Which TRIGGER is taken: each part once, in time, by the recipe that runs; the socket's thread asks, and goes on.
 
 A trigger that is repeated gets the first one's answer and takes no second frame, since an answer may be lost on its
-way. One that is old by the time it is read is refused: its part may be gone. Rejected: a queue of triggers for later.
+way; over a restart too, as far as the journal goes. One that is old by the time it is read is refused: its part may be
+gone. Rejected: a queue of triggers for later.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ PRINTABLE_ID = r"[!-~]([ -~]{0,126}[!-~])?"
 REMEMBERED = 10_000  # parts and triggers, for telling a repeat
 VALID_MS, MOST_VALID_MS = 2000.0, 60_000
 LAST_NS = 1 << 63
+LONG_AGO_NS = -LAST_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +64,21 @@ class Triggers:
         self._source, self._rules, self._recipe, self._why_not_ready = source, rules, recipe, why_not_ready
         self._lock = threading.Lock()
         self._stopped: str | None = "the station starts"
-        self._parts: OrderedDict[str, int] = OrderedDict()  # part ids, and when they were triggered
+        self._parts: OrderedDict[str, tuple[int, Ticket | None]] = OrderedDict()  # by id: when it was triggered last
         self._answers: OrderedDict[str, dict[str, Any]] = OrderedDict()  # by trigger id
 
     @property
     def is_timed(self) -> bool:
         """Whether it matters to the millisecond when a trigger came."""
         return self._source.is_timed
+
+    def recall(self, earlier: Iterable[Mapping[str, Any]]) -> None:
+        """What earlier runs accepted, the oldest first: known as what this one accepts; before it takes any."""
+        for facts in earlier:
+            part_id, trigger_id = facts.get("part_id"), facts.get("trigger_id")
+            if isinstance(part_id, str) and trigger_id not in self._answers:
+                answer = {**self._answer(part_id), "details": f"part {part_id} was taken before this station started"}
+                self._remember(part_id, trigger_id, (LONG_AGO_NS, None), answer)
 
     def open(self) -> None:
         """The loop runs: from now on parts are taken."""
@@ -95,13 +105,12 @@ class Triggers:
                 return Accepted(known, None)
             self._require_fresh(request, at)
             self._require_ready(request)
-            ticket = Ticket(batch=self._batch())
-            trigger = Trigger(part_id, trigger_id, at, self._recipe(), part_id in self._parts, ticket)
+            trigger = Trigger(
+                part_id, trigger_id, at, self._recipe(), part_id in self._parts, Ticket(batch=self._batch())
+            )
+            facts = self._answer(part_id)
             self._source.trigger(trigger)
-            facts: dict[str, Any] = {"details": f"part {part_id} is taken"}
-            if trigger.is_repeat:
-                facts |= {"details": f"part {part_id} is taken, and was seen before", "is_repeat": True}
-            self._remember(trigger, facts)
+            self._remember(part_id, trigger_id, (at.latest_ns, trigger.ticket), facts)
         return Accepted(facts, trigger.ticket)
 
     def _dated(self, request: Request, at: Interval) -> Interval:
@@ -125,10 +134,11 @@ class Triggers:
             if known is not None and known["part_id"] != part_id:
                 raise RequestError(f"trigger_id {trigger_id} was part {known['part_id']}'s; give each trigger its own")
             return None if known is None else known["facts"]
-        asked_ns = self._parts.get(part_id)
-        if asked_ns is None or at.latest_ns - asked_ns > self._rules.window_ms * 1e6:
-            return None
-        return {"details": f"part {part_id} is taken already"}
+        asked_ns, ticket = self._parts.get(part_id, (LONG_AGO_NS, None))
+        is_open = ticket is not None and not ticket.is_settled
+        if is_open or at.latest_ns - asked_ns <= self._rules.window_ms * 1e6:
+            return {"details": f"part {part_id} is taken already"}
+        return None
 
     def _require_fresh(self, request: Request, at: Interval) -> None:
         valid_ms = request.whole("valid_for_ms", 1, MOST_VALID_MS, round(self._rules.valid_ms))
@@ -144,11 +154,19 @@ class Triggers:
         if request.text("recipe", r"[0-9a-f]{8,64}", runs) != runs[: len(request.facts.get("recipe", runs))]:
             raise TriggerRefused(f"another recipe runs: {runs}")
 
-    def _remember(self, trigger: Trigger, facts: dict[str, Any]) -> None:
-        self._parts.pop(trigger.part_id, None)
-        self._parts[trigger.part_id] = trigger.at.latest_ns
-        if trigger.trigger_id is not None:
-            self._answers[trigger.trigger_id] = {"part_id": trigger.part_id, "facts": facts}
+    def _answer(self, part_id: str) -> dict[str, Any]:
+        """For one that is taken now."""
+        if part_id in self._parts:
+            return {"details": f"part {part_id} is taken, and was seen before", "is_repeat": True}
+        return {"details": f"part {part_id} is taken"}
+
+    def _remember(
+        self, part_id: str, trigger_id: str | None, asked: tuple[int, Ticket | None], facts: dict[str, Any]
+    ) -> None:
+        self._parts.pop(part_id, None)
+        self._parts[part_id] = asked
+        if trigger_id is not None:
+            self._answers[trigger_id] = {"part_id": part_id, "facts": facts}
         for memory in (self._parts, self._answers):
             if len(memory) > REMEMBERED:
                 memory.popitem(last=False)
@@ -161,6 +179,9 @@ class NoTriggers:
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
+
+    def recall(self, earlier: Iterable[Mapping[str, Any]]) -> None:
+        """There were none."""
 
     def quiet(self, since_ns: int) -> None:
         """Nobody waits for it."""

@@ -73,7 +73,7 @@ def open_control(
         "BASELINE": kept.watch.asked,
     }
     return ControlDesk(
-        ControlFront(endpoint, commanded.triggers, access, isolation.run),
+        ControlFront(endpoint, commanded.triggers, access, attempt=isolation.run),
         announcer,
         actions,
         status,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from edge.core.scoring import unit_of
 from edge.core.types import Inspection, Timings
 from edge.core.words import Reason, Verdict
 
@@ -50,7 +51,7 @@ def sendable(inspection: Inspection) -> Inspection:
 
 
 def severity_of(inspection: Inspection) -> int:
-    """1 for good, 500 at the threshold, 750 at twice the threshold, towards 1000: 1000 − 500·threshold/score.
+    """1 for good, 500 at the threshold, 750 one `unit_of` the threshold above it (twice the threshold), towards 1000.
 
     Undecided counts 500: the part is not let pass either; of one in review the score says how near it came.
     """
@@ -59,11 +60,10 @@ def severity_of(inspection: Inspection) -> int:
     if inspection.verdict is Verdict.UNDECIDED:
         return THRESHOLD_SEVERITY
     score, threshold = inspection.score, inspection.threshold
-    if score is None or threshold is None or threshold <= 0 or score <= 0:
+    if score is None or threshold is None:
         return 1000
-    if score <= threshold:
-        return THRESHOLD_SEVERITY  # defective all the same; the formula would overflow far below the threshold
-    return round(1000 - 500 * float(threshold) / float(score))
+    unit, above = unit_of(float(threshold)), max(0.0, float(score) - float(threshold))  # defective all the same
+    return round(1000 - THRESHOLD_SEVERITY * unit / (unit + above))
 
 
 def _numbers(inspection: Inspection) -> list[float]:

@@ -75,7 +75,7 @@ def device(tmp_path: Path) -> Device:
     return Device(tmp_path)
 
 
-COMMANDS = ("edge-control", "edge-deploy", "edge-inspect", "edge-watch")
+COMMANDS = ("edge-control", "edge-deploy", "edge-inspect", "edge-page", "edge-watch")
 GPU = "etc/systemd/system/edge-inspect@.service.d/gpu.conf"
 
 

@@ -12,7 +12,7 @@ from deploy.recalibrate import check_count, farthest_shift, part_scores, recalib
 from edge.core.binomial import binomial_upper_bound
 from edge.core.bundle import Bundle
 from edge.core.errors import BundleError, PromiseError, SettingsError
-from edge.core.image_health import sketch
+from edge.core.image_measures import sketch
 from edge.core.manifest import Calibration, Manifest
 from edge.core.preprocess import Geometry
 from edge.core.promise import Rates

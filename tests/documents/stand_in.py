@@ -65,7 +65,7 @@ def our_program(name: str, arguments: list[str]) -> None:
         command += addresses(arguments)
     if arguments[:1] == ["selftest"]:
         selftest(command[3:])
-    elif name in ("edge-inspect", "edge-watch") and not {"--check", "--verify"} & set(arguments):
+    elif name in ("edge-inspect", "edge-watch") and not {"--check", "--verify", "--count"} & set(arguments):
         in_a_terminal(name, command)
     else:
         os.execv(sys.executable, command)

@@ -56,6 +56,7 @@ class EndlessSource:
         NEVER.wait(self._pause_s)
         number, self._next_id = self._next_id, self._next_id + 1
         frame = a_frame(number, spot=200 if number % 5 == 0 else 0, part_id=f"P{number}")
+        frame.image[-1, -2:, 1] = divmod(number % 2**16, 256)  # each picture another one, and none that matters
         return replace(frame, captured_ns=time.monotonic_ns(), captured_at=datetime.now(timezone.utc))
 
     def close(self) -> None:

@@ -162,7 +162,7 @@ def silent(folder: Path, share: float) -> tuple[bool, Figures]:
 
 
 FAULTS, OUTAGES = "tests/edge/station/test_faults.py", "tests/edge/station/test_outages.py"
-JOURNAL = "tests/edge/history/test_journal.py"
+JOURNAL, REFUSALS = "tests/edge/history/test_journal.py", "tests/edge/station/test_refusals.py"
 ROWS = (
     Row("latency", "committed and received within 10 ms (p99) of the verdict", journal_latency),
     Row("million", "1,000,000 records: the first within 50 ms, 20,000 a second", million),
@@ -177,6 +177,38 @@ ROWS = (
         "end",
         "a flipped bit or a cut in the write-ahead log is told, and no number stands for two records",
         partial(multiplied, "tests/edge/history/test_witness.py", "flipped_bit", 30, "damaged logs", 30),
+    ),
+    Row(
+        "salvage",
+        "killed again and again in a salvage, the next start finishes it, and all that is lost is told",
+        partial(multiplied, "tests/attacks/test_killed_in_salvage.py", "salvage_that_is_killed", 20, "kills", 4),
+    ),
+    Row(
+        "moved",
+        "a journal that is deleted, moved or replaced is noticed, and nothing is written to nowhere",
+        partial(multiplied, "tests/edge/history/test_witness.py", "gone_from_its_place", 10, "journals gone", 4),
+    ),
+    Row(
+        "starts",
+        "whatever operation of the disk a start fails at, it passes by itself, and a later start goes on",
+        partial(
+            multiplied, "tests/edge/station/test_refusals.py", "whatever_operation_of_a_start", 5, "each of, starts", 8
+        ),
+    ),
+    Row(
+        "clocks",
+        "a wall clock that jumps by 50 days to 17 years drops nothing young and keeps nothing old",
+        partial(multiplied, "tests/edge/history/test_clock.py", "wall_clock_that_jumps", 30, "jumps, and one", 1),
+    ),
+    Row(
+        "behind",
+        "who is far behind retention gets a gap for each hole, however often those that said so are dropped",
+        partial(multiplied, "tests/edge/history/test_stores.py", "who_is_behind", 10, "times it dropped", 24),
+    ),
+    Row(
+        "commands",
+        "killed among commands: none is carried out without a trace, and none has two",
+        partial(multiplied, "tests/attacks/test_killed_among_commands.py", "killed_among_commands", 20, "kills", 3),
     ),
     Row("cut", "three consumers notice a cut of 30 s within 4 s, and get every record", network_cut),
     Row("soak", "200,000 frames with faults: memory and descriptors flat, counts balance", soak),

@@ -75,10 +75,10 @@ def test_the_learning_rate_warms_up_and_ends_at_zero() -> None:
 
 def test_splits_are_disjoint_complete_and_the_same_for_the_same_seed() -> None:
     for count in (20, 57, 320):
-        splits = split_images(count, 3)
+        splits = split_images(range(count), 3)
         everything = [*splits.train, *splits.stats, *splits.threshold]
         assert sorted(everything) == list(range(count))
-        assert splits == split_images(count, 3) != split_images(count, 4)
+        assert splits == split_images(range(count), 3) != split_images(range(count), 4)
         assert len(splits.stats) >= 2 and len(splits.threshold) >= 4
 
 

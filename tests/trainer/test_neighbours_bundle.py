@@ -16,7 +16,7 @@ from deploy.good_parts import Part
 from deploy.recalibrate import recalibrated
 from edge.core.bundle import NEIGHBOURS, Bundle, GraphSet, load_bundle, parse_bundle, save_bundle
 from edge.core.errors import BundleError
-from edge.core.image_health import sketch
+from edge.core.image_measures import sketch
 from edge.core.manifest import SCHEMA
 from edge.core.preprocess import Geometry
 from edge.core.promise import Rates, calibration_for

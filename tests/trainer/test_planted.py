@@ -44,10 +44,27 @@ def test_a_planted_defect_has_the_contrast_asked_for(contrast: float) -> None:
         change = np.abs(defect.image.astype(np.float32) - good).max(axis=2)
         assert not change[:, 64:].any()  # nothing is planted where nothing counts
         grey = cv2.cvtColor(good, cv2.COLOR_BGR2GRAY)
-        windows = np.lib.stride_tricks.sliding_window_view(np.pad(grey, 4, mode="reflect"), (8, 8))
-        local = max(3.0, float(np.median(windows.std(axis=(2, 3))[:128, :128][defect.mask])))
+        reach = round(defect.size_px)  # around a defect lies as much as it is long
+        windows = np.lib.stride_tricks.sliding_window_view(
+            np.pad(grey, reach, mode="symmetric"), (2 * reach, 2 * reach)
+        )
+        local = max(3.0, float(np.median(windows[:128, :128][defect.mask].std(axis=(1, 2)))))
         reached = float(np.sqrt(np.square(change[defect.mask]).mean())) / local
         assert contrast / 1.5 <= reached <= contrast * 1.5
+
+
+def test_around_a_large_defect_lies_more_than_the_smooth_paint_below_it() -> None:
+    """A plate on a dark ground: a stain on the paint is local to the plate, a speck to the paint alone."""
+    plate = np.full((128, 128, 3), 20, np.uint8)
+    plate[:, :64] = 150
+    strength = {
+        size: max(
+            float(np.abs(plant(plate, size, np.random.default_rng(seed), 2.0).image.astype(float) - plate).max())
+            for seed in range(6)
+        )
+        for size in (6.0, 40.0)
+    }
+    assert strength[40.0] > 40
 
 
 def test_a_contrast_that_the_picture_cannot_have_is_refused() -> None:

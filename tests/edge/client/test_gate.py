@@ -88,8 +88,8 @@ def asks(station: Station, deadline_s: float = WAIT_S, **options: Any) -> GateAn
     """What a gate hears of part P1, once it is subscribed and knows the station's clock."""
     with Gate(live=station.publisher.endpoint, control=station.control_at, **options) as gate:
         assert station.publisher.subscribed.wait(WAIT_S)
-        while gate._station is None:
-            gate._hear_clock()
+        while gate._link.station_ns(0) is None:
+            gate._link.answers()
         return gate.verdict("P1", deadline_s)
 
 

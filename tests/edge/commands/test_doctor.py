@@ -19,7 +19,8 @@ from edge.commands.checkup import Finding, check_journal
 from edge.commands.doctor import check
 from edge.core.bundle import load_bundle, save_bundle
 from edge.core.forecast import CONTRASTS, SIZES, Cell, Forecast
-from edge.core.image_health import THUMB, HealthBands
+from edge.core.image_health import HealthBands
+from edge.core.image_measures import THUMB
 from edge.core.words import Advice
 from edge.history.database import open_database
 from edge.station.description import origin_of

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import tracemalloc
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.core.archive import read_file
 from edge.core.arrays import GoldenSample
 from edge.core.bundle import load_bundle, parse_bundle, save_bundle
 from edge.core.errors import BundleError
@@ -232,3 +234,13 @@ def good_bytes(cache: dict[str, bytes] = {}) -> bytes:  # noqa: B006 - a cache o
             save_bundle(path, a_manifest(), {"p17.fp32.onnx": GRAPH}, a_golden())
             cache["raw"] = path.read_bytes()
     return cache["raw"]
+
+
+def test_reading_a_bundle_asks_for_no_more_memory_than_the_file_has(tmp_path: Path) -> None:
+    (tmp_path / "part.bundle").write_bytes(bytes(100_000))
+    tracemalloc.start()
+    try:
+        assert len(read_file(tmp_path / "part.bundle")) == 100_000
+        assert tracemalloc.get_traced_memory()[1] < 500_000
+    finally:
+        tracemalloc.stop()

@@ -55,7 +55,8 @@ def test_where_nothing_is_found_reliably_it_says_what_is_at_best() -> None:
     [
         (forecast((0, 1)), Advice.USE, "enough unused good images"),
         (forecast((2, 0)), Advice.CARE, "finds too little: 60%"),
-        (forecast((3, 2)), Advice.DO_NOT, "finds too little: 24%"),
+        (forecast((3, 1)), Advice.CARE, "finds too little: 32% of planted defects, 80% of those from 62 px on"),
+        (forecast((3, 3)), Advice.DO_NOT, "finds too little: 16% of planted defects, 40% of those from 62 px on"),
         (forecast(promised=0.153), Advice.CARE, "too few good images: only 15% of false rejects can be promised"),
         (forecast(promised=0.39), Advice.DO_NOT, "too few good images"),
         (forecast(unlike=0.1), Advice.CARE, "10% of the good images look unlike the others"),

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.core.health_bands import FALSE_ALARMS, LIMITS, fit_bands, upper_limit
-from edge.core.image_health import HealthBands, bands_from_json, bands_to_json, sketch
+from edge.core.health_bands import BUDGET, fit_bands, upper_limit
+from edge.core.image_health import HealthBands, bands_from_json, bands_to_json
+from edge.core.image_measures import sketch
 from edge.core.types import Image, Reason, Verdict
 from edge.inspector import Inspector
 from tests.edge.fakes import BrightnessEngine, a_bundle, a_frame
@@ -26,6 +27,31 @@ def a_part(seed: int, free: bool = False) -> Image:
     centre = tuple(int(c) for c in 44 + rng.integers(-play, play + 1, 2))
     cv2.circle(grey, centre, 22, 170.0, -1)
     return np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[..., None], 3, 2)
+
+
+def coloured(image: Image, channel: int, factor: float) -> Image:
+    other = image.copy()
+    other[..., channel] = np.clip(image[..., channel] * factor, 0, 249)
+    return other
+
+
+def banded(image: Image, swing: float) -> Image:
+    """Mains flicker under a rolling shutter."""
+    rows = 2 * np.pi * 1.7 * np.arange(len(image)) / len(image)
+    return np.clip(image * (1 + swing * np.sin(rows))[:, None, None], 0, 249).astype(np.uint8)
+
+
+def interlaced(image: Image, moved: int) -> Image:
+    """The odd rows are of a later moment."""
+    other = image.copy()
+    other[1::2] = np.roll(image, moved, 1)[1::2]
+    return other
+
+
+def leaning(image: Image, across: int) -> Image:
+    """A rolling shutter's picture of a part that moves so many pixels meanwhile."""
+    shear = np.array([[1, across / len(image), -across / 2], [0, 1, 0]])
+    return cv2.warpAffine(image, shear, image.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +73,13 @@ def test_healthy_pictures_that_were_not_fitted_on_pass(bands: HealthBands) -> No
         ("blurred", lambda image: cv2.GaussianBlur(image, (0, 0), 2)),
         ("shifted", lambda image: np.roll(image, 16, 1)),
         ("shifted", lambda image: np.roll(image, 45, 0)),
+        ("redder", lambda image: coloured(image, 2, 1.2)),
+        ("less red", lambda image: coloured(image, 2, 0.8)),
+        ("bluer", lambda image: coloured(image, 0, 1.2)),
+        ("less blue", lambda image: coloured(image, 0, 0.8)),
+        ("banded", lambda image: banded(image, 0.12)),
+        ("interlaced", lambda image: interlaced(image, 1)),
+        ("interlaced", lambda image: interlaced(image, 4)),
     ],
 )
 def test_each_cause_is_named_with_what_was_measured(
@@ -86,6 +119,61 @@ def test_what_does_not_count_is_not_looked_at() -> None:
     assert "saturated" in str(light.problem_with(glare))
 
 
+def test_combing_is_seen_on_the_frame_of_which_the_input_is_a_small_copy(bands: HealthBands) -> None:
+    frames = [
+        cv2.resize(a_part(seed), (384, 384), interpolation=cv2.INTER_CUBIC) for seed in (*range(60), *range(1000, 1020))
+    ]
+    small = [cv2.resize(frame, (96, 96), interpolation=cv2.INTER_AREA) for frame in frames]
+    fitted = fit_bands([sketch(image, None, frame) for image, frame in zip(small[:60], frames[:60], strict=True)])
+    for image, frame in zip(small[60:], frames[60:], strict=True):
+        assert fitted.problem_with(image, None, frame) is None
+        combed = interlaced(frame, 3)
+        assert str(fitted.problem_with(cv2.resize(combed, (96, 96)), None, combed)).startswith("interlaced: ")
+
+
+def test_a_part_with_stripes_of_its_own_is_no_faulty_picture() -> None:
+    """Stripes of one row each, and bands that each part has elsewhere: both are what good parts look like."""
+    rng = np.random.default_rng(5)
+    striped = [np.where(np.arange(96)[:, None, None] % 2 == 1, a_part(s) // 2, a_part(s)) for s in range(80)]
+    bands = fit_bands([sketch(image) for image in striped[:60]])
+    assert [problem for image in striped[60:] if (problem := bands.problem_with(image))] == []
+    wavy = [np.roll(banded(a_part(s), 0.12), int(rng.integers(96)), 0) for s in range(80)]
+    bands = fit_bands([sketch(image) for image in wavy[:60]])
+    assert [problem for image in wavy[60:] if (problem := bands.problem_with(image))] == []
+
+
+def test_a_part_that_moved_under_a_rolling_shutter_leans_and_one_with_a_defect_does_not() -> None:
+    def framed(seed: int) -> Image:
+        return cv2.rectangle(a_part(seed), (12, 10), (84, 86), (200, 200, 200), 3)
+
+    bands = fit_bands([sketch(framed(seed)) for seed in range(60)])
+    for seed in range(1000, 1020):
+        assert bands.problem_with(framed(seed)) is None
+        for across in (-4, 4):
+            assert str(bands.problem_with(leaning(framed(seed), across))).startswith("leaning: ")
+        image = cv2.line(framed(seed), (20, 60), (70, 30), (10, 10, 10), 3)
+        assert bands.problem_with(image) is None
+
+
+def test_a_large_defect_or_another_part_is_no_flicker(bands: HealthBands) -> None:
+    for seed in range(1000, 1020):
+        image = a_part(seed)
+        cv2.rectangle(image, (10, 25), (85, 55), (60, 60, 60), -1)
+        assert "banded" not in str(bands.problem_with(image))
+        assert "banded" not in str(bands.problem_with(np.rot90(image).copy()))
+
+
+def test_bands_of_earlier_bundles_are_read_and_look_at_what_they_know(bands: HealthBands) -> None:
+    older = {name: value for name, value in bands_to_json(bands).items() if name in OLDER}
+    read = bands_from_json(older)
+    assert read.most_combed is None and read.darkest == bands.darkest
+    assert read.problem_with(interlaced(a_part(1000), 1)) is None
+    assert "dark" in str(read.problem_with(a_part(1000) // 3))
+
+
+OLDER = ("darkest", "brightest", "most_saturated", "least_sharp", "least_alike", "reference", "images")
+
+
 def test_the_tail_promises_what_it_says_and_more() -> None:
     """On normal and on exponential tails, a limit from 100 values is exceeded at most as rarely as promised."""
     rng = np.random.default_rng(0)
@@ -93,8 +181,8 @@ def test_the_tail_promises_what_it_says_and_more() -> None:
     for _ in range(200):
         exceeded["normal"].append(float(np.exp(-(upper_limit(rng.normal(size=100)) ** 2) / 2)))  # bounds the true tail
         exceeded["exponential"].append(float(np.exp(-upper_limit(rng.exponential(size=100)))))
-    assert np.mean(exceeded["normal"]) < FALSE_ALARMS / LIMITS
-    assert np.mean(np.array(exceeded["exponential"]) < FALSE_ALARMS / LIMITS) > 0.9
+    assert np.mean(exceeded["normal"]) < BUDGET
+    assert np.mean(np.array(exceeded["exponential"]) < BUDGET) > 0.9
 
 
 def test_bands_survive_the_manifest(bands: HealthBands) -> None:

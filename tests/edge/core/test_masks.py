@@ -75,10 +75,10 @@ def test_a_defect_beside_an_ignore_polygon_is_still_found_and_none_is_drawn_insi
     assert all(defect.box_px[1] > 18 for defect in inspection.defects)
 
 
-def test_scores_are_zero_where_nothing_counts() -> None:
+def test_scores_are_below_any_threshold_where_nothing_counts() -> None:
     geometry = Geometry((64, 64), (64, 64), ignore=(((8, 8), (15, 8), (15, 15), (8, 15)),))
     full = geometry.scores_to_frame(np.ones((16, 16), np.float32), 4)
-    assert (full[8:16, 8:16] == 0).all() and full.sum() == 64 * 64 - 64
+    assert (full[8:16, 8:16] == -np.inf).all() and (full == 1).sum() == 64 * 64 - 64
     mask = geometry.grid_mask((16, 16), 4)
     assert mask is not None and not mask[2:4, 2:4].any() and mask.sum() == 256 - 4
 

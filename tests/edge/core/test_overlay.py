@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edge.core.overlay import draw_overlay
+from edge.core.preprocess import Geometry
 from edge.core.types import Defect, DrivenBy, Term
 
 GREY = np.full((80, 100, 3), 128, np.uint8)
@@ -111,3 +112,14 @@ def test_around_a_threshold_near_0_heat_begins_and_grows_as_around_any(threshold
     maps = [np.full(GREY.shape[:2], threshold + above, np.float32) for above in (-0.3, 0, 0.6)]
     low, middle, high = (change(GREY, scores, threshold) for scores in maps)
     assert not low.any() and (middle > 0).all() and (high > middle).all()
+
+
+@pytest.mark.parametrize("threshold", [-0.4, 0.0, 0.2, 4.0])
+def test_what_does_not_count_never_glows(threshold):
+    """Outside an ROI there is no score at all, however low the threshold lies."""
+    geometry = Geometry((80, 100), (80, 100), roi=((20, 20), (59, 20), (59, 59), (20, 59)))
+    scores = geometry.scores_to_frame(np.full((20, 25), threshold + 9, np.float32), 4)
+    moved = change(GREY, scores, threshold)
+    assert (moved[25:55, 25:55] > 0).all()
+    moved[20:60, 20:60] = 0
+    assert not moved.any()

@@ -44,7 +44,7 @@ def test_an_roi_crops_to_its_box_and_masks_what_is_outside_the_polygon() -> None
     mask = geometry.grid_mask((8, 8), 4)
     assert mask is not None and mask[0, 0] and not mask[7, 7]
     back = geometry.scores_to_frame(np.ones((8, 8), np.float32), 4)
-    assert back.shape == (100, 100) and back[41, 21] == 1 and back[70, 80] == 0 and back[0, 0] == 0
+    assert back.shape == (100, 100) and back[41, 21] == 1 and back[70, 80] == back[0, 0] == -np.inf
 
 
 def test_an_roi_scales_with_the_frame_and_so_do_millimetres() -> None:

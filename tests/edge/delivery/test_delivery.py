@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 from structlog.testing import capture_logs
 
@@ -21,13 +22,15 @@ from edge.core.types import Acquisition, AlertKind, GapCause, Reason, Ticket
 from edge.delivery.delivery import Delivery
 from edge.delivery.inbox import Inbox
 from edge.history.database import JournalError
-from edge.history.journal import Journal
-from edge.history.told import Sink, Told
+from edge.history.journal import Build, Journal
+from edge.history.rows import Row
+from edge.history.told import Entry, Sink, Told
 from edge.wire.messages import Message
 from edge.wire.records import AlertRecord, GapRecord, ResultRecord, StateRecord
 from edge.wire.vocabulary import StationState
 from tests.edge import samples
 from tests.edge.deliveries import NEVER_S, Line
+from tests.edge.history.disks import Disk, mounted
 from tests.patience import WAIT_S
 
 
@@ -477,6 +480,41 @@ def test_an_ok_that_becomes_late_during_the_commit_is_written_over(tmp_path: Pat
     results = [body for body in bodies if body["kind"] == "result"]
     assert [(body["result_evaluation"], body["seq"]) for body in results] == [(3, late.seq), (2, defective.seq)]
     assert results[0]["result_id"] == late.result_id
+
+
+class FailsWhenLate(SlowToCommit):
+    """One whose disk fails between the first commit and the second."""
+
+    disk = Disk(apsw.FullError)
+
+    def write_over(self, entry: Entry, build: Build) -> Entry:
+        self.disk.fails = range(10**9)
+        return super().write_over(entry, build)
+
+
+def test_an_ok_that_is_late_and_cannot_be_written_over_is_told_to_nobody_and_withdrawn_by_the_next_start(
+    tmp_path: Path,
+) -> None:
+    with mounted(FailsWhenLate.disk) as vfs:
+        journal = FailsWhenLate(tmp_path / "journal.db", vfs=vfs)
+        line = Line(journal, origin=samples.origin(deadline_ms=100.0))
+        line.delivery.start()
+        line.seen.wait_for(StateRecord)
+        journal.takes_s = 0.15
+        line.delivery.put_inspection(samples.good(1, captured_ns=time.monotonic_ns()))
+        line.delivery._thread.join(WAIT_S)
+        assert not line.delivery._thread.is_alive() and not line.delivery.is_complete
+    assert line.seen._of(ResultRecord) == []
+    again = Line(Journal(tmp_path / "journal.db"))
+    assert [json.loads(row.body)["result_evaluation"] for row in results_in(again.journal)] == [1]
+    again.announcer.begin()
+    (kept,) = [json.loads(row.body) for row in results_in(again.journal)]
+    assert (kept["result_evaluation"], kept["reason"], kept["late"]) == (3, "late", True)
+    again.delivery.close()
+
+
+def results_in(journal: Journal) -> list[Row]:
+    return [row for row in journal.read(0, 100) if row.topic.endswith(b"/result/")]
 
 
 def test_a_part_is_settled_with_its_record_and_recorded_no_more_once_it_is_told() -> None:

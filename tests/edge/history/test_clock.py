@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -14,6 +15,7 @@ from edge.history import journal as history
 from edge.history.journal import Journal
 from edge.history.retention import Limits
 from tests.edge.history.records import Clock, ids_of, retain, write
+from tests.faults import MULTIPLIER
 
 HOUR = Limits(max_bytes=1 << 20, min_age_s=3600.0, max_age_s=90 * 86_400.0)
 YOUNG = Limits(min_age_s=0.0, max_age_s=3600.0)
@@ -34,7 +36,11 @@ class Wall(datetime):
         return datetime.now(timezone.utc) + cls.by
 
 
-@pytest.mark.parametrize("days", [-2400, 5000])
+_chance = random.Random(38)
+JUMPS = [-2400, 5000, *(_chance.choice((-1, 1)) * round(10 ** _chance.uniform(1.7, 3.8)) for _ in range(1, MULTIPLIER))]
+
+
+@pytest.mark.parametrize("days", JUMPS)
 def test_a_wall_clock_that_jumps_drops_nothing_young_and_keeps_nothing_old(
     path: Path, days: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -205,7 +205,7 @@ def test_a_damaged_journal_ends_delivery_so_that_the_next_start_can_salvage_it(
     start: Start, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     delivery, _ = start()
-    monkeypatch.setattr(journal, "is_corrupt", True)
+    monkeypatch.setattr(journal, "needs_restart", True)
     delivery._thread.join(WAIT_S)
     assert not delivery._thread.is_alive() and not delivery.is_complete
 

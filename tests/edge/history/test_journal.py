@@ -83,8 +83,11 @@ def test_a_second_process_is_refused_and_told_why(path: Path) -> None:
         write(journal, 1)
         run = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
         assert "JournalInUse" in run.stderr and "second daemon" in run.stderr
-        with pytest.raises(JournalInUse):
-            Journal(path)
+        path.with_name("symbolic.db").symlink_to(path)
+        path.with_name("hard.db").hardlink_to(path)
+        for name in (path.name, "symbolic.db", "hard.db"):
+            with pytest.raises(JournalInUse):
+                Journal(path.with_name(name))
         write(journal, 1)
         assert journal.head == 2
 
@@ -234,7 +237,7 @@ def test_damage_met_while_running_is_remembered_for_the_next_start(path: Path, m
     with closing(Journal(path)) as journal:
         with pytest.raises(JournalError):
             journal.read(0, 1000)
-        assert journal.is_corrupt and suspicion(path).exists()
+        assert journal.needs_restart and suspicion(path).exists()
     with closing(Journal(path)) as journal:
         assert len(journal.read(0, 1000)) >= 400
     assert not suspicion(path).exists()

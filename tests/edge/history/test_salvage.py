@@ -15,6 +15,7 @@ import pytest
 from edge.history import salvage
 from edge.history.journal import Journal, JournalError
 from edge.history.proof import witness_of
+from edge.history.rows import Row
 from tests.edge.history.disks import Disk, mounted
 from tests.edge.history.records import tell_losses, write
 from tests.edge.history.test_journal import damage
@@ -88,3 +89,32 @@ def test_a_salvage_without_room_leaves_all_as_it_was_and_is_begun_again(damaged:
     assert damaged.read_bytes() == content
     kept, told = kept_and_told(damaged)
     assert 450 <= len(kept) < 500 and told
+
+
+COLUMNS = ("result_id", "powered_ms", "topic", "properties", "body", "crc")
+
+
+def nulls(path: Path, column: str, *positions: int) -> None:
+    """What stood in this column is NULL, as it reads where a damaged page has changed what the row's header says."""
+    with closing(apsw.Connection(str(path))) as db:
+        db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 0)
+        (schema,) = db.execute("SELECT sql FROM sqlite_master WHERE name = 'records'").fetchone()
+        for sql in (schema.replace(" NOT NULL", ""), schema):
+            db.execute("PRAGMA writable_schema = ON")
+            db.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'records'", (sql,))
+            db.execute("PRAGMA writable_schema = RESET")
+            if sql is not schema:
+                db.execute(f"UPDATE records SET {column} = NULL WHERE position IN ({', '.join(map(str, positions))})")
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_row_that_has_lost_a_column_is_left_out_by_a_salvage_and_told(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "journal.db"
+    with closing(Journal(path)) as journal:
+        write(journal, 30)
+        rows = journal.read(0, 30)
+    assert Row.from_database([None if name == column else value for name, value in rows[4]._asdict().items()]) is None
+    nulls(path, column, rows[4].position, rows[9].position)
+    kept, told = kept_and_told(path)
+    assert kept == [seq for seq in range(1, 31) if seq not in (5, 10)]
+    assert told == [(5, 5), (10, 10)]

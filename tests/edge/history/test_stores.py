@@ -21,6 +21,7 @@ from edge.wire.recording import result_record
 from edge.wire.vocabulary import LossCause
 from tests.edge import samples
 from tests.edge.history.records import ORIGIN, build, ids_of, retain, tell_losses, write
+from tests.faults import MULTIPLIER
 from tests.patience import WAIT_S
 
 
@@ -99,12 +100,12 @@ def test_who_is_behind_gets_a_gap_that_names_all_that_retention_has_dropped(jour
     limits, retention_s = Limits(max_bytes=1 << 20, min_age_s=0.0, max_age_s=0.0), [0.0]
     retention = Retention(limits, clock_s=lambda: retention_s[0])
     has, jumps, told = 0, [], []
-    for turn in range(24):
+    for turn in range(turns := 24 * MULTIPLIER):
         write(journal, 300, group=100)
         retention_s[0] += 10.0
         retention.pass_over(journal)
         tell_losses(journal)
-        for row in journal.read(position_of(journal.number, has), 1000 if turn == 23 else 20):
+        for row in journal.read(position_of(journal.number, has), 1000 if turn == turns - 1 else 20):
             message = decode(row.frames(journal.epoch))
             jumps += [(has + 1, row.seq - 1)] * (row.seq != has + 1)
             if message.kind == "gap":

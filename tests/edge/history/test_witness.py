@@ -179,6 +179,14 @@ def test_the_next_start_knows_what_was_told(path: Path) -> None:
             write(journal, 1)
 
 
+def test_behind_a_power_cut_nobody_knows_what_was_told_and_nothing_is_withdrawn(path: Path) -> None:
+    """The witness is synced once a second: what was told in the last one may be missing there."""
+    for boot_id, is_known in (("a", False), ("a", True), ("b", False), ("b", True)):
+        with closing(Journal(path, boot_id=boot_id)) as journal:
+            assert (journal.told_before is not None) == is_known
+            write(journal, 3)
+
+
 def test_a_witness_that_cannot_be_written_costs_no_record(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(Journal(path)) as journal:
         with monkeypatch.context() as patch:
@@ -198,12 +206,13 @@ def failing(*arguments: object) -> int:
 # --- deleted or moved under the running station (row 37) ---
 
 
+@pytest.mark.parametrize("records", [3, *(random.Random(number).randrange(2000) for number in range(MULTIPLIER - 1))])
 @pytest.mark.parametrize("how", ["deleted", "moved", "replaced", "log deleted"])
 def test_a_journal_that_is_gone_from_its_place_is_noticed_and_nothing_is_written_to_nowhere(
-    path: Path, how: str
+    path: Path, how: str, records: int
 ) -> None:
     with closing(Journal(path)) as journal:
-        ids = write(journal, 3)
+        ids = write(journal, records)
         aside = path.with_name("aside")
         if how == "deleted":
             path.unlink()
@@ -218,7 +227,7 @@ def test_a_journal_that_is_gone_from_its_place_is_noticed_and_nothing_is_written
             journal.commit()
         with pytest.raises(JournalError, match="deleted, moved or replaced"):
             journal.tend()
-        assert journal.head == 3 and isinstance(waits.exception(0), JournalError)
+        assert journal.head == records and isinstance(waits.exception(0), JournalError)
         if aside.exists():
             aside.replace(path)
             ids += write(journal, 1)

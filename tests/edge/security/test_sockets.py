@@ -87,7 +87,7 @@ class Guarded:
     def _desks(self, access: Access, announcer: Announcer) -> list[Served]:
         self.replay = ReplayServer(ANYWHERE, self.journal, access=access)
         jump = {"JUMP": lambda _: "jumped"}
-        front = ControlFront(ANYWHERE, NoTriggers("x"), access, self.isolation.run)
+        front = ControlFront(ANYWHERE, NoTriggers("x"), access, attempt=self.isolation.run)
         self.control = ControlDesk(front, announcer, jump, lambda: {"state": "x"}, attempt=Isolation().run)
         return [self.replay, self.control]
 

@@ -19,6 +19,7 @@ import zmq
 
 from edge.client.control import NoAnswer, ask
 from edge.core.errors import SettingsError
+from edge.core.types import Interval
 from edge.delivery.thread import Isolation
 from edge.history.announcer import ENDED_MEANWHILE, Announcer
 from edge.history.intents import Intent, unsettled
@@ -26,9 +27,9 @@ from edge.history.journal import Journal
 from edge.sockets.control import ControlDesk, Question
 from edge.sockets.desk import Served
 from edge.sockets.endpoints import AddressInUse
-from edge.sockets.front import ControlFront
+from edge.sockets.front import ControlFront, TriggerTaker
 from edge.sockets.requests import Request, RequestError
-from edge.station.triggers import NoTriggers
+from edge.station.triggers import Accepted, NoTriggers
 from edge.wire.records import AuditRecord, DeathRecord, StateRecord
 from tests.edge.deliveries import Line
 from tests.edge.history.disks import Disk, mounted
@@ -41,7 +42,8 @@ RESULT_ID = "0195610c-3c83-7000-8000-000000000001"
 class Commanded(Station):
     """A station that can be told to jump, now or later."""
 
-    def __init__(self, path: Path, vfs: str | None = None) -> None:
+    def __init__(self, path: Path, vfs: str | None = None, triggers: TriggerTaker | None = None) -> None:
+        self.triggers = triggers or NoTriggers("x")
         self.on_jump: Callable[[], object] = lambda: None
         self.later: Future[str] = Future()
         self.raises: Exception | None = None
@@ -57,7 +59,11 @@ class Commanded(Station):
         }
         where = f"ipc://{self.path.parent}/c.sock"
         self.desk = ControlDesk(
-            ControlFront(where, NoTriggers("x")), announcer, actions, self.tell_state, attempt=Isolation().run
+            ControlFront(where, self.triggers, attempt=Isolation().run),
+            announcer,
+            actions,
+            self.tell_state,
+            attempt=Isolation().run,
         )
         return [*super().desks(announcer), self.desk]
 
@@ -157,6 +163,26 @@ def test_a_command_that_raises_anything_at_all_is_refused_and_recorded(station: 
     assert command(station, "STATUS")[0] == "REFUSED"
     assert [(one.command, one.outcome) for one in station.audits(2)] == [("fail", "refused"), ("later", "refused")]
     assert command(station, "JUMP", height=1)[0] == "DONE"
+
+
+class Failing(NoTriggers):
+    """Whose TRIGGER meets an error that nobody foresaw."""
+
+    def take(self, request: Request, at: Interval) -> Accepted:
+        raise ZeroDivisionError("unforeseen")
+
+
+def test_a_trigger_that_raises_anything_at_all_is_refused_and_recorded(tmp_path: Path) -> None:
+    station = Commanded(tmp_path / "journal.db", triggers=Failing("x"))
+    station.delivery.start()
+    try:
+        answer, facts = command(station, "TRIGGER", part_id="P1", actor="plc")
+        assert answer == "REFUSED" and "ZeroDivisionError: unforeseen" in facts["reason"]
+        (audit,) = station.audits(1)
+        assert (audit.command, audit.outcome, audit.actor) == ("trigger", "refused", "plc")
+        assert command(station, "JUMP", height=1)[0] == "DONE"
+    finally:
+        station.delivery.close()
 
 
 def test_what_no_record_could_repeat_is_no_command(station: Commanded) -> None:
@@ -314,7 +340,7 @@ def test_what_is_no_request_is_denied(station: Commanded, frames: list[bytes]) -
 
 def test_a_second_desk_does_not_take_over_the_socket(station: Commanded) -> None:
     with pytest.raises(AddressInUse, match="--control"):
-        ControlFront(station.desk.endpoint, NoTriggers("x"))
+        ControlFront(station.desk.endpoint, NoTriggers("x"), attempt=Isolation().run)
 
 
 def test_no_answer_is_an_error_that_says_so(tmp_path: Path) -> None:

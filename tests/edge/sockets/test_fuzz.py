@@ -241,7 +241,7 @@ def test_any_request_to_replay_is_answered_or_refused_and_history_stays(replay: 
 def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzed]:
     def open_desk(journal: Journal, announcer: Announcer, folder: Path) -> Served:
         jump = {"JUMP": lambda request: f"jumped {request.whole('height', 0, 9)}"}
-        front = ControlFront(f"ipc://{folder}/c.sock", NoTriggers("x"))
+        front = ControlFront(f"ipc://{folder}/c.sock", NoTriggers("x"), attempt=Isolation().run)
         return ControlDesk(front, announcer, jump, lambda: {"state": "running"}, attempt=Isolation().run)
 
     with ExitStack() as stack:

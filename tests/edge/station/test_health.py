@@ -45,6 +45,20 @@ def test_a_full_notification_socket_does_not_stop_inspection(notified: socket.so
             health.idle()
 
 
+def test_a_notification_socket_that_nobody_reads_does_not_keep_the_station_from_starting(
+    notified: socket.socket, tmp_path: Path
+) -> None:
+    notified.close()
+    with closing(Health()) as health:
+        health.ready("x")
+        (tmp_path / "notify").unlink()
+        health.idle()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as again:
+            again.bind(str(tmp_path / "notify"))
+            health.idle()
+            assert again.recv(200) == b"WATCHDOG=1"
+
+
 def test_a_frame_in_flight_is_counted_until_its_verdict() -> None:
     health = Health()
     health.took(a_frame())

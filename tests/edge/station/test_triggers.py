@@ -85,9 +85,14 @@ def test_a_repeated_trigger_gets_the_same_answer_and_no_second_picture(line: Lin
         line.ask("P2", trigger_id="T1")
 
 
-def test_without_a_trigger_id_the_same_part_within_its_window_is_a_repetition(line: Line) -> None:
-    line.ask("P1")
-    line.now += 100 * MS
+def test_without_a_trigger_id_the_same_part_within_its_window_or_untold_is_a_repetition(line: Line) -> None:
+    first = line.ask("P1").ticket
+    assert first is not None
+    for _ in range(3):  # it is still open
+        line.now += 1000 * MS
+        assert line.ask("P1").ticket is None and len(line.parts.taken) == 1
+    first.is_settled = True
+    line.now = NOW + 100 * MS
     assert line.ask("P1").ticket is None and len(line.parts.taken) == 1
     line.now += MS
     later = line.ask("P1")
@@ -102,6 +107,18 @@ def test_a_part_id_that_was_seen_before_is_said_to_be(line: Line) -> None:
     assert "is_repeat" not in line.ask("P2", trigger_id="T3").facts
 
 
+def test_what_earlier_runs_accepted_is_known_as_what_this_one_accepts(line: Line) -> None:
+    earlier = [{"part_id": "P1", "trigger_id": "T1"}, {"part_id": "P2"}, {"part_id": 7}, {"part_id": "P1"}]
+    line.triggers.recall(iter(earlier))
+    again = line.ask("P1", trigger_id="T1")
+    assert again.ticket is None and "before this station started" in again.facts["details"]
+    assert line.parts.taken == []
+    assert line.ask("P2").facts["is_repeat"] is True
+    assert line.ask("P1", trigger_id="T2").facts["is_repeat"] is True
+    assert "is_repeat" not in line.ask("P3").facts
+    assert [trigger.is_repeat for trigger in line.parts.taken] == [True, True, False]
+
+
 def test_it_remembers_so_many_parts_and_no_more(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy, "REMEMBERED", 10)
     for number in range(12):
@@ -109,6 +126,8 @@ def test_it_remembers_so_many_parts_and_no_more(line: Line, monkeypatch: pytest.
         line.now += 1000 * MS
     assert "is_repeat" not in line.ask("P0", trigger_id="x").facts
     assert line.ask("P11", trigger_id="y").facts["is_repeat"] is True
+    line.triggers.recall({"part_id": f"Q{number}", "trigger_id": f"S{number}"} for number in range(100))
+    assert len(line.triggers._parts) == len(line.triggers._answers) == 10
 
 
 def test_not_before_is_believed_both_ways_and_must_not_lie_ahead(line: Line) -> None:

@@ -47,7 +47,7 @@ def test_every_inspected_result_says_what_its_picture_measured(inspector: Inspec
 
 def test_where_a_part_lies_is_measured_in_pixels(inspector: Inspector) -> None:
     inspection, _ = inspector.inspect(replace(a_frame(), image=np.roll(PART, (0, 24), (0, 1))))
-    assert told(inspection)["measures"]["shift_px"] == pytest.approx([24, 0], abs=1)
+    assert told(inspection)["measures"]["shift_px"] == pytest.approx([24, 0], abs=1)  # a thumbnail's pixel is eight
 
 
 def test_a_recipe_without_bands_measures_what_needs_none() -> None:

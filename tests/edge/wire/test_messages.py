@@ -315,8 +315,16 @@ def test_severity_is_1_for_good_500_at_the_threshold_and_rises_with_the_score() 
 
     assert severity_of(samples.good()) == 1
     assert severities == [500, 750, 875, 1000]
-    assert severity_of(samples.defective(score=0.5, threshold=0.0)) == 1000
     assert severity_of(samples.undecided()) == 500
+
+
+@pytest.mark.parametrize("threshold", [-0.4, 0.0, 0.2])
+def test_severity_rises_from_500_around_a_threshold_near_0_too(threshold: float) -> None:
+    """On the scale of quantiles a threshold may lie at 0 or below; a part just above it is no total loss."""
+    above = (0.0, 0.5, 1.5, 3e9)
+    severities = [severity_of(samples.defective(score=threshold + by, threshold=threshold)) for by in above]
+
+    assert severities == [500, 750, 875, 1000]
 
 
 @settings(max_examples=200, deadline=None)

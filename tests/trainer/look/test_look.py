@@ -249,7 +249,7 @@ def test_the_page_shows_a_part_in_its_own_coordinates_and_every_finding(folder: 
     assert not re.search(r"""(src|href)=["']https?:""", page)  # it is opened where there is no internet
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="node is not on this machine")
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node: apt install nodejs")
 def test_what_is_drawn_on_the_page_is_a_flag_that_fit_takes(tmp_path: Path) -> None:
     played = tmp_path / "played.js"
     played.write_text(DOM + _SCRIPT + PLAY, encoding="utf-8")

@@ -1,0 +1,132 @@
+"""A gate's two sockets to one station, and the rule by which a result opens it; nothing here waits.
+
+`Gate` waits on it for one part at a time; a gateway turns it beside its other sockets. Rejected: a thread for each
+station, which would have to be told when to give up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from edge.client.feed import Subscription
+from edge.core.errors import SettingsError
+from edge.security.client_keys import apply_keys
+from edge.wire.messages import Message, WireError, dump_object, load_object
+
+OK = 1
+CLOCK_DRIFT = 200e-6  # of the time since the station's clock was heard: two quartzes
+_MAX_ANSWER_BYTES = 64 * 1024
+Answer = tuple[str, str, dict[str, Any]]  # verb, request id, facts
+
+
+class GateLink:
+    """The live feed and the control socket of one station. SettingsError for a bad endpoint. Used from one thread."""
+
+    def __init__(
+        self, live: str, control: str, keys: Path | None = None, clock_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        self._clock_ns = clock_ns
+        self._station: tuple[int, int] | None = None  # its clock as last heard, and ours then
+        self._live = Subscription(live, keys)
+        self._context = zmq.Context()
+        self._control: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
+        self._control.set(zmq.LINGER, 0)
+        self._control.set(zmq.IPV6, "[" in control)
+        self._control.set(zmq.MAXMSGSIZE, _MAX_ANSWER_BYTES)
+        try:
+            apply_keys(self._control, keys)
+            self._control.connect(control)
+        except (SettingsError, zmq.ZMQError) as error:
+            self.close()
+            raise SettingsError(f"{control}: cannot be connected to: {error}") from error
+        self.ask("STATUS", "clock")
+
+    @property
+    def sockets(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+        """To be polled: something came."""
+        return self._live.socket, self._control
+
+    def ask(self, verb: str, request_id: str, facts: dict[str, Any] | None = None) -> bool:
+        """Send a command; False where the station cannot be reached."""
+        try:
+            self._control.send_multipart([verb.encode(), request_id.encode(), dump_object(facts or {})], zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def trigger(
+        self, part_id: str, trigger_id: str, deadline_s: float, recipe: str | None, since_ns: int | None = None
+    ) -> bool:
+        """Send TRIGGER; since_ns: the earliest moment at which the part can have been there, our clock; None: now."""
+        facts: dict[str, Any] = {"part_id": part_id, "trigger_id": trigger_id, "valid_for_ms": _ms(deadline_s)}
+        if recipe is not None:
+            facts["recipe"] = recipe
+        if (station_ns := self.station_ns(self._clock_ns() if since_ns is None else since_ns)) is not None:
+            facts["not_before_ns"] = station_ns
+        return self.ask("TRIGGER", trigger_id, facts)
+
+    def receive(self, timeout_s: float = 0.0) -> Message | None:
+        """The next live message, None when there was none in time; WireError for one that is malformed."""
+        message = self._live.receive(timeout_s)
+        if message is not None and not message.is_historical and message.body["kind"] == "heartbeat":
+            self._note_clock(message.body)
+        return message
+
+    def answers(self) -> list[Answer]:
+        """What the control socket has answered."""
+        found = []
+        while self._control.poll(0):
+            frames = self._control.recv_multipart()
+            try:
+                facts = load_object("answer", frames[2], _MAX_ANSWER_BYTES) if len(frames) == 3 else {}
+            except WireError:
+                continue
+            self._note_clock(facts)
+            found.append((frames[0].decode("ascii", "replace"), frames[1].decode("ascii", "replace"), facts))
+        return found
+
+    def station_ns(self, at_ns: int) -> int | None:
+        """The station's clock when ours was at_ns, at the least; None while nothing was heard of it."""
+        if self._station is None:
+            return None
+        heard_ns, then_ns = self._station
+        passed_ns = at_ns - then_ns
+        return max(0, heard_ns + passed_ns - round(abs(passed_ns) * CLOCK_DRIFT))
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._live.close()
+        self._control.close()
+        self._context.term()
+
+    def _note_clock(self, facts: dict[str, Any]) -> None:
+        if isinstance(facts.get("clock_ns"), int):
+            self._station = facts["clock_ns"], self._clock_ns()
+
+
+def is_result_of(message: Message, trigger_id: str) -> bool:
+    """Whether it is a live result of this trigger."""
+    body = message.body
+    return not message.is_historical and body["kind"] == "result" and body.get("trigger_id") == trigger_id
+
+
+def why_not_ok(result: dict[str, Any], recipe: str | None, accepts_simulated: bool) -> str | None:
+    """Why the first live result of our own trigger is no OK; None where it is one. recipe: a hash or its beginning."""
+    if result["result_evaluation"] != OK:
+        return str(result.get("result_evaluation_details", "NotOK" if result["defects"] else "not OK"))
+    if result["late"]:
+        return "it is late"
+    if result["is_simulated"] and not accepts_simulated:
+        return "it is simulated: not a picture of this part"
+    if recipe is not None and not result["internal_recipe"]["hash"].startswith(recipe):
+        return "it was judged by another recipe"
+    return None
+
+
+def _ms(seconds: float) -> int:
+    return max(1, min(60_000, round(1000 * seconds)))

@@ -1,0 +1,224 @@
+"""What the screens ask of the read model; through one connection a thread, each question one statement or two."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import apsw
+
+from edge.page.model.filling import unpacked
+from edge.page.model.rows import QUARTER_MS
+from edge.page.model.schema import STATION_BITS, connect
+
+PAGE = 50
+_PART_COLUMNS = (
+    "number", "result_id", "created_ms", "station", "evaluation", "parts", "reason", "part_id", "batch", "recipe",
+    "score", "threshold", "latency_ms", "is_simulated", "defects", "region", "area_px", "patch", "term", "fault",
+    "label", "labelled_by", "labelled_ms", "is_pinned",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part, as lists show it; times in ms since 1970. files: role: (uri, sha256); body: None for a good one."""
+
+    number: int
+    result_id: str
+    created_ms: int
+    evaluation: int
+    parts: int
+    reason: str | None
+    part_id: str | None
+    batch: str | None
+    recipe: int | None
+    score: float | None
+    threshold: float | None
+    latency_ms: float | None
+    is_simulated: bool
+    defects: int
+    region: int | None
+    area_px: int | None
+    patch: int | None
+    term: str | None
+    fault: str | None
+    label: str | None
+    labelled_by: str | None
+    labelled_ms: int | None
+    is_pinned: bool
+    files: dict[str, tuple[str, str]] = field(default_factory=dict)
+    body: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which rejected parts are meant; None: all. label "open": not looked at yet. size: least area in pixels."""
+
+    label: str | None = None
+    reason: str | None = None  # a reason of the wire, or "rejected" for NotOK
+    region: int | None = None
+    driver: str | None = None
+    recipe: int | None = None
+    size: int | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    is_oldest_first: bool = False
+
+    def where(self, station: int) -> tuple[str, list[Any]]:
+        """A condition in SQL, and its values."""
+        conditions = ["station = ?", "evaluation <> 1"]
+        values: list[Any] = [station]
+        if self.label == "open":
+            conditions.append("label IS NULL")
+        if self.reason == "rejected":
+            conditions.append("evaluation = 2")
+        for condition, value in (
+            ("label = ?", None if self.label == "open" else self.label),
+            ("reason = ?", None if self.reason == "rejected" else self.reason),
+            ("region = ?", self.region),
+            ("term = ?", self.driver),
+            ("recipe = ?", self.recipe),
+            ("area_px >= ?", self.size),
+            ("created_ms >= ?", self.since_ms),
+            ("created_ms < ?", self.until_ms),
+        ):
+            if value is not None:
+                conditions.append(condition)
+                values.append(value)
+        return " AND ".join(conditions), values
+
+
+class Questions:
+    """Asked from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._own = path, threading.local()
+
+    def station(self, name: str) -> int:
+        """Its number; 0 while nothing was heard of it."""
+        return int(self._db.execute("SELECT number FROM stations WHERE name = ?", (name,)).get or 0)
+
+    def cursor_seq(self, station: int) -> int:
+        """Up to which number of the current epoch the read model is complete."""
+        return int(self._db.execute("SELECT seq FROM stations WHERE number = ?", (station,)).get or 0)
+
+    def part(self, station: int, result_id: str) -> Part | None:
+        """All that is known of one part; None for one that is not known."""
+        found = self._parts("station = ? AND result_id = ?", [station, UUID(result_id).bytes], "number", 1)
+        return next(found, None)
+
+    def parts_called(self, station: int, part_id: str) -> list[Part]:
+        """The parts of this id, the newest first."""
+        return list(self._parts("part_id = ? AND station = ?", [part_id, station], "number DESC", PAGE))
+
+    def rejected(self, station: int, chosen: Filter, after: int | None = None, most: int = PAGE) -> list[Part]:
+        """Parts that were not OK, in the order asked for; after: the number of the one before the first."""
+        where, values = chosen.where(station)
+        direction, beyond = ("ASC", ">") if chosen.is_oldest_first else ("DESC", "<")
+        if after is not None:
+            where, values = f"{where} AND number {beyond} ?", [*values, after]
+        return list(self._parts(where, values, f"number {direction}", most))
+
+    def count_rejected(self, station: int, chosen: Filter) -> int:
+        """How many there are."""
+        where, values = chosen.where(station)
+        return int(self._db.execute(f"SELECT count(*) FROM parts WHERE {where}", values).get)
+
+    def counts(self, station: int, since_ms: int, until_ms: int) -> dict[tuple[int, str], int]:
+        """Parts by evaluation and reason ("" where there is none); in whole quarters of an hour."""
+        rows = self._db.execute(
+            "SELECT evaluation, reason, sum(parts) FROM counts WHERE station = ? AND quarter >= ? AND quarter < ? "
+            "GROUP BY evaluation, reason",
+            (station, since_ms // QUARTER_MS, -(-until_ms // QUARTER_MS)),
+        )
+        return {(evaluation, reason): parts for evaluation, reason, parts in rows}
+
+    def recent(self, station: int, most: int) -> list[tuple[int, float | None, float | None, int]]:
+        """Evaluation, score, threshold and seq of the newest parts, the oldest of them first."""
+        rows = self._db.execute(
+            "SELECT evaluation, score, threshold, number & 0xffffffffff FROM parts WHERE number >= ? AND number < ? "
+            "ORDER BY number DESC LIMIT ?",
+            (station << STATION_BITS, (station + 1) << STATION_BITS, most),
+        )
+        return list(rows)[::-1]
+
+    def events(
+        self, station: int, kinds: Sequence[str], text: str = "", before: int | None = None, most: int = PAGE
+    ) -> list[tuple[int, int, str, dict[str, Any]]]:
+        """Number, time, kind and body of records of these kinds, the newest first; text: somewhere in them."""
+        marks = ",".join("?" * len(kinds))
+        high = (station + 1) << STATION_BITS if before is None else before
+        rows = self._db.execute(
+            f"SELECT number, created_ms, kind, body FROM events WHERE number >= ? AND number < ? AND kind IN ({marks}) "
+            "AND (? = '' OR instr(lower(body), ?)) ORDER BY number DESC LIMIT ?",
+            (station << STATION_BITS, high, *kinds, text, text.lower(), most),
+        )
+        return [(number, created_ms, kind, json.loads(body)) for number, created_ms, kind, body in rows]
+
+    def events_about(self, result_id: str) -> list[tuple[int, dict[str, Any]]]:
+        """Time and body of the audit records about a part, the oldest first."""
+        rows = self._db.execute(
+            "SELECT created_ms, body FROM events WHERE about = ? ORDER BY number", (UUID(result_id).bytes,)
+        )
+        return [(created_ms, json.loads(body)) for created_ms, body in rows]
+
+    def newest_event(self, station: int, kind: str) -> dict[str, Any] | None:
+        """The body of the newest record of this kind."""
+        found = self.events(station, (kind,), most=1)
+        return found[0][3] if found else None
+
+    def file(self, station: int, uri: str) -> tuple[str, str] | None:
+        """SHA-256 and role of a file that the station has told of and not dropped."""
+        found = self._db.execute("SELECT sha256, role FROM files WHERE uri = ? AND station = ?", (uri, station)).get
+        return None if found is None else (found[0], found[1])
+
+    def good_pictures(self, station: int, recipe: int | None, most: int) -> list[tuple[str, str, str]]:
+        """result_id, uri and sha256 of the newest pictures of good parts of a recipe."""
+        rows = self._db.execute(
+            "SELECT f.about, f.uri, f.sha256 FROM files f JOIN parts p ON p.result_id = f.about "
+            "WHERE f.station = ? AND f.is_good = 1 AND f.role = 'image' AND p.recipe IS ? "
+            "ORDER BY f.number DESC LIMIT ?",
+            (station, recipe, most),
+        )
+        return [(str(UUID(bytes=about)), uri, sha256) for about, uri, sha256 in rows]
+
+    def recipes(self) -> dict[int, dict[str, str]]:
+        """By number: id, version, hash and commissioning hash of each recipe that parts were judged by."""
+        rows = self._db.execute("SELECT number, id, version, hash, commissioning FROM recipes ORDER BY number")
+        names = ("id", "version", "hash", "commissioning")
+        return {number: dict(zip(names, row, strict=True)) for number, *row in rows}
+
+    def label(self, result_id: str, label: str | None, by: str, now_ms: int) -> None:
+        """Say at once what the station's audit record will say: nobody waits for it to come round."""
+        self._db.execute(
+            "UPDATE parts SET label = ?, labelled_by = ?, labelled_ms = ? WHERE result_id = ?",
+            (label, by, now_ms, UUID(result_id).bytes),
+        )
+
+    @property
+    def _db(self) -> apsw.Connection:
+        if not hasattr(self._own, "db"):
+            self._own.db = connect(self._path)
+        db: apsw.Connection = self._own.db
+        return db
+
+    def _parts(self, where: str, values: Sequence[Any], order: str, most: int) -> Iterator[Part]:
+        columns = ",".join(_PART_COLUMNS)
+        rows = self._db.execute(f"SELECT {columns} FROM parts WHERE {where} ORDER BY {order} LIMIT ?", (*values, most))
+        for row in list(rows):
+            named = dict(zip(_PART_COLUMNS, row, strict=True))
+            del named["station"]
+            about = named.pop("result_id")
+            body = self._db.execute("SELECT body FROM bodies WHERE number = ?", (named["number"],)).get
+            files = self._db.execute("SELECT role, uri, sha256 FROM files WHERE about = ?", (about,))
+            yield Part(
+                **{**named, "is_simulated": bool(named["is_simulated"]), "is_pinned": bool(named["is_pinned"])},
+                result_id=str(UUID(bytes=about)),
+                files={role: (uri, sha256) for role, uri, sha256 in files},
+                body=None if body is None else unpacked(body),
+            )

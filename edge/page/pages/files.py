@@ -1,0 +1,47 @@
+"""Pictures and what else a screen loads: only what the read model names, only to who is logged in."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, unquote
+
+from starlette.responses import Response
+
+from edge.page.pictures import TYPES, NotServed, evidence, map_png
+from edge.page.visits import Visit
+
+_FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable"}  # named by their content
+
+
+def evidence_file(visit: Visit) -> Response:
+    """A file of evidence; a map as a picture of it."""
+    uri = unquote(f"{visit.request.path_params['folder']}/{visit.request.path_params['file']}")
+    number = visit.page.questions.station(visit.at.name)
+    known = visit.page.questions.file(number, uri)
+    if known is None:
+        return _none(visit, "no such evidence: never told of, or dropped since")
+    try:
+        content = evidence(visit.at.settings.evidence, uri, known[0])
+        if uri.endswith(".npz"):
+            return Response(map_png(content), media_type="image/png", headers=_FOR_EVER)
+    except NotServed as error:
+        return _none(visit, str(error))
+    return Response(content, media_type=TYPES[uri.rpartition(".")[2]], headers=_FOR_EVER)
+
+
+def frame(visit: Visit) -> Response:
+    """The frames outlet's newest picture as JPEG, 204 while none is newer than `after`; of: "part", or of anything."""
+    query = visit.request.query_params
+    of_part, is_outlined = query.get("of") == "part", query.get("outline") == "1"
+    newest = visit.at.frames.newest(of_part=of_part)
+    is_new = newest is not None and query.get("after") != f"{newest.number}-{is_outlined:d}"
+    found = visit.at.frames.jpeg(of_part=of_part, is_outlined=is_outlined) if is_new else None
+    if found is None:
+        return Response(status_code=204)
+    picture, content = found
+    headers = {"X-Frame": f"{picture.number}-{is_outlined:d}", "X-Part": quote(str(picture.facts.get("part_id", "")))}
+    return Response(content, media_type="image/jpeg", headers={**headers, "Cache-Control": "no-store"})
+
+
+def _none(visit: Visit, why: str) -> Response:
+    visit.note(f"GET {visit.request.url.path}", "refused", why)
+    return Response(why, 404, media_type="text/plain")

@@ -1,0 +1,234 @@
+"""The gateway beside a scripted station: what it refuses to serve, and what a PLC reads of all a station may say."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from edge.core.errors import SettingsError
+from edge.core.types import Inspection, Reason
+from edge.core.words import Acquisition
+from edge.gateways.cli import cli
+from edge.gateways.exchange import Rules
+from edge.gateways.gate_leg import Endpoints
+from edge.gateways.modbus_gateway import ModbusGateway, Options
+from edge.gateways.signals import Cause, Code, Status
+from edge.wire.vocabulary import RecipeRecord
+from tests.edge import samples
+from tests.edge.gateways.scripted import ORIGIN, ScriptedStation, SmallPlc, with_id
+from tests.patience import wait_until
+
+VERDICTS = Status.PASS | Status.FAIL | Status.UNDECIDED
+REASON, CODE, RECIPE = 8, 4, 3
+ENDPOINTS = ["--live", "ipc:///x", "--control", "ipc:///y"]
+NUMBERED = [RecipeRecord(id="washer", version="3", hash=f"{n}{n}" * 32, number=n) for n in (1, 2)]
+
+
+class Line:
+    """Stations, a gateway in a thread of its own, a PLC."""
+
+    def __init__(self, folder: Path, stations: int = 1, deadline_ms: int = 3000, **options: Any) -> None:
+        self.stations = [ScriptedStation(folder, f"station{index}") for index in range(stations)]
+        endpoints = tuple(Endpoints(live=one.live, control=one.control) for one in self.stations)
+        rules = Rules(deadline_ns=deadline_ms * 1_000_000, stations=stations, **options)
+        self.gateway = ModbusGateway(Options(stations=endpoints, rules=rules, port=0))
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self.gateway.run, args=(self._stop.is_set,))
+        self._thread.start()
+        self.plc = SmallPlc(self.gateway.server.port)
+
+    @property
+    def station(self) -> ScriptedStation:
+        """The first."""
+        return self.stations[0]
+
+    def end(self) -> None:
+        self.plc.close()
+        self._stop.set()
+        self._thread.join()
+        for one in self.stations:
+            one.end()
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[Line]:
+    one = Line(tmp_path)
+    yield one
+    one.end()
+
+
+def says(make: Callable[[str, str], Inspection]) -> Any:
+    return with_id(make, lambda own, part: samples.good(1, trigger_id=own, part_id=part))  # only the first counts
+
+
+def test_an_ok_of_its_own_trigger_passes_and_says_whose_it_is(line: Line) -> None:
+    status = line.plc.part("P7")
+    assert status & VERDICTS == Status.PASS and not status & Status.BUSY
+    words = line.plc.words
+    assert words[5] == words[6] == 1 and words[7] == 1 and words[48] == 12
+    assert words[24:26] == [0x5037, 0] and words[52] == 0xABAB
+    (asked,) = [facts for verb, facts in line.station.asked if verb == "TRIGGER"]
+    assert asked["recipe"] == "ab" * 32 and asked["not_before_ns"] > 0 and asked["valid_for_ms"] == 3000
+    line.plc.take()
+    assert line.plc.read() & (Status.RESULTS_VALID | VERDICTS) == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "bit", "cause"),
+    [
+        (lambda own, part: samples.defective(1, trigger_id=own, part_id=part), Status.FAIL, Cause.NONE),
+        (
+            lambda own, part: samples.undecided(1, reason=Reason.REVIEW, score=3.0, trigger_id=own, part_id=part),
+            Status.UNDECIDED,
+            Cause.REVIEW,
+        ),
+        (
+            lambda own, part: samples.good(1, is_simulated=True, trigger_id=own, part_id=part),
+            Status.UNDECIDED,
+            Cause.SIMULATED,
+        ),
+    ],
+    ids=["not ok", "review", "simulated"],
+)
+def test_anything_else_does_not_pass(line: Line, make: Any, bit: Status, cause: Cause) -> None:
+    line.station.answer = says(make)
+    assert line.plc.part("P7") & VERDICTS == bit
+    assert line.plc.words[REASON] == cause
+
+
+def test_a_defect_is_told_with_its_box_and_what_drove_it(line: Line) -> None:
+    line.station.answer = with_id(lambda own, part: samples.defective(1, trigger_id=own, part_id=part))
+    line.plc.part("P7")
+    words = line.plc.words
+    assert words[14:19] == [1, 10, 20, 30, 40] and words[22:24] == [33, 1] and words[9] == 750
+
+
+def test_a_refused_trigger_and_a_gap_are_undecided_at_once(tmp_path: Path) -> None:
+    line = Line(tmp_path, deadline_ms=60_000)
+    line.station.answer = lambda facts: "not_ready: the camera does not stream"
+    assert line.plc.part("P7") & VERDICTS == Status.UNDECIDED
+    assert (line.plc.words[REASON], line.plc.words[CODE]) == (Cause.REFUSED, Code.TRIGGER_REFUSED)
+    line.plc.take()
+    line.plc.write(SmallPlc.ENABLE | SmallPlc.CLEAR)
+
+    def lost(facts: dict[str, Any]) -> list[Inspection]:
+        line.station.lose(facts["part_id"])
+        return []
+
+    line.station.answer = lost
+    assert line.plc.part("P8") & VERDICTS == Status.UNDECIDED
+    assert line.plc.words[REASON] in (Cause.GAP, Cause.OTHER)
+    line.end()
+
+
+@pytest.mark.parametrize("how", ["silent", "another's", "no trigger id", "historical"])
+def test_what_is_not_a_live_word_about_its_own_trigger_is_no_word(tmp_path: Path, how: str) -> None:
+    line = Line(tmp_path, deadline_ms=700)
+    line.station.is_historical = how == "historical"
+    answers = {
+        "silent": with_id(),
+        "another's": with_id(lambda own, part: samples.good(1, trigger_id=f"{own}0", part_id=part)),
+        "no trigger id": with_id(lambda own, part: samples.good(1, part_id=part)),
+        "historical": line.station.answer,
+    }
+    line.station.answer = answers[how]
+    assert line.plc.part("P7") & VERDICTS == Status.UNDECIDED and line.plc.words[REASON] == Cause.NO_RESULT
+    line.end()
+
+
+def test_the_late_ok_of_an_earlier_pass_opens_nothing(line: Line) -> None:
+    """The same part id comes again; what comes under the first trigger's id is nobody's."""
+    first: list[str] = []
+    line.station.answer = lambda facts: first.append(facts["trigger_id"]) or "no"  # type: ignore[func-returns-value]
+    line.plc.part("P7")
+    line.plc.take()
+    line.station.answer = lambda facts: [
+        samples.good(1, trigger_id=first[0], part_id="P7"),
+        samples.defective(1, trigger_id=facts["trigger_id"], part_id="P7"),
+    ]
+    assert line.plc.part("P7") & VERDICTS == Status.FAIL
+
+
+def test_another_recipe_than_expected_stops_and_one_changed_from_elsewhere_too(tmp_path: Path) -> None:
+    line = Line(tmp_path, allow_recipes=True)
+    line.station.become(replace(ORIGIN, recipe=NUMBERED[0]))
+    wait_until(lambda: line.plc.read() and line.plc.words[RECIPE] == 1, "the recipe is not told")
+    line.plc.write(SmallPlc.ENABLE, expected=2)
+    line.plc.write(SmallPlc.ENABLE | SmallPlc.CLEAR, expected=2)
+    assert not line.plc.read() & Status.TRIGGER_READY and line.plc.words[CODE] == Code.RECIPE_NOT_EXPECTED
+    line.plc.write(SmallPlc.ENABLE | 16, expected=2, command=2)
+    line.plc.until(Status.COMMAND_COMPLETED)
+    assert ("RECIPE", {"number": 2}) in line.station.asked
+    line.station.become(replace(ORIGIN, recipe=NUMBERED[1]))
+    line.plc.until(Status.TRIGGER_READY, SmallPlc.ENABLE, expected=2)
+    line.station.become(replace(ORIGIN, recipe=NUMBERED[0]))  # by somebody else
+    wait_until(lambda: line.plc.read() and line.plc.words[CODE] == Code.RECIPE_CHANGED, "the change is not told")
+    line.plc.write(SmallPlc.ENABLE)
+    assert not line.plc.read() & Status.TRIGGER_READY
+    line.plc.write(SmallPlc.ENABLE | SmallPlc.CLEAR)
+    assert line.plc.read() & Status.TRIGGER_READY
+    line.end()
+
+
+def test_two_stations_pass_a_part_only_together(tmp_path: Path) -> None:
+    line = Line(tmp_path, stations=2, deadline_ms=1500)
+    assert line.plc.part("P1") & VERDICTS == Status.PASS
+    line.plc.take()
+    line.stations[1].answer = with_id(lambda own, part: samples.defective(1, trigger_id=own, part_id=part))
+    assert line.plc.part("P2") & VERDICTS == Status.FAIL
+    line.plc.take()
+    line.stations[1].answer = with_id()  # silent
+    assert line.plc.part("P3") & VERDICTS == Status.UNDECIDED
+    line.end()
+
+
+def test_a_station_that_is_silent_is_told_and_takes_no_part(line: Line) -> None:
+    line.plc.until(Status.TRIGGER_READY, SmallPlc.ENABLE)
+    line.station.beats = False
+    wait_until(lambda: not line.plc.read() & Status.ONLINE, "it is still online")
+    assert line.plc.words[CODE] == Code.NO_CONTACT and not line.plc.words[0] & Status.TRIGGER_READY
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"acquisition": Acquisition.FREE, "trigger": "source"}, "--trigger control"),
+        ({"trigger": "source"}, "--trigger control"),
+        ({"trigger_window_ms": None}, "--accept-simulated"),
+    ],
+)
+def test_a_station_that_can_open_no_gate_is_refused(tmp_path: Path, changes: dict[str, Any], what: str) -> None:
+    station = ScriptedStation(tmp_path, origin=replace(ORIGIN, **changes))
+    options = Options(
+        stations=(Endpoints(live=station.live, control=station.control),), rules=Rules(deadline_ns=1), port=0
+    )
+    with pytest.raises(SettingsError, match=what):
+        ModbusGateway(options).run(lambda: False)
+    station.end()
+
+
+@pytest.mark.parametrize(
+    ("flags", "what"),
+    [
+        (["--control", "ipc:///x"], "--live"),
+        (ENDPOINTS, "--deadline-ms"),
+        (
+            ["--live", "ipc:///x", "--control", "ipc:///y", "--control", "ipc:///z", "--deadline-ms", "500"],
+            "one of each",
+        ),
+        (["--live", "ipc:///x", "--control", "ipc:///y", "--deadline-ms", "500", "--listen", "502"], "HOST:PORT"),
+        (
+            ["--live", "nonsense", "--control", "ipc:///y", "--deadline-ms", "500", "--listen", "127.0.0.1:0"],
+            "nonsense",
+        ),
+    ],
+)
+def test_a_wrong_flag_is_named(flags: list[str], what: str) -> None:
+    answer = CliRunner().invoke(cli, ["modbus", *flags])
+    assert answer.exit_code == 2 and what in answer.output
