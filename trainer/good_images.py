@@ -54,11 +54,7 @@ def check_good_images(
     hold good images whatever they seem to say.
     """
     paths = list_images(folder)
-    if (labelled := labelled_below(folder)) is not None:
-        raise TrainingError(
-            f"{labelled[0]}: images that people labelled {labelled[1]}, chosen by how they scored: they would void the "
-            "promise; what learns may have them (--also-train), and a threshold only edge-deploy collect --sample"
-        )
+    _refuse_labelled(folder)
     _refuse_structure(folder, paths, meant)
     sizes: list[Size] = []
     grey: list[bool] = []
@@ -96,6 +92,14 @@ def image_digest(path: Path) -> str:
 
 def _digest(image: Image) -> str:
     return hashlib.sha256(image.tobytes()).hexdigest()
+
+
+def _refuse_labelled(folder: Path) -> None:
+    if (labelled := labelled_below(folder)) is not None:
+        raise TrainingError(
+            f"{labelled[0]}: images that people labelled {labelled[1]}, chosen by how they scored: they would void the "
+            "promise; what learns may have them (--also-train), and a threshold only edge-deploy collect --sample"
+        )
 
 
 def _refuse_structure(folder: Path, paths: Sequence[Path], meant: Collection[str]) -> None:
