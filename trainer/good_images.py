@@ -108,14 +108,6 @@ def _digest(image: Image) -> str:
     return hashlib.sha256(image.tobytes()).hexdigest()
 
 
-def _refuse_labelled(folder: Path) -> None:
-    if (labelled := labelled_below(folder)) is not None:
-        raise TrainingError(
-            f"{labelled[0]}: images that people labelled {labelled[1]}, chosen by how they scored: they would void the "
-            "promise; what learns may have them (--also-train), and a threshold only edge-deploy collect --sample"
-        )
-
-
 def _refuse_structure(folder: Path, paths: Sequence[Path], meant: Collection[str]) -> None:
     """Refuse a folder whose sub-folders say that more than good images are in it; any other is a capture session.
 

@@ -17,6 +17,7 @@ from trainer.export import USUAL_VARIANTS
 from trainer.folder_names import product_name
 from trainer.fusion import FusionKind
 from trainer.narrow_teacher import LEAN_BELOW, Networks
+from trainer.resizing import SQUARE
 from trainer.runs import Product, Terms
 from trainer.students import StudentConfig
 
@@ -62,7 +63,10 @@ class Polygon(click.ParamType):
 
 PATCH_SIZES = click.option("--patch-sizes", type=IntegerList(), default="17,33,65", show_default=True)
 INPUT_SIZE = click.option(
-    "--input-size", nargs=2, type=int, default=(256, 256), show_default=True, help="Network input: height and width."
+    "--input-size",
+    nargs=2,
+    type=int,
+    help="Network input: height and width; else as many pixels as 256 256, in the picture's own proportions.",
 )
 
 REFUSE, RESIZE = "refuse", "resize"
@@ -321,9 +325,10 @@ def _product(good_dir: Path, values: dict[str, Any]) -> Product:
     """The product of these flags' values, which are taken out of `values`, as the next two do with theirs."""
     # A folder's name may hold bytes that are no UTF-8; the product's goes on the wire.
     name = (values.pop("name") or product_name(good_dir)).encode("utf-8", "replace").decode()[:64]
-    fields = ("input_size", "roi", "mm_per_px", "min_area_px", "ignore")
-    is_mixed = values.pop("mixed_sizes") == RESIZE
-    return Product(name, **{field: values.pop(field) for field in fields}, is_mixed=is_mixed)
+    fields = ("roi", "mm_per_px", "min_area_px", "ignore")
+    is_mixed, size = values.pop("mixed_sizes") == RESIZE, values.pop("input_size")
+    said = {field: values.pop(field) for field in fields}
+    return Product(name, size or SQUARE, **said, is_mixed=is_mixed, is_usual_size=size is None)
 
 
 def _teachers(values: dict[str, Any]) -> dict[int, Path]:

@@ -26,6 +26,7 @@ from trainer.look.record import look_first
 from trainer.near_copies import groups_of_copies
 from trainer.neighbours import PATCH_SIZES, STRIDES
 from trainer.networks import edge_layers, total_stride
+from trainer.resizing import SQUARE, usual_input_size
 from trainer.splits import SplitRule, session_of, split_good
 from trainer.students import StudentConfig
 
@@ -48,21 +49,32 @@ class Terms(str, Enum):
     NEIGHBOURS = "neighbours"
 
 
+NEWER = ("is_mixed", "is_usual_size")  # fields of a product that `run.json` has where they are set
+
+
 @dataclass(frozen=True, slots=True)
 class Product:
     """What the vision engineer says of the part: goes into the bundle.
 
     roi: polygon in pixels of the good images; ignore: polygons in it that do not count.
     min_area_px: of a drawn defect, in frame pixels. is_mixed: its images are of several sizes, and all resized.
+    is_usual_size: nobody asked for the input size, and `for_frames` finds it.
     """
 
     name: str
-    input_size: Size = (256, 256)
+    input_size: Size = SQUARE
     roi: tuple[Point, ...] = ()
     mm_per_px: float | None = None
     min_area_px: float = 9.0
     ignore: tuple[tuple[Point, ...], ...] = ()
     is_mixed: bool = False
+    is_usual_size: bool = False
+
+    def for_frames(self, frame_size: Size) -> Product:
+        """For frames of (height, width): with its input size, where nobody asked for one."""
+        if not self.is_usual_size or self.is_mixed:
+            return replace(self, is_usual_size=False)
+        return replace(self, input_size=usual_input_size(self.geometry(frame_size)), is_usual_size=False)
 
     def geometry(self, frame_size: Size, is_blanked: bool | None = None) -> Geometry:
         """For frames of (height, width), blanked where nothing counts, or as is said; BundleError if it cannot be."""
@@ -107,7 +119,7 @@ class Run:
             "good": str(self.good),
             "frame_size": self.frame_size,
             # As earlier versions wrote it, where nothing new was asked for: an old run goes on.
-            "product": {k: v for k, v in asdict(self.product).items() if k != "is_mixed" or v},
+            "product": {k: v for k, v in asdict(self.product).items() if k not in NEWER or v},
             "is_blanked": self.is_blanked,
             "students": asdict(self.students),
             "splits": dict(self.splits),
@@ -195,6 +207,7 @@ def prepare_run(
     also: what only learning gets.
     """
     found = check_good_images(good, is_mixed=product.is_mixed, meant=meant)
+    product = product.for_frames(found.frame_size)
     geometry = product.geometry(found.frame_size)
     sessions = [session_of(path, good) for path in found.paths]
     splits, rule = split_good(sessions, config.seed, groups_of_copies(found.paths))

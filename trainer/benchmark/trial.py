@@ -17,6 +17,7 @@ from edge.core.bundle import GraphSet
 from edge.core.errors import TrainingError
 from edge.core.files import write_whole
 from edge.core.manifest import REFERENCE_VARIANT
+from edge.core.preprocess import Size
 from edge.engines.macs import count_gmac
 from trainer.benchmark.outcome import Outcome, outcome_from_json, outcome_of, outcome_to_json
 from trainer.calibrate import CalibrationConfig
@@ -66,7 +67,7 @@ def run_trial(trial: Trial) -> Outcome:
         mean = trial.folder / "paper-mean.bundle"
         calibrate_step(run, mean, CalibrationConfig(fusion=FusionKind.MEAN, has_forecast=False))
         paper = evaluate(mean, trial.material, ENGINE, trial.folder / "report-of-paper-mean")
-    gmac = _gmac(run.read_graphs(REFERENCE_VARIANT), _input(trial))
+    gmac = _gmac(run.read_graphs(REFERENCE_VARIANT), run.product.input_size)
     name, seed = trial.material.resolve().name, trial.training.students.seed
     outcome = outcome_of(name, seed, manifest, report, paper, fit_s, gmac)
     write_whole(trial.row, json.dumps({"settings": asked, "outcome": outcome_to_json(outcome)}, indent=1).encode())
@@ -81,8 +82,9 @@ def _settings(trial: Trial) -> dict[str, Any]:
     return {"students": students, "terms": told.terms.value, "teachers": teachers, "input_size": _input(trial)}
 
 
-def _input(trial: Trial) -> list[int]:
-    return list(trial.training.product.input_size)
+def _input(trial: Trial) -> list[int] | None:
+    product = trial.training.product
+    return None if product.is_usual_size else list(product.input_size)
 
 
 def _fitted(trial: Trial) -> Run:
@@ -94,6 +96,6 @@ def _fitted(trial: Trial) -> Run:
     return run
 
 
-def _gmac(graphs: GraphSet, size: list[int]) -> float:
+def _gmac(graphs: GraphSet, size: Size) -> float:
     blank = np.zeros((*size, 3), np.uint8)
     return sum(count_gmac(graph, blank) for graph in graphs.graphs.values())

@@ -12,6 +12,7 @@ from trainer.good_images import check_good_images
 from trainer.look.record import look_first
 from trainer.options import FILE, FOLDER, INPUT_SIZE, MIXED_SIZES, RESIZE, YES_GOOD, Polygon
 from trainer.progress import say
+from trainer.resizing import SQUARE
 from trainer.runs import Product
 
 SHEET_BYTES = 32 << 20  # more than the sheet and the page take
@@ -30,7 +31,7 @@ def look(
     good_dir: Path,
     roi: tuple[Any, ...],
     ignore: tuple[tuple[Any, ...], ...],
-    input_size: tuple[int, int],
+    input_size: tuple[int, int] | None,
     mixed_sizes: str,
     out: Path,
     strict: bool,
@@ -46,7 +47,8 @@ def look(
     sheet = out.with_suffix(".png")
     require_room(sheet.parent, SHEET_BYTES, "the sheet")
     found = check_good_images(good_dir, 1, is_mixed=mixed_sizes == RESIZE, meant=meant)
-    product = Product(good_dir.name, input_size, roi, ignore=ignore)
+    asked = Product(good_dir.name, input_size or SQUARE, roi, ignore=ignore, is_usual_size=input_size is None)
+    product = asked.for_frames(found.frame_size)
     told = look_first(found, product.geometry(found.frame_size), sheet, strict=strict, meant=meant)
     say(f"{len(told)} kinds of findings among {len(found.paths)} images; the least alike are on {sheet}")
     say(f"draw the region to inspect on {sheet.with_suffix('.html')}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge.core.preprocess import Geometry
-from trainer.resizing import is_costly, resizing_cost
+from trainer.resizing import is_costly, resizing_cost, usual_input_size
 
 STRIP = "5000×200 becomes 256×256: 19.5 times narrower and 1.28 times taller; "
 STRIP += "the smallest visible defect is about 20 px; --input-size 256 6400 keeps it"
@@ -34,3 +34,18 @@ def test_the_size_that_is_named_does_keep_it() -> None:
     geometry = Geometry((200, 5000), (256, 6400))
     assert max(geometry.scale()) < 1
     assert not is_costly(geometry)
+
+
+@pytest.mark.parametrize(
+    ("frame", "size"),
+    [((512, 512), (256, 256)), ((480, 640), (256, 256)), ((1270, 500), (416, 160)), ((500, 1270), (160, 416))],
+)
+def test_longish_pictures_keep_their_proportions_unasked(frame: tuple[int, int], size: tuple[int, int]) -> None:
+    usual = usual_input_size(Geometry(frame, (256, 256)))
+    assert usual == size and abs(usual[0] * usual[1] / 65_536 - 1) < 0.1
+    assert not is_costly(Geometry((round(frame[0] / 2), round(frame[1] / 2)), usual))
+
+
+def test_a_strip_that_would_leave_too_few_rows_is_squeezed_and_said() -> None:
+    geometry = Geometry((200, 5000), (256, 256))
+    assert usual_input_size(geometry) == (256, 256) and is_costly(geometry)
