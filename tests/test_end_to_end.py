@@ -28,7 +28,8 @@ from tests.edge.engines.native import cudart_stub
 from tests.edge.fakes import NOW
 from tests.edge.station.test_daemon import end, receive_until, start
 from tests.edge.stub import free_endpoint
-from trainer.teacher import PRETRAINED, teacher_digests
+from trainer.narrow_teacher import Networks
+from trainer.teacher import teacher_digests
 
 GOOD, SIDE = 24, 96
 ROOT = Path(__file__).parents[1]
@@ -85,7 +86,7 @@ def test_the_bundle_holds_what_the_engineer_said(bundle: Bundle) -> None:
     assert manifest.geometry.mm_per_px == 0.1 and manifest.geometry.frame_size == (SIDE, SIDE)
     assert manifest.health is not None and manifest.health.images == 7
     assert manifest.provenance["splits"] == {"train": 17, "stats": 2, "threshold": 5}
-    assert manifest.provenance["teachers"] == teacher_digests(dict.fromkeys((17, 33), PRETRAINED))
+    assert manifest.provenance["teachers"] == teacher_digests({p: Networks.LEAN.folder(p) for p in (17, 33)})
 
 
 def test_every_variant_is_calibrated_through_itself_and_keeps_the_verdicts(bundle: Bundle) -> None:

@@ -45,7 +45,8 @@ class Networks(str, Enum):
 
     def folder(self, patch_size: int) -> Path:
         """Where the teacher of `patch_size` is."""
-        is_narrow = self is Networks.NARROW or (self is Networks.LEAN and patch_size < LEAN_BELOW)
+        ships_narrow = (NARROW_TEACHERS / f"p{patch_size}.safetensors").exists()
+        is_narrow = self is Networks.NARROW or (self is Networks.LEAN and patch_size < LEAN_BELOW and ships_narrow)
         return NARROW_TEACHERS if is_narrow else PRETRAINED
 
 

@@ -26,6 +26,9 @@ FALSE_ALARMS = 1e-4
 BUDGET = FALSE_ALARMS / (len(LIMITS) + 1)  # of each limit: those and the place
 TAIL = 0.2  # share of the images whose excess is fitted
 LEAST_TAIL = 10
+# Fewer images do not say how much healthy ones differ: a band that only what the threshold bears made narrow would then
+# keep defective parts from being inspected, for a defect darkens, colours and blurs its picture too.
+ENOUGH = 20
 MANY = 300  # healthy images: no limit moves in past the outermost of so many
 MOVED = 8  # a part that lies an eighth of the image elsewhere must be noticed, or the place is not checked
 LIGHT, RATIOS = "brightness", ("sharpness", "red", "blue", "combing")
@@ -50,7 +53,7 @@ Values = NDArray[np.float64]
 def fit_bands(sketches: Sequence[Sketch], tolerated: Mapping[str, float] = MappingProxyType({})) -> HealthBands:
     """The bands of good, unused network inputs, 2 or more, of one size and mask.
 
-    tolerated: by limit, the measure of a picture beyond which good parts are rejected for the light.
+    tolerated: by limit, the measure of a picture beyond which good parts are rejected for the light; from ENOUGH on.
     """
     reference = mean_thumbnail(sketches)
     measured = [one.measures(reference) for one in sketches]
@@ -103,7 +106,9 @@ def _limit(name: str, measured: Sequence[Measures], tolerated: float | None) -> 
     middle = float(np.median(values))
     wide = max(upper_limit(values), middle + FLOORS[limit.measure] * (abs(middle) if limit.measure == LIGHT else 1))
     inmost = None if tolerated is None else sign * float(scale(max(tolerated, _LEAST)))
-    return back(sign * (wide if inmost is None else max(outermost(values), min(wide, inmost))))
+    if inmost is None or len(measured) < ENOUGH:
+        return back(sign * wide)
+    return back(sign * max(outermost(values), min(wide, inmost)))
 
 
 def _chi_square_05(degrees: int) -> float:

@@ -28,7 +28,7 @@ def browser() -> Iterator[Any]:
         "playwright.sync_api", reason="playwright is not installed: pip install playwright"
     )
     if CHROMIUM is None:
-        pytest.skip("chromium is not installed: sudo make peers")
+        pytest.skip("chromium is not installed: apt install chromium")
     with playwright.sync_playwright() as running:
         started = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield started
