@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.page.hub import Hub
 from edge.page.pages import files as file_pages
-from edge.page.pages import line, log, part, recipes, review, station, users
+from edge.page.pages import health, line, log, part, recipes, review, station, users
 from edge.page.running import Page
 from edge.page.users import Role
 from edge.page.visits import Screen, Visit, endpoint
@@ -62,6 +62,10 @@ ROUTES: tuple[tuple[str, str, Role | None, Screen], ...] = (
     ("GET", "/s/{station}/part/{result_id}", VIEWER, part.part),
     ("POST", "/s/{station}/pin", OPERATOR, part.pin),
     ("POST", "/s/{station}/note", OPERATOR, part.note),
+    ("GET", "/s/{station}/health", VIEWER, health.health),
+    ("POST", "/s/{station}/health/note", OPERATOR, health.write_note),
+    ("POST", "/s/{station}/health/mended", TECHNICIAN, health.mended),
+    ("POST", "/s/{station}/health/baseline", ENGINEER, health.new_baseline),
     ("GET", "/s/{station}/log", VIEWER, log.log),
     ("GET", "/s/{station}/station", VIEWER, station.station),
     ("GET", "/s/{station}/setup", VIEWER, station.setup),

@@ -15,6 +15,7 @@ import apsw
 from edge.page.model.filling import unpacked
 from edge.page.model.rows import QUARTER_MS
 from edge.page.model.schema import STATION_BITS, connect
+from edge.page.model.series import Point, series
 
 PAGE = 50
 _PART_COLUMNS = (
@@ -171,6 +172,10 @@ class Questions:
         """The body of the newest record of this kind."""
         found = self.events(station, (kind,), most=1)
         return found[0][3] if found else None
+
+    def series(self, station: int, since_ms: int, until_ms: int, step_min: int) -> dict[str, list[Point]]:
+        """See `edge.page.model.series`."""
+        return series(self._db, station, since_ms, until_ms, step_min)
 
     def file(self, station: int, uri: str) -> tuple[str, str] | None:
         """SHA-256 and role of a file that the station has told of and not dropped."""
