@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from edge.page.drawing import path_of
 from edge.page.model.series import MINUTE_MS, Point
 
-WIDTH, HEIGHT = 640.0, 210.0
-LEFT, TOP, BOTTOM = 8.0, 44.0, 186.0  # of the field; above it the events' numbers, below it the times
+LEFT, RIGHT, TOP, BOTTOM = (
+    92.0,
+    632.0,
+    44.0,
+    186.0,
+)  # of the field; the scale, the events' numbers and times are around it
 MOST_POINTS = 600
 _GAP_STEPS = 3  # without parts: the line is broken, since nobody knows what was between
 _LEVELS, _NUMBER_WIDTH = 2, 22.0  # numbers of events that stand close together, one above the other
@@ -29,7 +33,7 @@ class Span:
     def x(self, at_ms: float) -> float:
         """Where a moment is."""
         share = (at_ms - self.since_ms) / (self.until_ms - self.since_ms)
-        return round(LEFT + (WIDTH - 2 * LEFT) * min(max(share, 0.0), 1.0), 1)
+        return round(LEFT + (RIGHT - LEFT) * min(max(share, 0.0), 1.0), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +58,16 @@ class Chart:
     top: float
 
 
-def chart(points: Sequence[Point], reference: Reference, span: Span, *, has_extremes: bool = True) -> Chart:
-    """Of at least one point. has_extremes: draw the lowest and highest, too, where parts vary about a mean."""
+def chart(points: Sequence[Point], reference: Reference, span: Span, *, is_share: bool = False) -> Chart:
+    """Of at least one point. is_share: of parts, of which each is 0 or 1, so that extremes say nothing."""
     known = [one for one in (reference.low, reference.high, reference.baseline) if one is not None]
     means = [point.mean for point in points]
     lows, highs = (
-        ([point.low for point in points], [point.high for point in points]) if has_extremes else (means, means)
+        ([point.low for point in points], [point.high for point in points]) if not is_share else (means, means)
     )
     bottom, top = min(*lows, *means, *known), max(*highs, *means, *known)
     room = 0.06 * (top - bottom) or 0.05 * abs(top) or 1.0
-    bottom, top = bottom - room if bottom else 0.0, top + room
+    bottom, top = bottom - room if bottom else 0.0, min(top + room, 1.0) if is_share else top + room
 
     def y(value: float) -> float:
         return round(BOTTOM - (BOTTOM - TOP) * (value - bottom) / (top - bottom), 1)
@@ -76,7 +80,7 @@ def chart(points: Sequence[Point], reference: Reference, span: Span, *, has_extr
     )
     return Chart(
         [path_of(_visible([(span.x(one.at_ms), y(one.mean)) for one in piece])) for piece in pieces],
-        [_area([(span.x(one.at_ms), y(one.low), y(one.high)) for one in piece]) for piece in pieces if has_extremes],
+        [_area([(span.x(one.at_ms), y(one.low), y(one.high)) for one in piece]) for piece in pieces if not is_share],
         (upper, round(lower - upper, 1)) if limits else None,
         limits,
         None if reference.baseline is None else y(reference.baseline),

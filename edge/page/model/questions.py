@@ -148,6 +148,20 @@ class Questions:
         )
         return list(rows)[::-1]
 
+    def count_since(self, station: int, number: int) -> int:
+        """How many parts were told after that record; pieces of challenges are parts here, since they may be."""
+        low = max(number, station << STATION_BITS)
+        high = (station + 1) << STATION_BITS
+        return int(self._db.execute("SELECT total(parts) FROM parts WHERE number > ? AND number < ?", (low, high)).get)
+
+    def bodies_since(self, station: int, number: int) -> list[dict[str, Any]]:
+        """The records of parts that were not OK after that record, the oldest first."""
+        rows = self._db.execute(
+            "SELECT body FROM bodies WHERE number > ? AND number < ? ORDER BY number LIMIT ?",
+            (number, (station + 1) << STATION_BITS, 10 * PAGE),
+        )
+        return [unpacked(body) for (body,) in rows]
+
     def events(
         self, station: int, kinds: Sequence[str], text: str = "", before: int | None = None, most: int = PAGE
     ) -> list[tuple[int, int, str, dict[str, Any]]]:

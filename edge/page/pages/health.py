@@ -130,8 +130,8 @@ def _reference(name: str, birth: dict[str, Any] | None, normal: dict[str, float]
 def _shown(
     name: str, points: Sequence[Point], span: Span, reference: Reference, stands: Sequence[Drift], t: Words
 ) -> Shown:
-    has_extremes = name != REJECTS
-    drawn = chart(points, reference, span, has_extremes=has_extremes)
+    is_share = name == REJECTS
+    drawn = chart(points, reference, span, is_share=is_share)
     parts = sum(one.parts for one in points)
     mean = sum(one.mean * one.parts for one in points) / parts
 
@@ -140,7 +140,7 @@ def _shown(
 
     lowest, highest = min(one.low for one in points), max(one.high for one in points)
     facts = [("newest", text(points[-1].mean)), ("mean", text(mean))]
-    if has_extremes:
+    if not is_share:
         facts += [("lowest", text(lowest)), ("highest", text(highest))]
     facts.append(("baseline", text(reference.baseline)))
     facts += [
