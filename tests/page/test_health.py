@@ -138,7 +138,7 @@ def test_a_drift_is_shown_by_its_cause_and_what_to_do(watched: Served) -> None:
     body = watched.ask("GET", "/s/top/health", "vera")[1]
     (drift,) = re.findall(r'<section class="drift">(.*?)</section>', body, re.DOTALL)
     assert "Brightness: lamp or aperture<" in drift and "check the lamp, its supply and the aperture" in drift
-    assert "118.0 was normal, 105.0 when it was told" in drift and "from 80.0 on" in drift
+    assert "118.0 was normal, 105.0 when it was told" in drift and "The limit is 80.0." in drift
     for measure in ("brightness", "saturated", "sharpness", "alike", "score", "rejects"):
         assert f'id="{measure}"' in body
     assert "lens cleaned" in body and "Drift begun" in body

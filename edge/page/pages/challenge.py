@@ -31,9 +31,7 @@ _ASK_S = 3.0
 
 def challenge(visit: Visit) -> Response:
     """The screen."""
-    return visit.show(
-        "challenge.html", **banner_facts(visit.page, visit.at, visit.t), **facts(visit), said=_said(visit)
-    )
+    return visit.show("challenge.html", **banner_facts(visit.page, visit.at, visit.t), **facts(visit))
 
 
 def present(visit: Visit) -> Response:
@@ -88,10 +86,6 @@ def facts(visit: Visit) -> dict[str, Any]:
         "hold": None if since is None else questions.count_since(number, since),
         "passed": next((one for one in ended if one.outcome == "passed"), None),
     }
-
-
-def _said(visit: Visit) -> str:
-    return visit.request.query_params.get("said", "")[:200]
 
 
 def _back(visit: Visit) -> Response:
