@@ -23,7 +23,7 @@ from edge.core.types import Frame, Inspection, Verdict
 from edge.engines import open_engine
 from edge.inspector import Inspector
 from edge.line.challenge import Box, Kit, Piece, kit_to_json
-from edge.station.kits import kit_file
+from edge.line.kits import kit_file
 
 MARGIN = 0.5  # of how far the piece lies from the threshold today
 REGION = 1.0  # of the defect's own size, added on each side, and 16 px at the least: a person lays the piece down

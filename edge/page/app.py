@@ -20,8 +20,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.page.hub import Hub
+from edge.page.pages import challenge, health, line, log, part, recipes, review, station, users
 from edge.page.pages import files as file_pages
-from edge.page.pages import line, log, part, recipes, review, station, users
 from edge.page.running import Page
 from edge.page.users import Role
 from edge.page.visits import Screen, Visit, endpoint
@@ -62,6 +62,13 @@ ROUTES: tuple[tuple[str, str, Role | None, Screen], ...] = (
     ("GET", "/s/{station}/part/{result_id}", VIEWER, part.part),
     ("POST", "/s/{station}/pin", OPERATOR, part.pin),
     ("POST", "/s/{station}/note", OPERATOR, part.note),
+    ("GET", "/s/{station}/health", VIEWER, health.health),
+    ("POST", "/s/{station}/health/note", OPERATOR, health.write_note),
+    ("POST", "/s/{station}/health/mended", TECHNICIAN, health.mended),
+    ("POST", "/s/{station}/health/baseline", ENGINEER, health.new_baseline),
+    ("GET", "/s/{station}/challenge", VIEWER, challenge.challenge),
+    ("POST", "/s/{station}/challenge", OPERATOR, challenge.act),
+    ("POST", "/s/{station}/challenge/piece", OPERATOR, challenge.show_piece),
     ("GET", "/s/{station}/log", VIEWER, log.log),
     ("GET", "/s/{station}/station", VIEWER, station.station),
     ("GET", "/s/{station}/setup", VIEWER, station.setup),
@@ -73,6 +80,7 @@ ROUTES: tuple[tuple[str, str, Role | None, Screen], ...] = (
 FEEDS: tuple[tuple[str, Screen], ...] = (
     ("/s/{station}/frame", file_pages.frame),
     ("/s/{station}/gauges", station.gauges),
+    ("/s/{station}/challenge/now", challenge.present),
 )
 
 

@@ -29,9 +29,9 @@ from edge.line.challenge import (
     state_from_json,
     state_to_json,
 )
+from edge.line.kits import kit_file, read_kit
 from edge.sockets.requests import Request, RequestError
 from edge.sockets.rights import actor_of
-from edge.station.kits import kit_file, read_kit
 from edge.wire.facts import HealthSnapshot
 from edge.wire.recording import EVALUATION_OF, challenge_record
 from edge.wire.uuid7 import uuid7

@@ -19,7 +19,7 @@ from edge.core.images import read_image
 from edge.core.types import Frame
 from edge.inspector import Inspector
 from edge.line.challenge import Piece
-from edge.station.kits import kit_file, read_kit
+from edge.line.kits import kit_file, read_kit
 
 EVERY_S, APART_S = 3600.0, 1.0
 

@@ -14,6 +14,7 @@ import apsw
 from edge.client import Cursor
 from edge.page.model.rows import EVENTS, QUARTER_MS, is_part, is_rejected, labelled, milliseconds, part_row
 from edge.page.model.schema import EPOCH_BITS, STATION_BITS
+from edge.page.model.series import Minutes
 from edge.wire.messages import Message
 
 _INSERT_PART = f"INSERT OR IGNORE INTO parts VALUES ({','.join('?' * 20)}, NULL, NULL, NULL, 0)"
@@ -36,6 +37,7 @@ class Filling:
         self._epochs: dict[bytes, int] = {}
         self._recipes: dict[tuple[str, str], int] = {}
         self._counts: Counter[tuple[int, int, str]] = Counter()
+        self._minutes = Minutes()
 
     @property
     def cursor(self) -> Cursor | None:
@@ -53,6 +55,7 @@ class Filling:
                 self._take(message)
             counted = [(self.station, *key, parts) for key, parts in self._counts.items()]
             self._db.executemany(_COUNT, counted)
+            self._minutes.write(self._db, self.station)
             last = messages[-1]
             self._db.execute(
                 "UPDATE stations SET epoch = ?, seq = ?, result_id = ?, acquisition = ? WHERE number = ?",
@@ -66,13 +69,14 @@ class Filling:
         with self._db:
             for table in ("parts", "bodies", "events"):
                 self._db.execute(f"DELETE FROM {table} WHERE number >= ? AND number < ?", (low, high))
-            for table in ("files", "counts", "epochs"):
+            for table in ("files", "counts", "measured", "epochs"):
                 self._db.execute(f"DELETE FROM {table} WHERE station = ?", (station,))
             self._db.execute("UPDATE stations SET epoch = NULL, seq = 0, result_id = NULL WHERE number = ?", (station,))
 
     def _begin(self) -> None:
         """A batch that failed was rolled back, and what was remembered of it with it."""
         self._counts.clear()
+        self._minutes.clear()
         self._recipes.clear()
         self._epochs = dict(self._db.execute("SELECT epoch, number FROM epochs WHERE station = ?", (self.station,)))
 
@@ -95,6 +99,7 @@ class Filling:
         if not self._db.changes():  # it is in
             return
         self._counts[row.created_ms // QUARTER_MS, row.evaluation, row.reason or ""] += row.parts
+        self._minutes.take(message.body, row.created_ms)
         if is_rejected(message):
             self._db.execute("INSERT OR IGNORE INTO bodies VALUES (?, ?)", (number, packed(message.body)))
 

@@ -15,6 +15,7 @@ import apsw
 from edge.page.model.filling import unpacked
 from edge.page.model.rows import QUARTER_MS
 from edge.page.model.schema import STATION_BITS, connect
+from edge.page.model.series import Point, series
 
 PAGE = 50
 _PART_COLUMNS = (
@@ -147,6 +148,20 @@ class Questions:
         )
         return list(rows)[::-1]
 
+    def count_since(self, station: int, number: int) -> int:
+        """How many parts were told after that record; pieces of challenges are parts here, since they may be."""
+        low = max(number, station << STATION_BITS)
+        high = (station + 1) << STATION_BITS
+        return int(self._db.execute("SELECT total(parts) FROM parts WHERE number > ? AND number < ?", (low, high)).get)
+
+    def bodies_since(self, station: int, number: int) -> list[dict[str, Any]]:
+        """The records of parts that were not OK after that record, the oldest first."""
+        rows = self._db.execute(
+            "SELECT body FROM bodies WHERE number > ? AND number < ? ORDER BY number LIMIT ?",
+            (number, (station + 1) << STATION_BITS, 10 * PAGE),
+        )
+        return [unpacked(body) for (body,) in rows]
+
     def events(
         self, station: int, kinds: Sequence[str], text: str = "", before: int | None = None, most: int = PAGE
     ) -> list[tuple[int, int, str, dict[str, Any]]]:
@@ -171,6 +186,10 @@ class Questions:
         """The body of the newest record of this kind."""
         found = self.events(station, (kind,), most=1)
         return found[0][3] if found else None
+
+    def series(self, station: int, since_ms: int, until_ms: int, step_min: int) -> dict[str, list[Point]]:
+        """See `edge.page.model.series`."""
+        return series(self._db, station, since_ms, until_ms, step_min)
 
     def file(self, station: int, uri: str) -> tuple[str, str] | None:
         """SHA-256 and role of a file that the station has told of and not dropped."""

@@ -13,7 +13,7 @@ import apsw
 
 from edge.core.errors import OutputError
 
-VERSION = 1
+VERSION = 2
 STATION_BITS, EPOCH_BITS = 56, 40  # below them: the epoch's number, and seq
 BUSY_MS = 5000
 
@@ -48,9 +48,14 @@ CREATE TABLE IF NOT EXISTS events(
     about BLOB, body TEXT NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS events_time ON events(station, created_ms);
 CREATE INDEX IF NOT EXISTS events_about ON events(about) WHERE about IS NOT NULL;
+CREATE INDEX IF NOT EXISTS events_kind ON events(kind);
 CREATE TABLE IF NOT EXISTS counts(
     station INTEGER NOT NULL, quarter INTEGER NOT NULL, evaluation INTEGER NOT NULL, reason TEXT NOT NULL,
     parts INTEGER NOT NULL, PRIMARY KEY(station, quarter, evaluation, reason)) WITHOUT ROWID, STRICT;
+CREATE TABLE IF NOT EXISTS measured(
+    station INTEGER NOT NULL, measure TEXT NOT NULL, minute INTEGER NOT NULL, parts INTEGER NOT NULL,
+    total REAL NOT NULL, low REAL NOT NULL, high REAL NOT NULL, PRIMARY KEY(station, measure, minute))
+    WITHOUT ROWID, STRICT;
 """
 
 

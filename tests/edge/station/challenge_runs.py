@@ -21,11 +21,11 @@ from edge.history.announcer import Announcer
 from edge.history.journal import Journal
 from edge.history.told import Entry, Told
 from edge.line.challenge import Kit, Piece, kit_to_json
+from edge.line.kits import kit_file
 from edge.sockets.requests import Request, RequestError
 from edge.sources.pairing import Trigger
 from edge.sources.triggered import TriggeredSource
 from edge.station.challenges import Challenges, Ground
-from edge.station.kits import kit_file
 from edge.station.triggers import TriggerRules, Triggers
 from edge.wire.encoding import to_body
 from tests.edge import samples

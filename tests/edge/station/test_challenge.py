@@ -27,8 +27,8 @@ from edge.demo.run import BUNDLE
 from edge.engines import open_engine
 from edge.inspector import Inspector
 from edge.line.challenge import Kit, Piece, kit_to_json
+from edge.line.kits import kit_file, read_kit
 from edge.sockets.requests import Request, RequestError
-from edge.station.kits import kit_file, read_kit
 from edge.station.stored_pieces import StoredPieces
 from edge.wire.vocabulary import StationState
 from tests.edge import samples
