@@ -20,8 +20,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.page.hub import Hub
+from edge.page.pages import figures, line, log, part, recipes, review, station, users
 from edge.page.pages import files as file_pages
-from edge.page.pages import line, log, part, recipes, review, station, users
 from edge.page.running import Page
 from edge.page.users import Role
 from edge.page.visits import Screen, Visit, endpoint
@@ -62,6 +62,8 @@ ROUTES: tuple[tuple[str, str, Role | None, Screen], ...] = (
     ("GET", "/s/{station}/part/{result_id}", VIEWER, part.part),
     ("POST", "/s/{station}/pin", OPERATOR, part.pin),
     ("POST", "/s/{station}/note", OPERATOR, part.note),
+    ("GET", "/s/{station}/figures", VIEWER, figures.figures),
+    ("GET", "/s/{station}/figures/{table}.csv", VIEWER, figures.figures_csv),
     ("GET", "/s/{station}/log", VIEWER, log.log),
     ("GET", "/s/{station}/station", VIEWER, station.station),
     ("GET", "/s/{station}/setup", VIEWER, station.setup),

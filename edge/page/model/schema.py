@@ -13,7 +13,7 @@ import apsw
 
 from edge.core.errors import OutputError
 
-VERSION = 1
+VERSION = 2
 STATION_BITS, EPOCH_BITS = 56, 40  # below them: the epoch's number, and seq
 BUSY_MS = 5000
 
@@ -49,8 +49,12 @@ CREATE TABLE IF NOT EXISTS events(
 CREATE INDEX IF NOT EXISTS events_time ON events(station, created_ms);
 CREATE INDEX IF NOT EXISTS events_about ON events(about) WHERE about IS NOT NULL;
 CREATE TABLE IF NOT EXISTS counts(
-    station INTEGER NOT NULL, quarter INTEGER NOT NULL, evaluation INTEGER NOT NULL, reason TEXT NOT NULL,
-    parts INTEGER NOT NULL, PRIMARY KEY(station, quarter, evaluation, reason)) WITHOUT ROWID, STRICT;
+    station INTEGER NOT NULL, quarter INTEGER NOT NULL, batch TEXT NOT NULL, recipe INTEGER NOT NULL,
+    evaluation INTEGER NOT NULL, reason TEXT NOT NULL, parts INTEGER NOT NULL,
+    PRIMARY KEY(station, quarter, batch, recipe, evaluation, reason)) WITHOUT ROWID, STRICT;
+CREATE TABLE IF NOT EXISTS latencies(
+    station INTEGER NOT NULL, quarter INTEGER NOT NULL, step INTEGER NOT NULL, parts INTEGER NOT NULL,
+    PRIMARY KEY(station, quarter, step)) WITHOUT ROWID, STRICT;
 """
 
 
