@@ -141,14 +141,14 @@ def latency_table(steps: Mapping[int, int], t: Words) -> Table:
     return Table("latency", ("parts", "share", "cumulated"), _shares(ordered))
 
 
-def latency_within(steps: Mapping[int, int], share: float) -> int | None:
-    """The first of LATENCIES_MS that this share of parts does not exceed; None where none is."""
+def latency_within(steps: Mapping[int, int], share: float, t: Words) -> str:
+    """The first step at or below which this share of parts is, as the table names it; "–" without parts."""
     up_to, all_parts = 0, sum(steps.values())
     for step, parts in sorted(steps.items()):
         up_to += parts
         if up_to >= share * all_parts:
-            return LATENCIES_MS[step] if step < len(LATENCIES_MS) else None
-    return None
+            return _step_name(step, t)
+    return "–"
 
 
 def false_rejects(

@@ -33,14 +33,14 @@ _DAYS = {"day": 1, "week": 7, "month": 30}
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """tables: in the order in which they are shown. p50, p99: within which milliseconds; None: beyond all steps.
+    """tables: in the order in which they are shown. p50, p99: a latency as text, "≤ 50 ms".
 
     rejected: as counted; known: of them those that are still in the journal, and with it in the Pareto tables.
     """
 
     tables: tuple[Table, ...]
-    p50_ms: int | None
-    p99_ms: int | None
+    p50: str
+    p99: str
     deadline_ms: float | None
     rejected: int
     known: int
@@ -79,7 +79,7 @@ def tally(questions: Questions, station: int, span: Shift, by: str, shifts: tupl
     count = sum(one.parts for one in parts if one.evaluation == ResultEvaluation.NOT_OK)
     known = sum(one.parts for one in rejected)
     deadline = born[-1].get("deadline_ms") if born else None
-    return Tally(tables, latency_within(steps, 0.5), latency_within(steps, 0.99), deadline, count, known)
+    return Tally(tables, latency_within(steps, 0.5, t), latency_within(steps, 0.99, t), deadline, count, known)
 
 
 def _causes(parts: list[Counted], t: Words) -> Table:

@@ -108,8 +108,14 @@ def test_a_promise_is_kept_only_where_the_bound_shows_it(found: FalseRejects, ju
 
 
 def test_latency_is_told_by_steps_that_it_does_not_exceed() -> None:
-    assert latency_within({2: 50, 4: 49, 9: 1}, 0.5) == 3 and latency_within({2: 50, 4: 49, 9: 1}, 0.99) == 7
-    assert latency_within({21: 1}, 0.5) is None
+    steps = {2: 50, 4: 49, 9: 1}
+    assert [latency_within(steps, share, T) for share in (0.5, 0.51, 0.99, 1.0)] == [
+        "≤ 3 ms",
+        "≤ 7 ms",
+        "≤ 7 ms",
+        "≤ 50 ms",
+    ]
+    assert latency_within({21: 1}, 0.5, T) == "> 10,000 ms" and latency_within({}, 0.5, T) == "–"
 
 
 def test_no_cell_is_a_formula_and_numbers_are_plain() -> None:
