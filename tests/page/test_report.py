@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import time
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -23,8 +23,8 @@ from edge.page.stations import StationSettings
 from edge.page.templating import render
 from edge.page.words import LANGUAGES, words_in
 from edge.wire.messages import Message
-from edge.wire.recording import audit_record
-from edge.wire.vocabulary import Outcome
+from edge.wire.recording import audit_record, birth_record, challenge_record, drift_record
+from edge.wire.vocabulary import ChallengeState, DriftState, HoldRecord, Outcome
 from tests.edge import samples
 from tests.page.conftest import Served
 from tests.page.test_read_model import ORIGIN, message, stamp
@@ -66,8 +66,6 @@ def test_a_report_prints(page: Served, tmp_path: Path) -> None:
 
 def changed(seq: int, threshold: float) -> Message:
     """A birth with another threshold."""
-    from edge.wire.recording import birth_record
-
     born = message(birth_record(ORIGIN, stamp(seq)))
     born.body["image_threshold"] = threshold
     return born
@@ -81,6 +79,9 @@ def commanded(seq: int, actor: str, outcome: Outcome) -> Message:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_changes_stand_there_with_names_and_markup_is_text(filling: Filling, tmp_path: Path, language: str) -> None:  # noqa: F811
     bad = "<img src=x onerror=alert(1)>"
+    run = {"operator": "page/otto", "kit": "box-3", "hold": HoldRecord(epoch=samples.EPOCH.hex(), after_seq=4)}
+    moved = {"measure": "brightness", "cause": "lamp", "advice": "check the lamp", "baseline": 91.5, "now": 84.25}
+    moved["since"] = datetime.now(timezone.utc)
     filling.take(
         [
             changed(1, 3.0),
@@ -88,6 +89,9 @@ def test_changes_stand_there_with_names_and_markup_is_text(filling: Filling, tmp
             commanded(3, "page/anna", Outcome.DONE),
             commanded(4, f"page/{bad}", Outcome.REFUSED),
             changed(5, 3.5),
+            message(challenge_record(ORIGIN, stamp(6), ChallengeState.FAILED, cause="scratch: good", **run)),
+            message(challenge_record(ORIGIN, stamp(7), ChallengeState.OVERDUE, hold=HoldRecord())),
+            message(drift_record(ORIGIN, stamp(8), state=DriftState.BEGUN, **moved)),
         ]
     )
     station = StationSettings("top", "tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "ipc://c", tmp_path / "evidence")
@@ -100,6 +104,8 @@ def test_changes_stand_there_with_names_and_markup_is_text(filling: Filling, tmp
     assert t("report.was", value=t.number(3.0, 3)) in html and t.number(3.5, 3) in html
     assert bad not in html and html.count("&lt;img src=x") >= 2
     assert t("picture.none") in html
+    assert "page/otto" in html and "scratch: good" in html and t("report.hold", seq=4) in html
+    assert "check the lamp" in html and t.number(84.25, 2) in html
 
 
 def test_which_shift_is_meant() -> None:
