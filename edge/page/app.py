@@ -20,7 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.page.hub import Hub
-from edge.page.pages import challenge, health, line, log, part, recipes, review, station, users
+from edge.page.pages import challenge, figures, health, line, log, part, recipes, review, station, users
 from edge.page.pages import files as file_pages
 from edge.page.running import Page
 from edge.page.users import Role
@@ -69,6 +69,8 @@ ROUTES: tuple[tuple[str, str, Role | None, Screen], ...] = (
     ("GET", "/s/{station}/challenge", VIEWER, challenge.challenge),
     ("POST", "/s/{station}/challenge", OPERATOR, challenge.act),
     ("POST", "/s/{station}/challenge/piece", OPERATOR, challenge.show_piece),
+    ("GET", "/s/{station}/figures", VIEWER, figures.figures),
+    ("GET", "/s/{station}/figures/{table}.csv", VIEWER, figures.figures_csv),
     ("GET", "/s/{station}/log", VIEWER, log.log),
     ("GET", "/s/{station}/station", VIEWER, station.station),
     ("GET", "/s/{station}/setup", VIEWER, station.setup),

@@ -24,6 +24,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 ROLES = [role.word for role in Role]
 EXTRA = {"starlette", "uvicorn", "jinja2"}
+SHIFTS = "06:00 14:00 22:00"
 CONFIGURATION = 78  # as the station's: a person must change something
 STATE = click.option(
     "--state", type=FOLDER, default=Path("edge-page"), show_default=True, envvar=["EDGE_PAGE_STATE", "STATE_DIRECTORY"],
@@ -46,7 +47,7 @@ def main() -> None:
 @click.option("--certificate", type=FILE, help="TLS certificate, PEM.")
 @click.option("--certificate-key", type=FILE, help="Its key, PEM.")
 @click.option("--hsts", is_flag=True, help="Have browsers insist on TLS; with a certificate of the plant's CA only.")
-@click.option("--shifts", default="06:00 14:00 22:00", show_default=True, help="When shifts begin, local time.")
+@click.option("--shifts", default=SHIFTS, show_default=True, help="When shifts begin, local time.")
 def serve(
     state: Path,
     stations: Path,
@@ -73,6 +74,31 @@ def serve(
             click.echo("There is no user yet: edge-page user add NAME --role engineer", err=True)
         click.echo(f"http{'' if certificate is None else 's'}://{host}:{port}/", err=True)
         serve_page(page, host, port, certificate, certificate_key)
+
+
+@main.command()
+@STATE
+@click.option("--stations", type=FILE, required=True, help="As for serve.")
+@click.option("--station", required=True, help="Which of them.")
+@click.option("--shift", default="last", show_default=True, help="this, last, or a local time in it: 2026-03-04T06:00")
+@click.option("--shifts", default=SHIFTS, show_default=True, help="When shifts begin, local time.")
+@click.option("--language", type=click.Choice(["en", "de"]), default="en", show_default=True)
+@click.option("--out", type=FILE, required=True, help="report.html, or report.pdf where Chromium is.")
+def report(state: Path, stations: Path, station: str, shift: str, shifts: str, language: str, out: Path) -> None:
+    """Write a shift on one page: yield, rejects, causes, known pieces, drift, changes."""
+    with _in_one_line():
+        from edge.page.report import shift_named, write_report
+        from edge.page.running import MODEL
+        from edge.page.shifts import read_shifts
+        from edge.page.stations import read_stations
+        from edge.page.words import words_in
+
+        begins, known = read_shifts(shifts), {one.name: one for one in read_stations(stations)}
+        if station not in known:
+            raise SettingsError(f"--station {station}: {stations} has {', '.join(known)}")
+        span = shift_named(shift, begins)
+        parts = write_report(state / MODEL, known[station], span, begins, out, words_in(language))
+        click.echo(f"{out}: {parts} parts")
 
 
 @main.group()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from edge.page.model.rows import PIECE
 from edge.wire.vocabulary import ResultEvaluation
 
 
@@ -24,10 +25,10 @@ class Yield:
 
 
 def yield_of(counts: Mapping[tuple[int, str], int]) -> Yield:
-    """From parts by evaluation and reason."""
+    """From parts by evaluation and reason; pieces of a challenge are no parts."""
     undecided: dict[str, int] = {}
     for (evaluation, reason), parts in counts.items():
-        if evaluation not in (ResultEvaluation.OK, ResultEvaluation.NOT_OK):
+        if evaluation not in (ResultEvaluation.OK, ResultEvaluation.NOT_OK) and reason != PIECE:
             undecided[reason] = undecided.get(reason, 0) + parts
     good, rejected = (
         sum(parts for (evaluation, _), parts in counts.items() if evaluation == which)

@@ -43,7 +43,7 @@ from tests.patience import WAIT_S, wait_until
 
 Figures = dict[str, Any]
 READERS, RATE, HOUR_S = 5, 10.0, 3600.0
-SCREENS = ("line", "review", "parts", "log", "station", "recipes")
+SCREENS = ("line", "review", "parts", "figures", "log", "station", "recipes")
 REJECTED_EVERY = 20  # of the million
 
 

@@ -144,6 +144,8 @@ def test_the_wheel_has_all_that_the_page_is_made_of(page: Served) -> None:
     folder = page.wheel / "edge" / "page"
     for name in (
         "templates/line.html",
+        "templates/report.html",
+        "static/report.css",
         "templates/pieces/banner.html",
         "static/line.css",
         "static/line.js",

@@ -12,15 +12,29 @@ from uuid import UUID
 import apsw
 
 from edge.client import Cursor
-from edge.page.model.rows import EVENTS, QUARTER_MS, is_part, is_rejected, labelled, milliseconds, part_row
+from edge.page.model.rows import (
+    EVENTS,
+    PIECE,
+    QUARTER_MS,
+    is_part,
+    is_rejected,
+    labelled,
+    latency_step,
+    milliseconds,
+    part_row,
+)
 from edge.page.model.schema import EPOCH_BITS, STATION_BITS
 from edge.page.model.series import Minutes
 from edge.wire.messages import Message
 
 _INSERT_PART = f"INSERT OR IGNORE INTO parts VALUES ({','.join('?' * 20)}, NULL, NULL, NULL, 0)"
 _COUNT = (
-    "INSERT INTO counts VALUES (?, ?, ?, ?, ?) "
-    "ON CONFLICT(station, quarter, evaluation, reason) DO UPDATE SET parts = parts + excluded.parts"
+    "INSERT INTO counts VALUES (?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT(station, quarter, batch, recipe, evaluation, reason) DO UPDATE SET parts = parts + excluded.parts"
+)
+_TIMED = (
+    "INSERT INTO latencies VALUES (?, ?, ?, ?) "
+    "ON CONFLICT(station, quarter, step) DO UPDATE SET parts = parts + excluded.parts"
 )
 
 
@@ -36,7 +50,8 @@ class Filling:
         self._station_bits: int = self.station << STATION_BITS
         self._epochs: dict[bytes, int] = {}
         self._recipes: dict[tuple[str, str], int] = {}
-        self._counts: Counter[tuple[int, int, str]] = Counter()
+        self._counts: Counter[tuple[int, str, int, int, str]] = Counter()
+        self._latencies: Counter[tuple[int, int]] = Counter()
         self._minutes = Minutes()
 
     @property
@@ -53,8 +68,8 @@ class Filling:
         with self._db:
             for message in messages:
                 self._take(message)
-            counted = [(self.station, *key, parts) for key, parts in self._counts.items()]
-            self._db.executemany(_COUNT, counted)
+            for statement, counted in ((_COUNT, self._counts), (_TIMED, self._latencies)):
+                self._db.executemany(statement, [(self.station, *key, parts) for key, parts in counted.items()])
             self._minutes.write(self._db, self.station)
             last = messages[-1]
             self._db.execute(
@@ -69,7 +84,7 @@ class Filling:
         with self._db:
             for table in ("parts", "bodies", "events"):
                 self._db.execute(f"DELETE FROM {table} WHERE number >= ? AND number < ?", (low, high))
-            for table in ("files", "counts", "measured", "epochs"):
+            for table in ("files", "counts", "latencies", "measured", "epochs"):
                 self._db.execute(f"DELETE FROM {table} WHERE station = ?", (station,))
             self._db.execute("UPDATE stations SET epoch = NULL, seq = 0, result_id = NULL WHERE number = ?", (station,))
 
@@ -77,6 +92,7 @@ class Filling:
         """A batch that failed was rolled back, and what was remembered of it with it."""
         self._counts.clear()
         self._minutes.clear()
+        self._latencies.clear()
         self._recipes.clear()
         self._epochs = dict(self._db.execute("SELECT epoch, number FROM epochs WHERE station = ?", (self.station,)))
 
@@ -98,7 +114,10 @@ class Filling:
         self._db.execute(_INSERT_PART, row)
         if not self._db.changes():  # it is in
             return
-        self._counts[row.created_ms // QUARTER_MS, row.evaluation, row.reason or ""] += row.parts
+        quarter = row.created_ms // QUARTER_MS
+        self._counts[quarter, row.batch or "", row.recipe or 0, row.evaluation, row.reason or ""] += row.parts
+        if row.latency_ms is not None and row.reason != PIECE:
+            self._latencies[quarter, latency_step(row.latency_ms)] += row.parts
         self._minutes.take(message.body, row.created_ms)
         if is_rejected(message):
             self._db.execute("INSERT OR IGNORE INTO bodies VALUES (?, ?)", (number, packed(message.body)))

@@ -220,6 +220,11 @@ class Questions:
         )
 
     @property
+    def connection(self) -> apsw.Connection:
+        """This thread's, for questions of many parts (`tallies`)."""
+        return self._db
+
+    @property
     def _db(self) -> apsw.Connection:
         if not hasattr(self._own, "db"):
             self._own.db = connect(self._path)

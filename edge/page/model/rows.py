@@ -6,6 +6,7 @@ A part's row says what lists and counts need; whatever else a rejected part's re
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -14,6 +15,9 @@ from edge.wire.messages import Message
 from edge.wire.vocabulary import ResultEvaluation
 
 QUARTER_MS = 15 * 60 * 1000
+PIECE = "challenge"  # the reason that the read model gives a piece of a challenge, which is no part of production
+# Latencies are counted up to each of these; whatever is longer is one step more.
+LATENCIES_MS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000, 2000, 5000, 10000)
 EVENTS = frozenset({"birth", "death", "state", "audit", "gap", "drift", "challenge"})
 LABELS = ("true_reject", "false_reject", "rework", "unsure")
 _OF_DISPOSITION = {
@@ -78,7 +82,8 @@ def part_row(message: Message, number: int, station: int, recipe: int | None) ->
     part_ids = gap.get("part_ids", ())
     return PartRow(
         number, UUID(body["result_id"]).bytes, milliseconds(body["created"]), station, body["result_evaluation"],
-        gap.get("count", 1), body.get("reason"), body.get("part_id") or (part_ids[0] if part_ids else None),
+        gap.get("count", 1), PIECE if "challenge" in body else body.get("reason"),
+        body.get("part_id") or (part_ids[0] if part_ids else None),
         body.get("batch_id"), recipe, body.get("anomaly_score"), body.get("threshold"), body.get("latency_ms"),
         int(body["is_simulated"]), len(body.get("defects", ())),
         _ninth(worst["centroid_px"], image) if worst else None, round(worst["area_px"]) if worst else None,
@@ -103,6 +108,11 @@ def labelled(body: dict[str, Any]) -> Labelled | None:
 def is_rejected(message: Message) -> bool:
     """Whether more than a row is worth keeping of a part."""
     return bool(message.body["result_evaluation"] != ResultEvaluation.OK)
+
+
+def latency_step(latency_ms: float) -> int:
+    """Which of LATENCIES_MS is the first that it does not exceed; their number for one beyond all."""
+    return bisect_left(LATENCIES_MS, latency_ms)
 
 
 def milliseconds(created: str) -> int:

@@ -50,8 +50,12 @@ CREATE INDEX IF NOT EXISTS events_time ON events(station, created_ms);
 CREATE INDEX IF NOT EXISTS events_about ON events(about) WHERE about IS NOT NULL;
 CREATE INDEX IF NOT EXISTS events_kind ON events(kind);
 CREATE TABLE IF NOT EXISTS counts(
-    station INTEGER NOT NULL, quarter INTEGER NOT NULL, evaluation INTEGER NOT NULL, reason TEXT NOT NULL,
-    parts INTEGER NOT NULL, PRIMARY KEY(station, quarter, evaluation, reason)) WITHOUT ROWID, STRICT;
+    station INTEGER NOT NULL, quarter INTEGER NOT NULL, batch TEXT NOT NULL, recipe INTEGER NOT NULL,
+    evaluation INTEGER NOT NULL, reason TEXT NOT NULL, parts INTEGER NOT NULL,
+    PRIMARY KEY(station, quarter, batch, recipe, evaluation, reason)) WITHOUT ROWID, STRICT;
+CREATE TABLE IF NOT EXISTS latencies(
+    station INTEGER NOT NULL, quarter INTEGER NOT NULL, step INTEGER NOT NULL, parts INTEGER NOT NULL,
+    PRIMARY KEY(station, quarter, step)) WITHOUT ROWID, STRICT;
 CREATE TABLE IF NOT EXISTS measured(
     station INTEGER NOT NULL, measure TEXT NOT NULL, minute INTEGER NOT NULL, parts INTEGER NOT NULL,
     total REAL NOT NULL, low REAL NOT NULL, high REAL NOT NULL, PRIMARY KEY(station, measure, minute))

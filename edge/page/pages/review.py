@@ -21,6 +21,7 @@ from edge.page.model.rows import LABELS, UNDONE
 from edge.page.pages.line import banner_facts
 from edge.page.pictures import most_alike
 from edge.page.shifts import shift_at
+from edge.page.tallying import SIZES_PX
 from edge.page.visits import Visit
 
 DISPOSITION = {
@@ -30,7 +31,6 @@ DISPOSITION = {
     "unsure": "unknown",
     UNDONE: "unknown",
 }
-SIZES_PX = (10, 30, 100, 300, 1000)
 _ANSWER_S = 10.0
 
 
