@@ -134,6 +134,8 @@ def test_both_languages_say_the_same_things_with_the_same_values() -> None:
     english, german = (json.loads((PAGE / "words" / f"{one}.json").read_text("utf-8")) for one in LANGUAGES)
     assert english.keys() == german.keys()
     for key in english:
+        if english[key] == "{advice}":  # the station's own words, which are English
+            continue
         assert set(re.findall(r"{(\w+)}", english[key])) == set(re.findall(r"{(\w+)}", german[key])), key
 
 
