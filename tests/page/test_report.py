@@ -60,7 +60,7 @@ def test_a_report_counts_what_the_station_recorded_and_needs_nothing_beside_it(p
 
 def test_a_report_prints(page: Served, tmp_path: Path) -> None:
     if shutil.which("chromium") is None:
-        pytest.skip("chromium is not installed: sudo make peers")
+        pytest.skip("chromium is not installed: apt install chromium")
     assert written(page, tmp_path / "report.pdf").startswith(b"%PDF-")
 
 
