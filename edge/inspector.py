@@ -71,7 +71,8 @@ class Inspector:
         except BundleError as error:  # a frame of a few pixels, of which the ROI leaves nothing
             return self._undecided(frame, Reason.HEALTH_GATE, str(error), clock), None
         image = geometry.to_input(frame.image)
-        measures, problem = self._fit_for_inspection(frame, image, geometry)
+        problem = frame.flaw or (None if geometry is self.geometry else self.wrong_size(frame))
+        measures, problem = (None, problem) if problem else self._look_at(image, frame.image, geometry)
         clock.append(time.perf_counter_ns())
         if problem:
             return self._undecided(frame, Reason.HEALTH_GATE, problem, clock, measures), None
@@ -126,13 +127,8 @@ class Inspector:
         geometry = self.geometry.for_frame(image.shape[:2])
         return self._look_at(geometry.to_input(image), image, geometry)[0]
 
-    def _fit_for_inspection(self, frame: Frame, image: Image, geometry: Geometry) -> tuple[Measures | None, str | None]:
-        """What the network's input measures, where it was looked at, and why it is not fit for inspection."""
-        if problem := frame.flaw or (None if geometry is self.geometry else self.wrong_size(frame)):
-            return None, problem
-        return self._look_at(image, frame.image, geometry)
-
     def _look_at(self, image: Image, full: Image, geometry: Geometry) -> tuple[Measures, str | None]:
+        """What the network's input measures, which was made of `full`, and why it is not fit for inspection."""
         mask, whole = geometry.input_mask(), geometry.cropped(full)
         if self.health is None:
             return sketch(image, mask, whole).measures(None), None

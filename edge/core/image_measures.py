@@ -115,9 +115,16 @@ def sketch(image: Image, mask: Mask | None = None, full: Image | None = None) ->
 
 def likeness(thumb: Map, reference: bytes) -> float:
     """Pearson's correlation of two thumbnails; 0 where one of them is flat."""
-    a, b = thumb - thumb.mean(), expected(reference) - expected(reference).mean()
-    scale = math.sqrt(float((a * a).sum()) * float((b * b).sum()))
+    a, (b, energy) = thumb - thumb.mean(), _centred(reference)
+    scale = math.sqrt(float((a * a).sum()) * energy)
     return float((a * b).sum()) / scale if scale > _FLAT else 0.0
+
+
+@lru_cache(maxsize=8)
+def _centred(reference: bytes) -> tuple[Map, float]:
+    """The reference less its mean, and the sum of that squared."""
+    centred = expected(reference) - expected(reference).mean()
+    return centred, float((centred * centred).sum())
 
 
 def to_grey(image: Image) -> NDArray[np.uint8]:

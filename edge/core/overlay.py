@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.opencv import cv2
-from edge.core.scoring import unit_of
+from edge.core.threshold import unit_of
 from edge.core.types import Defect, Image, Map
 
 BELOW, ABOVE = 0.5, 1.0  # of the map threshold: how far from it heat begins, and where it grows no stronger

@@ -26,7 +26,6 @@ from edge.core.types import AnomalyMap, DrivenBy, Map, NeighbourScore, PatchMaps
 TERMS = (Term.REGRESSION_ERROR, Term.PREDICTIVE_UNCERTAINTY)
 LOCAL_IMAGES = 16  # below it the statistics of each place are noise
 NORMAL, RARE = 0.9, 0.995  # quantiles of good places that are 0 and 1 on that scale; little hangs on which
-LEAST_UNIT = 0.5  # see `unit_of`
 LOCAL_FLOOR = 0.3  # of the places' median deviation: no place is trusted to be steadier than that
 
 
@@ -241,14 +240,6 @@ def scores_of(
         )
     score, _ = image_score(anomaly_map.scores, anomaly_map.stride, fusion, mask)
     return score, float(anomaly_map.scores[peak(anomaly_map.scores, mask)])
-
-
-def unit_of(threshold: float) -> float:
-    """How far above `threshold` a score is twice as bad, in the scores' own unit: the threshold itself.
-
-    LEAST_UNIT where that is lower: on the scale of quantiles good parts' scores, and the threshold, may lie below 0.
-    """
-    return max(threshold, LEAST_UNIT)
 
 
 def driver(anomaly_map: AnomalyMap, row: int, column: int) -> DrivenBy:

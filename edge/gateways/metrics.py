@@ -19,6 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from edge.client import SequenceChecker
+from edge.core.threshold import times_threshold
 from edge.wire.messages import Message
 from edge.wire.vocabulary import ResultEvaluation, StationState
 
@@ -121,8 +122,8 @@ class StationFigures(Collector):
     def _measure(self, body: dict[str, Any]) -> None:
         if "latency_ms" in body:
             self._latency.add(body["latency_ms"] / 1000)
-        if "anomaly_score" in body and body.get("threshold", 0) > 0:
-            self._score.add(body["anomaly_score"] / body["threshold"])
+        if "anomaly_score" in body and "threshold" in body:
+            self._score.add(times_threshold(body["anomaly_score"], body["threshold"]))
 
     # --- scraped ---
 

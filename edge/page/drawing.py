@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edge.core.threshold import times_threshold
+
 HEIGHT, STEP = 60.0, 8.0  # of the strip, and of one part in it
 _TALLEST = 2.0  # thresholds
 
@@ -64,7 +66,9 @@ def gauge(value: float, low: float | None, high: float | None, least: float, mos
 
 
 def _bar(x: float, evaluation: int, score: float | None, threshold: float | None) -> Bar:
-    share = 1.0 if score is None or not threshold or threshold <= 0 else min(max(score / threshold, 0.04), _TALLEST)
+    share = 1.0
+    if score is not None and threshold is not None:
+        share = min(max(times_threshold(score, threshold), 0.04), _TALLEST)
     height = round(HEIGHT * share / _TALLEST, 1)
     return Bar(x, HEIGHT - height, height, kind_of(evaluation))
 

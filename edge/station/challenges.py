@@ -38,7 +38,6 @@ from edge.wire.uuid7 import uuid7
 from edge.wire.vocabulary import ChallengeItemRecord, ChallengeState, HoldRecord, StationState
 
 _NAME = "challenge"
-_CALM = (StationState.RUNNING.value, StationState.DEGRADED.value)
 
 log = structlog.get_logger(__name__)
 
@@ -150,11 +149,7 @@ class Challenges:
             self._tell(ChallengeState.FAILED, cause=stored, hold=self._hold(), is_electronic=True)
         health = replace(health, challenge_due_s=due_s)
         found = self._found(due_s)
-        if found is None or health.state not in _CALM:
-            return health
-        state, cause, advice = found
-        worse = StationState.CRITICAL if StationState.CRITICAL in (state, health.state) else state
-        return replace(health, state=worse.value, cause=health.cause or cause, advice=health.advice or advice)
+        return health if found is None else health.troubled(*found)
 
     def _begin(self, request: Request) -> str:
         _, ground = self._needed()
@@ -233,29 +228,22 @@ class Challenges:
         announcer, _ = self._needed()
         return max(0.0, self._every_s - self.state.proof.age_s(self._utc_s(), announcer.journal.powered_s()))
 
-    def _found(self, due_s: float | None) -> tuple[StationState, str, str] | None:
-        """What is wrong, if anything: the state that it makes, its cause, and what to do."""
-        if self.state.run is not None:
+    def _found(self, due_s: float | None) -> tuple[str, str, StationState] | None:
+        """What is wrong, if anything: its cause, what to do, and the state that it makes."""
+        if (run := self.state.run) is not None:
             advice = "show the pieces that are left, take them all out, and say CHALLENGE action=end"
-            return (
-                StationState.DEGRADED,
-                f"challenge {self.state.run.kit_name} is open: every part is undecided",
-                advice,
-            )
+            return f"challenge {run.kit_name} is open: every part is undecided", advice, StationState.DEGRADED
         if self.stored is not None:
-            return (
-                self._overdue,
-                self.stored,
-                "the engine does not judge as it did: restart, else install it anew",
-            )
-        advice = "hold the parts since the last one that passed, find the cause, and challenge again (CHALLENGE)"
+            advice = "the engine does not judge as it did: restart, else install it anew"
+            return self.stored, advice, self._overdue
         if (failed := self.state.proof.failed) is not None:
-            return self._overdue, f"the last challenge failed: {failed}", advice
+            advice = "hold the parts since the last one that passed, find the cause, and challenge again (CHALLENGE)"
+            return f"the last challenge failed: {failed}", advice, self._overdue
         if due_s == 0:
             return (
-                self._overdue,
                 f"no challenge has passed for {self._every_h():g} h",
                 "challenge the station (CHALLENGE)",
+                self._overdue,
             )
         return None
 

@@ -34,7 +34,6 @@ from edge.station.triggers import REMEMBERED
 from edge.station.verbs import Commanded, Kept, open_control, status_of
 from edge.station.watching import PartsWatch
 from edge.wire.facts import HealthSnapshot, Origin
-from edge.wire.vocabulary import StationState
 
 RECALLED = 5 * REMEMBERED  # records: of each triggered part there are two, and of some there are alerts and evidence
 NO_JOURNAL = "none: records are kept in memory, and a crash loses what was not received; give --journal PATH"
@@ -145,8 +144,5 @@ def _with_outlets(
     """What the outlets know of it: degraded, if nothing worse is told, where evidence of parts is not kept."""
     if frames is not None:
         health = replace(health, frames_dropped=frames.dropped)
-    calm = (StationState.RUNNING.value, StationState.DEGRADED.value)
     refusal = None if evidence is None else evidence.refusal
-    if refusal is None or health.state not in calm or health.cause is not None:
-        return health
-    return replace(health, state=StationState.DEGRADED.value, cause=refusal.cause, advice=refusal.advice)
+    return health if refusal is None else health.troubled(refusal.cause, refusal.advice)

@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from edge.core.errors import SettingsError
+from edge.core.threshold import times_threshold
 from edge.core.types import Acquisition, Verdict
 from edge.history.announcer import Announcer
 from edge.history.remembered import remember, remember_newest, remembered
@@ -25,7 +26,7 @@ from edge.sockets.requests import Request
 from edge.wire.facts import HealthSnapshot, Origin, Stamp
 from edge.wire.recording import drift_record
 from edge.wire.records import DriftRecord
-from edge.wire.vocabulary import DriftState, StationState
+from edge.wire.vocabulary import DriftState
 
 FAMILY, RECIPES = "watch/", 32  # of names in the journal: a line that changes its recipe never sees a shift of one
 KEPT_EVERY_S = 60.0  # a crash makes it forget so much of what was no news
@@ -54,10 +55,7 @@ class PartsWatch:
         """With what drifts; degraded, if nothing worse is told, where rejects contradict the promise."""
         health = replace(health, drifting=self.drifting)
         trouble = None if self._watch is None else self._watch.trouble
-        calm = (StationState.RUNNING.value, StationState.DEGRADED.value)
-        if trouble is None or health.state not in calm or health.cause is not None:
-            return health
-        return replace(health, state=StationState.DEGRADED.value, cause=trouble.cause, advice=trouble.advice)
+        return health if trouble is None else health.troubled(trouble.cause, trouble.advice)
 
     def deliver(self, told: Told) -> None:
         """One more part that was told; as `Sink`."""
@@ -65,9 +63,10 @@ class PartsWatch:
         if inspection is None or inspection.is_simulated or inspection.verdict is Verdict.UNDECIDED:
             return
         watch = self._watching(told.origin or self._announcer.origin)
-        if watch is not None and inspection.score is not None and inspection.threshold:
+        score, threshold = inspection.score, inspection.threshold
+        if watch is not None and score is not None and threshold is not None:
             now_s = self._journal.powered_s()
-            sample = Sample(inspection.measures, inspection.score / inspection.threshold)
+            sample = Sample(inspection.measures, times_threshold(score, threshold))
             changes, is_news = watch.decided(sample, inspection.verdict is Verdict.DEFECTIVE, now_s)
             if changes:
                 self._tell(changes, now_s)
@@ -117,10 +116,8 @@ class PartsWatch:
 
     def _tell(self, changes: Sequence[Change], now_s: float) -> None:
         for change in changes:
-            finding, since = (
-                change.finding,
-                datetime.now(timezone.utc) - timedelta(seconds=now_s - change.finding.since_s),
-            )
+            finding = change.finding
+            since = datetime.now(timezone.utc) - timedelta(seconds=now_s - finding.since_s)
             if change.has_begun:
                 log.warning("drift", measure=finding.measure, cause=finding.cause, what_to_do=finding.advice)
             else:

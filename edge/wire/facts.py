@@ -7,7 +7,7 @@ and not the first result. Rejected: passing twenty keyword arguments to every fu
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -107,6 +107,14 @@ class HealthSnapshot:
         StationState(self.state)
         if self.camera is not None:
             CameraState(self.camera)
+
+    def troubled(self, cause: str, advice: str, state: StationState = StationState.DEGRADED) -> HealthSnapshot:
+        """In this `state` for this cause; as it is where something worse, or as bad and earlier, is told already."""
+        ranks = (StationState.RUNNING, StationState.DEGRADED, StationState.CRITICAL)
+        now = StationState(self.state)
+        if now not in ranks[:2] or (self.cause is not None and ranks.index(state) <= ranks.index(now)):
+            return self
+        return replace(self, state=state.value, cause=cause, advice=advice)
 
 
 def _require_finite(facts: Any, *names: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from edge.core.scoring import unit_of
+from edge.core.threshold import unit_of
 from edge.core.types import Inspection, Timings
 from edge.core.words import Reason, Verdict
 

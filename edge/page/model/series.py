@@ -11,6 +11,7 @@ from typing import Any
 
 import apsw
 
+from edge.core.threshold import times_threshold
 from edge.wire.vocabulary import ResultEvaluation
 
 MINUTE_MS = 60_000
@@ -81,6 +82,6 @@ def _measured(body: dict[str, Any]) -> Iterator[tuple[str, float]]:
             yield measure, float(value)
     if body["result_evaluation"] in _INSPECTED:
         score, threshold = body.get("anomaly_score"), body.get("threshold")
-        if score is not None and threshold is not None and threshold > 0:
-            yield SCORE, score / threshold
+        if score is not None and threshold is not None:
+            yield SCORE, times_threshold(score, threshold)
         yield REJECTS, float(body["result_evaluation"] == ResultEvaluation.NOT_OK)
