@@ -13,12 +13,16 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
+import apsw
+import structlog
 from starlette.concurrency import run_in_threadpool
 
 from edge.page.running import Station
 
 WAITING = 64  # events of one browser
 LEAST_S, MOST_S = 0.1, 1.0  # between two events
+
+log = structlog.get_logger(__name__)
 
 Key = tuple[str, str]  # language, screen
 Pieces = Callable[[Station, Key], tuple[str, dict[str, str]]]  # the event's id, and HTML by element id
@@ -39,6 +43,7 @@ class Hub:
 
         station.changed = changed
         self._task = loop.create_task(self._run())
+        self._task.add_done_callback(self._ended)
 
     async def events(self, key: Key) -> AsyncIterator[bytes]:
         """The event stream of one browser, from the present on."""
@@ -46,7 +51,7 @@ class Hub:
         self._readers[queue] = key
         try:
             yield b"retry: 1000\n\n" + await run_in_threadpool(self._event, key)
-            while (event := await queue.get()) is not None:
+            while not self._task.done() and (event := await queue.get()) is not None:
                 yield event
         finally:
             self._readers.pop(queue, None)
@@ -54,8 +59,12 @@ class Hub:
     async def close(self) -> None:
         """End all streams."""
         self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.wait([self._task])
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """No more events: whoever reads comes back each second, for the present and to be told what is wrong."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("events have ended; restart edge-page", station=self._station.settings.name, exc_info=error)
         for queue in list(self._readers):
             self._end(queue)
 
@@ -65,7 +74,11 @@ class Hub:
                 await asyncio.wait_for(self._changed.wait(), MOST_S)
             self._changed.clear()
             for key in set(self._readers.values()):
-                event = await run_in_threadpool(self._event, key)
+                try:
+                    event = await run_in_threadpool(self._event, key)
+                except apsw.Error as error:  # a read model that is being rebuilt, a disk that is full: it may pass
+                    log.warning("no event", station=self._station.settings.name, error=str(error))
+                    break
                 for queue in [one for one, of in self._readers.items() if of == key]:
                     if queue.full():
                         self._end(queue)

@@ -51,6 +51,7 @@ class Seen:
     def login(self, name: str) -> Seen:
         """By keyboard, from the login screen."""
         self.tab.goto(f"{self.url}/login")
+        self.tab.locator("[name=name]:focus").wait_for()  # keys pressed before would be lost
         for key in (name, "Tab", PASSWORD, "Enter"):
             self.tab.keyboard.press(key) if key in ("Tab", "Enter") else self.tab.keyboard.type(key)
         self.tab.wait_for_url("**/line")
