@@ -223,6 +223,8 @@ class DeliveryThread(threading.Thread):
             return False
         left = self._inbox.abandon()
         is_told = left is None or self._announce([left])
+        if self.pulse.has_news():  # what the last parts made of the station, since the last beat
+            self._beat()
         for desk in self._desks:
             self._isolation.run(desk, desk.end)
         self._announcer.later(death_record, reason=end.reason)

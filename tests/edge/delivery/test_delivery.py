@@ -392,6 +392,19 @@ def test_closing_delivers_what_waits_then_death_then_closes_the_sinks(start: Sta
     assert parts.is_closed and len(parts.all) == 20
 
 
+def test_what_the_last_part_made_of_the_station_is_told_before_death(start: Start) -> None:
+    now, parts = [StationState.RUNNING], Parts()
+    line, subscription = start(parts, health_snapshot=lambda: samples.health(now[0]))  # no heartbeat by itself
+    line.delivery.put_inspection(samples.good(1), ())
+    assert next_record(subscription).kind == "result"
+    now[0] = StationState.DEGRADED
+
+    line.delivery.close()
+
+    assert [(message := next_record(subscription)).kind, message.body["state"]] == ["state", "degraded"]
+    assert next_record(subscription).kind == "death"
+
+
 def test_what_cannot_be_delivered_before_the_end_goes_out_as_a_gap(start: Start) -> None:
     blocking = Blocking()
     line, subscription = start(blocking)
