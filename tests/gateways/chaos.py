@@ -11,7 +11,7 @@ from typing import Any
 from tests.gateways.plant import Outcome, Plan, Plant, run
 
 JUDGED = 0.99
-AT_ONCE = 2
+AT_ONCE = 4
 STOPS_S = (0.3, 1.0, 4.0)
 DELAYS_S = (0.05, 0.2, 0.4)
 EVERY = 12  # parts from one fault to the next, so that some of them are judged
