@@ -67,7 +67,7 @@ def collect_parts(
             if copies >= MOST_COPIES:
                 raise SourceError(f"{source.uri}: the same picture {copies} times in a row; is the camera frozen?")
             continue
-        if flaw := frame.flaw or inspector.wrong_size(frame):
+        if flaw := inspector.refusal(frame):
             raise SourceError(f"{source.uri}: {_name(frame)}: {flaw}")
         known.add(digest)
         due_s = now_s() + interval_s

@@ -71,10 +71,11 @@ class Inspector:
         except BundleError as error:  # a frame of a few pixels, of which the ROI leaves nothing
             return self._undecided(frame, Reason.HEALTH_GATE, str(error), clock), None
         image = geometry.to_input(frame.image)
-        problem = frame.flaw or (None if geometry is self.geometry else self.wrong_size(frame))
-        measures, problem = (None, problem) if problem else self._look_at(image, frame.image, geometry)
+        measures, problem = None, self.refusal(frame)
+        if problem is None:
+            measures, problem = self._look_at(image, frame.image, geometry)
         clock.append(time.perf_counter_ns())
-        if problem:
+        if problem is not None:
             return self._undecided(frame, Reason.HEALTH_GATE, problem, clock, measures), None
         try:
             maps = self.engine.infer(image)
@@ -99,8 +100,12 @@ class Inspector:
             fused.scores, fused.stride, fused.deviations, fused.weights, geometry, self.map_threshold
         )
 
-    def wrong_size(self, frame: Frame) -> str | None:
-        """What is said of a frame of another size than the bundle's, where it is not to be resized; else None."""
+    def refusal(self, frame: Frame) -> str | None:
+        """Why this frame must not be inspected, whatever it shows: its flaw, another recipe, another size; else None."""
+        if frame.flaw is not None:
+            return frame.flaw
+        if frame.recipe not in (None, runs := self.bundle.digest):
+            return f"the recipe changed after its trigger: it was accepted under {frame.recipe}, and {runs} runs"
         (height, width), (own_height, own_width) = frame.image.shape[:2], self.geometry.frame_size
         if self._resizes or (height, width) == (own_height, own_width):
             return None

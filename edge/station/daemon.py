@@ -65,7 +65,6 @@ def inspect_loop(station: Station, should_stop: Callable[[], bool], deadline_ms:
             _deliver_gaps(station, station.drops.add(frame))
         else:
             health.took(frame)
-            frame = station.by_its_recipe(frame)
             inspection, anomaly_map = station.inspector.inspect(frame)  # an engine error is UNDECIDED, never "good"
             inspection = meet_deadline(inspection, deadline_ms)
             verdict = station.judge(inspection)  # a piece of a challenge is no part, and never good

@@ -17,7 +17,7 @@ import structlog
 from edge.core.bundle import Bundle
 from edge.core.commissioned import commissioned
 from edge.core.errors import BundleError, EngineError
-from edge.core.types import Frame, Inspection
+from edge.core.types import Inspection
 from edge.delivery.delivery import Delivery
 from edge.engines import EngineOptions, open_engine
 from edge.inspector import Inspector
@@ -68,14 +68,6 @@ class Station:
     changed: Callable[[Inspector], None] = lambda inspector: None  # records say from now on what runs
     judge: Callable[[Inspection], Inspection] = lambda inspection: inspection  # what an open challenge makes of it
     stored: StoredPieces = field(default_factory=lambda: StoredPieces(lambda problem: None))
-
-    def by_its_recipe(self, frame: Frame) -> Frame:
-        """The frame; with a flaw where its part was promised another recipe than the one that runs now."""
-        runs = self.inspector.bundle.digest
-        if frame.recipe in (None, runs):
-            return frame
-        why = f"the recipe changed after its trigger: it was accepted under {frame.recipe}, and {runs} runs"
-        return replace(frame, flaw=frame.flaw or why)
 
     def take_recipe(self) -> None:
         """At a frame boundary: run another bundle from the next frame on, if one is ready."""
