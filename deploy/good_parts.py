@@ -72,10 +72,9 @@ def collect_parts(
         known.add(digest)
         due_s = now_s() + interval_s
         geometry = inspector.geometry.for_frame((size[0], size[1]))
-        image = geometry.to_input(frame.image)
-        seen = sketch(image, geometry.input_mask(), geometry.cropped(frame.image))
-        kept = image if len(known) <= SCORED else None
-        yield Part(_name(frame), inspector.engine.infer(image), geometry, seen, kept)
+        views = geometry.views(frame.image)
+        kept = views.image if len(known) <= SCORED else None
+        yield Part(_name(frame), inspector.engine.infer(views.image), geometry, sketch(*views), kept)
 
 
 def _read(source: Source, have: int, wanted: int) -> Frame | None:

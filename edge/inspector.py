@@ -17,7 +17,7 @@ from edge.core.bundle import Bundle
 from edge.core.defects import find_defects
 from edge.core.errors import BundleError, EngineError
 from edge.core.image_measures import sketch
-from edge.core.preprocess import Geometry, Size
+from edge.core.preprocess import Geometry, Size, Views
 from edge.core.scoring import fuse, image_score, neighbour_scores, scale_scores
 from edge.core.types import AnomalyMap, Defect, Frame, Image, Inspection, Map, Measures, Reason, Timings, Verdict
 from edge.engines import Engine
@@ -70,15 +70,14 @@ class Inspector:
             geometry = self.geometry.for_frame(frame.image.shape[:2])
         except BundleError as error:  # a frame of a few pixels, of which the ROI leaves nothing
             return self._undecided(frame, Reason.HEALTH_GATE, str(error), clock), None
-        image = geometry.to_input(frame.image)
-        measures, problem = None, self.refusal(frame)
+        views, problem, measures = geometry.views(frame.image), self.refusal(frame), None
         if problem is None:
-            measures, problem = self._look_at(image, frame.image, geometry)
+            measures, problem = self._look_at(views)
         clock.append(time.perf_counter_ns())
         if problem is not None:
             return self._undecided(frame, Reason.HEALTH_GATE, problem, clock, measures), None
         try:
-            maps = self.engine.infer(image)
+            maps = self.engine.infer(views.image)
         except EngineError as error:
             return self._undecided(frame, Reason.ENGINE_ERROR, str(error), clock, measures), None
         clock.append(time.perf_counter_ns())
@@ -129,15 +128,11 @@ class Inspector:
 
     def measures_of(self, image: Image) -> Measures:
         """What a frame's (H, W, 3) BGR image measures, part or none; BundleError where the ROI leaves nothing of it."""
-        geometry = self.geometry.for_frame(image.shape[:2])
-        return self._look_at(geometry.to_input(image), image, geometry)[0]
+        return self._look_at(self.geometry.for_frame(image.shape[:2]).views(image))[0]
 
-    def _look_at(self, image: Image, full: Image, geometry: Geometry) -> tuple[Measures, str | None]:
-        """What the network's input measures, which was made of `full`, and why it is not fit for inspection."""
-        mask, whole = geometry.input_mask(), geometry.cropped(full)
-        if self.health is None:
-            return sketch(image, mask, whole).measures(None), None
-        return self.health.judge(image, mask, whole)
+    def _look_at(self, views: Views) -> tuple[Measures, str | None]:
+        """What the picture measures, and why it is not fit for inspection."""
+        return (sketch(*views).measures(None), None) if self.health is None else self.health.judge(*views)
 
     def _decide(self, score: float) -> tuple[Verdict, Reason | None, str | None]:
         if score > self.image_threshold:

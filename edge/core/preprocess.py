@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,18 @@ Size = tuple[int, int]  # height, width
 Point = tuple[float, float]  # x, y
 Pixels = TypeVar("Pixels", NDArray[np.uint8], NDArray[np.float32])
 BLANK = 127  # the networks' zero
+
+
+class Views(NamedTuple):
+    """A frame as it is looked at.
+
+    image: (h, w, 3) uint8, contiguous: the network's input. mask: (h, w) uint8 of it, 1 where only counted frame pixels
+    have a part; None when all count. whole: what the image was made of, at the frame's own size; no copy.
+    """
+
+    image: Image
+    mask: NDArray[np.uint8] | None
+    whole: Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,25 +83,26 @@ class Geometry:
         """The same geometry for frames of another size: polygons and millimetres scale along."""
         return self if frame_size == self.frame_size else _scaled(self, frame_size)
 
-    def cropped(self, frame: Image) -> Image:
-        """The part of (H, W, 3) `frame` that network input is made of, at its own size; no copy."""
-        left, top, right, bottom = _box(self)
-        return frame[top:bottom, left:right]
-
-    def to_input(self, frame: Image) -> Image:
-        """(H, W, 3) uint8 frame of `frame_size` -> contiguous (h, w, 3) uint8 of `input_size`.
+    def views(self, frame: Image) -> Views:
+        """(H, W, 3) uint8 frame of `frame_size` -> what the networks and whoever measures the picture see of it.
 
         No copy is made where the frame already is the input. Where `is_blanked`, an input pixel that any uncounted
         frame pixel has a part in is BLANK.
         """
-        image = np.ascontiguousarray(_resized(self.cropped(frame), self.input_size))
-        seen = _seen(self) if self.is_blanked else None
-        return image if seen is None else np.where(seen[..., None], image, np.uint8(BLANK))
+        left, top, right, bottom = _box(self)
+        whole, mask = frame[top:bottom, left:right], _input_mask(self)
+        image = np.ascontiguousarray(_resized(whole, self.input_size))
+        if mask is not None and self.is_blanked:
+            image = np.where(mask.view(np.bool_)[..., None], image, np.uint8(BLANK))
+        return Views(image, mask, whole)
+
+    def to_input(self, frame: Image) -> Image:
+        """The network's input alone, as `views`."""
+        return self.views(frame).image
 
     def input_mask(self) -> NDArray[np.uint8] | None:
-        """(h, w) uint8 of the input, 1 where only counted frame pixels have a part; None when all count."""
-        seen = _seen(self)
-        return None if seen is None else seen.view(np.uint8)
+        """The input's mask alone, as `Views`."""
+        return _input_mask(self)
 
     def scale(self) -> tuple[float, float]:
         """Frame pixels per input pixel: horizontally, vertically."""
@@ -172,13 +185,13 @@ def _counted(geometry: Geometry) -> NDArray[np.uint8]:
 
 
 @lru_cache(maxsize=8)
-def _seen(geometry: Geometry) -> NDArray[np.bool_] | None:
-    """(h, w) bool of the input: pixels that only counted frame pixels have a part in; None when all count."""
+def _input_mask(geometry: Geometry) -> NDArray[np.uint8] | None:
+    """See `Views`."""
     if not geometry.is_masked:
         return None
     left, top, right, bottom = geometry.box
     share = _resized(_counted(geometry)[top:bottom, left:right].astype(np.float32), geometry.input_size)
-    return np.asarray(share > 1 - 1e-5, np.bool_)
+    return np.asarray(share > 1 - 1e-5, np.uint8)
 
 
 def _resized(cropped: Pixels, size: Size) -> Pixels:
