@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from edge.core.defects import find_defects
 from edge.core.errors import BundleError, EngineError
 from edge.core.image_measures import sketch
 from edge.core.preprocess import Geometry, Size, Views
-from edge.core.scoring import fuse, image_score, neighbour_scores, scale_scores
+from edge.core.scoring import contributions, fuse, image_score
 from edge.core.types import AnomalyMap, Defect, Frame, Image, Inspection, Map, Measures, Reason, Timings, Verdict
 from edge.engines import Engine
 
@@ -61,9 +62,9 @@ class Inspector:
     def inspect(self, frame: Frame) -> tuple[Inspection, InspectedMap | None]:
         """The verdict on one frame, and its anomaly map where there is one.
 
-        DEFECTIVE exactly when the image score exceeds the image threshold. UNDECIDED when it exceeds only the
-        review threshold, where there is one (REVIEW, with score and defects), the picture is not fit for inspection
-        (HEALTH_GATE), the engine fails (ENGINE_ERROR) or a map is not finite (NON_FINITE); a broken frame never raises.
+        DEFECTIVE exactly when the score exceeds the image threshold. UNDECIDED when it exceeds only the review
+        threshold, if there is one (REVIEW, with score and defects), the picture is unfit (HEALTH_GATE), the engine
+        fails (ENGINE_ERROR) or a map is not finite (NON_FINITE); a broken frame never raises.
         """
         clock = [time.perf_counter_ns()]
         try:
@@ -85,14 +86,15 @@ class Inspector:
         if not np.isfinite(fused.scores).all():
             broken = f"the {self.engine.name} engine gave NaN or infinity in an anomaly map"
             return self._undecided(frame, Reason.NON_FINITE, broken, clock, measures), None
-        score, place = self._score(fused, geometry)
+        mask = geometry.grid_mask(fused.scores.shape, fused.stride)
+        score, place = image_score(fused.scores, fused.stride, self.fusion, mask)
         clock.append(time.perf_counter_ns())
         verdict, reason, detail = self._decide(score)
         defects = () if verdict is Verdict.GOOD else self._defects(fused, geometry)
         clock.append(time.perf_counter_ns())
-        scales, neighbours = scale_scores(fused, *place), neighbour_scores(fused, *place)
-        inspection = replace(
-            self._blank(frame, verdict, clock, measures), reason=reason, detail=detail, score=score,
+        scales, neighbours = contributions(fused, *place)
+        inspection = self._inspection(
+            frame, verdict, clock, measures, reason=reason, detail=detail, score=score,
             scales=scales, neighbours=neighbours, defects=defects,
         )  # fmt: skip
         return inspection, InspectedMap(
@@ -100,7 +102,7 @@ class Inspector:
         )
 
     def refusal(self, frame: Frame) -> str | None:
-        """Why this frame must not be inspected, whatever it shows: its flaw, another recipe, another size; else None."""
+        """Why this frame must not be inspected, whatever it shows: its flaw, another recipe, another size; or None."""
         if frame.flaw is not None:
             return frame.flaw
         if frame.recipe not in (None, runs := self.bundle.digest):
@@ -145,19 +147,17 @@ class Inspector:
         )
         return Verdict.UNDECIDED, Reason.REVIEW, detail
 
-    def _score(self, anomaly_map: AnomalyMap, geometry: Geometry) -> tuple[float, tuple[int, int]]:
-        mask = geometry.grid_mask(anomaly_map.scores.shape, anomaly_map.stride)
-        return image_score(anomaly_map.scores, anomaly_map.stride, self.fusion, mask)
-
     def _defects(self, anomaly_map: AnomalyMap, geometry: Geometry) -> tuple[Defect, ...]:
         return find_defects(anomaly_map, geometry, self.map_threshold, self.bundle.manifest.min_area_px)
 
     def _undecided(
         self, frame: Frame, reason: Reason, detail: str, clock: list[int], measures: Measures | None = None
     ) -> Inspection:
-        return replace(self._blank(frame, Verdict.UNDECIDED, clock, measures), reason=reason, detail=detail)
+        return self._inspection(frame, Verdict.UNDECIDED, clock, measures, reason=reason, detail=detail)
 
-    def _blank(self, frame: Frame, verdict: Verdict, clock: list[int], measures: Measures | None) -> Inspection:
+    def _inspection(
+        self, frame: Frame, verdict: Verdict, clock: list[int], measures: Measures | None, **found: Any
+    ) -> Inspection:
         stages = [(after - before) / 1e6 for before, after in itertools.pairwise(clock)]
         return Inspection(
             frame_id=frame.id,
@@ -174,4 +174,5 @@ class Inspector:
             measures=measures,
             timings=Timings(**dict(zip(STAGES, stages, strict=False)), total_ms=sum(stages)),
             frame_size=frame.image.shape[:2],
+            **found,
         )
