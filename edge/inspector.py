@@ -62,9 +62,8 @@ class Inspector:
     def inspect(self, frame: Frame) -> tuple[Inspection, InspectedMap | None]:
         """The verdict on one frame, and its anomaly map where there is one.
 
-        DEFECTIVE exactly when the score exceeds the image threshold. UNDECIDED when it exceeds only the review
-        threshold, if there is one (REVIEW, with score and defects), the picture is unfit (HEALTH_GATE), the engine
-        fails (ENGINE_ERROR) or a map is not finite (NON_FINITE); a broken frame never raises.
+        DEFECTIVE exactly when the score exceeds the image threshold. UNDECIDED says why: above the review threshold
+        only (REVIEW, with score and defects), HEALTH_GATE, ENGINE_ERROR or NON_FINITE; a broken frame never raises.
         """
         clock = [time.perf_counter_ns()]
         try:
