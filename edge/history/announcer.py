@@ -19,12 +19,12 @@ from typing import Any
 
 import structlog
 
-from edge.core.deadline import meet_deadline
 from edge.core.types import Acquisition, Alert, AlertKind, Gap, GapCause, Inspection, Ticket, Verdict
 from edge.history.database import JournalError
 from edge.history.journal import Build, Journal
 from edge.history.last_recipe import LastRecipe, remember_recipe
 from edge.history.told import Entry, Told
+from edge.inspector import meet_deadline
 from edge.wire.facts import HealthSnapshot, Origin
 from edge.wire.recording import (
     MAX_PART_IDS,

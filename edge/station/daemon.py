@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 
 import structlog
 
-from edge.core.deadline import meet_deadline
 from edge.core.errors import (
     BuildStopped,
     EdgeError,
@@ -26,6 +25,7 @@ from edge.core.errors import (
     Unavailable,
 )
 from edge.core.types import Gap, Reason
+from edge.inspector import meet_deadline
 from edge.station.last_resort import last_resort
 from edge.station.refusals import is_news
 from edge.station.settings import Settings
