@@ -110,8 +110,7 @@ def run(station: Station, settings: Settings, should_stop: Callable[[], bool]) -
         station.stored.look_at_all(station.inspector)
         station.health.ready(f"inspecting {station.source.uri}")
         _await_subscriber(station, settings.sockets.wait_for_subscriber_s, should_stop)
-        if station.triggers is not None:
-            station.triggers.open()
+        station.triggers.open()
         reason = inspect_loop(station, should_stop, settings.gate.deadline_ms)
         code = STOPPED
     except SourceLost as error:
@@ -134,7 +133,7 @@ def run(station: Station, settings: Settings, should_stop: Callable[[], bool]) -
 
 def _abandon_parts(station: Station, reason: str) -> None:
     """Parts that were triggered and that nobody will inspect are gaps by name."""
-    for gap in () if station.triggers is None else station.triggers.close(f"the station stops: {reason}"):
+    for gap in station.triggers.close(f"the station stops: {reason}"):
         station.health.missed(gap)
         _deliver_gaps(station, [gap])
 
