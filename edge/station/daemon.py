@@ -68,7 +68,7 @@ def inspect_loop(station: Station, should_stop: Callable[[], bool], deadline_ms:
             inspection, anomaly_map = station.inspector.inspect(frame)  # an engine error is UNDECIDED, never "good"
             inspection = meet_deadline(inspection, deadline_ms)
             verdict = station.judge(inspection)  # a piece of a challenge is no part, and never good
-            health.alive(verdict)
+            health.decided(verdict)
             delivery.put_inspection(verdict, gate.update(verdict), frame, anomaly_map)
             failures = failures + 1 if inspection.reason is Reason.ENGINE_ERROR else 0
             if failures >= REPEATED_FAILURES:
