@@ -70,11 +70,10 @@ class Inspector:
             geometry = self.geometry.for_frame(frame.image.shape[:2])
         except BundleError as error:  # a frame of a few pixels, of which the ROI leaves nothing
             return self._undecided(frame, Reason.HEALTH_GATE, str(error), clock), None
-        views, problem, measures = geometry.views(frame.image), self.refusal(frame), None
-        if problem is None:
-            measures, problem = self._look_at(views)
+        views, problem = geometry.views(frame.image), self.refusal(frame)
+        measures, problem = (None, problem) if problem else self._look_at(views)
         clock.append(time.perf_counter_ns())
-        if problem is not None:
+        if problem:
             return self._undecided(frame, Reason.HEALTH_GATE, problem, clock, measures), None
         try:
             maps = self.engine.infer(views.image)
