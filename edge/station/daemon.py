@@ -1,8 +1,10 @@
 """serve(settings): startup → inspect_loop → shutdown; signals and exit codes.
 
 Three threads, two hand-offs: capture (live sources only) → this loop → delivery. The loop never waits
-for a sink and never lets a frame pass uncounted. Rejected: asyncio (native calls block it anyway) and
-processes (frames would be pickled; nothing is shared that needs isolating).
+for a sink and never lets a frame pass uncounted. A part's way: `Source.read` → `Inspector.inspect` → `AlertGate.update`
+→ `Delivery.put_inspection` here; then, in the delivery thread (`edge.delivery.thread`), `Announcer.announce`, which has
+it numbered and committed by `Journal` before `Publisher.publish` tells it, and last the sinks. Rejected: asyncio
+(native calls block it anyway) and processes (frames would be pickled; nothing is shared that needs isolating).
 """
 
 from __future__ import annotations
@@ -47,9 +49,9 @@ def inspect_loop(station: Station, should_stop: Callable[[], bool], deadline_ms:
     source, gate, delivery, health = station.source, station.gate, station.delivery, station.health
     failures = 0  # of the engine, in a row
     while not should_stop():
-        if station.recipes is not None and station.recipes.is_ready:
+        if station.recipes is not None and station.recipes.is_ready:  # a frame boundary: the next one is the new one's
             station.take_recipe()
-        if time.monotonic() >= station.stored.due_s:
+        if time.monotonic() >= station.stored.due_s:  # known pictures, now and then: does the engine judge as it did?
             station.stored.step(station.inspector)
         try:
             frame = source.read(READ_TIMEOUT_S)
