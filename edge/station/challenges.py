@@ -56,7 +56,8 @@ class Ground:
 
 
 class Challenges:
-    """`judge` and `note_stored` are the loop's, `admit` the control socket's thread's, the rest the delivery thread's, after `reopen`.
+    """`judge` and `note_stored` are the loop's, `admit` the control socket's thread's; after `reopen` the rest is the
+    delivery thread's.
 
     every_s: how often one is due; None: never. overdue: what the station is then, and while the last one has failed.
     """
