@@ -67,7 +67,7 @@ class Station:
     triggers: Triggers | NoTriggers = field(default_factory=lambda: NoTriggers("none"))
     changed: Callable[[Inspector], None] = lambda inspector: None  # records say from now on what runs
     judge: Callable[[Inspection], Inspection] = lambda inspection: inspection  # what an open challenge makes of it
-    stored: StoredPieces = field(default_factory=lambda: StoredPieces(lambda problem: None))  # known pictures, looked at
+    stored: StoredPieces = field(default_factory=lambda: StoredPieces(lambda problem: None))  # pictures to look at
 
     def take_recipe(self) -> None:
         """At a frame boundary: run another bundle from the next frame on, if one is ready."""
