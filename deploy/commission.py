@@ -23,11 +23,11 @@ from deploy.good_parts import Part, collect_parts
 from deploy.recalibrate import check_count, farthest_shift, health_of, part_scores, recalibrated, suspects_among
 from deploy.terminal import FILE, FOLDER
 from edge.core.bundle import VARIANTS
+from edge.core.calibration import Calibration
 from edge.core.collected import labelled_below
 from edge.core.commissioned import commissioned, commissioning_file
 from edge.core.commissioning import Commissioning, write_commissioning
 from edge.core.errors import BundleError, SettingsError, SourceError
-from edge.core.manifest import Calibration
 from edge.core.promise import Rates
 from edge.core.types import Acquisition
 from edge.engines import ENGINE_NAMES

@@ -67,15 +67,14 @@ def collect_parts(
             if copies >= MOST_COPIES:
                 raise SourceError(f"{source.uri}: the same picture {copies} times in a row; is the camera frozen?")
             continue
-        if flaw := frame.flaw or inspector.wrong_size(frame):
+        if flaw := inspector.refusal(frame):
             raise SourceError(f"{source.uri}: {_name(frame)}: {flaw}")
         known.add(digest)
         due_s = now_s() + interval_s
         geometry = inspector.geometry.for_frame((size[0], size[1]))
-        image = geometry.to_input(frame.image)
-        seen = sketch(image, geometry.input_mask(), geometry.cropped(frame.image))
-        kept = image if len(known) <= SCORED else None
-        yield Part(_name(frame), inspector.engine.infer(image), geometry, seen, kept)
+        views = geometry.views(frame.image)
+        kept = views.image if len(known) <= SCORED else None
+        yield Part(_name(frame), inspector.engine.infer(views.image), geometry, sketch(*views), kept)
 
 
 def _read(source: Source, have: int, wanted: int) -> Frame | None:

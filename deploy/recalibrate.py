@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from deploy.good_parts import Part
 from edge.core.bundle import Bundle
+from edge.core.calibration import Calibration
 from edge.core.errors import BundleError, SettingsError
 from edge.core.health_bands import fit_bands, mean_thumbnail
 from edge.core.image_health import HealthBands
-from edge.core.manifest import Calibration
 from edge.core.promise import Rates, calibration_for, images_for, require_review_images
 from edge.core.scoring import (
     LOCAL_IMAGES,

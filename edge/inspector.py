@@ -2,7 +2,7 @@
 
 The trainer's evaluation calls this very class, so the figures it prints are the daemon's. Whatever
 goes wrong in a stage makes the frame UNDECIDED with its reason: a part that was not inspected is
-never good.
+never good. Nor is one whose OK was not earned, or not told, before its deadline.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -17,8 +18,8 @@ from edge.core.bundle import Bundle
 from edge.core.defects import find_defects
 from edge.core.errors import BundleError, EngineError
 from edge.core.image_measures import sketch
-from edge.core.preprocess import Geometry, Size
-from edge.core.scoring import fuse, image_score, neighbour_scores, scale_scores
+from edge.core.preprocess import Geometry, Size, Views
+from edge.core.scoring import contributions, fuse, image_score
 from edge.core.types import AnomalyMap, Defect, Frame, Image, Inspection, Map, Measures, Reason, Timings, Verdict
 from edge.engines import Engine
 
@@ -61,23 +62,21 @@ class Inspector:
     def inspect(self, frame: Frame) -> tuple[Inspection, InspectedMap | None]:
         """The verdict on one frame, and its anomaly map where there is one.
 
-        DEFECTIVE exactly when the image score exceeds the image threshold. UNDECIDED when it exceeds only the
-        review threshold, where there is one (REVIEW, with score and defects), the picture is not fit for inspection
-        (HEALTH_GATE), the engine fails (ENGINE_ERROR) or a map is not finite (NON_FINITE); a broken frame never raises.
+        DEFECTIVE exactly when the score exceeds the image threshold. UNDECIDED says why: above the review threshold
+        only (REVIEW, with score and defects), HEALTH_GATE, ENGINE_ERROR or NON_FINITE; a broken frame never raises.
         """
         clock = [time.perf_counter_ns()]
         try:
             geometry = self.geometry.for_frame(frame.image.shape[:2])
         except BundleError as error:  # a frame of a few pixels, of which the ROI leaves nothing
             return self._undecided(frame, Reason.HEALTH_GATE, str(error), clock), None
-        image = geometry.to_input(frame.image)
-        problem = frame.flaw or (None if geometry is self.geometry else self.wrong_size(frame))
-        measures, problem = (None, problem) if problem else self._look_at(image, frame.image, geometry)
+        views, problem = geometry.views(frame.image), self.refusal(frame)
+        measures, problem = (None, problem) if problem else self._look_at(views)
         clock.append(time.perf_counter_ns())
         if problem:
             return self._undecided(frame, Reason.HEALTH_GATE, problem, clock, measures), None
         try:
-            maps = self.engine.infer(image)
+            maps = self.engine.infer(views.image)
         except EngineError as error:
             return self._undecided(frame, Reason.ENGINE_ERROR, str(error), clock, measures), None
         clock.append(time.perf_counter_ns())
@@ -85,22 +84,27 @@ class Inspector:
         if not np.isfinite(fused.scores).all():
             broken = f"the {self.engine.name} engine gave NaN or infinity in an anomaly map"
             return self._undecided(frame, Reason.NON_FINITE, broken, clock, measures), None
-        score, place = self._score(fused, geometry)
+        mask = geometry.grid_mask(fused.scores.shape, fused.stride)
+        score, place = image_score(fused.scores, fused.stride, self.fusion, mask)
         clock.append(time.perf_counter_ns())
         verdict, reason, detail = self._decide(score)
         defects = () if verdict is Verdict.GOOD else self._defects(fused, geometry)
         clock.append(time.perf_counter_ns())
-        scales, neighbours = scale_scores(fused, *place), neighbour_scores(fused, *place)
-        inspection = replace(
-            self._blank(frame, verdict, clock, measures), reason=reason, detail=detail, score=score,
+        scales, neighbours = contributions(fused, *place)
+        inspection = self._inspection(
+            frame, verdict, clock, measures, reason=reason, detail=detail, score=score,
             scales=scales, neighbours=neighbours, defects=defects,
         )  # fmt: skip
         return inspection, InspectedMap(
             fused.scores, fused.stride, fused.deviations, fused.weights, geometry, self.map_threshold
         )
 
-    def wrong_size(self, frame: Frame) -> str | None:
-        """What is said of a frame of another size than the bundle's, where it is not to be resized; else None."""
+    def refusal(self, frame: Frame) -> str | None:
+        """Why this frame must not be inspected, whatever it shows: its flaw, another recipe, another size; or None."""
+        if frame.flaw is not None:
+            return frame.flaw
+        if frame.recipe not in (None, runs := self.bundle.digest):
+            return f"the recipe changed after its trigger: it was accepted under {frame.recipe}, and {runs} runs"
         (height, width), (own_height, own_width) = frame.image.shape[:2], self.geometry.frame_size
         if self._resizes or (height, width) == (own_height, own_width):
             return None
@@ -124,15 +128,11 @@ class Inspector:
 
     def measures_of(self, image: Image) -> Measures:
         """What a frame's (H, W, 3) BGR image measures, part or none; BundleError where the ROI leaves nothing of it."""
-        geometry = self.geometry.for_frame(image.shape[:2])
-        return self._look_at(geometry.to_input(image), image, geometry)[0]
+        return self._look_at(self.geometry.for_frame(image.shape[:2]).views(image))[0]
 
-    def _look_at(self, image: Image, full: Image, geometry: Geometry) -> tuple[Measures, str | None]:
-        """What the network's input measures, which was made of `full`, and why it is not fit for inspection."""
-        mask, whole = geometry.input_mask(), geometry.cropped(full)
-        if self.health is None:
-            return sketch(image, mask, whole).measures(None), None
-        return self.health.judge(image, mask, whole)
+    def _look_at(self, views: Views) -> tuple[Measures, str | None]:
+        """What the picture measures, and why it is not fit for inspection."""
+        return (sketch(*views).measures(None), None) if self.health is None else self.health.judge(*views)
 
     def _decide(self, score: float) -> tuple[Verdict, Reason | None, str | None]:
         if score > self.image_threshold:
@@ -145,19 +145,17 @@ class Inspector:
         )
         return Verdict.UNDECIDED, Reason.REVIEW, detail
 
-    def _score(self, anomaly_map: AnomalyMap, geometry: Geometry) -> tuple[float, tuple[int, int]]:
-        mask = geometry.grid_mask(anomaly_map.scores.shape, anomaly_map.stride)
-        return image_score(anomaly_map.scores, anomaly_map.stride, self.fusion, mask)
-
     def _defects(self, anomaly_map: AnomalyMap, geometry: Geometry) -> tuple[Defect, ...]:
         return find_defects(anomaly_map, geometry, self.map_threshold, self.bundle.manifest.min_area_px)
 
     def _undecided(
         self, frame: Frame, reason: Reason, detail: str, clock: list[int], measures: Measures | None = None
     ) -> Inspection:
-        return replace(self._blank(frame, Verdict.UNDECIDED, clock, measures), reason=reason, detail=detail)
+        return self._inspection(frame, Verdict.UNDECIDED, clock, measures, reason=reason, detail=detail)
 
-    def _blank(self, frame: Frame, verdict: Verdict, clock: list[int], measures: Measures | None) -> Inspection:
+    def _inspection(
+        self, frame: Frame, verdict: Verdict, clock: list[int], measures: Measures | None, **found: Any
+    ) -> Inspection:
         stages = [(after - before) / 1e6 for before, after in itertools.pairwise(clock)]
         return Inspection(
             frame_id=frame.id,
@@ -174,4 +172,20 @@ class Inspector:
             measures=measures,
             timings=Timings(**dict(zip(STAGES, stages, strict=False)), total_ms=sum(stages)),
             frame_size=frame.image.shape[:2],
+            **found,
         )
+
+
+def meet_deadline(inspection: Inspection, deadline_ms: float | None) -> Inspection:
+    """Mark a verdict that came later than `deadline_ms` after its trigger or capture; an OK must be earned in time.
+
+    A late GOOD becomes UNDECIDED (LATE); a late DEFECTIVE stays what it is.
+    """
+    age_ms = (time.monotonic_ns() - inspection.since_ns) / 1e6
+    if deadline_ms is None or age_ms <= deadline_ms:
+        return inspection
+    if inspection.verdict is not Verdict.GOOD:
+        return replace(inspection, late=True)
+    since = "capture" if inspection.asked_ns is None else "its trigger"
+    detail = f"decided {age_ms:.1f} ms after {since}, the deadline is {deadline_ms:g} ms"
+    return replace(inspection, verdict=Verdict.UNDECIDED, reason=Reason.LATE, detail=detail, late=True)

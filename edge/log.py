@@ -20,6 +20,11 @@ from edge.core.redaction import hide_credentials
 LINES, PERIOD_S = 30, 60.0  # of one event
 
 
+def is_rarely(count: int) -> bool:
+    """True at 1, 2, 4, 8…: what goes wrong at every part must not flood the log."""
+    return count & (count - 1) == 0
+
+
 def configure_logging(level: str = "info", *, is_limited: bool = False, as_json: bool | None = None) -> None:
     """Log to stderr from now on; `level` is debug, info, warning or error. is_limited: for what runs for ever.
 

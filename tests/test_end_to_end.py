@@ -26,7 +26,7 @@ from edge.station.golden import check_golden
 from tests.edge.engines.conftest import DOUBLE
 from tests.edge.engines.native import cudart_stub
 from tests.edge.fakes import NOW
-from tests.edge.station.test_daemon import end, receive_until, start
+from tests.edge.station.test_daemon import end, receive_until, start_on
 from tests.edge.stub import free_endpoint
 from trainer.narrow_teacher import Networks
 from trainer.teacher import teacher_digests
@@ -130,18 +130,7 @@ def test_a_folder_of_parts_becomes_verdicts_and_alerts_on_the_wire(bundle_file: 
         cv2.imwrite(str(tmp_path / f"unit-{i}.png"), a_part(2000 + i, defective=i in (1, 4)))
     endpoint = free_endpoint()
     with Subscription(endpoint) as feed:
-        daemon = start(
-            "--source",
-            f"folder:{tmp_path}",
-            "--bundle",
-            str(bundle_file),
-            "--publish",
-            endpoint,
-            "--wait-for-subscriber-s",
-            "30",
-            "--overlays",
-            str(tmp_path / "overlays"),
-        )
+        daemon = start_on(tmp_path, endpoint, "--overlays", str(tmp_path / "overlays"), bundle=bundle_file)
         messages = receive_until(feed, "death")
         code, log = end(daemon)
     assert code == 0, log
@@ -285,8 +274,7 @@ def test_real_screws_go_the_whole_way(test_data: Path, tmp_path: Path) -> None:
     assert load_bundle(bundle_file).manifest.geometry.frame_size == (512, 512)
     endpoint = free_endpoint()
     with Subscription(endpoint) as feed:
-        daemon = start("--source", f"folder:{parts}", "--bundle", str(bundle_file), "--publish", endpoint,
-                       "--wait-for-subscriber-s", "30")  # fmt: skip
+        daemon = start_on(parts, endpoint, bundle=bundle_file)
         messages = receive_until(feed, "death")
         assert end(daemon)[0] == 0
     results = {m.body["part_id"]: m.body for m in messages if m.kind == "result"}

@@ -17,10 +17,11 @@ import structlog
 
 from edge.core.arrays import GoldenSample
 from edge.core.bundle import GraphSet
+from edge.core.calibration import Calibration
 from edge.core.errors import TrainingError
 from edge.core.forecast import Forecast
 from edge.core.image_health import HealthBands
-from edge.core.manifest import REFERENCE_VARIANT, Calibration
+from edge.core.manifest import REFERENCE_VARIANT
 from edge.core.preprocess import Geometry
 from edge.core.promise import Rates, calibration_for, require_images, require_review_images
 from edge.core.scoring import PAPER_FUSION, Fusion, ScoreStats, fit_stats, scores_of

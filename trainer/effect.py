@@ -16,11 +16,11 @@ from typing import Any
 
 from edge.core.archive import read_file
 from edge.core.bundle import Bundle, load_bundle
+from edge.core.calibration import Calibration
 from edge.core.collected import CollectedPart
 from edge.core.errors import BundleError
 from edge.core.files import write_whole
 from edge.core.images import read_image
-from edge.core.manifest import Calibration
 from edge.core.preprocess import Geometry
 from edge.core.scoring import scores_of
 from edge.core.types import Image

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from edge.core.binomial import binomial_upper_bound
+from edge.core.calibration import Calibration
 from edge.core.errors import TrainingError
 from edge.core.forecast import CONTRASTS, SIZES, Cell, Forecast, Labelled
 from edge.core.images import read_image
-from edge.core.manifest import Calibration
 from edge.core.preprocess import Geometry
 from edge.core.promise import PROMISED, most_above
 from edge.core.scoring import scores_of

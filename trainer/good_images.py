@@ -183,5 +183,4 @@ class InputImages(Sequence[Image]):
         """What the health gate measures of each, of its frame's own rows too; read anew."""
         for path in counted(self._paths, "light of unused images", len(self._paths)):
             frame = read_image(path)
-            geometry = self._geometry.for_frame((frame.shape[0], frame.shape[1]))
-            yield sketch(geometry.to_input(frame), geometry.input_mask(), geometry.cropped(frame))
+            yield sketch(*self._geometry.for_frame((frame.shape[0], frame.shape[1])).views(frame))

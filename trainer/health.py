@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import structlog
 
+from edge.core.calibration import Calibration
 from edge.core.health_bands import fit_bands, mean_thumbnail
 from edge.core.image_health import HealthBands
-from edge.core.manifest import Calibration
 from edge.core.preprocess import Geometry
 from edge.core.scoring import scores_of
 from edge.core.tolerance import tolerated

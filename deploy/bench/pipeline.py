@@ -93,7 +93,7 @@ class Pipeline:
         frame = Frame(image, len(self.decided), time.monotonic_ns(), datetime.now(timezone.utc), part_id="bench")
         self._health.took(frame)
         inspection, anomaly_map = self._inspector.inspect(frame)
-        self._health.alive(inspection)
+        self._health.decided(inspection)
         self._delivery.put_inspection(inspection, self._gate.update(inspection), frame, anomaly_map)
         self.decided.append(Decided(frame.captured_ns, inspection.timings, time.monotonic_ns()))
 

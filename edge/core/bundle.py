@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edge.core.archive import GOLDEN, MANIFEST, NOTICE, SIGNATURE, VARIANTS, Archive, pack_archive, read_file
 from edge.core.arrays import GoldenSample, read_golden, read_local_stats, write_golden, write_local_stats
+from edge.core.calibration import Calibration
 from edge.core.errors import BundleError
 from edge.core.files import write_whole
 from edge.core.graph_file import require_self_contained
 from edge.core.image_health import HealthBands
-from edge.core.manifest import REFERENCE_VARIANT, Calibration, Manifest, manifest_from_json, manifest_to_json
+from edge.core.manifest import REFERENCE_VARIANT, Manifest, manifest_from_json, manifest_to_json
 from edge.core.types import Neighbours, PatchMaps
 
 if TYPE_CHECKING:  # it reads bundles itself

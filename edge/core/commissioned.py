@@ -10,9 +10,9 @@ from pathlib import Path
 
 from edge.core.arrays import read_local_stats
 from edge.core.bundle import Bundle
+from edge.core.calibration import problem_with
 from edge.core.commissioning import ADVICE, Commissioning, read_commissioning
 from edge.core.errors import BundleError
-from edge.core.manifest import problem_with
 
 
 def commissioning_file(bundle: Path) -> Path:

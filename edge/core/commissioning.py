@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge.core.arrays import write_local_stats
+from edge.core.calibration import Calibration, calibration_json, parse_calibration
 from edge.core.errors import BundleError
 from edge.core.image_health import HealthBands, bands_from_json, bands_to_json
-from edge.core.manifest import Calibration, calibration_json, parse_calibration
 
 SCHEMA = "edge-inspect.commissioning/1"
 ADVICE = "commission again (edge-deploy commission), go back (--rollback), or start with --commissioning none"

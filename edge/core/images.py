@@ -58,11 +58,6 @@ def reading_bits(bits: int | None) -> Iterator[None]:
 
 def read_image(path: Path) -> Image:
     """(H, W, 3) uint8 BGR, contiguous, see `as_bgr`. SourceError says what is wrong with the file."""
-    return as_bgr(read_pixels(path), str(path))
-
-
-def read_pixels(path: Path) -> np.ndarray:
-    """The file's own channels and depth, (H, W) or (H, W, n), turned as its EXIF says; SourceError as `read_image`."""
     try:
         encoded = path.read_bytes()
     except OSError as error:
@@ -70,8 +65,8 @@ def read_pixels(path: Path) -> np.ndarray:
     return decode(encoded, str(path))
 
 
-def decode(encoded: bytes, where: str) -> np.ndarray:
-    """The pixels of an encoded picture, as `read_pixels`; SourceError or DamagedImage name `where`."""
+def decode(encoded: bytes, where: str) -> Image:
+    """An encoded picture as `read_image`, turned as its EXIF says; SourceError or DamagedImage name `where`."""
     is_cut = not encoded or (encoded.startswith(b"\xff\xd8") and jpeg_is_cut(encoded))
     claims = Claims() if is_cut else claims_of(encoded)
     if claims.problem is not None:
@@ -86,7 +81,7 @@ def decode(encoded: bytes, where: str) -> np.ndarray:
         raise DamagedImage(
             f"{where}: not a readable image (damaged or cut short?); replace it, or take the picture again"
         )
-    return image if claims.orientation == 1 else _upright(image, claims.orientation)
+    return as_bgr(image if claims.orientation == 1 else _upright(image, claims.orientation), where)
 
 
 def _upright(image: np.ndarray, orientation: int) -> np.ndarray:

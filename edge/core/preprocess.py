@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,18 @@ Size = tuple[int, int]  # height, width
 Point = tuple[float, float]  # x, y
 Pixels = TypeVar("Pixels", NDArray[np.uint8], NDArray[np.float32])
 BLANK = 127  # the networks' zero
+
+
+class Views(NamedTuple):
+    """A frame as it is looked at.
+
+    image: (h, w, 3) uint8, contiguous: the network's input. mask: (h, w) uint8 of it, 1 where only counted frame pixels
+    have a part; None when all count. whole: what the image was made of, at the frame's own size; no copy.
+    """
+
+    image: Image
+    mask: NDArray[np.uint8] | None
+    whole: Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,25 +83,31 @@ class Geometry:
         """The same geometry for frames of another size: polygons and millimetres scale along."""
         return self if frame_size == self.frame_size else _scaled(self, frame_size)
 
-    def cropped(self, frame: Image) -> Image:
-        """The part of (H, W, 3) `frame` that network input is made of, at its own size; no copy."""
-        left, top, right, bottom = _box(self)
-        return frame[top:bottom, left:right]
-
-    def to_input(self, frame: Image) -> Image:
-        """(H, W, 3) uint8 frame of `frame_size` -> contiguous (h, w, 3) uint8 of `input_size`.
+    def views(self, frame: Image) -> Views:
+        """(H, W, 3) uint8 frame of `frame_size` -> what the networks and whoever measures the picture see of it.
 
         No copy is made where the frame already is the input. Where `is_blanked`, an input pixel that any uncounted
         frame pixel has a part in is BLANK.
         """
-        image = np.ascontiguousarray(_resized(self.cropped(frame), self.input_size))
-        seen = _seen(self) if self.is_blanked else None
-        return image if seen is None else np.where(seen[..., None], image, np.uint8(BLANK))
+        left, top, right, bottom = _box(self)
+        whole, mask = frame[top:bottom, left:right], self.input_mask()
+        image = np.ascontiguousarray(_resized(whole, self.input_size))
+        if mask is not None and self.is_blanked:
+            image = np.where(mask.view(np.bool_)[..., None], image, np.uint8(BLANK))
+        return Views(image, mask, whole)
 
+    def to_input(self, frame: Image) -> Image:
+        """The network's input alone, as `views`."""
+        return self.views(frame).image
+
+    @lru_cache(maxsize=8)  # noqa: B019 (so few geometries, small and frozen, may well be kept)
     def input_mask(self) -> NDArray[np.uint8] | None:
-        """(h, w) uint8 of the input, 1 where only counted frame pixels have a part; None when all count."""
-        seen = _seen(self)
-        return None if seen is None else seen.view(np.uint8)
+        """The input's mask alone, as `Views`."""
+        if not self.is_masked:
+            return None
+        left, top, right, bottom = self.box
+        share = _resized(_counted(self)[top:bottom, left:right].astype(np.float32), self.input_size)
+        return np.asarray(share > 1 - 1e-5, np.uint8)
 
     def scale(self) -> tuple[float, float]:
         """Frame pixels per input pixel: horizontally, vertically."""
@@ -107,7 +125,7 @@ class Geometry:
         sx, sy = self.scale()
         left, top, right, bottom = self.box
         shift = [(0.5 / sx - 0.5) / stride, (0.5 / sy - 0.5) / stride]
-        inside = _sample(scores, (1 / (sx * stride), 1 / (sy * stride)), shift, (bottom - top, right - left))
+        inside = sampled(scores, (1 / (sx * stride), 1 / (sy * stride)), shift, (bottom - top, right - left))
         if not self.is_masked:
             return inside
         full = np.full(self.frame_size, -np.inf, np.float32)
@@ -116,11 +134,19 @@ class Geometry:
 
     def scores_to_input(self, scores: Map, stride: int) -> Map:
         """(h, w) scores at `stride` input pixels -> (h·stride, …) float32 at every input pixel."""
-        return _sample(scores, (1 / stride, 1 / stride), (0.0, 0.0), self.input_size)
+        return sampled(scores, (1 / stride, 1 / stride), (0.0, 0.0), self.input_size)
 
+    @lru_cache(maxsize=8)  # noqa: B019 (as above)
     def grid_mask(self, shape: Size, stride: int) -> NDArray[np.bool_] | None:
         """Which grid points count: inside the ROI and no ignore polygon; None when all do."""
-        return _grid_mask(self, shape, stride)
+        if not self.is_masked:
+            return None
+        (sx, _, left), (_, sy, top) = self.input_to_frame()  # crop and resize alone: x and y do not mix
+        columns = np.rint(sx * stride * np.arange(shape[1]) + left).astype(int)
+        rows = np.rint(sy * stride * np.arange(shape[0]) + top).astype(int)
+        height, width = self.frame_size
+        nearest = np.ix_(np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1))
+        return np.asarray(_counted(self)[nearest] > 0, np.bool_)
 
 
 @lru_cache(maxsize=8)
@@ -150,18 +176,6 @@ def _scaled(geometry: Geometry, frame_size: Size) -> Geometry:
 
 
 @lru_cache(maxsize=8)
-def _grid_mask(geometry: Geometry, shape: Size, stride: int) -> NDArray[np.bool_] | None:
-    if not geometry.is_masked:
-        return None
-    (sx, _, left), (_, sy, top) = geometry.input_to_frame()  # crop and resize alone: x and y do not mix
-    columns = np.rint(sx * stride * np.arange(shape[1]) + left).astype(int)
-    rows = np.rint(sy * stride * np.arange(shape[0]) + top).astype(int)
-    height, width = geometry.frame_size
-    nearest = np.ix_(np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1))
-    return np.asarray(_counted(geometry)[nearest] > 0, np.bool_)
-
-
-@lru_cache(maxsize=8)
 def _counted(geometry: Geometry) -> NDArray[np.uint8]:
     """(H, W) uint8 of the frame, 1 inside the ROI and outside all ignore polygons (edges belong to the polygon)."""
     whole = np.ones(geometry.frame_size, np.uint8)
@@ -169,16 +183,6 @@ def _counted(geometry: Geometry) -> NDArray[np.uint8]:
     for polygon in geometry.ignore:
         counted[polygon_mask(polygon, geometry.frame_size) > 0] = 0
     return counted
-
-
-@lru_cache(maxsize=8)
-def _seen(geometry: Geometry) -> NDArray[np.bool_] | None:
-    """(h, w) bool of the input: pixels that only counted frame pixels have a part in; None when all count."""
-    if not geometry.is_masked:
-        return None
-    left, top, right, bottom = geometry.box
-    share = _resized(_counted(geometry)[top:bottom, left:right].astype(np.float32), geometry.input_size)
-    return np.asarray(share > 1 - 1e-5, np.bool_)
 
 
 def _resized(cropped: Pixels, size: Size) -> Pixels:
@@ -197,14 +201,12 @@ def polygon_mask(polygon: tuple[Point, ...], size: Size) -> NDArray[np.uint8]:
     return mask
 
 
-def _sample(grid: Map, step: tuple[float, float], start: tuple[float, float] | list[float], size: Size) -> Map:
-    """Read `grid` bilinearly at column start_x + step_x·x and row start_y + step_y·y; edges repeat."""
+def sampled(grid: Map, step: tuple[float, float], start: tuple[float, float] | list[float], size: Size) -> Map:
+    """(h, w) float32 -> `size`: `grid` read bilinearly at column start_x + step_x·x and row start_y + step_y·y.
+
+    Edges repeat.
+    """
     affine = np.array([[step[0], 0, start[0]], [0, step[1], start[1]]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     out = cv2.warpAffine(grid, affine, (size[1], size[0]), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(out, np.float32)
-
-
-def refine(grid: Map, factor: int, shape: Size) -> Map:
-    """Resample a map of `factor` times the stride onto the finer grid of `shape`."""
-    return grid if factor == 1 else _sample(grid, (1 / factor, 1 / factor), (0.0, 0.0), shape)

@@ -30,8 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.binomial import binomial_upper_bound
+from edge.core.calibration import Bound, Calibration, Review
 from edge.core.errors import PromiseError
-from edge.core.manifest import Bound, Calibration, Review
 from edge.core.scoring import Fusion, ScoreStats
 from edge.core.tail import expected_above, gumbel_quantile
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from edge.core.errors import BundleError, EngineError
 from edge.core.opencv import cv2
-from edge.core.preprocess import Geometry, Size, refine
+from edge.core.preprocess import Geometry, Size, sampled
 from edge.core.types import AnomalyMap, DrivenBy, Map, NeighbourScore, PatchMaps, Scale, ScaleScore, Term
 
 TERMS = (Term.REGRESSION_ERROR, Term.PREDICTIVE_UNCERTAINTY)
@@ -183,7 +183,10 @@ def fuse(
         if (of := maps.get(key.patch_size)) is not None:
             values = of.regression_error if key.term is Term.REGRESSION_ERROR else of.predictive_uncertainty
             assert values is not None  # students have both, and stats of neighbours know no uncertainty
-            deviations[key] = refine(normalise(values, term_stats), of.stride // stride, shape)
+            finer = normalise(values, term_stats)
+            if (step := stride / of.stride) != 1:
+                finer = sampled(finer, (step, step), (0.0, 0.0), shape)
+            deviations[key] = finer
     weights = {key: stats[key].weight for key in deviations}
     scores = combine(np.stack(list(deviations.values())), np.array(list(weights.values()), np.float32), fusion)
     return AnomalyMap(scores, stride, deviations, weights)
@@ -248,25 +251,24 @@ def driver(anomaly_map: AnomalyMap, row: int, column: int) -> DrivenBy:
     return max(deviations, key=lambda key: weights[key] * float(deviations[key][row, column]))
 
 
-def scale_scores(anomaly_map: AnomalyMap, row: int, column: int) -> tuple[ScaleScore, ...]:
-    """Each patch size's two terms at a grid point, on the bundle's scale, whatever they weigh."""
-    weights, paper = anomaly_map.weights, [key for key in anomaly_map.deviations if key.neighbours is None]
-    here = {key: float(anomaly_map.deviations[key][row, column]) for key in paper}
-    return tuple(
+def contributions(
+    anomaly_map: AnomalyMap, row: int, column: int
+) -> tuple[tuple[ScaleScore, ...], tuple[NeighbourScore, ...]]:
+    """What patch sizes and maps of distances say at a grid point, on the bundle's scale, whatever they weigh."""
+    weights = anomaly_map.weights
+    here = {key: float(values[row, column]) for key, values in anomaly_map.deviations.items()}
+    scales = tuple(
         ScaleScore(
             patch_size=size,
             regression_error=here[DrivenBy(size, Term.REGRESSION_ERROR)],
             predictive_uncertainty=here[DrivenBy(size, Term.PREDICTIVE_UNCERTAINTY)],
             weight=sum(weights[DrivenBy(size, term)] for term in TERMS),
         )
-        for size in sorted({key.patch_size for key in paper})
+        for size in sorted({key.patch_size for key in here if key.neighbours is None})
     )
-
-
-def neighbour_scores(anomaly_map: AnomalyMap, row: int, column: int) -> tuple[NeighbourScore, ...]:
-    """Each map of distances at a grid point, as `scale_scores`."""
-    return tuple(
-        NeighbourScore(key.neighbours, float(values[row, column]), anomaly_map.weights[key])
-        for key, values in anomaly_map.deviations.items()
+    neighbours = tuple(
+        NeighbourScore(key.neighbours, distance, weights[key])
+        for key, distance in here.items()
         if key.neighbours is not None
     )
+    return scales, neighbours

@@ -21,10 +21,11 @@ import zmq
 from edge.core.types import GapCause
 from edge.delivery.inbox import End, Inbox
 from edge.delivery.pulse import Pulse
-from edge.history.announcer import Announcer, is_rarely
+from edge.history.announcer import Announcer
 from edge.history.database import JournalError
 from edge.history.journal import Journal
 from edge.history.told import Sink, Told
+from edge.log import is_rarely
 from edge.sockets.desk import Served
 from edge.sockets.publisher import Publisher
 from edge.wire.facts import HealthSnapshot

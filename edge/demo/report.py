@@ -9,7 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
-from edge.core.manifest import Bound
+from edge.core.calibration import Bound
 from edge.demo.parts import DemoPart
 from edge.wire.vocabulary import ResultEvaluation
 

@@ -12,7 +12,8 @@ import threading
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -166,19 +167,17 @@ def _name(recipe: dict[str, Any]) -> str:
     return f"{recipe['id']} {recipe['version']}"
 
 
-def _counter(
-    name: str, text: str, identity: Sequence[str], labels: Sequence[str], values: dict[Any, float]
-) -> CounterMetricFamily:
-    family = CounterMetricFamily(f"{PREFIX}_{name}", text, labels=(*IDENTITY, *labels))
+Family = CounterMetricFamily | GaugeMetricFamily
+
+
+def _family(
+    kind: Callable[..., Family], name: str, text: str, identity: Sequence[str], labels: Sequence[str],
+    values: Mapping[Any, float],
+) -> Family:  # fmt: skip
+    family = kind(f"{PREFIX}_{name}", text, labels=(*IDENTITY, *labels))
     for key, value in values.items():
         family.add_metric((*identity, *key), value)
     return family
 
 
-def _gauge(
-    name: str, text: str, identity: Sequence[str], labels: Sequence[str], values: dict[Any, float]
-) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=(*IDENTITY, *labels))
-    for key, value in values.items():
-        family.add_metric((*identity, *key), value)
-    return family
+_counter, _gauge = partial(_family, CounterMetricFamily), partial(_family, GaugeMetricFamily)

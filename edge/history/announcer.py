@@ -19,12 +19,13 @@ from typing import Any
 
 import structlog
 
-from edge.core.deadline import meet_deadline
 from edge.core.types import Acquisition, Alert, AlertKind, Gap, GapCause, Inspection, Ticket, Verdict
 from edge.history.database import JournalError
 from edge.history.journal import Build, Journal
 from edge.history.last_recipe import LastRecipe, remember_recipe
 from edge.history.told import Entry, Told
+from edge.inspector import meet_deadline
+from edge.log import is_rarely
 from edge.wire.facts import HealthSnapshot, Origin
 from edge.wire.recording import (
     MAX_PART_IDS,
@@ -47,11 +48,6 @@ PART = "part"  # one that was triggered and accepted: its part_id, and its trigg
 ENDED_MEANWHILE = "the station ended meanwhile"
 
 log = structlog.get_logger(__name__)
-
-
-def is_rarely(count: int) -> bool:
-    """True at 1, 2, 4, 8…: what goes wrong at every part must not flood the log."""
-    return count & (count - 1) == 0
 
 
 class Announcer:

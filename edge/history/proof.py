@@ -22,6 +22,7 @@ from typing import NamedTuple
 import structlog
 
 from edge.history.database import JournalError
+from edge.log import is_rarely
 
 log = structlog.get_logger(__name__)
 
@@ -137,7 +138,7 @@ class Witness:
 
     def _fail(self, error: OSError) -> None:
         self._failures += 1
-        if self._failures & (self._failures - 1) == 0:
+        if is_rarely(self._failures):
             log.error("the journal's witness cannot be written", error=str(error), failures=self._failures)
 
 

@@ -1,8 +1,13 @@
 """One watch over the parts: verdicts against the promise, pictures against what was normal; one cause, one advice.
 
-Rejects that contradict the promise are noticed within a few parts, long before a block is full. Their cause is a
-measure's, where one drifts or where the rejected parts themselves lie far off what was normal; else it is the parts'.
-Rejected: two alarms that know nothing of each other, of which a dim lamp would set off both.
+A new lot, a lamp, a worn tool reject part after part. The bundle promises that at most so many of its good parts are
+rejected; where so many of the last WINDOW parts were that this has a chance below LEVEL (a binomial test), the parts or
+the picture have changed, and not one part. With the level so low, a line that keeps its promise to the letter is called
+wrongly less than once in a million parts; nine lines in ten reject far fewer than promised. Parts that nobody decided
+say nothing here: they are told by themselves. It is noticed within a few parts, long before a block is full. The cause
+is a measure's, where one drifts or where the rejected parts themselves lie far off what was normal; else it is the
+parts'. Rejected: a trend of scores (its unit is the bundle's own), so many in a row (a burst that every other part
+breaks), and two alarms that know nothing of each other, of which a dim lamp would set off both.
 """
 
 from __future__ import annotations
@@ -10,14 +15,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
+from itertools import islice
 from typing import Any
 
+from edge.core.binomial import binomial_cdf
 from edge.line.blocks import Block, Sample, block_of, medians, shift_of
 from edge.line.causes import DEFECTS, REJECTS, Cause, cause_of
 from edge.line.drift import Change, Drift, Finding, Rules, limits_of
-from edge.line.population import RECENT, Population
 from edge.wire.vocabulary import BandsRecord, PromiseRecord
 
+WINDOW = 100  # decided parts that are looked at together
+LEVEL = 1e-6  # the chance that so many rejects have by the promise, below which it is contradicted …
+RECENT, CALM = 20, 0.05  # … and kept again once the last so many parts have a chance of this or more
 PARTS, PARTS_OF_A_SLOW_LINE = 50, 10  # in a block
 SLOW_S = 5.0  # from part to part, over the first few
 UNNAMED = Cause(
@@ -25,6 +35,52 @@ UNNAMED = Cause(
     "the parts or the picture have changed, not one part: compare a rejected part with an earlier good one; if "
     "the parts are good, check lamp, focus and fixture, then commission on such parts (edge-deploy commission)",
 )
+
+
+class Population:
+    """Counts rejects among decided parts against `promise`; `contradiction` says what was counted, None for nothing.
+
+    verdicts: of the last parts, whether they were rejected.
+    """
+
+    def __init__(self, promise: PromiseRecord) -> None:
+        self.promise = promise
+        self.verdicts: deque[bool] = deque(maxlen=WINDOW)  # whether rejected
+        self.contradiction: str | None = None
+
+    @property
+    def rate(self) -> float:
+        """The share of the last parts that was rejected; 0 for none."""
+        return sum(self.verdicts) / max(1, len(self.verdicts))
+
+    def decided(self, rejected: bool) -> None:
+        """One more part."""
+        self.verdicts.append(rejected)
+        if self.contradiction is None:
+            if rejected and sum(self.verdicts) >= most_expected(len(self.verdicts), self.promise.rate, LEVEL):
+                self.contradiction = self._counted()
+        elif self._is_calm():
+            self.contradiction = None
+            self.verdicts.clear()  # what came before was told
+
+    def _is_calm(self) -> bool:
+        recent = list(islice(reversed(self.verdicts), RECENT))
+        return sum(recent) < most_expected(len(recent), self.promise.rate, CALM)
+
+    def _counted(self) -> str:
+        return (
+            f"rejects contradict the promise: {sum(self.verdicts)} of the last {len(self.verdicts)} parts rejected, "
+            f"and the promise is {self.promise.statement} (binomial test over the last {WINDOW} parts, level {LEVEL:g})"
+        )
+
+
+@lru_cache(maxsize=4096)
+def most_expected(n: int, rate: float, level: float) -> int:
+    """The fewest rejects of `n` parts that have a chance below `level` where each is rejected at `rate`; n + 1: none.
+
+    rate, level: 0 to 1.
+    """
+    return next((k for k in range(1, n + 1) if 1 - binomial_cdf(k - 1, n, rate) < level), n + 1)
 
 
 class Blocks:

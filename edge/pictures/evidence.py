@@ -27,11 +27,12 @@ from edge.core.errors import SettingsError, SinkError
 from edge.core.opencv import cv2
 from edge.core.types import AnomalyMap, Frame, Image, Inspection, Verdict
 from edge.history import kept_files
-from edge.history.announcer import Announcer, is_rarely
+from edge.history.announcer import Announcer
 from edge.history.journal import Journal
 from edge.history.kept_files import KeptFile
 from edge.history.told import Told
 from edge.inspector import InspectedMap
+from edge.log import is_rarely
 from edge.pictures.durable import PictureFolder
 from edge.pictures.overlays import picture_of
 from edge.wire.recording import evidence_record

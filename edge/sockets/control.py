@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -71,6 +71,14 @@ class Accepted(Protocol):
         ...
 
 
+class Trigger(NamedTuple):
+    """One that was accepted, to be answered once its part is on record: that is its end, or why it cannot be."""
+
+    request: Request
+    accepted: Accepted
+    outcome: Future[int]
+
+
 class ControlDesk:
     """Carries commands out, in the delivery thread, as `front` reads them.
 
@@ -95,17 +103,11 @@ class ControlDesk:
         self._questions = {"STATUS": Question("STATUS", lambda request: status()), **questions}
         self._attempt, self._is_durable = attempt, is_durable
         self._actions: dict[str, Action] = {**actions, "FEEDBACK": feedback, "NOTE": note}
-        self._pending: list[Command] = []
-        self._triggered: list[tuple[Request, Accepted, Future[int]]] = []  # accepted, and not yet on disk
+        self.work: list[Command | Trigger] = []  # what was asked for and is not done
         self.endpoint = front.endpoint
         self.socket = front.bell
         self.polled = [self.socket]
         front.start()
-
-    @property
-    def work(self) -> Sized:
-        """What was asked for and is not done."""
-        return self._pending or self._triggered
 
     @property
     def refused(self) -> int | None:
@@ -151,22 +153,21 @@ class ControlDesk:
                 self._take(request)
 
     def turn(self) -> bool:
-        """Answer commands that have been carried out."""
-        for command in [one for one in self._pending if one.outcome.done()]:
-            self._pending.remove(command)
-            self._conclude(command)
-        for one in [one for one in self._triggered if one[2].done()]:
-            self._triggered.remove(one)
-            self._answer_trigger(*one)
+        """Answer what has been carried out, or is on record."""
+        for one in [one for one in self.work if one.outcome.done()]:
+            self.work.remove(one)
+            if isinstance(one, Command):
+                self._conclude(one)
+            else:
+                self._answer_trigger(one)
         return False
 
     def end(self) -> None:
         """What is not done by now was refused."""
-        for command in self._pending:
-            if not command.outcome.done():
-                command = command._replace(outcome=_refused(RequestError(ENDED_MEANWHILE)))
-            self._conclude(command)
-        self._pending.clear()
+        for command in [one for one in self.work if isinstance(one, Command)]:
+            is_done = command.outcome.done()
+            self._conclude(command if is_done else command._replace(outcome=_refused(RequestError(ENDED_MEANWHILE))))
+        self.work.clear()
 
     def wait_s(self) -> float:
         """Seconds until it is worth looking at slow commands again."""
@@ -183,11 +184,12 @@ class ControlDesk:
         else:
             done.set_result(0)
         if self._is_durable:
-            self._triggered.append((request, accepted, done))
+            self.work.append(Trigger(request, accepted, done))
         else:
             self._reply(request, Outcome.DONE.name, accepted.facts)
 
-    def _answer_trigger(self, request: Request, accepted: Accepted, done: Future[int]) -> None:
+    def _answer_trigger(self, trigger: Trigger) -> None:
+        request, accepted, done = trigger
         error = None if done.cancelled() else done.exception()  # cancelled: its part is told already
         if error is None:
             self._reply(request, Outcome.DONE.name, accepted.facts)
@@ -228,7 +230,7 @@ class ControlDesk:
         if request.verb not in self._actions:
             there = ", ".join(dict.fromkeys((*self._questions, "TRIGGER", *self._actions)))
             raise RequestError(f"there is no {request.verb}; there are {there}")
-        if len(self._pending) >= MAX_PENDING:
+        if sum(isinstance(one, Command) for one in self.work) >= MAX_PENDING:
             raise RequestError("too many commands are being carried out; try again later")
 
     def _intend(self, request: Request) -> int:
@@ -246,7 +248,7 @@ class ControlDesk:
             command.outcome.set_exception(refusal)
             return
         if isinstance(outcome, Future):
-            self._pending.append(command._replace(outcome=outcome))
+            self.work.append(command._replace(outcome=outcome))
         else:
             command.outcome.set_result(outcome)
 

@@ -21,7 +21,7 @@ from edge.core.types import Frame, Image
 from edge.history.told import Told
 from edge.security.station_keys import Role
 from edge.sockets.endpoints import LOCAL, Access, BoundSocket
-from edge.wire.encoding import known
+from edge.wire.encoding import as_json
 from edge.wire.messages import dump_object
 from edge.wire.records import InspectedRecord
 
@@ -144,6 +144,6 @@ def _facts_of(record: InspectedRecord, frame: Frame) -> dict[str, Any]:
         "is_simulated": record.is_simulated,
         "anomaly_score": record.anomaly_score,
         "threshold": record.threshold,
-        "measures": None if measures is None else dict(known(measures)),
+        "measures": None if measures is None else as_json(measures),
     }
     return {name: value for name, value in facts.items() if value is not None}

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from edge.core.images import BACKDROP, DamagedImage, as_bgr, decode
+from edge.core.images import BACKDROP, DamagedImage, decode
 from edge.core.types import Image
 
 JPEG_START = b"\xff\xd8"
@@ -45,7 +45,7 @@ class StandIn:
         whole picture that is not for us.
         """
         try:
-            image = as_bgr(decode(encoded, where), where)
+            image = decode(encoded, where)
         except DamagedImage:
             return self.instead(flaw or f"a picture of {len(encoded)} bytes without its end")
         return self.seen(image) if flaw is None else self.instead(flaw)

@@ -56,7 +56,8 @@ class Ground:
 
 
 class Challenges:
-    """`judge` is the loop's, `admit` the control socket's thread's, the rest the delivery thread's, after `reopen`.
+    """`judge` and `note_stored` are the loop's, `admit` the control socket's thread's; after `reopen` the rest is the
+    delivery thread's.
 
     every_s: how often one is due; None: never. overdue: what the station is then, and while the last one has failed.
     """
@@ -88,10 +89,6 @@ class Challenges:
 
     # --- the control socket's thread ---
 
-    def note_stored(self, problem: str | None) -> None:
-        """Stored pictures of the pieces were looked at; from the loop."""
-        self.stored = problem
-
     def admit(self, request: Request) -> Challenged | None:
         """What a trigger's part is of the open challenge; None without one. ChallengeRefused."""
         name = request.text("piece", r"[A-Za-z0-9_.-]{1,32}") if "piece" in request.facts else None
@@ -121,6 +118,10 @@ class Challenges:
             inspection, verdict=Verdict.UNDECIDED, reason=Reason.REVIEW, challenge=of,
             detail=what if inspection.detail is None else f"{what}; {inspection.detail}",
         )  # fmt: skip
+
+    def note_stored(self, problem: str | None) -> None:
+        """Stored pictures of the pieces were looked at."""
+        self.stored = problem
 
     # --- the delivery thread ---
 

@@ -1,8 +1,10 @@
 """serve(settings): startup → inspect_loop → shutdown; signals and exit codes.
 
 Three threads, two hand-offs: capture (live sources only) → this loop → delivery. The loop never waits
-for a sink and never lets a frame pass uncounted. Rejected: asyncio (native calls block it anyway) and
-processes (frames would be pickled; nothing is shared that needs isolating).
+for a sink and never lets a frame pass uncounted. A part's way: `Source.read` → `Inspector.inspect` → `AlertGate.update`
+→ `Delivery.put_inspection` here; then, in the delivery thread (`edge.delivery.thread`), `Announcer.announce`, which has
+it numbered and committed by `Journal` before `Publisher.publish` tells it, and last the sinks. Rejected: asyncio
+(native calls block it anyway) and processes (frames would be pickled; nothing is shared that needs isolating).
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ from contextlib import contextmanager, suppress
 
 import structlog
 
-from edge.core.deadline import meet_deadline
 from edge.core.errors import (
     BuildStopped,
     EdgeError,
@@ -26,6 +27,7 @@ from edge.core.errors import (
     Unavailable,
 )
 from edge.core.types import Gap, Reason
+from edge.inspector import meet_deadline
 from edge.station.last_resort import last_resort
 from edge.station.refusals import is_news
 from edge.station.settings import Settings
@@ -47,9 +49,9 @@ def inspect_loop(station: Station, should_stop: Callable[[], bool], deadline_ms:
     source, gate, delivery, health = station.source, station.gate, station.delivery, station.health
     failures = 0  # of the engine, in a row
     while not should_stop():
-        if station.recipes is not None and station.recipes.is_ready:
+        if station.recipes is not None and station.recipes.is_ready:  # a frame boundary: the next one is the new one's
             station.take_recipe()
-        if time.monotonic() >= station.stored.due_s:
+        if time.monotonic() >= station.stored.due_s:  # known pictures, now and then: does the engine judge as it did?
             station.stored.step(station.inspector)
         try:
             frame = source.read(READ_TIMEOUT_S)
@@ -65,11 +67,10 @@ def inspect_loop(station: Station, should_stop: Callable[[], bool], deadline_ms:
             _deliver_gaps(station, station.drops.add(frame))
         else:
             health.took(frame)
-            frame = station.by_its_recipe(frame)
             inspection, anomaly_map = station.inspector.inspect(frame)  # an engine error is UNDECIDED, never "good"
             inspection = meet_deadline(inspection, deadline_ms)
             verdict = station.judge(inspection)  # a piece of a challenge is no part, and never good
-            health.alive(verdict)
+            health.decided(verdict)
             delivery.put_inspection(verdict, gate.update(verdict), frame, anomaly_map)
             failures = failures + 1 if inspection.reason is Reason.ENGINE_ERROR else 0
             if failures >= REPEATED_FAILURES:
@@ -111,8 +112,7 @@ def run(station: Station, settings: Settings, should_stop: Callable[[], bool]) -
         station.stored.look_at_all(station.inspector)
         station.health.ready(f"inspecting {station.source.uri}")
         _await_subscriber(station, settings.sockets.wait_for_subscriber_s, should_stop)
-        if station.triggers is not None:
-            station.triggers.open()
+        station.triggers.open()
         reason = inspect_loop(station, should_stop, settings.gate.deadline_ms)
         code = STOPPED
     except SourceLost as error:
@@ -135,7 +135,7 @@ def run(station: Station, settings: Settings, should_stop: Callable[[], bool]) -
 
 def _abandon_parts(station: Station, reason: str) -> None:
     """Parts that were triggered and that nobody will inspect are gaps by name."""
-    for gap in () if station.triggers is None else station.triggers.close(f"the station stops: {reason}"):
+    for gap in station.triggers.close(f"the station stops: {reason}"):
         station.health.missed(gap)
         _deliver_gaps(station, [gap])
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import edge
+from edge.core.calibration import Bound
 from edge.core.forecast import Forecast
 from edge.core.image_health import HealthBands
-from edge.core.manifest import Bound
 from edge.core.types import Acquisition
 from edge.inspector import Inspector
 from edge.sources import Source

@@ -83,7 +83,7 @@ class Health:
         self.counts = self.counts.seen(gap.first_id, gap.last_id, skipped=self.counts.skipped + gap.count)
         self._captures()
 
-    def alive(self, inspection: Inspection) -> None:
+    def decided(self, inspection: Inspection) -> None:
         """One more verdict; degraded while frames come that cannot be inspected."""
         self._is_unfit = inspection.reason is Reason.HEALTH_GATE
         field = inspection.verdict.value

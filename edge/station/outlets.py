@@ -72,39 +72,30 @@ def open_outlets(
         if sockets.control is not None:
             commanded.triggers.recall(find_triggered(journal, RECALLED))
             desk = open_control(
-                sockets.control,
-                access,
-                isolation,
-                announcer,
-                commanded,
+                sockets.control, access, isolation, announcer, commanded,
                 Kept(evidence, pictures.evidence, cursors, watch),
                 lambda: status_of(delivery, announcer, cursors, commanded.batches),
                 is_durable=settings.camera.pairing.is_durable,
-            )
+            )  # fmt: skip
             desks["control"] = opened.enter_context(closing(desk))
         frames = None if sockets.frames is None else FramesOutlet(sockets.frames, access, see)
         if frames is not None:
             desks["frames"] = opened.enter_context(closing(frames))
         delivery = Delivery(
-            announcer,
-            publisher,
-            _sinks(frames, watch, pictures, evidence),
-            list(desks.values()),
-            isolation=isolation,
-            health_snapshot=lambda: commanded.challenges.look(
-                _with_outlets(watch.told(health.snapshot()), evidence, frames)
-            ),
-            alive=health.delivers,
-            batch=lambda: commanded.batches.current,
-        )
+            announcer, publisher, _sinks(frames, watch, pictures, evidence), list(desks.values()),
+            isolation=isolation, alive=health.delivers, batch=lambda: commanded.batches.current,
+            health_snapshot=partial(_health, health, commanded, watch, evidence, frames),
+        )  # fmt: skip
         opened.pop_all()  # they are the delivery's now
+    return Outlets(delivery, publisher, _description(settings.journal, publisher, journal, desks))
+
+
+def _description(
+    settings: JournalSettings, publisher: Publisher, journal: Journal, desks: Mapping[str, Served]
+) -> dict[str, str]:
     where = {name: desks[name].endpoint if name in desks else "none" for name in ("replay", "control", "frames")}
-    file = NO_JOURNAL if settings.journal.path is None else str(settings.journal.path)
-    return Outlets(
-        delivery,
-        publisher,
-        {"publish": publisher.endpoint, "journal": file, **where, "epoch": journal.epoch.hex()},
-    )
+    file = NO_JOURNAL if settings.path is None else str(settings.path)
+    return {"publish": publisher.endpoint, "journal": file, **where, "epoch": journal.epoch.hex()}
 
 
 def _sinks(
@@ -138,11 +129,20 @@ def open_evidence(settings: PictureSettings, announcer: Announcer) -> EvidenceWr
     return writer
 
 
-def _with_outlets(
-    health: HealthSnapshot, evidence: EvidenceWriter | None, frames: FramesOutlet | None
+def _health(
+    health: Health,
+    commanded: Commanded,
+    watch: PartsWatch,
+    evidence: EvidenceWriter | None,
+    frames: FramesOutlet | None,
 ) -> HealthSnapshot:
-    """What the outlets know of it: degraded, if nothing worse is told, where evidence of parts is not kept."""
+    """The station's, once a second: the loop's, and what else makes it degraded, the first cause first.
+
+    Parts that contradict the promise, evidence of parts that is not kept, challenges.
+    """
+    now = watch.told(health.snapshot())
     if frames is not None:
-        health = replace(health, frames_dropped=frames.dropped)
-    refusal = None if evidence is None else evidence.refusal
-    return health if refusal is None else health.troubled(refusal.cause, refusal.advice)
+        now = replace(now, frames_dropped=frames.dropped)
+    if evidence is not None and (refusal := evidence.refusal) is not None:
+        now = now.troubled(refusal.cause, refusal.advice)
+    return commanded.challenges.look(now)

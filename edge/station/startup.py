@@ -17,7 +17,7 @@ import structlog
 from edge.core.bundle import Bundle
 from edge.core.commissioned import commissioned
 from edge.core.errors import BundleError, EngineError
-from edge.core.types import Frame, Inspection
+from edge.core.types import Inspection
 from edge.delivery.delivery import Delivery
 from edge.engines import EngineOptions, open_engine
 from edge.inspector import Inspector
@@ -32,7 +32,7 @@ from edge.sources.viewfinder import Viewfinder
 from edge.station.batches import Batches
 from edge.station.building import BuildReporter
 from edge.station.challenges import Challenges
-from edge.station.chosen import choose
+from edge.station.chosen import Chosen, choose
 from edge.station.description import describe, origin_of
 from edge.station.gate import AlertGate, DropMerger
 from edge.station.golden import check_golden
@@ -64,18 +64,10 @@ class Station:
     health: Health
     description: dict[str, Any]
     recipes: Recipes | None = None
-    triggers: Triggers | None = None
+    triggers: Triggers | NoTriggers = field(default_factory=lambda: NoTriggers("none"))
     changed: Callable[[Inspector], None] = lambda inspector: None  # records say from now on what runs
     judge: Callable[[Inspection], Inspection] = lambda inspection: inspection  # what an open challenge makes of it
-    stored: StoredPieces = field(default_factory=lambda: StoredPieces(lambda problem: None))
-
-    def by_its_recipe(self, frame: Frame) -> Frame:
-        """The frame; with a flaw where its part was promised another recipe than the one that runs now."""
-        runs = self.inspector.bundle.digest
-        if frame.recipe in (None, runs):
-            return frame
-        why = f"the recipe changed after its trigger: it was accepted under {frame.recipe}, and {runs} runs"
-        return replace(frame, flaw=frame.flaw or why)
+    stored: StoredPieces = field(default_factory=lambda: StoredPieces(lambda problem: None))  # pictures to look at
 
     def take_recipe(self) -> None:
         """At a frame boundary: run another bundle from the next frame on, if one is ready."""
@@ -103,47 +95,59 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         finder = Viewfinder() if settings.sockets.frames is not None else None
         source = open_checked_source(settings.camera, stack, finder)
         _warn_of_source(inspector, source)
-        acquisition = settings.camera.acquisition_for(source.acquisition)
-        rule = settings.gate.rule_for(acquisition)
-        health = Health(
-            lambda: source.camera_fps,
-            (lambda: source.state) if source.is_live else lambda: None,
-        )
-        stack.callback(health.close)
-        table, batches = RecipeTable(settings.bundle.recipes), Batches()
-        challenges = open_challenges(settings)
-        recipes = open_recipes(settings, inspector, source, trust)
-        triggers = open_triggers(settings, source, recipes, batches, challenges)
+        about = describe(settings, inspector, drift, chosen.recipe.why)
+        about |= {"source": source.uri, "trust": trust.description, "peers": settings.sockets.who_is_served}
+        commanded = open_commanded(settings, inspector, source, trust)
+        yield _station_of(inspector, source, chosen, commanded, finder, about, stack)
 
-        def origin(runs: Inspector, choice: RecipeChoice) -> Origin:
-            return origin_of(settings, runs, source, acquisition, choice, table.number_of(runs.bundle.digest))
 
-        outlets = open_outlets(
-            settings,
-            origin(inspector, chosen.recipe),
-            health,
-            Commanded(triggers or NoTriggers(source.uri), recipes, table, batches, challenges),
-            None if finder is None or not source.is_live else seen_through(finder, lambda: recipes.current),
-        )
-        stack.callback(outlets.delivery.close)
-        stack.callback(recipes.close)
-        yield Station(
-            source,
-            inspector,
-            AlertGate(rule, acquisition),
-            DropMerger(acquisition),
-            outlets.delivery,
-            outlets.publisher,
-            health,
-            describe(settings, inspector, drift, chosen.recipe.why)
-            | {"source": source.uri, "trust": trust.description, "peers": settings.sockets.who_is_served}
-            | {"acquisition": acquisition.value, "gate": f"{rule.k}/{rule.n}", **outlets.description},
-            recipes,
-            triggers,
-            lambda inspector: outlets.delivery.change_origin(origin(inspector, chosen.changed_to(inspector.bundle))),
-            challenges.judge,
-            StoredPieces(challenges.note_stored),
-        )
+def _station_of(
+    inspector: Inspector,
+    source: Source,
+    chosen: Chosen,
+    commanded: Commanded,
+    finder: Viewfinder | None,
+    about: dict[str, Any],
+    stack: ExitStack,
+) -> Station:
+    """The station: what stands around its inspector and its source, opened on `stack`. about: those, to an operator."""
+    settings, recipes = chosen.settings, commanded.recipes
+    acquisition = settings.camera.acquisition_for(source.acquisition)
+    rule = settings.gate.rule_for(acquisition)
+    health = Health(lambda: source.camera_fps, (lambda: source.state) if source.is_live else lambda: None)
+    stack.callback(health.close)
+
+    def origin(runs: Inspector, choice: RecipeChoice) -> Origin:
+        number = commanded.table.number_of(runs.bundle.digest)
+        return origin_of(settings, runs, source, acquisition, choice, number)
+
+    see = None if finder is None or not source.is_live else seen_through(finder, lambda: recipes.current)
+    outlets = open_outlets(settings, origin(inspector, chosen.recipe), health, commanded, see)
+    stack.callback(outlets.delivery.close)
+    stack.callback(recipes.close)
+    return Station(
+        source,
+        inspector,
+        AlertGate(rule, acquisition),
+        DropMerger(acquisition),
+        outlets.delivery,
+        outlets.publisher,
+        health,
+        {**about, "acquisition": acquisition.value, "gate": f"{rule.k}/{rule.n}", **outlets.description},
+        recipes,
+        commanded.triggers,
+        lambda inspector: outlets.delivery.change_origin(origin(inspector, chosen.changed_to(inspector.bundle))),
+        commanded.challenges.judge,
+        StoredPieces(commanded.challenges.note_stored),
+    )
+
+
+def open_commanded(settings: Settings, inspector: Inspector, source: Source, trust: Trust) -> Commanded:
+    """What of the station can be commanded; the journal tells it later what it was."""
+    table, batches, challenges = RecipeTable(settings.bundle.recipes), Batches(), open_challenges(settings)
+    recipes = open_recipes(settings, inspector, source, trust)
+    triggers = open_triggers(settings, source, recipes, batches, challenges)
+    return Commanded(triggers, recipes, table, batches, challenges)
 
 
 def open_recipes(settings: Settings, inspector: Inspector, source: Source, trust: Trust) -> Recipes:
@@ -168,10 +172,10 @@ def open_challenges(settings: Settings) -> Challenges:
 
 def open_triggers(
     settings: Settings, source: Source, recipes: Recipes, batches: Batches, challenges: Challenges
-) -> Triggers | None:
-    """What takes TRIGGER, where parts are asked for."""
+) -> Triggers | NoTriggers:
+    """What takes TRIGGER, or says that parts are not asked for here."""
     if not isinstance(source, TriggeredSource):
-        return None
+        return NoTriggers(source.uri)
     pairing, control = settings.camera.pairing, settings.sockets.control or ""
     rules = TriggerRules(
         window_ms=pairing.window_ms or VALID_MS,  # of files, whose parts wait: nobody has to say

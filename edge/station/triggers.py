@@ -190,6 +190,13 @@ class NoTriggers:
     def __init__(self, uri: str) -> None:
         self._uri = uri
 
+    def open(self) -> None:
+        """None are taken."""
+
+    def close(self, why: str) -> list[Gap]:
+        """Nobody waits for a part."""
+        return []
+
     def recall(self, earlier: Iterable[Mapping[str, Any]]) -> None:
         """There were none."""
 

@@ -20,7 +20,7 @@ from edge.pictures.evidence import EvidenceWriter
 from edge.sockets.control import Action, ControlDesk, Question
 from edge.sockets.cursors import Cursors
 from edge.sockets.endpoints import Access
-from edge.sockets.front import ControlFront, TriggerTaker
+from edge.sockets.front import ControlFront
 from edge.sockets.remarks import UUID
 from edge.sockets.requests import Request
 from edge.station.batches import Batches
@@ -28,7 +28,7 @@ from edge.station.challenges import Challenges, Ground
 from edge.station.finding import Finder
 from edge.station.recipe_table import LAST_NUMBER, RecipeTable
 from edge.station.recipes import Recipes
-from edge.station.triggers import Triggers
+from edge.station.triggers import NoTriggers, Triggers
 from edge.station.watching import PartsWatch
 from edge.wire.vocabulary import CameraState, StationState
 
@@ -37,7 +37,7 @@ from edge.wire.vocabulary import CameraState, StationState
 class Commanded:
     """What of the station can be commanded."""
 
-    triggers: TriggerTaker
+    triggers: Triggers | NoTriggers
     recipes: Recipes
     table: RecipeTable
     batches: Batches

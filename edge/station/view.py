@@ -13,7 +13,7 @@ from edge.core.types import Image
 from edge.inspector import Inspector
 from edge.sockets.frames import See
 from edge.sources.viewfinder import Viewfinder
-from edge.wire.encoding import known
+from edge.wire.encoding import as_json
 from edge.wire.recording import measures_record, rfc3339
 
 
@@ -26,7 +26,7 @@ def seen_through(finder: Viewfinder, inspector: Callable[[], Inspector]) -> See:
             return None
         facts: dict[str, Any] = {"acquired": rfc3339(shot.captured_at)}
         try:
-            facts["measures"] = dict(known(measures_record(inspector().measures_of(shot.image))))
+            facts["measures"] = as_json(measures_record(inspector().measures_of(shot.image)))
         except BundleError as error:  # of a size that leaves nothing of the ROI
             facts["problem"] = str(error)
         return shot.image, shot.received_ns, facts

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import lru_cache
@@ -23,7 +22,7 @@ from edge.wire.vocabulary import Kind, schema_name
 def to_body(record: Record) -> dict[str, Any]:
     """The record as JSON-ready values; ValueError names the field that holds a number that is not finite."""
     kind = record.KIND.value
-    return {"schema": schema_name(kind), "kind": kind, **dict(known(record))}
+    return {"schema": schema_name(kind), "kind": kind, **as_json(record)}
 
 
 def to_frames(record: Record) -> tuple[bytes, ...]:
@@ -51,25 +50,19 @@ def _head(site: str, line: str, station: str, kind: Kind, is_transient: bool) ->
     return topic, JSON.encode(properties).encode("utf-8")
 
 
-def known(record: Any) -> Iterator[tuple[str, Any]]:
-    """The fields of a record, or of a part of one, that have a value, as JSON's types; errors as `to_body`."""
-    for item in fields(record):
-        value = getattr(record, item.name)
-        if value is not None:
-            yield item.name, _plain(value, item.name)
-
-
-def _plain(value: Any, name: str) -> Any:
+def as_json(value: Any, name: str = "") -> Any:
+    """A record, or a part of one, as JSON's types, without the fields that are None; errors as `to_body`."""
     if type(value) in (str, int, bool):
         return value
     if isinstance(value, tuple):
         if set(map(type, value)) == {int}:  # a polygon's points: hundreds of them in one record
             return list(value)
-        return [_plain(item, name) for item in value]
+        return [as_json(item, name) for item in value]
     if isinstance(value, Enum):
         return value.value
     if is_dataclass(value):
-        return dict(known(value))
+        had = ((item.name, getattr(value, item.name)) for item in fields(value))
+        return {field: as_json(one, field) for field, one in had if one is not None}
     if isinstance(value, np.generic):  # arithmetic on maps leaves NumPy scalars, which json refuses
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

@@ -342,11 +342,9 @@ def _picture_fault(detail: str | None) -> str | None:
 
 
 def _decision(inspection: Inspection) -> dict[str, Any]:
-    if inspection.verdict is Verdict.GOOD:
-        return {"result_state": ResultState.COMPLETED, "result_evaluation": ResultEvaluation.OK}
-    if inspection.verdict is Verdict.DEFECTIVE:
-        return {"result_state": ResultState.COMPLETED, "result_evaluation": ResultEvaluation.NOT_OK}
-    return _undecided(inspection.reason, inspection.detail)
+    if inspection.verdict is Verdict.UNDECIDED:
+        return _undecided(inspection.reason, inspection.detail)
+    return {"result_state": ResultState.COMPLETED, "result_evaluation": EVALUATION_OF[inspection.verdict]}
 
 
 def _undecided(reason: Reason | None, detail: str | None) -> dict[str, Any]:

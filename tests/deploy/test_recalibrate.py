@@ -11,9 +11,10 @@ from deploy.good_parts import Part
 from deploy.recalibrate import check_count, farthest_shift, part_scores, recalibrated, suspects_among
 from edge.core.binomial import binomial_upper_bound
 from edge.core.bundle import Bundle
+from edge.core.calibration import Calibration
 from edge.core.errors import BundleError, PromiseError, SettingsError
 from edge.core.image_measures import sketch
-from edge.core.manifest import Calibration, Manifest
+from edge.core.manifest import Manifest
 from edge.core.preprocess import Geometry
 from edge.core.promise import Rates
 from edge.core.scoring import LOCAL_IMAGES, Fusion, LocalStats

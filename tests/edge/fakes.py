@@ -8,8 +8,9 @@ import numpy as np
 
 from edge.core.arrays import GoldenSample
 from edge.core.bundle import Bundle
+from edge.core.calibration import Bound, Calibration, Review
 from edge.core.errors import EngineError, SourceEnded
-from edge.core.manifest import Bound, Calibration, Manifest, Review
+from edge.core.manifest import Manifest
 from edge.core.preprocess import Geometry
 from edge.core.scoring import TermStats
 from edge.core.types import Acquisition, DrivenBy, Frame, Gap, Image, PatchMaps, Term

@@ -27,7 +27,7 @@ from edge.core.types import Frame, Image, Verdict
 from edge.engines.onnxruntime import OnnxRuntimeEngine
 from edge.inspector import Inspector
 from tests.edge.fakes import NOW
-from tests.trainer.test_neighbours_bundle import a_part as a_large_part
+from tests.trainer import felt
 from trainer.also_train import AlsoTrain
 from trainer.calibrate import CalibrationConfig, unused_images
 from trainer.cli import cli
@@ -38,7 +38,7 @@ GOOD, MARKED, SIDE = 24, 4, 64
 
 
 def a_part(seed: int, height: int = SIDE, width: int = SIDE) -> Image:
-    return a_large_part(seed, height, width)
+    return felt.a_part(seed, height, width)
 
 
 def a_marked_part(seed: int) -> Image:
@@ -77,11 +77,7 @@ def fit(*arguments: object) -> Result:
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("parts") / "felt"
-    folder.mkdir()
-    for seed in range(GOOD):
-        cv2.imwrite(str(folder / f"{seed:02}.png"), a_part(seed))
-    return folder
+    return felt.write_good(tmp_path_factory.mktemp("parts") / "felt", GOOD, SIDE)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from edge.core.manifest import SCHEMA
 from edge.core.preprocess import Geometry
 from edge.core.promise import Rates, calibration_for
 from edge.core.scoring import fit_stats, scores_of
-from edge.core.types import Frame, Image, Neighbours, Scale, Term, Verdict
+from edge.core.types import Frame, Neighbours, Scale, Term, Verdict
 from edge.demo.run import BUNDLE
 from edge.engines import Engine, open_engine, shares_of
 from edge.engines.onnxruntime import OnnxRuntimeEngine
@@ -29,26 +29,14 @@ from edge.engines.tiled import in_tiles
 from edge.inspector import Inspector
 from edge.station.golden import check_golden
 from tests.edge.fakes import NOW
+from tests.trainer.felt import SIDE, a_part, write_good
 from trainer.bank import BankConfig, fit_neighbours
 from trainer.cli import cli
 from trainer.export import export_neighbours
 from trainer.neighbours import NOTICE, PATCH_SIZES
 from trainer.quantile_mean import QUANTILE_FUSION, quantile_weights
 
-SIDE, GOOD = 128, 24
-DEFECT_PX = 20
-
-
-def a_part(seed: int, height: int = SIDE, width: int = SIDE, defective: bool = False) -> Image:
-    """Soft texture; where defective, with 20×20 pixels of another kind."""
-    rng = np.random.default_rng(seed)
-    image = np.empty((height, width, 3), np.uint8)
-    noise = rng.normal(0, 60, (height, width)).astype(np.float32)
-    image[:] = np.clip(120 + cv2.GaussianBlur(noise, (0, 0), 1.5), 0, 255)[..., None]
-    if defective:
-        top, left = rng.integers(DEFECT_PX, [height - 2 * DEFECT_PX, width - 2 * DEFECT_PX])
-        image[top : top + DEFECT_PX : 4, left : left + DEFECT_PX] = 200
-    return image
+GOOD = 24
 
 
 def _opened(graphs: GraphSet, size: tuple[int, int]) -> Engine:
@@ -58,11 +46,7 @@ def _opened(graphs: GraphSet, size: tuple[int, int]) -> Engine:
 
 @pytest.fixture(scope="module")
 def good_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("parts") / "felt"
-    folder.mkdir()
-    for seed in range(GOOD):
-        cv2.imwrite(str(folder / f"{seed:02}.png"), a_part(seed))
-    return folder
+    return write_good(tmp_path_factory.mktemp("parts") / "felt", GOOD)
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.bench.budgets import DEFAULT, Budget, check, load_budgets
+from deploy.bench.command import MEASUREMENTS
 from deploy.bench.latency import latency
 from deploy.bench.latency import rows as latency_rows
 from deploy.bench.measurement import Bench
@@ -16,7 +17,6 @@ from deploy.bench.memory import rows as memory_rows
 from deploy.bench.memory import write_smallest
 from deploy.bench.parts import parts, write_parts
 from deploy.bench.pipeline import Decided, Told
-from deploy.bench.plan import MEASUREMENTS
 from deploy.bench.progress import Progress
 from deploy.bench.rows import Row, number, table
 from deploy.bench.throughput import rate

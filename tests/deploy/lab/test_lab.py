@@ -13,13 +13,12 @@ from deploy.bench.measurement import Bench
 from deploy.bench.rows import Row
 from deploy.lab import workstation
 from deploy.lab.area import area, forget_peak, memory_mib
-from deploy.lab.command import BUDGETS
+from deploy.lab.command import BUDGETS, MEASUREMENTS
 from deploy.lab.efficientad import faster
 from deploy.lab.efficientad_networks import VARIANTS, efficientad_bundle, efficientad_graph
 from deploy.lab.handling import handling
 from deploy.lab.onnx_file import GraphWriter
 from deploy.lab.paper import paper
-from deploy.lab.plan import MEASUREMENTS
 from deploy.lab.scales import scales
 from edge.engines.macs import count_gmac
 from tests.deploy.conftest import Run

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from edge.core.archive import read_file
 from edge.core.arrays import GoldenSample
 from edge.core.bundle import load_bundle, parse_bundle, save_bundle
+from edge.core.calibration import Bound, Calibration, Review
 from edge.core.errors import BundleError
-from edge.core.manifest import Bound, Calibration, Manifest, Review
+from edge.core.manifest import Manifest
 from edge.core.preprocess import Geometry
 from edge.core.scoring import Fusion, LocalStats, TermStats
 from edge.core.types import DrivenBy, PatchMaps, Term

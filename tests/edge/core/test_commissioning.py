@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from edge.core.bundle import Bundle, load_bundle, save_bundle
+from edge.core.calibration import Bound, Calibration, Review
 from edge.core.commissioned import commissioned, commissioning_file
 from edge.core.commissioning import Commissioning, write_commissioning
 from edge.core.errors import BundleError
 from edge.core.image_health import HealthBands
 from edge.core.image_measures import THUMB
-from edge.core.manifest import Bound, Calibration, Review
 from edge.core.scoring import LocalStats
 from edge.core.types import Reason
 from edge.inspector import Inspector

@@ -12,14 +12,13 @@ from edge.core.scoring import (
     LocalStats,
     TermStats,
     combine,
+    contributions,
     driver,
     fit_stats,
     fuse,
     image_score,
-    neighbour_scores,
     normalise,
     peak,
-    scale_scores,
     smoothed,
     with_local_stats,
 )
@@ -64,14 +63,14 @@ def test_fusion_is_the_papers_mean_over_scales_of_both_normalised_terms() -> Non
     # ((5-1)/2 + (3-0)/1 + (8-0)/4 + (1-2)/1) / 2 = (2 + 3 + 2 - 1) / 2
     assert fused.scores[0, 0] == pytest.approx(3.0)
     assert driver(fused, 0, 0) == DrivenBy(17, UNCERTAINTY)
-    by_size = {s.patch_size: s for s in scale_scores(fused, 0, 0)}
+    by_size = {s.patch_size: s for s in contributions(fused, 0, 0)[0]}
     assert (by_size[33].regression_error, by_size[33].predictive_uncertainty) == pytest.approx((2.0, -1.0))
 
 
 def test_a_term_without_weight_still_tells_what_it_sees() -> None:
     stats = {DrivenBy(17, ERROR): TermStats(1, 2, 2.0), DrivenBy(17, UNCERTAINTY): TermStats(0, 1, 0.0)}
     fused = fuse({17: maps(17, 8, [[5.0]], [[9.0]])}, stats, PAPER_FUSION)
-    (scale,) = scale_scores(fused, 0, 0)
+    ((scale,), _) = contributions(fused, 0, 0)
     assert fused.scores[0, 0] == pytest.approx(4.0)
     assert driver(fused, 0, 0) == DrivenBy(17, ERROR)
     assert (scale.regression_error, scale.predictive_uncertainty, scale.weight) == pytest.approx((2.0, 9.0, 2.0))
@@ -214,8 +213,9 @@ def test_neighbours_are_a_term_of_their_own() -> None:
     stats = {key: TermStats(1, 2, 0.25) for of in image.values() for key in of.terms}
     fused = fuse(image, stats, PAPER_FUSION)
     assert fused.scores.shape == (2, 4) and driver(fused, 0, 2) == deep
-    assert neighbour_scores(fused, 0, 2) == (NeighbourScore(Neighbours.DEEP, pytest.approx(4.0), 0.25),)
-    assert [scale.patch_size for scale in scale_scores(fused, 0, 2)] == [17]
+    scales, neighbours = contributions(fused, 0, 2)
+    assert neighbours == (NeighbourScore(Neighbours.DEEP, pytest.approx(4.0), 0.25),)
+    assert [scale.patch_size for scale in scales] == [17]
 
 
 def test_the_images_score_is_the_mean_of_so_many_places_whatever_its_size() -> None:

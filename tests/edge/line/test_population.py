@@ -11,8 +11,7 @@ import pytest
 from edge.core.types import Measures
 from edge.line.blocks import Sample
 from edge.line.drift import Change, Rules
-from edge.line.population import LEVEL, RECENT, WINDOW, Population, most_expected
-from edge.line.watch import PARTS, UNNAMED, Watch
+from edge.line.watch import LEVEL, PARTS, RECENT, UNNAMED, WINDOW, Population, Watch, most_expected
 from edge.wire.vocabulary import BandsRecord, PromiseRecord
 
 PROMISE = PromiseRecord(rate=0.019, confidence=0.95, statement="at most 1.9 % of good parts rejected")  # the demo's

@@ -15,11 +15,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from edge.core.deadline import meet_deadline
 from edge.core.types import Acquisition, Frame, Gap, Interval, Reason, Verdict
 from edge.history.announcer import Announcer
 from edge.history.journal import Journal
 from edge.history.told import Entry, Told
+from edge.inspector import meet_deadline
 from edge.line.challenge import Kit, Piece, kit_to_json
 from edge.line.kits import kit_file
 from edge.sockets.requests import Request, RequestError

@@ -37,6 +37,12 @@ def start(*flags: str, **variables: str) -> Daemon:
     )
 
 
+def start_on(folder: Path, endpoint: str, *flags: str, bundle: Path = BUNDLE) -> Daemon:
+    """On a folder of parts, the first of which waits until somebody listens."""
+    said = ["--source", f"folder:{folder}", "--bundle", str(bundle), "--publish", endpoint]
+    return start(*said, "--wait-for-subscriber-s", "30", *flags)
+
+
 def end(daemon: Daemon, timeout_s: float = WAIT_S) -> tuple[int, str]:
     """Exit code and log; kills what does not end."""
     try:
@@ -70,18 +76,7 @@ def test_every_part_of_a_folder_arrives_once_in_order_even_the_damaged_one(
     for i in range(6):
         cv2.imwrite(str(tmp_path / f"part-{i}.png"), render_part("machined", 5, i, defective=i % 2 == 1).image)
     (tmp_path / "part-3.png").write_bytes(b"cut short")
-    daemon = start(
-        "--source",
-        f"folder:{tmp_path}",
-        "--bundle",
-        str(BUNDLE),
-        "--publish",
-        endpoint,
-        "--wait-for-subscriber-s",
-        "30",
-        "--overlays",
-        str(tmp_path / "overlays"),
-    )
+    daemon = start_on(tmp_path, endpoint, "--overlays", str(tmp_path / "overlays"))
     messages = receive_until(feed, "death")
     code, log = end(daemon)
     assert code == 0, log
@@ -238,16 +233,7 @@ def test_an_all_black_frame_is_not_good(tmp_path: Path, subscription: tuple[str,
     """A lamp that failed must not pass parts, and is named."""
     endpoint, feed = subscription
     cv2.imwrite(str(tmp_path / "dark.png"), np.zeros((256, 256, 3), np.uint8))
-    daemon = start(
-        "--source",
-        f"folder:{tmp_path}",
-        "--bundle",
-        str(BUNDLE),
-        "--publish",
-        endpoint,
-        "--wait-for-subscriber-s",
-        "30",
-    )
+    daemon = start_on(tmp_path, endpoint)
     messages = receive_until(feed, "death")
     end(daemon)
     (result,) = (m.body for m in messages if m.kind == "result")

@@ -26,7 +26,7 @@ def test_systemd_hears_ready_then_a_feed_while_something_moves_then_stopping(not
         health.ready("inspecting folder:/parts")
         frame = a_frame()
         health.took(frame)
-        health.alive(Inspection(1, frame.captured_ns, frame.captured_at, Verdict.GOOD))
+        health.decided(Inspection(1, frame.captured_ns, frame.captured_at, Verdict.GOOD))
         health.idle()
         health.missed(Gap(2, 3, GapCause.CAMERA_LOST, datetime.now(timezone.utc)))
         health.stopping()
@@ -74,12 +74,12 @@ def test_a_camera_whose_frames_cannot_be_inspected_is_degraded_and_a_silent_one_
     camera, frame = "streaming", a_frame()
     health.took(frame)
     blind = Inspection(1, frame.captured_ns, frame.captured_at, Verdict.UNDECIDED, reason=Reason.HEALTH_GATE)
-    health.alive(blind)
+    health.decided(blind)
     assert (health.snapshot().camera, health.snapshot().state) == ("degraded", "degraded")
     camera = "stalled"
     health.idle(camera)
     assert (health.snapshot().camera, health.snapshot().state) == ("stalled", "critical")
     camera = "streaming"
     health.took(frame)
-    health.alive(Inspection(2, frame.captured_ns, frame.captured_at, Verdict.GOOD))
+    health.decided(Inspection(2, frame.captured_ns, frame.captured_at, Verdict.GOOD))
     assert (health.snapshot().camera, health.snapshot().state) == ("streaming", "running")

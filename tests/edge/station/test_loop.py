@@ -12,10 +12,9 @@ from datetime import datetime, timezone
 
 import pytest
 
-from edge.core.deadline import meet_deadline
 from edge.core.errors import EngineError, SourceLost
 from edge.core.types import Acquisition, Alert, AlertKind, AnomalyMap, Frame, Gap, GapCause, Inspection, Reason, Verdict
-from edge.inspector import Inspector
+from edge.inspector import Inspector, meet_deadline
 from edge.sources.checked import CheckedSource
 from edge.station.daemon import REPEATED_FAILURES, inspect_loop
 from edge.station.gate import AlertGate, DropMerger, GateRule
