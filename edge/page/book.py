@@ -93,6 +93,8 @@ class Book(threading.Thread):
     def _run_errands(self) -> None:
         while not self._errands.empty():
             wanted, future = self._errands.get()
+            if not future.set_running_or_notify_cancel():  # nobody waits for it any more
+                continue
             try:
                 with closing(
                     ReplayLink(self._settings.replay, CONSUMER, _ERRAND_ANSWER_S, self._settings.keys)

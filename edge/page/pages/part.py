@@ -82,9 +82,11 @@ def _told(visit: Visit, part: Part) -> dict[str, Any] | None:
     place = visit.page.questions.place(part.number)
     if live is not None or place is None:
         return live
+    asked = visit.at.book.record(*place)
     try:
-        message = visit.at.book.record(*place).result(_JOURNAL_S)
+        message = asked.result(_JOURNAL_S)
     except (EdgeError, Late):
+        asked.cancel()
         return None
     return None if message is None else message.body
 
