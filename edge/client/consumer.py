@@ -106,7 +106,12 @@ class Consumer:
     def ack(self, message: Message) -> None:
         """This record, and all before it, have had their effect; ReplaySilent: say so again later, it is cumulative."""
         try:
+            if not self._is_welcome:
+                self._hello()
             self._link.ack(Cursor.of(message))
+        except ReplaySilent:  # the link is a new connection now, which nobody has welcomed
+            self._is_welcome = False
+            raise
         except ReplayDenied:  # the connection was cut and is another one now
             self._introduce_again()
             self._hello()

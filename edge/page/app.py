@@ -8,13 +8,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from importlib.resources import files
 
 import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,6 +21,7 @@ from edge.page.hub import Hub
 from edge.page.pages import challenge, figures, health, line, log, part, recipes, review, station, users
 from edge.page.pages import files as file_pages
 from edge.page.running import Page
+from edge.page.statics import static
 from edge.page.users import Role
 from edge.page.visits import Screen, Visit, endpoint
 
@@ -40,7 +39,6 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
-STATIC = {"line.css": "text/css", "line.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
 VIEWER, OPERATOR, TECHNICIAN, ENGINEER = Role
 # Method, address, the lowest role that may (None: anybody), screen.
@@ -72,8 +70,10 @@ ROUTES: tuple[tuple[str, str, Role | None, Screen], ...] = (
     ("GET", "/s/{station}/figures", VIEWER, figures.figures),
     ("GET", "/s/{station}/figures/{table}.csv", VIEWER, figures.figures_csv),
     ("GET", "/s/{station}/log", VIEWER, log.log),
+    ("POST", "/s/{station}/log", TECHNICIAN, log.verify),
     ("GET", "/s/{station}/station", VIEWER, station.station),
     ("GET", "/s/{station}/setup", VIEWER, station.setup),
+    ("GET", "/s/{station}/support", TECHNICIAN, station.support),
     ("GET", "/s/{station}/recipes", VIEWER, recipes.recipes),
     ("POST", "/s/{station}/recipes", TECHNICIAN, recipes.change),
     ("GET", "/s/{station}/evidence/{folder}/{file}", VIEWER, file_pages.evidence_file),
@@ -108,20 +108,12 @@ def make_app(page: Page, hosts: Sequence[str]) -> ASGIApp:
 
     routes = [Route(path, endpoint(screen, least), methods=[method]) for method, path, least, screen in ROUTES]
     routes += [Route(path, endpoint(screen, VIEWER, is_use=False)) for path, screen in FEEDS]
-    routes += [Route("/s/{station}/events", endpoint(stream, VIEWER, is_use=False)), Route("/static/{name}", _static)]
+    routes += [Route("/s/{station}/events", endpoint(stream, VIEWER, is_use=False)), Route("/static/{name}", static)]
     hsts = {"Strict-Transport-Security": "max-age=31536000"} if page.settings.is_hsts else {}
     known_hosts = Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
     app = Starlette(routes=routes, middleware=[known_hosts], lifespan=lifespan)
     app.state.page = page
     return _Headers(app, hsts)  # outermost: what Starlette says of an error of ours carries them too
-
-
-async def _static(request: Request) -> Response:
-    name = request.path_params["name"]
-    if name not in STATIC:
-        return Response("not found", 404, media_type="text/plain")
-    content = files("edge.page").joinpath("static", name).read_bytes()
-    return Response(content, media_type=STATIC[name], headers={"Cache-Control": "no-cache"})
 
 
 class _Headers:

@@ -1,7 +1,8 @@
 """A station's records into the read model, every one, in order: the page as a consumer called `page`.
 
 Fetched, never live: what is in the book may be a moment behind, and what is in it is all there was. What was lost for
-good is an event of its own, so that no screen pretends to be complete.
+good is an event of its own, so that no screen pretends to be complete. What screens want of the journal beside is
+fetched here, too: a station knows one session of a name, and a second one would end the first.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from concurrent.futures import Future
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
 import apsw
 import structlog
 
 from edge.client import Consumer, HistoryForked, RecordsLost, ReplayDenied, ReplaySilent
-from edge.client.replay_link import Resume
+from edge.client.replay_link import Cursor, ReplayLink, Resume
 from edge.core.errors import EdgeError
 from edge.page.model.filling import Filling
 from edge.page.model.schema import connect
@@ -29,6 +33,8 @@ BATCH = 500
 _ACK_S = 1.0
 _REST_S = 0.1  # after fewer than BATCH: a FETCH for each record would cost the station more than they do
 _AGAIN_S = 2.0
+_ERRAND_ANSWER_S = 10.0
+_END_S = 5.0  # to take what is in hand; a journal that is being verified is let go
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +55,7 @@ class Book(threading.Thread):
         self._progress = Progress()
         self._settings, self._path, self._changed = settings, path, changed
         self._ending = threading.Event()
+        self._errands: SimpleQueue[tuple[Callable[[ReplayLink], Any], Future[Any]]] = SimpleQueue()
 
     @property
     def progress(self) -> Progress:
@@ -62,13 +69,43 @@ class Book(threading.Thread):
         while not self._ending.is_set():
             self._try()
 
+    def errand(self, wanted: Callable[[ReplayLink], Any]) -> Future[Any]:
+        """Have this done with a connection to the journal, between two batches; gives its result, or its EdgeError."""
+        future: Future[Any] = Future()
+        self._errands.put((wanted, future))
+        return future
+
+    def record(self, epoch: bytes, seq: int) -> Future[Message | None]:
+        """One record from the journal; None where it has that no more."""
+
+        def wanted(link: ReplayLink) -> Message | None:
+            link.hello("latest")
+            found = link.fetch(Cursor(epoch, seq - 1), max_messages=1).messages
+            return next((one for one in found if (one.epoch, one.seq) == (epoch, seq)), None)
+
+        return self.errand(wanted)
+
     def close(self) -> None:
         """Take what is in hand, and no more."""
         self._ending.set()
-        self.join()
+        self.join(_END_S)
+
+    def _run_errands(self) -> None:
+        while not self._errands.empty():
+            wanted, future = self._errands.get()
+            if not future.set_running_or_notify_cancel():  # nobody waits for it any more
+                continue
+            try:
+                with closing(
+                    ReplayLink(self._settings.replay, CONSUMER, _ERRAND_ANSWER_S, self._settings.keys)
+                ) as link:
+                    future.set_result(wanted(link))
+            except EdgeError as error:
+                future.set_exception(error)
 
     def _try(self) -> None:
         try:
+            self._run_errands()
             self._fill()
         except (EdgeError, apsw.Error) as error:
             log.warning("the read model does not follow", station=self._settings.name, error=str(error))
@@ -89,7 +126,7 @@ class Book(threading.Thread):
     def _follow(self, consumer: Consumer, filling: Filling) -> None:
         acked_s = time.monotonic()
         unacked: Message | None = None
-        while not self._ending.is_set():
+        while not self._ending.is_set() and self._errands.empty():
             batch = self._batch(consumer, filling)
             if batch:
                 filling.take(batch)

@@ -35,18 +35,18 @@ def main(out: Path, rate: float, port: int) -> None:
     """Run the demo's station and the page, and say where to look."""
     out = out.absolute()
     out.mkdir(parents=True, exist_ok=True)
-    live, replay, control = (f"tcp://127.0.0.1:{free}" for free in _free_ports(3))
+    live, replay, control, frames = (f"tcp://127.0.0.1:{free}" for free in _free_ports(4))
     stations = out / "page.ini"
     stations.write_text(
         f"[{NAME}]\nlive = {live}\nreplay = {replay}\ncontrol = {control}\nevidence = {out / 'evidence'}\n"
-        f"bundle = {BUNDLE}\n",
+        f"bundle = {BUNDLE}\nframes = {frames}\n",
         "utf-8",
     )
     said = _first_user(out)
     station = [
         "edge.commands.edge_inspect", "--source", f"demo:machined?parts=0&rate={rate:g}", "--bundle", str(BUNDLE),
         "--journal", str(out / "journal.db"), "--evidence", str(out / "evidence"), "--evidence-good-share", "0.2",
-        "--publish", live, "--replay", replay, "--control", control,
+        "--publish", live, "--replay", replay, "--control", control, "--frames", frames,
     ]  # fmt: skip
     page = ["edge.page.cli", "serve", "--stations", str(stations), "--state", str(out), "--port", str(port)]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

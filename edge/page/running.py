@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import time
+from datetime import time as time_of_day
 from pathlib import Path
 from typing import Any
 
 from edge.client import ask
+from edge.commands.follow import Verified, verify
 from edge.core.bundle import load_bundle
 from edge.core.errors import EdgeError
 from edge.core.image_health import HealthBands
@@ -31,7 +34,7 @@ class PageSettings:
 
     state: Path
     stations: tuple[StationSettings, ...]
-    shifts: tuple[time, ...]
+    shifts: tuple[time_of_day, ...]
     is_loopback: bool = True
     is_hsts: bool = False
 
@@ -45,6 +48,7 @@ class Station:
         self.live = Live(settings, lambda: self.changed())
         self.book = Book(settings, model, lambda: self.changed())
         self.frames = Frames(settings, self.live.outlines_of)
+        self.proof: tuple[int, Future[Verified]] | None = None  # when it was asked for (ms since 1970), what was found
         self._bands: tuple[Path, float, HealthBands | None] | None = None
 
     def start(self) -> None:
@@ -60,6 +64,11 @@ class Station:
     def ask(self, verb: str, facts: dict[str, Any], timeout_s: float) -> tuple[str, Any]:
         """One command, over a connection of its own: requests are answered in many threads. Errors as `Control`."""
         return ask(self.settings.control, verb, facts, timeout_s, self.settings.keys)
+
+    def prove(self) -> None:
+        """Have all of the journal read, and what does not hold told in `proof`; what is under way goes on."""
+        if self.proof is None or self.proof[1].done():
+            self.proof = round(1000 * time.time()), self.book.errand(verify)
 
     def bands(self) -> HealthBands | None:
         """What the bundle calls a healthy picture; None where none is named or it has none; EdgeError as loading."""

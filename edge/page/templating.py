@@ -7,6 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from edge.page.statics import address_of
 from edge.page.words import Words
 
 
@@ -26,4 +27,5 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.filters["ninth"] = lambda region: f"region.{region}"
+    environment.globals["address_of"] = address_of
     return environment

@@ -32,6 +32,7 @@ from tests.gateways.bench import registers_row
 from tests.gateways.chaos import all_plans
 from tests.gateways.test_watching import silence_until_alarm
 from tests.page import figures as page
+from tests.page import looking
 from tests.pairing.matrix import all_lines
 
 Figures = dict[str, Any]
@@ -275,5 +276,6 @@ ROWS = (
         "page-model", "1,000,000 parts: read at 3,000 records/s, each screen within 300 ms, counted right", page.million
     ),
     Row("page-live", "10 parts a second in 5 tabs: record to document within 250 ms (p95), 128 MiB", page.browsers),
+    Row("page-review", "one key a part in Review, the next picture painted within 300 ms (p95)", looking.review),
     Row("page-cost", "the page and 5 readers of its events cost the daemon 5 % of processor time a part", page.beside),
 )

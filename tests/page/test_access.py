@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 
 import pytest
@@ -104,6 +105,15 @@ def test_every_answer_carries_the_policy(page: Served) -> None:
         headers = page.raw("GET", path, {})[2]
         assert "default-src 'none'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_style_and_script_are_kept_by_a_browser_until_they_change(page: Served) -> None:
+    """A screen is not painted before its style is there."""
+    addresses = re.findall(r'"(/static/[^"]+)"', page.ask("GET", "/login")[1])
+    assert len(addresses) == 3
+    for address in addresses:
+        assert "immutable" in page.raw("GET", address, {})[2]["cache-control"]
+        assert page.raw("GET", address.partition("?")[0], {})[2]["cache-control"] == "no-cache"
 
 
 def test_a_word_reaches_the_station_under_the_name_of_who_said_it(page: Served) -> None:

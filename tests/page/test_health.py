@@ -22,6 +22,7 @@ from edge.page.words import words_in
 from tests.page.conftest import Served
 from tests.page.test_screens import SIZES, Seen, browser  # noqa: F401  # a fixture
 from tests.page.watched import Said, fading_lamp, page_of
+from tests.patience import wait_until
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=timezone.utc)
 NOW_MS = round(1000 * NOW.timestamp())
@@ -145,6 +146,16 @@ def test_a_drift_is_shown_by_its_cause_and_what_to_do(watched: Served) -> None:
     german = words_in("de")("cause.lamp.advice", advice="")
     page = watched.raw("GET", "/s/top/health", {"Cookie": f"{watched.login('vera')}; language=de"}, None)[1]
     assert german in page and "Helligkeit: Lampe oder Blende<" in page
+
+
+def test_line_says_a_drift_in_one_sentence_and_when_a_challenge_is_due(watched: Served) -> None:
+    def shown() -> str:
+        return watched.ask("GET", "/s/top/line", "vera")[1].partition('id="facts"')[2].partition("</section>")[0]
+
+    wait_until(lambda: "Brightness" in shown(), "no heartbeat ever named the drift")
+    facts = re.sub(r"<[^>]*>|\s+", " ", shown())
+    assert "Drift" in facts and "Brightness: lamp or aperture" in facts and "check the lamp" in facts
+    assert "The next is due in 1 h 30 min." in facts
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edge.core.words import Reason
+from edge.core.words import Reason, Term
 from edge.page.model.filling import Filling
-from edge.page.model.questions import Filter, Questions
+from edge.page.model.questions import Filter, Part, Questions
 from edge.page.model.schema import connect, open_model
 from edge.wire.encoding import to_frames
 from edge.wire.messages import Message, decode
@@ -126,3 +127,52 @@ def test_reasons_are_counted_apart(filling: Filling, path: Path) -> None:
     late = message(result_record(ORIGIN, stamp(1), samples.undecided(1, reason=Reason.LATE)))
     filling.take([late, good(2)])
     assert Questions(path).counts(filling.station, 0, 1 << 42) == {(3, "late"): 1, (1, ""): 1}
+
+
+FILTERS: dict[str, tuple[Filter, set[str]]] = {
+    "label": (Filter(label="rework"), {"P1"}),
+    "not looked at": (Filter(label="open"), {"P2", "P3", "P4"}),
+    "reason": (Filter(reason="late"), {"P4"}),
+    "rejected": (Filter(reason="rejected"), {"P1", "P2", "P3"}),
+    "region": (Filter(region=8), {"P2"}),
+    "size": (Filter(size=2000), {"P2"}),
+    "driver": (Filter(driver=Term.PREDICTIVE_UNCERTAINTY.value), {"P3"}),
+    "recipe": (Filter(recipe=2), {"P3"}),
+    "shift": (Filter(since_ms=2000, until_ms=3000), {"P2"}),
+    "two at once": (Filter(reason="rejected", region=0), {"P1", "P3"}),
+}
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_a_filter_of_review_finds_what_it_says_and_counts_it(filling: Filling, path: Path, name: str) -> None:
+    large = replace(samples.defect(), centroid_px=(619.0, 439.0), area_px=5000.0)
+    other = replace(samples.defect(), driven_by=replace(samples.defect().driven_by, term=Term.PREDICTIVE_UNCERTAINTY))
+    another = samples.origin(recipe=replace(samples.origin().recipe, hash="cd" * 32))
+    parts = [
+        samples.defective(1),
+        samples.defective(2, defects=(large,)),
+        samples.defective(3, defects=(other,)),
+        samples.undecided(4, reason=Reason.LATE),
+    ]
+    records = [
+        message(
+            result_record(
+                another if seq == 3 else ORIGIN,
+                replace(stamp(seq), created=datetime.fromtimestamp(seq, timezone.utc)),
+                one,
+            )
+        )
+        for seq, one in enumerate(parts, 1)
+    ]
+    filling.take([*records, good(5), said(6, 1, '{"disposition":"rework","label":"rework"}')])
+    chosen, expected = FILTERS[name]
+    asked = Questions(path)
+    assert {one.part_id for one in asked.rejected(filling.station, chosen)} == expected
+    assert asked.count_rejected(filling.station, chosen) == len(expected)
+    oldest = replace(chosen, is_oldest_first=True)
+    assert asked.rejected(filling.station, oldest) == asked.rejected(filling.station, chosen)[::-1]
+
+
+def test_the_table_has_the_columns_that_a_part_has(path: Path) -> None:
+    columns = [row[1] for row in connect(path).execute("PRAGMA table_info(parts)")]
+    assert columns == [one.name for one in fields(Part) if one.name not in ("files", "body")]

@@ -113,5 +113,5 @@ def _beat(endpoint: str, head_seq: int, drifting: tuple[str, ...], ended: thread
         socket.bind(endpoint)
         while not ended.wait(0.5):
             stamp = replace(samples.stamp(head_seq), created=datetime.now(timezone.utc))
-            told = replace(samples.health(), drifting=drifting, camera="streaming")
+            told = replace(samples.health(), drifting=drifting, camera="streaming", challenge_due_s=5400.0)
             socket.send_multipart(to_frames(heartbeat_record(ORIGIN, stamp, told)))

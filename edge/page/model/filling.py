@@ -16,18 +16,20 @@ from edge.page.model.rows import (
     EVENTS,
     PIECE,
     QUARTER_MS,
+    RECORDED,
     is_part,
     is_rejected,
     labelled,
     latency_step,
     milliseconds,
     part_row,
+    stored,
 )
 from edge.page.model.schema import EPOCH_BITS, STATION_BITS
 from edge.page.model.series import Minutes
 from edge.wire.messages import Message
 
-_INSERT_PART = f"INSERT OR IGNORE INTO parts VALUES ({','.join('?' * 20)}, NULL, NULL, NULL, 0)"
+_INSERT_PART = f"INSERT OR IGNORE INTO parts({','.join(RECORDED)}) VALUES ({','.join('?' * len(RECORDED))})"
 _COUNT = (
     "INSERT INTO counts VALUES (?, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT(station, quarter, batch, recipe, evaluation, reason) DO UPDATE SET parts = parts + excluded.parts"
@@ -111,7 +113,7 @@ class Filling:
 
     def _take_part(self, message: Message, number: int) -> None:
         row = part_row(message, number, self.station, self._recipe(message.body["internal_recipe"]))
-        self._db.execute(_INSERT_PART, row)
+        self._db.execute(_INSERT_PART, stored(row))
         if not self._db.changes():  # it is in
             return
         quarter = row.created_ms // QUARTER_MS

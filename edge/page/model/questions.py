@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,47 +13,26 @@ from uuid import UUID
 import apsw
 
 from edge.page.model.filling import unpacked
-from edge.page.model.rows import QUARTER_MS
-from edge.page.model.schema import STATION_BITS, connect
+from edge.page.model.rows import QUARTER_MS, PartRow
+from edge.page.model.schema import EPOCH_BITS, STATION_BITS, connect
 from edge.page.model.series import Point, series
 
 PAGE = 50
-_PART_COLUMNS = (
-    "number", "result_id", "created_ms", "station", "evaluation", "parts", "reason", "part_id", "batch", "recipe",
-    "score", "threshold", "latency_ms", "is_simulated", "defects", "region", "area_px", "patch", "term", "fault",
-    "label", "labelled_by", "labelled_ms", "is_pinned",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A part, as lists show it; times in ms since 1970. files: role: (uri, sha256); body: None for a good one."""
+class Part(PartRow):
+    """A part, as lists show it, with what people said of it. files: role: (uri, sha256); body: None for a good one."""
 
-    number: int
-    result_id: str
-    created_ms: int
-    evaluation: int
-    parts: int
-    reason: str | None
-    part_id: str | None
-    batch: str | None
-    recipe: int | None
-    score: float | None
-    threshold: float | None
-    latency_ms: float | None
-    is_simulated: bool
-    defects: int
-    region: int | None
-    area_px: int | None
-    patch: int | None
-    term: str | None
-    fault: str | None
     label: str | None
     labelled_by: str | None
     labelled_ms: int | None
     is_pinned: bool
     files: dict[str, tuple[str, str]] = field(default_factory=dict)
     body: dict[str, Any] | None = None
+
+
+_COLUMNS = tuple(one.name for one in fields(Part) if one.name not in ("files", "body"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +86,12 @@ class Questions:
     def cursor_seq(self, station: int) -> int:
         """Up to which number of the current epoch the read model is complete."""
         return int(self._db.execute("SELECT seq FROM stations WHERE number = ?", (station,)).get or 0)
+
+    def place(self, number: int) -> tuple[bytes, int] | None:
+        """Epoch and seq of a record, by its number in the read model."""
+        station, epoch = number >> STATION_BITS, number >> EPOCH_BITS & (1 << STATION_BITS - EPOCH_BITS) - 1
+        found = self._db.execute("SELECT epoch FROM epochs WHERE station = ? AND number = ?", (station, epoch)).get
+        return None if found is None else (found, number & (1 << EPOCH_BITS) - 1)
 
     def part(self, station: int, result_id: str) -> Part | None:
         """All that is known of one part; None for one that is not known."""
@@ -232,17 +217,17 @@ class Questions:
         return db
 
     def _parts(self, where: str, values: Sequence[Any], order: str, most: int) -> Iterator[Part]:
-        columns = ",".join(_PART_COLUMNS)
+        columns = ",".join(_COLUMNS)
         rows = self._db.execute(f"SELECT {columns} FROM parts WHERE {where} ORDER BY {order} LIMIT ?", (*values, most))
         for row in list(rows):
-            named = dict(zip(_PART_COLUMNS, row, strict=True))
-            del named["station"]
-            about = named.pop("result_id")
+            named = dict(zip(_COLUMNS, row, strict=True))
+            about = named["result_id"]
+            named["result_id"] = str(UUID(bytes=about))
+            named |= {name: bool(named[name]) for name in ("is_simulated", "is_pinned")}
             body = self._db.execute("SELECT body FROM bodies WHERE number = ?", (named["number"],)).get
             files = self._db.execute("SELECT role, uri, sha256 FROM files WHERE about = ?", (about,))
             yield Part(
-                **{**named, "is_simulated": bool(named["is_simulated"]), "is_pinned": bool(named["is_pinned"])},
-                result_id=str(UUID(bytes=about)),
+                **named,
                 files={role: (uri, sha256) for role, uri, sha256 in files},
                 body=None if body is None else unpacked(body),
             )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -30,11 +31,15 @@ _OF_DISPOSITION = {
 UNDONE = "undone"  # the label of a FEEDBACK that takes the one before back
 
 
-class PartRow(NamedTuple):
-    """The columns of `parts` that a record fills, in their order; region: 0–8, a ninth of the picture, row by row."""
+@dataclass(frozen=True, slots=True)
+class PartRow:
+    """What a record says of a part, by the columns of `parts` that it fills; created_ms: since 1970, UTC.
+
+    region: 0–8, a ninth of the picture, row by row, of the worst defect; area_px, patch and term are that one's, too.
+    """
 
     number: int
-    result_id: bytes
+    result_id: str
     created_ms: int
     station: int
     evaluation: int
@@ -46,13 +51,16 @@ class PartRow(NamedTuple):
     score: float | None
     threshold: float | None
     latency_ms: float | None
-    is_simulated: int
+    is_simulated: bool
     defects: int
     region: int | None
     area_px: int | None
     patch: int | None
     term: str | None
     fault: str | None
+
+
+RECORDED = tuple(one.name for one in fields(PartRow))
 
 
 class Labelled(NamedTuple):
@@ -81,14 +89,19 @@ def part_row(message: Message, number: int, station: int, recipe: int | None) ->
     driven = worst["driven_by"] if worst else {}
     part_ids = gap.get("part_ids", ())
     return PartRow(
-        number, UUID(body["result_id"]).bytes, milliseconds(body["created"]), station, body["result_evaluation"],
+        number, body["result_id"], milliseconds(body["created"]), station, body["result_evaluation"],
         gap.get("count", 1), PIECE if "challenge" in body else body.get("reason"),
         body.get("part_id") or (part_ids[0] if part_ids else None),
         body.get("batch_id"), recipe, body.get("anomaly_score"), body.get("threshold"), body.get("latency_ms"),
-        int(body["is_simulated"]), len(body.get("defects", ())),
-        _ninth(worst["centroid_px"], image) if worst else None, round(worst["area_px"]) if worst else None,
+        body["is_simulated"], len(body.get("defects", ())),
+        region_of(worst, image) if worst else None, round(worst["area_px"]) if worst else None,
         driven.get("patch_size"), driven.get("neighbours") or driven.get("term"), body.get("picture_fault"),
     )  # fmt: skip
+
+
+def stored(row: PartRow) -> list[Any]:
+    """The values of RECORDED as the table has them."""
+    return [UUID(row.result_id).bytes if name == "result_id" else getattr(row, name) for name in RECORDED]
 
 
 def labelled(body: dict[str, Any]) -> Labelled | None:
@@ -120,9 +133,12 @@ def milliseconds(created: str) -> int:
     return round(1000 * datetime.fromisoformat(created.replace("Z", "+00:00")).timestamp())
 
 
-def _ninth(centroid: list[float], image: dict[str, Any]) -> int | None:
+def region_of(defect: dict[str, Any], image: dict[str, Any]) -> int | None:
+    """The ninth of the picture in which a defect's centre lies, as `PartRow.region`; image: as in the record."""
     width, height = image.get("width_px"), image.get("height_px")
     if not width or not height:
         return None
-    column, row = (min(2, max(0, int(3 * at / side))) for at, side in zip(centroid, (width, height), strict=True))
+    column, row = (
+        min(2, max(0, int(3 * at / side))) for at, side in zip(defect["centroid_px"], (width, height), strict=True)
+    )
     return 3 * row + column

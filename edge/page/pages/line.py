@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from edge.page import drawing
 from edge.page.alarms import alarm_of
+from edge.page.drifts import Drift, standing
 from edge.page.figures import quantile, yield_of
 from edge.page.live import STRIP, Now
 from edge.page.model.questions import Filter
@@ -22,6 +23,7 @@ from edge.page.visits import Visit
 from edge.page.words import Words, words_in
 
 LATEST = 6  # rejects that are listed
+_DRIFTS = 40  # records of drifts, of which those that stand are the newest
 
 
 def home(visit: Visit) -> Response:
@@ -68,6 +70,7 @@ def line_facts(page: Page, station: Station, t: Words) -> dict[str, Any]:
     before = shift_before(page.settings.shifts, shift)
     verdict = now.verdict
     kept = page.questions.rejected(number, Filter(), most=LATEST)
+    heartbeat = {} if now.is_silent else now.heartbeat or {}
     strip = _strip(page, station, number)
     return {
         **facts,
@@ -81,10 +84,19 @@ def line_facts(page: Page, station: Station, t: Words) -> dict[str, Any]:
         "yield": yield_of(page.questions.counts(number, shift.since_ms, shift.until_ms)),
         "yield_before": yield_of(page.questions.counts(number, before.since_ms, before.until_ms)),
         "latest": kept,
+        "drifts": _drifts(page, number, now, heartbeat),
+        "challenge_due_s": heartbeat.get("challenge_due_s"),
         "p50": quantile(now.latencies_ms, 0.5),
         "p99": quantile(now.latencies_ms, 0.99),
         "book": station.book.progress,
     }
+
+
+def _drifts(page: Page, number: int, now: Now, heartbeat: dict[str, Any]) -> list[Drift]:
+    """Those that stand; nothing is asked of the read model while the station says that there are none."""
+    if not heartbeat.get("drifting"):
+        return []
+    return standing(page.questions.events(number, ("drift",), most=_DRIFTS)[::-1], now.birth, heartbeat)
 
 
 def _strip(page: Page, station: Station, number: int) -> list[tuple[int, float | None, float | None]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from starlette.responses import Response
+from typing import Any
+
+from starlette.responses import RedirectResponse, Response
 
 from edge.page.model.questions import PAGE
 from edge.page.pages.line import banner_facts
+from edge.page.users import Role
 from edge.page.visits import Visit
 
 KINDS = ("audit", "birth", "death", "state", "gap", "drift", "challenge")
@@ -32,4 +35,22 @@ def log(visit: Visit) -> Response:
         chosen=chosen,
         text=text,
         book=visit.at.book.progress,
+        may_verify=visit.may(Role.TECHNICIAN),
+        **_proof(visit),
     )
+
+
+def verify(visit: Visit) -> Response:
+    """Have the whole record read again and proved, as `edge-watch --verify` does; the screen tells what was found."""
+    visit.at.prove()
+    visit.note(f"verify {visit.at.name}", "done")
+    return RedirectResponse(f"/s/{visit.at.name}/log", 303)
+
+
+def _proof(visit: Visit) -> dict[str, Any]:
+    """When it was asked for, and what was found or why nothing could be."""
+    at_ms, future = visit.at.proof or (None, None)
+    is_done = future is not None and future.done()
+    error = future.exception() if future is not None and is_done else None
+    found = future.result() if future is not None and is_done and error is None else None
+    return {"proof_ms": at_ms, "proof": found, "proof_error": error}

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from concurrent.futures import TimeoutError as Late
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
 from starlette.responses import RedirectResponse, Response
 
-from edge.page.model.questions import PAGE
+from edge.core.errors import EdgeError
+from edge.page.model.questions import PAGE, Part
+from edge.page.model.rows import region_of
 from edge.page.pages.line import banner_facts
 from edge.page.pages.review import Refused, choices, command, filter_of, is_uuid, part_facts
 from edge.page.visits import Visit
 
 TEXT_MOST = 200
+_JOURNAL_S = 2.0
 
 
 def part(visit: Visit) -> Response:
@@ -21,10 +29,12 @@ def part(visit: Visit) -> Response:
         return visit.show(
             "refused.html", 404, what=visit.t("refused.no_part"), action=visit.t("refused.no_part_action")
         )
+    found = found if found.body is not None else replace(found, body=_told(visit, found))
     return visit.show(
         "part.html",
         **banner_facts(visit.page, visit.at, visit.t),
         **part_facts(visit, found),
+        region_of=partial(region_of, image={} if found.body is None else found.body.get("image", {})),
         audit=visit.page.questions.events_about(result_id),
         recipe=visit.page.questions.recipes().get(found.recipe or 0),
     )
@@ -64,6 +74,21 @@ def note(visit: Visit) -> Response:
         raise Refused(visit.t("refused.note", most=TEXT_MOST))
     command(visit, "NOTE", about=about, text=text)
     return RedirectResponse(f"/s/{visit.at.name}/part/{about}", 303)
+
+
+def _told(visit: Visit, part: Part) -> dict[str, Any] | None:
+    """A good part's record, of which the read model has a row only: as it was told live, or from the journal."""
+    live = next((one.body for one in visit.at.live.verdicts() if one.body["result_id"] == part.result_id), None)
+    place = visit.page.questions.place(part.number)
+    if live is not None or place is None:
+        return live
+    asked = visit.at.book.record(*place)
+    try:
+        message = asked.result(_JOURNAL_S)
+    except (EdgeError, Late):
+        asked.cancel()
+        return None
+    return None if message is None else message.body
 
 
 def _about(visit: Visit) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import platform
+import shutil
 import time
+from datetime import datetime, timezone
 from email.message import Message
 from importlib import metadata
+from pathlib import Path
 from typing import Any, cast
 
 from starlette.responses import Response
@@ -16,6 +20,8 @@ from edge.core.errors import EdgeError
 from edge.core.image_health import HealthBands
 from edge.page import drawing
 from edge.page.pages.line import banner_facts
+from edge.page.pages.log import KINDS
+from edge.page.support import support_file
 from edge.page.templating import render
 from edge.page.visits import Visit
 from edge.page.words import Words
@@ -34,28 +40,52 @@ OURS = (
     "click",
 )
 _STATUS_S = 3.0
+_COMMANDS = 200  # the newest, in which is looked for who speaks with the station
+LOW_BYTES = 1 << 30  # free on a disk: a day or two of evidence
 
 
 def station(visit: Visit) -> Response:
     """The screen."""
-    status: dict[str, Any] = {}
-    trouble = None
-    try:
-        answer, content = visit.at.ask("STATUS", {}, _STATUS_S)
-        status, trouble = (content, None) if answer == "STATUS" else ({}, str(content.get("reason", answer)))
-    except (NoAnswer, EdgeError) as error:
-        trouble = str(error)
+    status, trouble = _asked(visit, "STATUS")
     return visit.show(
         "station.html",
         **banner_facts(visit.page, visit.at, visit.t),
         status=status,
         trouble=trouble,
+        consumers=_asked(visit, "CONSUMERS")[0].get("consumers", status.get("consumers", [])) if status else [],
+        commanders=_commanders(visit),
+        disks=_disks(visit),
+        low_bytes=LOW_BYTES,
         birth=visit.page.questions.newest_event(visit.page.questions.station(visit.at.name), "birth"),
         book=visit.at.book.progress,
         versions=versions(),
         own_version=edge.__version__,
         python=platform.python_version(),
     )
+
+
+def support(visit: Visit) -> Response:
+    """All that this screen knows, and what happened of late, as a file for whoever helps; see `edge.page.support`."""
+    number, now = visit.page.questions.station(visit.at.name), visit.at.live.now()
+    events = visit.page.questions.events(number, KINDS, most=_COMMANDS)
+    facts = {
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": [dict(zip(("name", "version", "licence"), one, strict=True)) for one in versions()],
+        "status": _asked(visit, "STATUS")[0],
+        "consumers": _asked(visit, "CONSUMERS")[0],
+        "birth": now.birth or visit.page.questions.newest_event(number, "birth"),
+        "heartbeat": now.heartbeat,
+        "heard_before_s": now.age_s,
+        "read_model_seq": visit.at.book.progress.seq,
+        "disks": [{"free_bytes": free, "bytes": whole} for _, _, free, whole in _disks(visit)],
+        "events": [body for _, _, _, body in events],
+        "refused_on_page": [one for one in visit.page.audit.newest(_COMMANDS) if one["outcome"] == "refused"],
+    }
+    name = f'attachment; filename="support-{visit.at.name}.json"'
+    content = json.dumps(support_file(facts), indent=1)
+    return Response(content, media_type="application/json", headers={"Content-Disposition": name})
 
 
 def setup(visit: Visit) -> Response:
@@ -87,6 +117,36 @@ def setup_facts(visit: Visit) -> dict[str, Any]:
         "has_bands": bands is not None,
         "has_frames": visit.at.settings.frames is not None,
     }
+
+
+def _asked(visit: Visit, verb: str) -> tuple[dict[str, Any], str | None]:
+    """What the station answers to a question, and why it does not."""
+    try:
+        answer, content = visit.at.ask(verb, {}, _STATUS_S)
+    except (NoAnswer, EdgeError) as error:
+        return {}, str(error)
+    return (content, None) if answer == verb else ({}, str(content.get("reason", answer)))
+
+
+def _commanders(visit: Visit) -> list[tuple[str, str, int]]:
+    """Who gave commands of late (gateways, people, this page), their newest one and when; the newest first."""
+    number = visit.page.questions.station(visit.at.name)
+    found: dict[str, tuple[str, str, int]] = {}
+    for _, at_ms, _, body in visit.page.questions.events(number, ("audit",), most=_COMMANDS):
+        who = body.get("actor", "?")
+        found.setdefault(who, (who, body["command"].upper(), at_ms))
+    return list(found.values())
+
+
+def _disks(visit: Visit) -> list[tuple[str, Path, int, int]]:
+    """What is kept where, bytes free there and in all; a folder that is not on this machine is left out."""
+    folders = {"evidence": visit.at.settings.evidence, "read_model": visit.page.settings.state}
+    return [
+        (what, folder, usage.free, usage.total)
+        for what, folder in folders.items()
+        if folder.is_dir()
+        for usage in (shutil.disk_usage(folder),)
+    ]
 
 
 def versions() -> list[tuple[str, str, str]]:

@@ -8,13 +8,14 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
 
-from edge.client import Consumer, HistoryForked, RecordsLost, ReplayDenied
+from edge.client import Consumer, HistoryForked, RecordsLost, ReplayDenied, ReplaySilent
 from edge.client.replay_link import Cursor
 from edge.commands.follow import follow
 from edge.history.journal import Journal
@@ -299,6 +300,26 @@ def test_two_processes_under_one_name_are_told_so(station: Station, join: Join) 
 
     with pytest.raises(ReplayDenied, match="name of its own"):
         receive_by_turns()
+
+
+def test_a_station_that_did_not_answer_an_ack_is_not_another_process(station: Station) -> None:
+    """After an answer that did not come the connection is a new one: HELLO is said on it before anything else."""
+    relay = Relay(station.endpoint)
+    with Consumer("mes", replay=relay.endpoint, answer_timeout_s=0.5, clock_s=lambda: 0.0) as consumer:
+        newest = receive(consumer, 2)[-1]
+        relay.cut()
+        for _ in range(2):
+            with pytest.raises(ReplaySilent):
+                consumer.ack(newest)
+        relay.mend()
+        is_acknowledged, until_s = False, time.monotonic() + WAIT_S
+        while not is_acknowledged:
+            assert time.monotonic() < until_s
+            with suppress(ReplaySilent):
+                assert consumer.receive(0.01) is None
+                consumer.ack(newest)
+                is_acknowledged = True
+    relay.close()
 
 
 # --- edge-watch --consumer ---

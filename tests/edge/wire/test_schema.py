@@ -18,6 +18,7 @@ from edge.wire.recording import (
     birth_record,
     challenge_record,
     death_record,
+    drift_record,
     gap_record,
     heartbeat_record,
     result_record,
@@ -29,6 +30,7 @@ from edge.wire.validation import checks_of, require_valid
 from edge.wire.vocabulary import (
     ChallengeItemRecord,
     ChallengeState,
+    DriftState,
     HoldRecord,
     Kind,
     ResultEvaluation,
@@ -84,6 +86,19 @@ NEW_KINDS: list[Record] = [  # what a consumer of an earlier version passes over
         hold=HoldRecord(epoch="00" * 16, after_seq=4),
     ),
     challenge_record(WHERE, samples.stamp(), ChallengeState.OVERDUE, hold=HoldRecord()),
+    drift_record(
+        WHERE,
+        samples.stamp(),
+        measure="brightness",
+        cause="lamp",
+        advice="check the lamp",
+        state=DriftState.BEGUN,
+        baseline=118.0,
+        now=105.0,
+        limit=80.0,
+        since=samples.MOMENT,
+        reaches_limit_s=3600.0,
+    ),
 ]
 
 
