@@ -3,8 +3,10 @@
 What a file says of its pixels is obeyed or refused by name, from its own bytes: OpenCV decodes pixels, says nothing of
 the rest, and what it does with it differs by format and version. They are turned as every viewer
 turns them, transparency is laid on one fixed grey, 16 bits are scaled by a stated rule where somebody said how many
-count. A cut JPEG is refused: before version 5 OpenCV fills the missing part with grey and says nothing. Rejected: a
-reader on each side; they would drift apart.
+count. A cut JPEG is refused: before version 5 OpenCV fills the missing part with grey and says nothing. Not seen are
+bytes that are wrong or missing in the middle of a JPEG that has its end (PNG's have a checksum): its decoder tells
+those to the terminal alone, and what it makes of them is judged as the picture. Rejected: a reader on each side; they
+would drift apart.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from edge.core.errors import SourceError
-from edge.core.opencv import cv2
+from edge.core.opencv import MOST_PIXELS, cv2
 from edge.core.picture_tags import (
     CMYK,
     ICC,
@@ -84,7 +86,8 @@ def decode(encoded: bytes, where: str) -> np.ndarray:
             image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise DamagedImage(
-            f"{where}: not a readable image (damaged or cut short?); replace it, or take the picture again"
+            f"{where}: not a readable image (damaged, cut short, or of more than {MOST_PIXELS / 1e6:.0f} million "
+            "pixels?); replace it, or take the picture again"
         )
     return image if claims.orientation == 1 else _upright(image, claims.orientation)
 

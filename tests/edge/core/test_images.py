@@ -190,3 +190,17 @@ def test_sixteen_bits_are_scaled_by_the_stated_rule_on_request(tmp_path: Path, s
         read_image(path)
     with pytest.raises(SourceError, match="uint16 pixels"):
         read_image(path)
+
+
+def test_a_small_file_that_claims_a_giant_picture_is_refused_before_it_takes_memory(tmp_path: Path) -> None:
+    """One bit a pixel, all of them black: 36 kB that are 870 MB once they are decoded."""
+    side = 17_000
+    rows = zlib.compress(bytes(side * (1 + side // 8)), 1)
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
+    whole = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    with pytest.raises(SourceError, match="of more than 268 million pixels"):
+        read_image(written(tmp_path, "a.png", whole))
