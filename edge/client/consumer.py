@@ -43,11 +43,13 @@ class Consumer:
     name: who we are to the station, which remembers what we acknowledged. replay, live: its endpoints; without `live`
     records come from the journal alone. resume: a Cursor that we kept ourselves, "earliest", "latest", or None for
     what the station remembers. max_lag_s: `is_lagging` is true once it is so long that we last knew to have
-    everything, or while what was received last may be older; then nothing is OK. keys: a folder as in `edge.security.client_keys`; the consumer is then called as its
-    key is in the station's folder. clock_s: monotonic. Used from one thread.
+    everything, or while what was received last may be older; then nothing is OK. keys: a folder as in
+    `edge.security.client_keys`; the consumer is then called as its key is in the station's folder. clock_s: monotonic.
+    Used from one thread.
 
     A record that came live is not historical; one that was fetched, or that waited here for longer than max_lag_s, is,
-    and must not move a gate. Delivery is at least once over restarts of the consumer: store `result_id` with the effect, then `ack`.
+    and must not move a gate. Delivery is at least once over restarts of the consumer: store `result_id` with the
+    effect, then `ack`.
     """
 
     def __init__(

@@ -173,16 +173,19 @@ def claims_of(encoded: bytes) -> Claims:
 
 
 def jpeg_is_cut(encoded: bytes) -> bool:
-    """Whether a JPEG lacks its end-of-image marker after its last start-of-scan marker.
+    """Whether a JPEG lacks its end-of-image marker after its last start-of-scan marker, or another begins before it.
 
-    Neither marker can occur inside entropy-coded bytes (ITU-T T.81, B.1.1.5), so their order tells.
+    None of these markers can occur inside entropy-coded bytes (ITU-T T.81, B.1.1.5), so their order tells. A USB camera
+    whose frame lost its end may hand over the next one with it.
     """
-    return encoded.rfind(b"\xff\xd9") <= encoded.rfind(b"\xff\xda")
+    scan = max((end for _, _, end in _jpeg_segments(encoded)), default=2)
+    begins, ends = encoded.find(b"\xff\xd8", scan), encoded.find(b"\xff\xd9", scan)
+    return encoded.rfind(b"\xff\xd9") <= encoded.rfind(b"\xff\xda") or 0 <= begins < ends
 
 
 def _of_jpeg(encoded: bytes) -> Claims:
     orientation, components, profile = 1, 3, b""
-    for marker, body in _jpeg_segments(encoded):
+    for marker, body, _ in _jpeg_segments(encoded):
         if marker == 0xE1 and body.startswith(b"Exif\0\0"):
             orientation = exif_orientation(body[6:])
         elif marker == 0xE2 and body.startswith(b"ICC_PROFILE\0"):
@@ -192,16 +195,16 @@ def _of_jpeg(encoded: bytes) -> Claims:
     return Claims(orientation, "CMYK" if components == 4 else foreign_colours(profile))
 
 
-def _jpeg_segments(encoded: bytes) -> Iterator[tuple[int, bytes]]:
-    """(marker, body) of each segment before the first scan."""
+def _jpeg_segments(encoded: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """(marker, body, where it ends) of each segment before the first scan."""
     at = 2
     while at + 4 <= len(encoded) and encoded[at] == 0xFF and encoded[at + 1] != 0xDA:
         if encoded[at + 1] == 0xFF:  # a fill byte
             at += 1
             continue
         (length,) = struct.unpack_from(">H", encoded, at + 2)
-        yield encoded[at + 1], encoded[at + 4 : at + 2 + length]
         at += 2 + length
+        yield encoded[at - length - 1], encoded[at - length + 2 : at], at
 
 
 def _of_png(encoded: bytes) -> Claims:

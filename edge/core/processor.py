@@ -22,8 +22,8 @@ def require_instructions(cpuinfo: Path = CPUINFO) -> None:
     missing = missing_instructions(cpuinfo)
     if missing:
         sys.stderr.write(
-            f"this processor lacks {', '.join(missing)} (x86-64-v2), which NumPy needs: take one of 2009 or later; in a "
-            "virtual machine set the processor's type to host or x86-64-v2\n"
+            f"this processor lacks {', '.join(missing)} (x86-64-v2), which NumPy needs: take one of 2009 or later, and "
+            "in a virtual machine set the processor's type to host or x86-64-v2\n"
         )
         raise SystemExit(os.EX_CONFIG)
 

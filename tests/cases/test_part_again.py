@@ -7,11 +7,13 @@ import subprocess
 import sys
 import threading
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
+from edge.client.control import ask
 from tests.cases.mjpeg_camera import camera, jpeg
 from tests.edge.stub import ROOT, Stub
-from tests.patience import wait_until
+from tests.patience import WAIT_S, wait_until
 
 LATE_S, PATIENT_S = 0.2, 60.0
 WINDOW_MS, LATENCY_MS = 10_000.0, "0-5000"
@@ -49,6 +51,8 @@ def test_a_late_ok_of_the_first_pass_never_serves_the_second(tmp_path: Path) -> 
         stub.settings |= {"trigger_window_ms": WINDOW_MS, "camera_latency_ms": LATENCY_MS}
         stack.callback(stub.end_all)
         stub.start()
+        asked = partial(ask, stub.settings["control"], "TRIGGER", {"part_id": "first"}, WAIT_S)
+        wait_until(lambda: asked()[0] == "DONE", "the station takes no part")
         hurried, patient = plc(stack, stub, LATE_S), plc(stack, stub, PATIENT_S)
         wait_until(lambda: does_with(patient, "P0") == "P0 accept", "no good part is accepted")
         before = len(told())

@@ -47,9 +47,8 @@ def test_where_the_kernel_names_no_instructions_none_is_missing(tmp_path: Path) 
 def test_a_command_looks_before_anything_imports_numpy() -> None:
     """NumPy is what ends with SIGILL, so nothing may import it before."""
     program = "import sys; import edge.core.processor as p; assert 'numpy' not in sys.modules; p.NEEDED |= {'x'}; "
-    run = subprocess.run(
-        [sys.executable, "-c", f"{program}import edge.commands.edge_inspect"], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-c", f"{program}import edge.commands.edge_inspect"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 78 and run.stderr.startswith("this processor lacks x ") and "Traceback" not in run.stderr
 
 

@@ -188,7 +188,7 @@ def test_behind_a_power_cut_nobody_knows_what_was_told_and_nothing_is_withdrawn(
 
 
 def test_behind_a_disk_that_failed_and_was_mounted_anew_nobody_knows_what_was_told(path: Path) -> None:
-    """Each commit of the journal is synced, its witness later: what a disk still held of that when it failed is gone."""
+    """Each commit of the journal is synced, its witness later: what a disk that failed had not written is gone."""
     live = path.parent.with_name("live")
     with closing(Journal(live / path.name)) as journal:
         for number in range(4):
@@ -209,8 +209,8 @@ def test_a_kill_in_the_middle_of_a_commit_leaves_a_witness_that_knows(path: Path
         write(journal, 3)
         journal.told()
         before = read_mark(live / path.name)
-        noted: list[bytes] = []
-        journal._witness.note = lambda mark: noted.append(mark)  # type: ignore
+        noted: list[Mark] = []
+        journal._witness.note = noted.append  # type: ignore[method-assign, union-attr]
         write(journal, 1)
         assert before is not None and noted[0] == before._replace(begun=4)
         shutil.copytree(live, path.parent)
