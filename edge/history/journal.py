@@ -171,7 +171,7 @@ class Journal:
         self._telling = 0
 
     def told(self) -> None:
-        """What is committed has been published."""
+        """What is committed is published from now on: it may have been heard, and does not change any more."""
         self._end = self._end._replace(told=self._end.seq)
         if self._witness is not None:
             self._witness.note(self._end)

@@ -6,15 +6,20 @@ import os
 import random
 import shutil
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from edge.history.announcer import Announcer
 from edge.history.journal import Journal, JournalError
 from edge.history.proof import Mark, Witness, read_mark, witness_of
 from edge.history.retention import Limits
 from edge.history.rows import position_of
+from edge.history.told import Entry, Told
 from edge.wire.messages import decode
+from edge.wire.recording import result_record
+from tests.edge import samples
 from tests.edge.history.records import build, ids_of, retain, tell_losses, write
 from tests.faults import MULTIPLIER
 
@@ -185,6 +190,24 @@ def test_behind_a_power_cut_nobody_knows_what_was_told_and_nothing_is_withdrawn(
         with closing(Journal(path, boot_id=boot_id)) as journal:
             assert (journal.told_before is not None) == is_known
             write(journal, 3)
+
+
+def test_what_may_have_been_heard_is_known_as_told(path: Path) -> None:
+    """A kill between the two would otherwise have an OK withdrawn that has opened a gate."""
+    heard: list[tuple[int, int]] = []
+
+    def publish(entry: Entry) -> None:
+        mark = read_mark(path)
+        assert mark is not None
+        heard.append((entry.record.seq, mark.told))
+
+    with closing(Journal(path)) as journal:
+        announcer = Announcer(samples.origin(), journal, publish)
+        announcer.begin()
+        announcer.announce([Told(inspection=samples.good(number)) for number in (1, 2)])
+        announcer.announce_now(partial(result_record, inspection=samples.good(3)))
+    assert [seq for seq, _ in heard] == [1, 2, 3, 4]
+    assert all(told >= seq for seq, told in heard)
 
 
 def test_behind_a_disk_that_failed_and_was_mounted_anew_nobody_knows_what_was_told(path: Path) -> None:
