@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -42,11 +43,13 @@ class Consumer:
     name: who we are to the station, which remembers what we acknowledged. replay, live: its endpoints; without `live`
     records come from the journal alone. resume: a Cursor that we kept ourselves, "earliest", "latest", or None for
     what the station remembers. max_lag_s: `is_lagging` is true once it is so long that we last knew to have
-    everything; then nothing is OK. keys: a folder as in `edge.security.client_keys`; the consumer is then called as its
-    key is in the station's folder. clock_s: monotonic. Used from one thread.
+    everything, or while what was received last may be older; then nothing is OK. keys: a folder as in
+    `edge.security.client_keys`; the consumer is then called as its key is in the station's folder. clock_s: monotonic.
+    Used from one thread.
 
-    A record that came live is not historical; one that was fetched is, and must not move a gate. Delivery is at least
-    once over restarts of the consumer: store `result_id` with the effect, then `ack`.
+    A record that came live is not historical; one that was fetched, or that waited here for longer than max_lag_s, is,
+    and must not move a gate. Delivery is at least once over restarts of the consumer: store `result_id` with the
+    effect, then `ack`.
     """
 
     def __init__(
@@ -70,15 +73,16 @@ class Consumer:
         self._position: Cursor | None = None  # the last record in `_ready`, or given out; None before the welcome
         self._is_welcome = False
         self._is_behind = True
-        self._ready: deque[Message | Lost] = deque()
-        self._early: OrderedDict[tuple[bytes, int], Message] = OrderedDict()
+        self._ready: deque[tuple[Message | Lost, float]] = deque()  # each no older than from that moment
+        self._early: OrderedDict[tuple[bytes, int], tuple[Message, float]] = OrderedDict()  # … and when it came
         self._current_s = self._checked_s = clock_s()
+        self._given_s = math.inf  # the same of the last that was given out, until there is none
         self._denied_s = -math.inf
 
     @property
     def lag_s(self) -> float:
-        """Seconds since we last knew to have everything; 0 at best."""
-        return self._clock_s() - self._current_s
+        """Seconds since we last knew to have everything, or that the last record may be old; 0 at best."""
+        return max(0.0, self._clock_s() - min(self._current_s, self._given_s))
 
     @property
     def is_lagging(self) -> bool:
@@ -95,13 +99,15 @@ class Consumer:
         while not self._ready:
             left_s = end_s - time.monotonic()
             if left_s < 0:
+                self._given_s = math.inf
                 return None
             with suppress(ReplaySilent):  # the station or the network is down: `lag_s` says for how long
                 self._advance(max(0.0, min(left_s, _CHECK_S)))
-        one = self._ready.popleft()
+        one, self._given_s = self._ready.popleft()
         if isinstance(one, Lost):
             raise RecordsLost(one)
-        return one
+        is_old = self._clock_s() - self._given_s > self.max_lag_s
+        return as_old(one) if is_old else one
 
     def ack(self, message: Message) -> None:
         """This record, and all before it, have had their effect; ReplaySilent: say so again later, it is cumulative."""
@@ -154,7 +160,7 @@ class Consumer:
         if self._position is None or welcome.lost is not None:
             self._position = welcome.cursor
         if welcome.lost is not None:
-            self._ready.append(welcome.lost)
+            self._ready.append((welcome.lost, self._current_s))
 
     def _introduce_again(self) -> None:
         """Say HELLO with the next step; ReplayDenied when that was just so: somebody else uses our name."""
@@ -188,11 +194,11 @@ class Consumer:
             return
         due = position.seq + 1 if message.epoch == position.epoch else 1
         if message.seq > due:
-            self._ready.append(Lost(message.epoch, due, message.seq - 1))
+            self._ready.append((Lost(message.epoch, due, message.seq - 1), self._current_s))
         # What also came live is not old news: a gate may still act on it.
         live = self._early.pop((message.epoch, message.seq), None)
         self.repaired += live is None and self._live is not None
-        self._hand_out(message if live is None else live)
+        self._hand_out(*(live or (message, self._current_s)))
 
     def _take_live(self, message: Message) -> None:
         self._checked_s = self._clock_s()
@@ -203,7 +209,7 @@ class Consumer:
             if message.is_transient and is_known:
                 self._current_s = self._checked_s
         elif not is_known:
-            self._early[message.epoch, message.seq] = message
+            self._early[message.epoch, message.seq] = message, self._checked_s
             if len(self._early) > _MAX_EARLY:
                 self._early.popitem(last=False)
             self._take_early()
@@ -212,12 +218,17 @@ class Consumer:
     def _take_early(self) -> None:
         """Live records that follow what we have."""
         while self._position is not None:
-            message = self._early.pop((self._position.epoch, self._position.seq + 1), None)
-            if message is None:
+            early = self._early.pop((self._position.epoch, self._position.seq + 1), None)
+            if early is None:
                 break
-            self._hand_out(message)
+            self._hand_out(*early)
             self._current_s = self._clock_s()
 
-    def _hand_out(self, message: Message) -> None:
+    def _hand_out(self, message: Message, since_s: float) -> None:
         self._position = Cursor.of(message)
-        self._ready.append(message)
+        self._ready.append((message, since_s))
+
+
+def as_old(message: Message) -> Message:
+    """The same, marked historical."""
+    return replace(message, properties={**message.properties, "is_historical": True})

@@ -19,6 +19,7 @@ from pathlib import Path
 import zmq
 
 from edge.core.errors import EdgeError, SettingsError
+from edge.core.processor import cpu_quota, thread_limit
 from edge.history.database import open_database
 from edge.security.station_keys import Role
 from edge.sockets.endpoints import LOCAL, Access, BoundSocket
@@ -47,6 +48,18 @@ def check_clock(now: datetime, bundle_created: str) -> str:
             "carry wrong times; set it (timedatectl set-ntp true, or date -u -s …)"
         )
     return f"clock {now:%Y-%m-%d %H:%M} UTC"
+
+
+def check_processor(threads: int) -> str:
+    """How many of the machine's cores this process may use; a note where --threads asks for more."""
+    limit, quota, cores = thread_limit(), cpu_quota(), os.cpu_count() or 1
+    if limit is None:
+        return f"processor: all of its {cores} cores may be used"
+    share = "" if quota is None else f", and together no more than {quota:g} of them (a control group's quota)"
+    told = f"processor: {len(os.sched_getaffinity(0))} of its {cores} cores may be used{share}"
+    if threads > limit:
+        return f"note  {told}; --threads {threads} makes them wait for each other: leave it out to have {limit}"
+    return f"{told}; threads of a CPU engine: {threads or limit}"
 
 
 def check_addresses(settings: SocketSettings, access: Access = LOCAL) -> str:

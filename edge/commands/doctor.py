@@ -15,7 +15,15 @@ from datetime import datetime, timezone
 
 import click
 
-from edge.commands.checkup import Finding, check_addresses, check_clock, check_folders, check_journal, check_room
+from edge.commands.checkup import (
+    Finding,
+    check_addresses,
+    check_clock,
+    check_folders,
+    check_journal,
+    check_processor,
+    check_room,
+)
 from edge.commands.running import ask_station, tell_station
 from edge.core.errors import EdgeError, SettingsError, SourceError, Unavailable
 from edge.core.forecast import Forecast
@@ -136,6 +144,7 @@ def _health(inspector: Inspector) -> str:
 
 
 def _machine(settings: Settings) -> Iterator[str]:
+    yield check_processor(settings.engine.threads)
     for folder in check_folders(settings):
         yield f"folder {folder} can be written"
     if (room := check_room(settings)) is not None:

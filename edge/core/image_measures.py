@@ -1,7 +1,8 @@
 """What is measured of a picture to tell whether it is fit for inspection: light, colour, sharpness, place, transfer.
 
 Measured on the network's input, so that the ROI, its resize and its blanking hold here too; combing alone on the
-frame's own rows, for a resize makes a blur of it. Each measure is a number a technician can picture.
+frame's own rows, for a resize makes a blur of it. Each measure is a number a technician can picture. Rejected for
+sharpness: medians over blocks and ratios of two resolutions, measured in deploy/FIGURES.md.
 """
 
 from __future__ import annotations

@@ -3,8 +3,10 @@
 What a file says of its pixels is obeyed or refused by name, from its own bytes: OpenCV decodes pixels, says nothing of
 the rest, and what it does with it differs by format and version. They are turned as every viewer
 turns them, transparency is laid on one fixed grey, 16 bits are scaled by a stated rule where somebody said how many
-count. A cut JPEG is refused: before version 5 OpenCV fills the missing part with grey and says nothing. Rejected: a
-reader on each side; they would drift apart.
+count. A cut JPEG is refused: before version 5 OpenCV fills the missing part with grey and says nothing. Not seen are
+bytes that are wrong or missing in the middle of a JPEG that has its end (PNG's have a checksum): its decoder tells
+those to the terminal alone, and what it makes of them is judged as the picture. Rejected: a reader on each side; they
+would drift apart.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from edge.core.errors import SourceError
-from edge.core.opencv import cv2
+from edge.core.opencv import MOST_PIXELS, cv2
 from edge.core.picture_tags import (
     CMYK,
     ICC,
@@ -79,7 +81,8 @@ def decode(encoded: bytes, where: str) -> Image:
             image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise DamagedImage(
-            f"{where}: not a readable image (damaged or cut short?); replace it, or take the picture again"
+            f"{where}: not a readable image (damaged, cut short, or of more than {MOST_PIXELS / 1e6:.0f} million "
+            "pixels?); replace it, or take the picture again"
         )
     return as_bgr(image if claims.orientation == 1 else _upright(image, claims.orientation), where)
 
@@ -165,16 +168,19 @@ def claims_of(encoded: bytes) -> Claims:
 
 
 def jpeg_is_cut(encoded: bytes) -> bool:
-    """Whether a JPEG lacks its end-of-image marker after its last start-of-scan marker.
+    """Whether a JPEG lacks its end-of-image marker after its last start-of-scan marker, or another begins before it.
 
-    Neither marker can occur inside entropy-coded bytes (ITU-T T.81, B.1.1.5), so their order tells.
+    None of these markers can occur inside entropy-coded bytes (ITU-T T.81, B.1.1.5), so their order tells. A USB camera
+    whose frame lost its end may hand over the next one with it.
     """
-    return encoded.rfind(b"\xff\xd9") <= encoded.rfind(b"\xff\xda")
+    scan = max((end for _, _, end in _jpeg_segments(encoded)), default=2)
+    begins, ends = encoded.find(b"\xff\xd8", scan), encoded.find(b"\xff\xd9", scan)
+    return encoded.rfind(b"\xff\xd9") <= encoded.rfind(b"\xff\xda") or 0 <= begins < ends
 
 
 def _of_jpeg(encoded: bytes) -> Claims:
     orientation, components, profile = 1, 3, b""
-    for marker, body in _jpeg_segments(encoded):
+    for marker, body, _ in _jpeg_segments(encoded):
         if marker == 0xE1 and body.startswith(b"Exif\0\0"):
             orientation = exif_orientation(body[6:])
         elif marker == 0xE2 and body.startswith(b"ICC_PROFILE\0"):
@@ -184,16 +190,16 @@ def _of_jpeg(encoded: bytes) -> Claims:
     return Claims(orientation, "CMYK" if components == 4 else foreign_colours(profile))
 
 
-def _jpeg_segments(encoded: bytes) -> Iterator[tuple[int, bytes]]:
-    """(marker, body) of each segment before the first scan."""
+def _jpeg_segments(encoded: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """(marker, body, where it ends) of each segment before the first scan."""
     at = 2
     while at + 4 <= len(encoded) and encoded[at] == 0xFF and encoded[at + 1] != 0xDA:
         if encoded[at + 1] == 0xFF:  # a fill byte
             at += 1
             continue
         (length,) = struct.unpack_from(">H", encoded, at + 2)
-        yield encoded[at + 1], encoded[at + 4 : at + 2 + length]
         at += 2 + length
+        yield encoded[at - length - 1], encoded[at - length + 2 : at], at
 
 
 def _of_png(encoded: bytes) -> Claims:

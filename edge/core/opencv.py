@@ -7,6 +7,8 @@ cv2 that JetPack ships with its hardware decoders.
 
 from __future__ import annotations
 
+import os
+
 
 def remedy(error: ImportError) -> str:
     """What is wrong with this machine's OpenCV and what to install instead."""
@@ -22,6 +24,10 @@ def remedy(error: ImportError) -> str:
     return f"OpenCV cannot be loaded: {error}; {advice}"
 
 
+# 16,384 × 16,384: a file of some kilobytes may claim four times as many, which take 3 GB once they are decoded.
+MOST_PIXELS = 1 << 28
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))  # read when it is loaded
+
 try:
     import cv2
 except ImportError as missing:
@@ -32,4 +38,4 @@ except ImportError as missing:
 # longer depend on how many cores there are.
 cv2.setNumThreads(1)
 
-__all__ = ["cv2", "remedy"]
+__all__ = ["MOST_PIXELS", "cv2", "remedy"]

@@ -11,6 +11,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as _state
 
 from edge.core.bundle import INPUT, GraphSet, graph_name
 from edge.core.errors import EngineError
+from edge.core.processor import thread_limit
 from edge.core.types import Image, PatchMaps
 
 # In float32, each value rounded as it will be on the GPU: this runtime would shift signed values to unsigned ones, for
@@ -63,9 +64,9 @@ def _open(graphs: GraphSet, size: int, threads: int) -> ort.InferenceSession:
 
 
 def session_options(threads: int) -> ort.SessionOptions:
-    """Options every session of this project uses; `threads` 0 means one a core."""
+    """Options every session of this project uses; `threads` 0 means one a core, of those that it may use."""
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or thread_limit() or 0
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors reach us as exceptions; warnings would break the JSON log
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

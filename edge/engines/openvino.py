@@ -17,6 +17,7 @@ import numpy as np
 
 from edge.core.bundle import INPUT, GraphSet, graph_name
 from edge.core.errors import EngineError
+from edge.core.processor import thread_limit
 from edge.core.types import Image, PatchMaps
 
 
@@ -102,4 +103,5 @@ def _options(threads: int) -> dict[str, Any]:
         "INFERENCE_PRECISION_HINT": "f32",
         "ENABLE_CPU_PINNING": False,
     }
-    return options | ({"INFERENCE_NUM_THREADS": threads} if threads else {})
+    wanted = threads or thread_limit()
+    return options | ({"INFERENCE_NUM_THREADS": wanted} if wanted else {})

@@ -133,12 +133,12 @@ class Announcer:
         except JournalError:  # there is an OK that nobody may hear of: the next start withdraws it before replay opens
             self.journal.needs_restart = True
             raise
+        self.journal.told()  # before anybody can hear of it: a kill in between must not have it withdrawn
         for entry in entries:
             self._publish(entry)
         for part in told:
             for entry in part.entries:
                 self._publish(entry)
-        self.journal.told()
         return told
 
     def announce_now(self, build: Callable[..., Record], *, settles: Sequence[int] = (), **facts: Any) -> Entry:
@@ -149,8 +149,8 @@ class Announcer:
         entry = self.journal.assign(partial(build, self.origin, **facts))
         self._settle(settles)
         self.journal.commit()
-        self._publish(entry)
         self.journal.told()
+        self._publish(entry)
         return entry
 
     def heartbeat(self, health: HealthSnapshot, sink_failures: int, refused: int | None, floods: int) -> None:

@@ -154,10 +154,12 @@ class Journal:
         self._db.execute("BEGIN IMMEDIATE")
         for sql, values in self._staged:
             self._db.execute(sql, values)
-        if self._witness is not None:
-            self._witness.require_place()
         if self.needs_restart:
             raise JournalError(f"journal {self.path}: only a new start of the station can go on with it")
+        if self._witness is not None:
+            self._witness.require_place()
+            self._end = self._end._replace(begun=self.head)
+            self._witness.note(self._end)
         self._db.execute("COMMIT")
 
     def _give_back(self) -> None:
@@ -169,7 +171,7 @@ class Journal:
         self._telling = 0
 
     def told(self) -> None:
-        """What is committed has been published."""
+        """What is committed is published from now on: it may have been heard, and does not change any more."""
         self._end = self._end._replace(told=self._end.seq)
         if self._witness is not None:
             self._witness.note(self._end)

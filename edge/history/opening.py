@@ -65,11 +65,13 @@ def open_history(path: Path, boot_id: str | None, vfs: str | None, now_s: float)
             birth = Birth() if path == IN_MEMORY else _begin_run(db, path, boot_id)
         last = _last_record(db, number)
         intents = Intents(unsettled(db), last_number(db))
-        # Behind a power cut the witness may be a second old: what was told by then must not change any more.
-        known = None if birth.previous_end is PreviousEnd.POWER else mark
-        told = None if known is None else _position(db, known.epoch, known.told)
+        # What may have been told must not change any more, and a witness that is older than the journal does not know:
+        # so it may be behind a power cut, and where a disk failed and was mounted anew.
+        begun = 0 if mark is None or mark.epoch != epoch else mark.begun
+        is_known = birth.previous_end is not PreviousEnd.POWER and begun >= last[0]
+        told = None if mark is None or not is_known else _position(db, mark.epoch, mark.told)
         already = 0 if mark is None or mark.epoch != epoch else mark.told
-        end = Mark(epoch, *last, already, intents.last)
+        end = Mark(epoch, *last, already, intents.last, last[0])
         witness = None if path == IN_MEMORY else Witness(path)
         return History(db, witness, end, number, birth, intents, tuple(untold(db)), told, clock)
     except (apsw.Error, OSError) as error:

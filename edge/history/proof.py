@@ -5,7 +5,9 @@ file was deleted begins anew: in both, numbers would be given twice. The witness
 that was committed and the last that was told, written behind each group commit; a kill leaves it as it was written, and
 a thread of its own syncs it once a second, so that no part waits for a second sync: a power cut may leave it a second
 old, and then a damaged end of the log that is younger is not found. It is never ahead of the journal, since it is
-written behind it: what it names and the journal lacks was lost. Rejected: a second table (it is lost with the first),
+written behind it: what it names and the journal lacks was lost. It also says, before each commit, how far that will go:
+where it does not know of the journal's last commit it is older than the journal (a disk that became read-only and was
+mounted anew), and nobody knows what was told since. Rejected: a second table (it is lost with the first),
 syncing it before a part is told (twice the latency), and a digest over all records (one of the last finds any cut).
 """
 
@@ -27,16 +29,18 @@ from edge.log import is_rarely
 log = structlog.get_logger(__name__)
 
 SLOT_BYTES = 4096  # two slots, each a block of its own, written in turn: a torn write leaves the other
-_FIELDS = struct.Struct(">4sQ16sQ36sQQ")
+_FIELDS = struct.Struct(">4sQ16sQ36sQQQ")
 _SEAL = struct.Struct(">I")
-_MAGIC = b"eIw1"
+_MAGIC = b"eIw2"
+_BEFORE = struct.Struct(">4sQ16sQ36sQQ"), b"eIw1"  # without the last field
 SYNC_S = 1.0  # behind each commit it would take turns with the log's own syncs, and make parts wait
 
 
 class Mark(NamedTuple):
     """The end of a journal: the last committed record of `epoch` and its id; seq 0 and no id where there is none.
 
-    told: the last seq of that epoch that was published. intent: the highest number of an intent that was committed.
+    told: the last seq of that epoch that may have been heard. intent: the highest number of an intent that was committed.
+    begun: the last seq of the commit that was begun last, whether it ended or not.
     """
 
     epoch: bytes
@@ -44,6 +48,7 @@ class Mark(NamedTuple):
     result_id: str = ""
     told: int = 0
     intent: int = 0
+    begun: int = 0
 
 
 def checksum(position: int, topic: bytes, properties: bytes, body: bytes) -> int:
@@ -106,15 +111,19 @@ class Witness:
         )
 
     def note(self, mark: Mark) -> None:
-        """This is the end now; never waits for the disk."""
+        """This is the end now; never waits for the disk.
+
+        It is synced once all of it was told: what a disk that fails then keeps says no less than consumers have heard.
+        """
         self._count += 1
-        epoch, seq, result_id, told, intent = mark
-        fields = _FIELDS.pack(_MAGIC, self._count, epoch, seq, result_id.encode(), told, intent)
+        epoch, seq, result_id, *numbers = mark
+        fields = _FIELDS.pack(_MAGIC, self._count, epoch, seq, result_id.encode(), *numbers)
         try:
             os.pwrite(self._file, fields + _SEAL.pack(zlib.crc32(fields)), self._count % 2 * SLOT_BYTES)
         except OSError as error:
             self._fail(error)
-        if not self._is_due.is_set():  # mostly it is, and to set it takes a lock
+        is_settled = mark.told >= max(mark.seq, mark.begun)
+        if is_settled and not self._is_due.is_set():  # mostly it is, and to set it takes a lock
             self._is_due.set()
 
     def close(self) -> None:
@@ -144,8 +153,9 @@ class Witness:
 
 def _unsealed(slot: bytes) -> tuple[int, Mark] | None:
     """The number and the mark in a slot; None when it holds none that is whole."""
-    fields, seal = slot[: _FIELDS.size], slot[_FIELDS.size : _FIELDS.size + _SEAL.size]
-    if len(seal) < _SEAL.size or _SEAL.unpack(seal)[0] != zlib.crc32(fields) or fields[:4] != _MAGIC:
-        return None
-    _, count, epoch, seq, result_id, told, intent = _FIELDS.unpack(fields)
-    return count, Mark(epoch, seq, result_id.rstrip(b"\0").decode(), told, intent)
+    for form, magic in ((_FIELDS, _MAGIC), _BEFORE):
+        fields, seal = slot[: form.size], slot[form.size : form.size + _SEAL.size]
+        if fields[:4] == magic and seal == _SEAL.pack(zlib.crc32(fields)):
+            _, count, epoch, seq, result_id, *numbers = form.unpack(fields)
+            return count, Mark(epoch, seq, result_id.rstrip(b"\0").decode(), *numbers)
+    return None

@@ -6,6 +6,7 @@ file, not a fault. Rejected: ending the daemon (a line without any records, wher
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from edge.core.types import Frame, Gap, Image
 from edge.sources import Source
 
 _SPARSE = 16  # sensor noise alone makes fresh frames differ in one of these pixels: the whole is compared rarely
+_RING = 8  # a driver hands out its buffers in turn: one that is stuck repeats that many, or fewer, for ever
 
 
 class FrozenCheck:
@@ -22,17 +24,28 @@ class FrozenCheck:
     def __init__(self) -> None:
         self._before: Image | None = None
         self._repeats = 0
+        self._seen: deque[int] = deque(maxlen=_RING + 2)  # the last frames, each by some of its rows
 
     def flaw_of(self, image: Image) -> str | None:
         """Why this next frame must not be inspected; None where it may."""
         is_repeat = self._before is not None and is_same(image, self._before)
         self._repeats, self._before = self._repeats + 1 if is_repeat else 0, image
-        if not self._repeats:
+        self._seen.append(hash(image[::_SPARSE].tobytes()))
+        if self._repeats:
+            what = f"{self._repeats + 1} frames in a row are the same to the last bit"
+        elif (period := self._period()) is not None:
+            what = f"the same {period} frames come again and again"
+        else:
             return None
-        return (
-            f"frozen: {self._repeats + 1} frames in a row are the same to the last bit; restart the camera, and "
-            "look for a recorded or a virtual one"
-        )
+        return f"frozen: {what}; restart the camera, and look for a recorded or a virtual one"
+
+    def _period(self) -> int | None:
+        """After how many frames the last two came again, one other than the other; None where they are new."""
+        seen = list(self._seen)
+        for period in range(2, len(seen) - 1):
+            if seen[-2:] == seen[-2 - period : -period] and seen[-1] != seen[-2]:
+                return period
+        return None
 
 
 class CheckedSource:

@@ -1,4 +1,4 @@
-"""An RTSP camera on loopback, for the system's Python: a green picture as RTP/JPEG, on the port that it is given."""
+"""An RTSP camera on loopback, for the system's Python, as RTP/JPEG: `rtsp_camera.py PORT PATTERN WIDTH HEIGHT`."""
 
 import sys
 
@@ -8,7 +8,8 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402  # after the versions
 
-PICTURE = "video/x-raw,format=I420,width=64,height=48,framerate=25/1"
+PORT, PATTERN, WIDTH, HEIGHT = sys.argv[1:]
+PICTURE = f"video/x-raw,format=I420,width={WIDTH},height={HEIGHT},framerate=25/1"
 
 
 def main() -> None:
@@ -16,13 +17,13 @@ def main() -> None:
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
-    server.set_service(sys.argv[1])
+    server.set_service(PORT)
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_shared(True)
-    factory.set_launch(f"( videotestsrc pattern=green is-live=true ! {PICTURE} ! jpegenc ! rtpjpegpay name=pay0 )")
+    factory.set_launch(f"( videotestsrc pattern={PATTERN} is-live=true ! {PICTURE} ! jpegenc ! rtpjpegpay name=pay0 )")
     server.get_mount_points().add_factory("/line", factory)
     if server.attach(None) == 0:
-        sys.exit(f"port {sys.argv[1]} is in use")
+        sys.exit(f"port {PORT} is in use")
     GLib.MainLoop().run()
 
 

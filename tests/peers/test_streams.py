@@ -59,9 +59,10 @@ def encoder(url: str, form: Sequence[str]) -> list[str]:
     return [*command, "-i", "color=c=green:size=64x48:rate=25", *form, "-listen", "1", url]
 
 
-def rtsp_server(url: str) -> list[str]:
-    """GStreamer as an RTSP camera with the same picture."""
-    return [SYSTEM_PYTHON, str(Path(__file__).with_name("rtsp_camera.py")), str(urlsplit(url).port)]
+def rtsp_server(url: str, pattern: str = "green", width: int = 64, height: int = 48) -> list[str]:
+    """GStreamer as an RTSP camera with the same picture, or another of its test patterns."""
+    program = str(Path(__file__).with_name("rtsp_camera.py"))
+    return [SYSTEM_PYTHON, program, str(urlsplit(url).port), pattern, str(width), str(height)]
 
 
 def opened(url: str) -> Source:

@@ -25,7 +25,7 @@ from edge.sockets.publisher import Publisher
 from edge.wire.messages import Message
 from edge.wire.vocabulary import LossCause
 from tests.edge.history.records import tell_losses, write
-from tests.edge.sockets.test_replay import Station, running
+from tests.edge.sockets.test_replay import NEVER_S, Station, running
 from tests.patience import WAIT_S
 
 
@@ -287,6 +287,43 @@ def test_a_station_that_is_down_makes_it_lag(tmp_path: Path) -> None:
     now_s = 3.1
     assert consumer.receive(0.01) is None and consumer.is_lagging
     consumer.close()
+
+
+def test_who_is_slower_than_the_line_is_lagging_as_long_as_old_records_are_handed_out(
+    station: Station, join: Join
+) -> None:
+    now_s = 0.0
+    consumer = join(live=None, clock_s=lambda: now_s)
+    receive(consumer, 2)
+    assert consumer.receive(0.01) is None
+    station.inspect(20)
+    told_s = now_s
+    for _ in range(20):  # all of them fetched at once, each worked at for long
+        (message,) = receive(consumer, 1)
+        assert message.is_historical
+        assert consumer.is_lagging == (now_s - told_s > consumer.max_lag_s) and consumer.lag_s == now_s - told_s
+        now_s += 0.6
+    assert consumer.receive(0.01) is None and not consumer.is_lagging
+
+
+@pytest.mark.parametrize("waited_s", [0.0, 3.1])
+def test_a_live_record_that_waited_too_long_to_be_handed_out_is_historical(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, waited_s: float
+) -> None:
+    now_s = 0.0
+    monkeypatch.setattr(LossyStation, "HEARTBEAT_S", NEVER_S)  # one between two records would have both fetched
+    station = LossyStation(tmp_path / "journal.db")
+    station.delivery.start()
+    consumer = Consumer("mes", replay=station.endpoint, live=live_of(station), clock_s=lambda: now_s)
+    with closing(station.delivery), consumer:
+        assert station.publisher.subscribed.wait(WAIT_S)
+        receive(consumer, 2)
+        station.publisher.loses = frozenset({3})  # type: ignore[attr-defined]
+        station.inspect(2)
+        assert seqs(receive(consumer, 1)) == [3]  # from the journal, and the live one behind it waits
+        now_s = waited_s
+        (message,) = receive(consumer, 1)
+        assert (message.seq, message.is_historical, consumer.is_lagging) == (4, waited_s > 3, waited_s > 3)
 
 
 def test_two_processes_under_one_name_are_told_so(station: Station, join: Join) -> None:

@@ -216,3 +216,15 @@ def test_of_an_older_bundle_it_is_said_what_is_not_checked(
     save_bundle(tmp_path / "old.bundle", old, today.graphs, today.golden)
     _, report = report_on(dict(settings, bundle=tmp_path / "old.bundle"), capsys)
     assert "only frozen and wrongly sized ones are noticed" in report
+
+
+def test_a_containers_share_of_the_processor_is_told_and_more_threads_than_it_are_a_note(
+    settings: Flags, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr("edge.core.processor.cpu_quota", lambda: 0.6)
+    monkeypatch.setattr("edge.commands.checkup.cpu_quota", lambda: 0.6)
+    told = "processor: 2 of its 8 cores may be used, and together no more than 0.6 of them (a control group's quota)"
+    assert f"ok    {told}; threads of a CPU engine: 1" in report_on(settings, capsys)[1]
+    assert f"note  {told}; --threads 4 makes them wait" in report_on(settings | {"threads": 4}, capsys)[1]

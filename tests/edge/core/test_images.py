@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -190,3 +192,49 @@ def test_sixteen_bits_are_scaled_by_the_stated_rule_on_request(tmp_path: Path, s
         read_image(path)
     with pytest.raises(SourceError, match="uint16 pixels"):
         read_image(path)
+
+
+READS = """
+import resource, sys
+from pathlib import Path
+from edge.core.images import read_image
+try:
+    read_image(Path(sys.argv[1]))
+except Exception as error:
+    print(error)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+"""
+
+
+def test_a_small_file_that_claims_a_giant_picture_is_refused_before_it_takes_memory(tmp_path: Path) -> None:
+    """One bit a pixel, all of them black: 160 kB that are 870 MB once they are decoded; as a process of ours reads."""
+    side = 17_000
+    rows = zlib.compress(bytes(side * (1 + side // 8)), 1)
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
+    path = written(tmp_path, "a.png", b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
+    ran = subprocess.run([sys.executable, "-c", READS, str(path)], capture_output=True, text=True, check=True)
+    said, megabytes = ran.stdout.splitlines()
+    assert "of more than 268 million pixels" in said and int(megabytes) < 250
+
+
+@pytest.mark.parametrize("fraction", [0.3, 0.6, 0.95])
+@pytest.mark.parametrize("flags", [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1)], ids=["baseline", "progressive"])
+def test_a_frame_that_lost_its_end_is_none_though_the_next_one_came_with_it(
+    tmp_path: Path, fraction: float, flags: tuple[int, ...]
+) -> None:
+    """OpenCV would show the beginning of the first, and make up the rest."""
+    noise = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), np.uint8)
+    first, second = (encoded(".jpg", image, *flags) for image in noise)
+    with pytest.raises(SourceError, match="damaged, cut short"):
+        read_image(written(tmp_path, "a.jpg", first[: int(fraction * len(first))] + second))
+
+
+def test_a_thumbnail_inside_and_a_second_picture_behind_are_no_damage(tmp_path: Path) -> None:
+    whole, small = encoded(".jpg"), encoded(".jpg", SHOWN[::2, ::2])
+    as_saved = read_image(written(tmp_path, "a.jpg", whole))
+    for content in (jpeg(app(1, b"Exif\0\0" + exif(1) + small)), whole + whole):
+        assert np.abs(read_image(written(tmp_path, "b.jpg", content)).astype(int) - as_saved).max() < 8

@@ -6,15 +6,20 @@ import os
 import random
 import shutil
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from edge.history.announcer import Announcer
 from edge.history.journal import Journal, JournalError
-from edge.history.proof import Mark, read_mark, witness_of
+from edge.history.proof import Mark, Witness, read_mark, witness_of
 from edge.history.retention import Limits
 from edge.history.rows import position_of
+from edge.history.told import Entry, Told
 from edge.wire.messages import decode
+from edge.wire.recording import result_record
+from tests.edge import samples
 from tests.edge.history.records import build, ids_of, retain, tell_losses, write
 from tests.faults import MULTIPLIER
 
@@ -154,7 +159,7 @@ def test_a_witness_that_is_gone_or_damaged_proves_nothing_and_costs_nothing(path
     with closing(Journal(path)) as journal:
         ids += write(journal, 1)
         assert ids_of(journal) == ids
-    assert read_mark(path) == Mark(epoch, len(ids), ids[-1])
+    assert read_mark(path) == Mark(epoch, len(ids), ids[-1], begun=len(ids))
 
 
 def test_a_slot_of_the_witness_that_was_torn_leaves_the_one_before(path: Path) -> None:
@@ -164,7 +169,7 @@ def test_a_slot_of_the_witness_that_was_torn_leaves_the_one_before(path: Path) -
     newer = max(range(2), key=lambda slot: content[slot * 4096 + 4 : slot * 4096 + 12])
     content[newer * 4096 + 20] ^= 1
     witness_of(path).write_bytes(content)
-    assert read_mark(path) == Mark(epoch, 1, ids[0])
+    assert read_mark(path) == Mark(epoch, 1, ids[0], begun=2)
 
 
 def test_the_next_start_knows_what_was_told(path: Path) -> None:
@@ -185,6 +190,56 @@ def test_behind_a_power_cut_nobody_knows_what_was_told_and_nothing_is_withdrawn(
         with closing(Journal(path, boot_id=boot_id)) as journal:
             assert (journal.told_before is not None) == is_known
             write(journal, 3)
+
+
+def test_what_may_have_been_heard_is_known_as_told(path: Path) -> None:
+    """A kill between the two would otherwise have an OK withdrawn that has opened a gate."""
+    heard: list[tuple[int, int]] = []
+
+    def publish(entry: Entry) -> None:
+        mark = read_mark(path)
+        assert mark is not None
+        heard.append((entry.record.seq, mark.told))
+
+    with closing(Journal(path)) as journal:
+        announcer = Announcer(samples.origin(), journal, publish)
+        announcer.begin()
+        announcer.announce([Told(inspection=samples.good(number)) for number in (1, 2)])
+        announcer.announce_now(partial(result_record, inspection=samples.good(3)))
+    assert [seq for seq, _ in heard] == [1, 2, 3, 4]
+    assert all(told >= seq for seq, told in heard)
+
+
+def test_behind_a_disk_that_failed_and_was_mounted_anew_nobody_knows_what_was_told(path: Path) -> None:
+    """Each commit of the journal is synced, its witness later: what a disk that failed had not written is gone."""
+    live = path.parent.with_name("live")
+    with closing(Journal(live / path.name)) as journal:
+        for number in range(4):
+            write(journal, 1)
+            journal.told()
+            shutil.copy(witness_of(live / path.name), path.parent.with_name(f"witness{number}"))
+        shutil.copytree(live, path.parent)
+    for number, is_known in ((0, False), (2, False), (3, True)):
+        witness_of(path).write_bytes(path.parent.with_name(f"witness{number}").read_bytes())
+        with closing(Journal(path)) as again:
+            assert (again.told_before is not None) == is_known, number
+
+
+def test_a_kill_in_the_middle_of_a_commit_leaves_a_witness_that_knows(path: Path) -> None:
+    """It was told of the commit before it began, and that is how one is known that was told to nobody."""
+    live = path.parent.with_name("live")
+    with closing(Journal(live / path.name)) as journal:
+        write(journal, 3)
+        journal.told()
+        before = read_mark(live / path.name)
+        noted: list[Mark] = []
+        journal._witness.note = noted.append  # type: ignore[method-assign, union-attr]
+        write(journal, 1)
+        assert before is not None and noted[0] == before._replace(begun=4)
+        shutil.copytree(live, path.parent)
+    Witness(path).note(noted[0])
+    with closing(Journal(path)) as again:
+        assert again.told_before == position_of(again.number, 3)
 
 
 def test_a_witness_that_cannot_be_written_costs_no_record(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,14 +14,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from edge.client import Subscription
-from edge.history.journal import Journal
+from edge.history.journal import Journal, JournalError
 from edge.wire.messages import Message
+from tests.edge.history.records import write
 from tests.edge.stub import ROOT, Stub, end, hear, until_state
 from tests.faults import MULTIPLIER
 from tests.patience import WAIT_S, wait_until
@@ -194,6 +195,31 @@ def test_a_full_disk_costs_verdicts_that_are_all_accounted_for_and_nothing_else(
     assert gaps and {gap["cause"] for gap in gaps} <= {"not_journaled", "queue_full"}
     told += [frame for gap in gaps for frame in range(gap["first_frame_id"], gap["last_frame_id"] + 1)]
     assert sorted(told) == list(range(1, stopped["captured"] + 1)), "every part once: decided, or in a gap"
+
+
+def test_a_log_that_fills_the_disk_by_itself_keeps_it_from_starting_until_there_is_room(
+    tmp_path: Path, small_disk: Path
+) -> None:
+    """Rows 6 and 34: a log must grow the database to become shorter, and there is no room for that either."""
+    stub = Stub(tmp_path, pause_s=0.01)
+    stub.journal = small_disk / "journal.db"
+    stub.settings["journal"] = str(stub.journal)
+    run("mount", "-o", "remount,size=3m", small_disk)
+    journal, kept = Journal(stub.journal), list[str]()
+    with pytest.raises(JournalError):
+        while True:
+            kept += write(journal, 1)
+    with suppress(JournalError):
+        journal.close()
+    with suppress(OSError), (small_disk / "rest").open("wb", buffering=0) as rest:
+        while True:
+            rest.write(bytes(1024))
+    station = stub.start()
+    _, log = station.communicate(timeout=WAIT_S)
+    assert station.returncode == 75 and "--journal" in log and "free space" in log
+    run("mount", "-o", "remount,size=64m", small_disk)
+    again = run_for_a_while(stub)
+    assert [one.body["result_id"] for one in again[: len(kept)]] == kept
 
 
 def test_on_a_disk_that_may_only_be_read_it_refuses_and_later_goes_on(tmp_path: Path, small_disk: Path) -> None:
