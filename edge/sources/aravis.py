@@ -60,7 +60,7 @@ class AravisCamera(ChildCamera):
             if self.orders is not None and not self.orders.closed:
                 os.write(self.orders.fileno(), RELEASE.pack(within.earliest_ns, within.latest_ns))
 
-    def heard_clock(self, reading: bytes) -> None:
+    def heard_clock(self, reading: bytes | bytearray) -> None:
         """As `ChildCamera`."""
         if self._clock is not None:
             self._clock.read(Reading(*READING.unpack(reading)))

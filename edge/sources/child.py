@@ -103,7 +103,7 @@ class ChildCamera:
         image = self._image(content, width, height, pixels)
         return Shot(image, captured_ns, captured_at, skipped=skipped, exposed=exposed, undated=undated)
 
-    def heard_clock(self, reading: bytes) -> None:
+    def heard_clock(self, reading: bytes | bytearray) -> None:
         """The camera's clock was read: a READING of `genicam_child`."""
 
     def dated(self, when_ns: int, here_ns: int) -> tuple[Interval | None, str | None]:

@@ -62,7 +62,8 @@ class DeviceClock:
             raise NotDated("its clock cannot be read, or stands still")
         if _both(*(one.moment_of(readings[-1].device_ns) for one in readings)) is None:
             raise NotDated("its clock does not run at the rate that it states")
-        if timing.is_triggered and (timing.exposure_ns is None or timing.readout_ns is None):
+        self._is_bounded_by_rhythm = timing.exposure_ns is None or timing.readout_ns is None
+        if timing.is_triggered and self._is_bounded_by_rhythm:
             raise NotDated("it is triggered, and does not say how long it exposes and reads out")
 
     def read(self, reading: Reading) -> None:
@@ -84,15 +85,15 @@ class DeviceClock:
             return "the camera's clock was set, or does not run as this computer's does"
         if moment.earliest_ns > here_ns:
             return "the camera's stamp lies in the future"
-        if not self._timing.is_triggered and len(self._periods_ns) < PERIODS:
+        if self._is_bounded_by_rhythm and len(self._periods_ns) < PERIODS:
             return "how fast the camera's frames come is not known yet"
         return self._around(moment, here_ns)
 
     def _around(self, moment: Interval, here_ns: int) -> Interval:
-        """What is triggered says how long it takes; what runs freely shows it."""
-        exposes_ns, is_triggered = self._timing.exposure_ns, self._timing.is_triggered
-        reads_ns = (self._timing.readout_ns if is_triggered else None) or max(self._periods_ns)
-        earliest_ns = moment.earliest_ns - reads_ns - (reads_ns if exposes_ns is None else exposes_ns)
+        longest_ns = max(self._periods_ns, default=0)
+        reads_ns = longest_ns if self._timing.readout_ns is None else self._timing.readout_ns
+        exposes_ns = self._timing.exposure_ns
+        earliest_ns = moment.earliest_ns - reads_ns - (longest_ns if exposes_ns is None else exposes_ns)
         latest_ns = here_ns if exposes_ns is None else min(here_ns, moment.latest_ns + exposes_ns + reads_ns)
         return Interval(earliest_ns, latest_ns)
 
