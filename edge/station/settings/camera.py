@@ -38,7 +38,8 @@ FLAGS = [
         "Camera",
         multiple=True,
         metavar="NAME=VALUE",
-        help=f"Force this on the camera and read it back whenever it is opened: {', '.join(NAMES)}. Repeatable.",
+        help=f"Force this on the camera and read it back whenever it is opened: {', '.join(NAMES)}. Repeatable. "
+        "trigger=software: an aravis: camera exposes when TRIGGER comes.",
     ),
     Flag(
         "--resize",

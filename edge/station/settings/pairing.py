@@ -43,7 +43,8 @@ FLAGS = [
         "--camera-latency-ms",
         "Parts",
         metavar="LEAST-MOST",
-        help="From a frame's exposure to its arrival here, such as 40-70: edge-deploy latency measures it.",
+        help="From a frame's exposure to its arrival here, such as 40-70: edge-deploy latency measures it. "
+        "Not needed where an aravis: camera says itself when it exposed.",
     ),
     Flag(
         "--trigger-durability",
