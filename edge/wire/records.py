@@ -164,7 +164,7 @@ class BirthRecord(Record):
     `birth_count` counts the starts on this journal, from 1; both it and `previous_end` need a journal. trigger: what
     says that a part is there, "source", "control" or "hardware"; with the last two beside a live camera, how long a
     part is in view after its trigger, and how long a frame takes from exposure to arrival, at the least and at the
-    most; left out where the camera itself says when it exposed, or exposes for TRIGGER. recipe_reason: why this recipe runs and no other, for people. promise: of the thresholds. bands: of pictures
+    most. recipe_reason: why this recipe runs and no other, for people. promise: of the thresholds. bands: of pictures
     that are inspected.
     """
 

@@ -10,7 +10,7 @@ import click
 
 from edge.core.errors import SettingsError
 from edge.core.types import Acquisition
-from edge.sources import CameraOptions, is_live
+from edge.sources import CameraOptions, is_live, knows_exposure
 from edge.sources.camera_settings import NAMES, is_released, parse_settings
 from edge.station.settings.flags import Flag, Flags
 from edge.station.settings.pairing import PairingSettings, pairing_settings
@@ -80,9 +80,17 @@ class CameraSettings:
                 f"--trigger {self.pairing.trigger}: every trigger is a part; leave --acquisition free out"
             )
 
-        if is_released(self.forced) and self.pairing.trigger != "control":
+        if is_released(self.forced):
+            self._require_released()
+
+    def _require_released(self) -> None:
+        if not knows_exposure(self.source):
+            raise SettingsError(
+                f"--camera-set trigger=software: only an aravis: camera is told to expose: {self.source}"
+            )
+        if self.pairing.trigger != "control":
             raise SettingsError("--camera-set trigger=software: give --trigger control, whose TRIGGER then exposes")
-        if is_released(self.forced) and self.pairing.latency is not None:
+        if self.pairing.latency is not None:
             raise SettingsError(
                 "--camera-latency-ms: with --camera-set trigger=software the command says when a frame was exposed; "
                 "leave it out"

@@ -51,7 +51,9 @@ def _described(says_readout: bool) -> bytes:
     body += _choice("AcquisitionMode", HAS, Continuous=0) + _choice("TriggerMode", MODE, Off=0, On=1)
     body += _choice("TriggerSource", SOURCE, Line1=0, Software=1)
     body += _command("AcquisitionStart", ACQUIRE, 1) + _command("TriggerSoftware", RELEASED, 1)
-    body += '<Command Name="AcquisitionStop"><pValue>AcquisitionStartReg</pValue><CommandValue>0</CommandValue></Command>'
+    body += (
+        '<Command Name="AcquisitionStop"><pValue>AcquisitionStartReg</pValue><CommandValue>0</CommandValue></Command>'
+    )
     body += _number("ExposureTime", EXPOSURE_US) + (_number("SensorReadoutTime", READOUT_US) if says_readout else "")
     return (
         '<?xml version="1.0"?><RegisterDescription xmlns="http://www.genicam.org/GenApi/Version_1_0" ModelName="Test" '

@@ -18,7 +18,7 @@ from edge.sources import CameraOptions, open_source
 from edge.sources.aravis import AravisCamera
 from edge.sources.camera_settings import genicam_features
 from edge.sources.capture import Release, Shot
-from edge.sources.device_clock import PERIODS, NotDated
+from edge.sources.device_clock import NotDated
 from tests.edge.sources.gige import HEIGHT, WIDTH, GigeServer
 from tests.edge.sources.test_aravis import START_S, Fake, needs_aravis
 from tests.patience import WAIT_S
@@ -164,7 +164,7 @@ def released(stack: ExitStack, release: Release) -> AravisCamera:
     while True:
         try:
             return stack.enter_context(closing(AravisCamera("127.0.0.1", SOFTWARE, release=release)))
-        except SourceError as error:
+        except SourceError as error:  # noqa: PERF203 - it waits for a process
             if "check cable" not in str(error) or time.monotonic() > until_s:
                 raise
 
