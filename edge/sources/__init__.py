@@ -14,7 +14,7 @@ from typing import Protocol
 
 from edge.core.errors import SettingsError
 from edge.core.types import Acquisition, Frame, Gap
-from edge.sources.capture import Camera, Tap
+from edge.sources.capture import Camera, Release, Tap
 from edge.sources.exposure import Latency
 
 
@@ -58,7 +58,7 @@ class CameraOptions:
     """What a live camera is told.
 
     lost_after_s: without a frame until SourceLost. settings: to force, see --camera-set. is_triggered, latency, tap:
-    see `LatestFrameSource`.
+    see `LatestFrameSource`. is_dated, release: see `AravisCamera`; other cameras cannot do it, see `knows_exposure`.
     """
 
     lost_after_s: float = 30.0
@@ -66,6 +66,8 @@ class CameraOptions:
     is_triggered: bool = False
     latency: Latency | None = None
     tap: Tap | None = None
+    is_dated: bool = False
+    release: Release | None = None
 
 
 def _folder(rest: str, options: CameraOptions) -> Source:
@@ -89,6 +91,7 @@ def _file(rest: str, options: CameraOptions) -> Source:
 def _v4l2(rest: str, options: CameraOptions) -> Source:
     from edge.sources.opencv import CameraSource
 
+    _refuse_release(options)
     return _live(f"v4l2:{rest}", partial(CameraSource, rest, options.settings), options)
 
 
@@ -96,7 +99,11 @@ def _aravis(rest: str, options: CameraOptions) -> Source:
     from edge.sources.aravis import AravisCamera
     from edge.sources.camera_settings import genicam_features
 
-    return _live(f"aravis:{rest}", partial(AravisCamera, rest, genicam_features(options.settings)), options)
+    features, release = genicam_features(options.settings), options.release
+    if release is None:
+        _refuse_release(options)
+    camera = partial(AravisCamera, rest, features, is_dated=options.is_dated, release=release)
+    return _live(f"aravis:{rest}", camera, options)
 
 
 def _url(scheme: str, rest: str, options: CameraOptions) -> Source:
@@ -133,6 +140,16 @@ def _refuse_settings(scheme: str, options: CameraOptions) -> None:
         raise SettingsError(f"--camera-set: a {scheme}: source takes none; set the camera up in its own pages")
 
 
+def _refuse_release(options: CameraOptions) -> None:
+    from edge.sources.camera_settings import is_released
+
+    if is_released(options.settings):
+        raise SettingsError(
+            "--camera-set trigger=software: the camera would wait for a command that nobody sends; an aravis: camera "
+            "is told to expose by edge-inspect --trigger control, for all else leave it out"
+        )
+
+
 _SCHEMES: dict[str, Callable[[str, CameraOptions], Source]] = {
     "folder": _folder,
     "file": _file,
@@ -151,6 +168,11 @@ LIVE = ("v4l2", "aravis", "rtsp", "http", "gst")
 def is_live(uri: str) -> bool:
     """Whether `open_source` would give frames of a moment that does not come again."""
     return uri.partition(":")[0] in LIVE
+
+
+def knows_exposure(uri: str) -> bool:
+    """Whether such a camera may say itself when a frame was exposed; the one that is opened may not (NotDated)."""
+    return uri.partition(":")[0] == "aravis"
 
 
 def open_source(uri: str, options: CameraOptions | None = None) -> Source:

@@ -1,23 +1,29 @@
 """Reads a camera and writes its frames to standard output; the child of `edge.sources.child`.
 
 Runs on the system's Python, because Aravis and GStreamer come as Debian's packages and not from PyPI: the standard
-library and gi only, no import of this project. Arguments: `aravis`, the camera, then GenICam settings as NAME=VALUE
-(?NAME=VALUE: only where the camera has it); or `gstreamer` and a pipeline that ends in appsink.
+library and gi only, no import of this project. Arguments: `aravis`, the camera, how it is timed, then GenICam settings
+as NAME=VALUE (?NAME=VALUE: only where the camera has it); or `gstreamer` and a pipeline that ends in appsink. How it is
+timed: `untimed`; `clock`, its own clock is read around each frame; `release`, it exposes when RELEASE comes on standard
+input, and each frame is told with when that was.
 Messages: HEADER, then that many bytes. It ends when nobody reads any more.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 import sys
+import time
 from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
-HEADER = struct.Struct("<4sQIIII")  # kind, frame id, width, height, pixel format (GenICam PFNC), bytes that follow
-OPENED, FRAME, INCOMPLETE, ALIVE, FAILED = b"OPEN", b"FRAM", b"PART", b"LIVE", b"FAIL"
-# What cameras of before SFNC 2.0 call them.
-OLDER = {"ExposureTime": "ExposureTimeAbs", "Gain": "GainRaw", "AcquisitionFrameRate": "AcquisitionFrameRateAbs"}
+# Kind, frame id, width, height, pixel format (GenICam PFNC), bytes that follow; when: released (ours) or stamped (the
+# camera's), 0: neither; when it was here (ours).
+HEADER = struct.Struct("<4sQIIIIQQ")
+OPENED, FRAME, INCOMPLETE, ALIVE, CLOCK, FAILED = b"OPEN", b"FRAM", b"PART", b"LIVE", b"TICK", b"FAIL"
 BUFFERS = 8
 NAMESPACES = {"aravis": {"Aravis": "0.8"}, "gstreamer": {"Gst": "1.0", "GstVideo": "1.0"}}
 PACKAGES = {"aravis": "gir1.2-aravis-0.8", "gstreamer": "gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0"}
@@ -55,20 +61,22 @@ def _read(reader: str, *arguments: str) -> None:
 # --- GenICam ---
 
 
-def _aravis(name: str, *settings: str) -> None:
+def _aravis(name: str, timed: str, *settings: str) -> None:
     from gi.repository import Aravis
 
+    sys.path.append(str(Path(__file__).parent))  # last: nothing there must shadow the system's modules
+    genicam = import_module("genicam_child")
     camera = Aravis.Camera.new(name or None)
-    _apply(camera, list(settings))
-    _stream(Aravis, camera)
+    _apply(camera, list(settings), genicam.OLDER)
+    _stream(Aravis, camera, genicam, timed)
 
 
-def _apply(camera: Any, settings: list[str]) -> None:
+def _apply(camera: Any, settings: list[str], older: dict[str, str]) -> None:
     """Write each setting, then read all back: a later one may move an earlier one. GLib.Error for an unknown one."""
     device, wanted = camera.get_device(), []
     for setting in settings:
         asked, _, value = setting.lstrip("?").partition("=")
-        there = next((name for name in (asked, OLDER.get(asked)) if name and device.get_feature(name)), asked)
+        there = next((name for name in (asked, older.get(asked)) if name and device.get_feature(name)), asked)
         if device.get_feature(there) or not setting.startswith("?"):
             wanted.append((there, value))
     for name, value in wanted:
@@ -86,25 +94,36 @@ def _same(got: str, wanted: str) -> bool:
         return got.lower() == wanted.lower()
 
 
-def _stream(aravis: Any, camera: Any) -> None:
-    stream = camera.create_stream(None, None)
+def _stream(aravis: Any, camera: Any, genicam: Any, timed: str) -> None:
+    stream, device = camera.create_stream(None, None), camera.get_device()
     for _ in range(BUFFERS):
         stream.push_buffer(aravis.Buffer.new_allocate(camera.get_payload()))
     lost: list[bool] = []  # what tells a camera that is gone from one that waits for its trigger
-    camera.get_device().connect("control-lost", lambda *_: lost.append(True))
+    device.connect("control-lost", lambda *_: lost.append(True))
     camera.set_acquisition_mode(aravis.AcquisitionMode.CONTINUOUS)
+    clock = genicam.Clock(aravis, device) if timed == "clock" else None
+    facts = {} if clock is None else clock.facts()
     camera.start_acquisition()
-    _send(OPENED)
+    release = genicam.Release(device, stream) if timed == "release" else None
+    _send(OPENED, json.dumps(facts).encode())
     while True:
         buffer = stream.timeout_pop_buffer(WAIT_US)
+        here_ns = time.monotonic_ns()
+        if release is not None:
+            release.look(here_ns)
+        when_ns = None if buffer is None else 0 if clock is None else buffer.get_timestamp()
+        if clock is not None and clock.is_due(when_ns, here_ns):
+            _send(CLOCK, genicam.READING.pack(*clock.read()))
         if buffer is None:
             if lost:
                 raise ValueError("the camera answers no more")
             _send(ALIVE)
             continue
+        if release is not None:
+            when_ns = release.answered()
         if buffer.get_status() == aravis.BufferStatus.SUCCESS:
             shape = buffer.get_image_width(), buffer.get_image_height(), buffer.get_image_pixel_format()
-            _send(FRAME, buffer.get_data(), buffer.get_frame_id(), shape)
+            _send(FRAME, buffer.get_data(), buffer.get_frame_id(), shape, (when_ns or 0, here_ns))
         else:
             _send(INCOMPLETE)  # never inspected; the next frame's id says how many were missed
         stream.push_buffer(buffer)
@@ -125,7 +144,7 @@ def _gstreamer(pipeline: str) -> None:
     sinks[0].set_property("sync", False)
     line.set_state(Gst.State.PLAYING)
     try:
-        _send(OPENED)
+        _send(OPENED, b"{}")
         _pull(Gst, GstVideo, line, sinks[0])
     finally:
         line.set_state(Gst.State.NULL)
@@ -177,8 +196,14 @@ def _rows(content: bytes, row: int, step: int, height: int) -> bytes:
     return b"".join(content[at : at + row] for at in range(0, step * height, step))
 
 
-def _send(kind: bytes, content: bytes = b"", frame_id: int = 0, shape: tuple[int, int, int] = (0, 0, 0)) -> None:
-    for rest in (HEADER.pack(kind, frame_id, *shape, len(content)), content):
+def _send(
+    kind: bytes,
+    content: bytes = b"",
+    frame_id: int = 0,
+    shape: tuple[int, int, int] = (0, 0, 0),
+    when: tuple[int, int] = (0, 0),
+) -> None:
+    for rest in (HEADER.pack(kind, frame_id, *shape, len(content), *when), content):
         view = memoryview(rest)
         while view:
             view = view[os.write(1, view) :]

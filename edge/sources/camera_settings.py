@@ -56,8 +56,16 @@ def genicam_features(settings: Mapping[str, str]) -> dict[str, str]:
         automatic, feature = _GENICAM[name]
         if automatic is not None:
             features[f"?{automatic}"] = "Off"  # where the camera has an automatic at all
-        features[feature] = settings[name]
+        if name == "trigger" and is_released(settings):
+            features |= {"?TriggerSelector": "FrameStart", "TriggerMode": "On", "TriggerSource": "Software"}
+        else:
+            features[feature] = settings[name]
     return features
+
+
+def is_released(settings: Mapping[str, str]) -> bool:
+    """Whether the camera exposes when this station tells it to."""
+    return settings.get("trigger", "").lower() == "software"
 
 
 def force_v4l2(video: cv2.VideoCapture, settings: Mapping[str, str], where: str) -> None:

@@ -27,7 +27,7 @@ class Shot(NamedTuple):
 
     skipped: frames that the camera's own counter says came before it and got lost. stamp_ns: its presentation time in
     its stream, where that says more than the order of its frames. exposed: where the camera itself says when.
-    flaw: as a Frame's.
+    flaw: as a Frame's. undated: why a camera that was to say when it exposed this one does not.
     """
 
     image: Image
@@ -37,6 +37,7 @@ class Shot(NamedTuple):
     stamp_ns: int | None = None
     exposed: Interval | None = None
     flaw: str | None = None
+    undated: str | None = None
 
 
 class Tap(Protocol):
@@ -49,6 +50,27 @@ class Tap(Protocol):
     def take(self, shot: Shot) -> None:
         """One frame; returns soon."""
         ...
+
+
+class Release:
+    """The way to a camera that exposes when it is told to; it may be opened anew meanwhile. For any thread."""
+
+    def __init__(self) -> None:
+        self._fire: Callable[[Interval], None] | None = None
+
+    def attach(self, fire: Callable[[Interval], None]) -> None:
+        """This is the camera now."""
+        self._fire = fire
+
+    def detach(self, fire: Callable[[Interval], None]) -> None:
+        """That camera is no more, unless another one is attached already."""
+        if self._fire == fire:
+            self._fire = None
+
+    def fire(self, within: Interval) -> None:
+        """Expose one frame within that time or not at all; returns at once, also where there is no camera."""
+        if (fire := self._fire) is not None:
+            fire(within)
 
 
 class Camera(Protocol):

@@ -8,6 +8,7 @@ ended with a kill. Frames come through a pipe, whose cost for a frame is in depl
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import selectors
 import subprocess
@@ -17,13 +18,14 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from edge.core.errors import SourceError
 from edge.core.opencv import cv2
-from edge.core.types import Image
-from edge.sources.camera_child import ALIVE, FAILED, FRAME, HEADER, INCOMPLETE, OPENED
+from edge.core.types import Image, Interval
+from edge.sources.camera_child import CLOCK, FAILED, FRAME, HEADER, INCOMPLETE, OPENED
 from edge.sources.capture import Shot
 
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -45,19 +47,25 @@ class ChildCamera:
     """A camera for `LatestFrameSource`.
 
     where: its name in messages. reader, arguments: see `camera_child`. advice: what to check when it does not open.
-    SourceError where it cannot be opened.
+    has_orders: whether it listens to what is written to `orders`. SourceError where it cannot be opened. `opened`: what
+    the child said of the camera then.
     """
 
-    def __init__(self, where: str, reader: str, *arguments: str, advice: str) -> None:
+    def __init__(self, where: str, reader: str, *arguments: str, advice: str, has_orders: bool = False) -> None:
         self._where, self._advice = where, advice
         python = sys.executable if find_spec("gi") else SYSTEM_PYTHON
         child = Path(__file__).with_name("camera_child.py")
         # -I: the folder of this project must not shadow the system's modules.
         self._child = subprocess.Popen(
-            [python, "-I", str(child), reader, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0
+            [python, "-I", str(child), reader, *arguments],
+            stdin=subprocess.PIPE if has_orders else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            bufsize=0,
         )
         assert self._child.stdout is not None
-        self._pipe = self._child.stdout
+        self._pipe, self.orders = self._child.stdout, self._child.stdin
+        if self.orders is not None:
+            os.set_blocking(self.orders.fileno(), False)
         with suppress(PermissionError):  # where this user's pipes are all used up, the default will do
             fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)  # some dozen wake-ups a megapixel less
         self._selector = selectors.DefaultSelector()
@@ -65,7 +73,7 @@ class ChildCamera:
         self._last_id: int | None = None
         self._incomplete = 0  # buffers in a row
         try:
-            self._await_opened()
+            self.opened = self._await_opened()
         except SourceError:
             self.close()
             raise
@@ -75,10 +83,12 @@ class ChildCamera:
         if not self._selector.select(timeout_s):
             return None
         captured_ns, captured_at = time.monotonic_ns(), datetime.now(timezone.utc)
-        kind, frame_id, width, height, pixels, size = HEADER.unpack(self._read(HEADER.size))
+        kind, frame_id, width, height, pixels, size, when_ns, here_ns = HEADER.unpack(self._read(HEADER.size))
         content = self._read(size)
         if kind == FAILED:
             raise SourceError(f"{self._where}: {bytes(content).decode(errors='replace')}")
+        if kind == CLOCK:
+            self.heard_clock(content)
         self._incomplete = self._incomplete + 1 if kind == INCOMPLETE else 0 if kind == FRAME else self._incomplete
         if self._incomplete >= MOST_INCOMPLETE:
             raise SourceError(
@@ -89,26 +99,39 @@ class ChildCamera:
             return None
         skipped = 0 if self._last_id is None else missed_between(self._last_id, frame_id)
         self._last_id = frame_id
-        return Shot(self._image(content, width, height, pixels), captured_ns, captured_at, skipped=skipped)
+        exposed, undated = self.dated(when_ns, here_ns)
+        image = self._image(content, width, height, pixels)
+        return Shot(image, captured_ns, captured_at, skipped=skipped, exposed=exposed, undated=undated)
+
+    def heard_clock(self, reading: bytes | bytearray) -> None:
+        """The camera's clock was read: a READING of `genicam_child`."""
+
+    def dated(self, when_ns: int, here_ns: int) -> tuple[Interval | None, str | None]:
+        """When a frame was exposed, from what the child says of it, or why that is not known; neither: nobody asks."""
+        return None, None
 
     def close(self) -> None:
         """Hang up, so that the child frees the camera; only a kill would leave it taken for seconds."""
         self._selector.close()
         self._pipe.close()
+        if self.orders is not None:
+            self.orders.close()
         try:
             self._child.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
 
-    def _await_opened(self) -> None:
+    def _await_opened(self) -> dict[str, Any]:
         if not self._selector.select(OPEN_TIMEOUT_S):
             raise SourceError(f"{self._where}: it did not open within {OPEN_TIMEOUT_S:g} s; {self._advice}")
-        kind, *_, size = HEADER.unpack(self._read(HEADER.size))
+        kind, *_, size, _, _ = HEADER.unpack(self._read(HEADER.size))
+        content = bytes(self._read(size))
         if kind == FAILED:
-            why = bytes(self._read(size)).decode(errors="replace")
-            raise SourceError(f"{self._where}: {why}; {self._advice}")
-        assert kind in (OPENED, ALIVE)
+            raise SourceError(f"{self._where}: {content.decode(errors='replace')}; {self._advice}")
+        assert kind == OPENED
+        facts: dict[str, Any] = json.loads(content)
+        return facts
 
     def _read(self, size: int) -> bytearray:
         content = bytearray(size)

@@ -1,7 +1,8 @@
 """`gst:` pipelines that end in appsink, such as a Jetson's CSI cameras.
 
 In this process where OpenCV was built with GStreamer (JetPack's is, PyPI's is not), else in a child through PyGObject.
-Rejected: always the child, which copies each frame once more.
+Rejected: always the child, which copies each frame once more; and a buffer's PTS as the moment of its exposure: it is
+what the source element calls the moment, for most of them the arrival.
 """
 
 from __future__ import annotations

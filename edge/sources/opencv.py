@@ -2,8 +2,10 @@
 
 A camera here only opens, grabs and closes; the latest frame, stalls and reconnection live in
 `edge.sources.latest`. Rejected: forcing MJPG and a frame size on cameras (JPEG artefacts score as
-texture, and the commissioned size is checked by the daemon), and believing OpenCV's `isOpened()`,
-which stays true after the cable is pulled.
+texture, and the commissioned size is checked by the daemon), believing OpenCV's `isOpened()`, which
+stays true after the cable is pulled, and the driver's stamp as the moment of the exposure: it is the
+start of a frame, its first packet or its end, which OpenCV does not say, and what a USB camera holds
+back before its first packet no driver knows.
 """
 
 from __future__ import annotations

@@ -134,6 +134,11 @@ class FreeRunning:
         while self._open:
             yield Missed(self._open.popleft(), why)
 
+    def window_of(self, trigger: Trigger) -> Interval | None:
+        """When its part is surely in view; None where the trigger is not known well enough."""
+        starts_ns, ends_ns = trigger.at.latest_ns + self._delay_ns, self._end_ns(trigger)
+        return Interval(starts_ns, ends_ns) if starts_ns <= ends_ns else None
+
     def _is_of(self, place: int, trigger: Trigger, exposed: Interval) -> bool:
         """Whether all of the exposure lies within this part's window, and before any later part's trigger."""
         if exposed.earliest_ns < trigger.at.latest_ns + self._delay_ns or exposed.latest_ns > self._end_ns(trigger):

@@ -26,6 +26,7 @@ from edge.sources.pairing import MAX_WAITING, Missed, Outcome, Paired, Pairing, 
 __all__ = ["MAX_WAITING", "Trigger", "TriggerRefused", "TriggeredCamera", "TriggeredFiles", "TriggeredSource"]
 
 MAX_PICTURES_BYTES = 128 * 2**20  # of parts that wait for the inspection
+NOT_YET = "no frame has come yet whose exposure is known"
 QUIET_TIMEOUT_S = 0.2  # so long a frame waits to hear that no trigger came before it
 
 
@@ -88,8 +89,9 @@ class TriggeredCamera(TriggeredSource, Tap):
     """The parts of a live camera, which `open_camera` opens with this as its tap.
 
     pairing: whose picture is whose. latency: from exposure to arrival, None where every shot says when it was exposed.
-    has_rhythm: whether the camera runs by itself, so that a frame which falls behind shows. flaw_of: why a picture must
-    not be inspected. clock: monotonic ns. Errors as `open_camera`'s.
+    has_rhythm: whether the camera runs by itself, so that a frame which falls behind shows. release: what tells the
+    camera to expose for a trigger, where it does not run by itself. flaw_of: why a picture must not be inspected.
+    clock: monotonic ns. Errors as `open_camera`'s.
     """
 
     is_live = is_timed = True
@@ -101,11 +103,14 @@ class TriggeredCamera(TriggeredSource, Tap):
         latency: Latency | None,
         *,
         has_rhythm: bool = True,
+        release: Callable[[Trigger], None] = lambda trigger: None,
         flaw_of: Callable[[Image], str | None] = lambda image: None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         super().__init__(clock)
         self._pairing, self._latency, self._has_rhythm, self._flaw_of = pairing, latency, has_rhythm, flaw_of
+        self._release = release
+        self._undated: str | None = NOT_YET  # why the last frame has no time
         self._stream: StreamClock | None = None
         self._parts: deque[Outcome] = deque()
         self._bytes = 0  # of the pictures in `_parts`
@@ -131,7 +136,9 @@ class TriggeredCamera(TriggeredSource, Tap):
         if self.state not in ("streaming", "starting") or (self.state == "starting" and self._has_rhythm):
             return f"the camera is {self.state}"
         stream = self._stream
-        return "the stream's rhythm is not known yet" if stream is not None and stream.behind_ns is None else None
+        if stream is not None and stream.behind_ns is None:
+            return "the stream's rhythm is not known yet"
+        return self._undated if self._latency is None and self._has_rhythm else None
 
     def begin(self) -> None:
         """As `TriggeredSource`: frames from before, such as a camera's first ones, say nothing of the line."""
@@ -145,6 +152,7 @@ class TriggeredCamera(TriggeredSource, Tap):
         with self._changed:
             require_room(self._pairing.waiting + len(self._parts))
             self._pairing.trigger(trigger)
+        self._release(trigger)
 
     def quiet(self, since_ns: int) -> None:
         """As `TriggeredSource`."""
@@ -156,12 +164,14 @@ class TriggeredCamera(TriggeredSource, Tap):
 
     def opened(self) -> None:
         """As `Tap`."""
+        self._undated = NOT_YET
         if self._latency is not None and self._has_rhythm:
             self._stream = StreamClock(self._latency.most_ns - self._latency.least_ns)
 
     def take(self, shot: Shot) -> None:
         """As `Tap`: give the frame to the part that it can only be of, if there is one."""
         exposed, why = self._exposure(shot)
+        self._undated = None if exposed is not None else why
         flaw = shot.flaw or self._flaw_of(shot.image)
         with self._changed:
             self.frames += 1
@@ -177,7 +187,8 @@ class TriggeredCamera(TriggeredSource, Tap):
     def _exposure(self, shot: Shot) -> tuple[Interval | None, str]:
         if shot.exposed is not None:
             return shot.exposed, ""
-        assert self._latency is not None, "the station's start makes sure of it"
+        if self._latency is None:
+            return None, shot.undated or "its camera does not say when it was exposed"
         stream = self._stream
         if stream is not None and not stream.is_in_time(shot.received_ns, shot.stamp_ns, shot.skipped):
             if stream.behind_ns is None:

@@ -43,6 +43,7 @@ def describe(settings: Settings, inspector: Inspector, drift: float, why: str) -
         "promise": str(calibration.bound),
         **({} if manifest.forecast is None else {"forecast": " | ".join(manifest.forecast.lines())}),
         "commissioning": "none" if commissioning is None else str(commissioning),
+        **({} if (known_by := settings.camera.exposure_is_known_by) is None else {"exposure": known_by}),
     }
 
 

@@ -24,10 +24,9 @@ from edge.inspector import Inspector
 from edge.security.trust import Trust
 from edge.sockets.publisher import Publisher
 from edge.sources import Source, is_live, open_source
-from edge.sources.checked import CheckedSource, FrozenCheck
+from edge.sources.checked import CheckedSource
 from edge.sources.damage import unseen_damage
-from edge.sources.pairing import FreeRunning, HardwareTriggered
-from edge.sources.triggered import TriggeredCamera, TriggeredFiles, TriggeredSource
+from edge.sources.triggered import TriggeredFiles, TriggeredSource
 from edge.sources.viewfinder import Viewfinder
 from edge.station.batches import Batches
 from edge.station.building import BuildReporter
@@ -38,6 +37,7 @@ from edge.station.gate import AlertGate, DropMerger
 from edge.station.golden import check_golden
 from edge.station.health import Health
 from edge.station.outlets import open_outlets
+from edge.station.paired import open_paired
 from edge.station.prove import Prover
 from edge.station.recipe_table import RecipeTable
 from edge.station.recipes import Recipes
@@ -234,7 +234,7 @@ def open_inspector(
 def open_checked_source(settings: CameraSettings, stack: ExitStack, finder: Viewfinder | None = None) -> Source:
     """The source; a live one's frames are checked: whether they are frozen. finder: sees all of them, if given."""
     if settings.pairing.is_asked and is_live(settings.source):
-        paired = _open_paired(settings, finder)
+        paired = open_paired(settings, finder)
         stack.callback(paired.close)
         return paired
     source = open_source(settings.source, replace(settings.options, tap=finder))
@@ -242,21 +242,6 @@ def open_checked_source(settings: CameraSettings, stack: ExitStack, finder: View
     if settings.pairing.is_asked:
         return TriggeredFiles(source)
     return CheckedSource(source) if source.is_live else source
-
-
-def _open_paired(settings: CameraSettings, finder: Viewfinder | None) -> TriggeredCamera:
-    """A live camera's parts as TRIGGER asks for them; SettingsError where a picture could be another part's."""
-    pairing, options = settings.pairing, settings.options
-    pairing.require_known(settings.source, knows_exposure=False)
-    assert pairing.window_ms is not None and pairing.latency is not None
-    rule = HardwareTriggered if pairing.trigger == "hardware" else FreeRunning
-    return TriggeredCamera(
-        lambda tap: open_source(settings.source, replace(options, tap=finder.before(tap) if finder else tap)),
-        rule(round(pairing.window_ms * 1e6), pairing.latency.most_ns, round(pairing.delay_ms * 1e6)),
-        pairing.latency,
-        has_rhythm=pairing.trigger == "control",
-        flaw_of=FrozenCheck().flaw_of,
-    )
 
 
 def _warn_of_source(inspector: Inspector, source: Source) -> None:

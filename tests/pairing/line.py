@@ -18,7 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,13 @@ import cv2
 import numpy as np
 import zmq
 
+from tests.edge.sources.gige import GigeServer
 from tests.patience import wait_until
 
 CODES, STEP, FIRST = 12, 16, 8  # brightness of part k: FIRST + STEP · (k mod CODES); the stub's threshold is 100
 EMPTY = 250  # no part in view: far above any threshold, and no part's code
 NS = 1_000_000_000
+ONE_GIGE_CAMERA = threading.Lock()  # on a machine: their port is everybody's
 
 
 @dataclass
@@ -39,7 +41,8 @@ class Options:
     """One line. Times in seconds. window, latency: what the daemon is told, in ms.
 
     lead: a part is in view so long before its trigger. hardware: the line's signal exposes, once for each part, `pulse`
-    after its trigger. late: a TRIGGER is sent up to so much late. stop_daemon, stop_client: SIGSTOP for so long, every
+    after its trigger. gige: in place of MJPEG a GigE Vision camera, whose "clock" says when it exposed, or that exposes
+    on its "release". late: a TRIGGER is sent up to so much late. stop_daemon, stop_client: SIGSTOP for so long, every
     20 parts. step: from part N on the latency is this.
     """
 
@@ -52,6 +55,7 @@ class Options:
     window: float = 150.0
     declared: str = "0-50"
     hardware: bool = False
+    gige: str = ""
     pulse: float = 0.02
     late: float = 0.0
     lose: set[int] = field(default_factory=set)
@@ -100,16 +104,16 @@ class Camera:
         self._sent: deque[tuple[float, bytes]] = deque()
         self._last_arrival = 0.0
         self._connections: list[socket.socket] = []
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port = self._server.getsockname()[1]
-        for target in (self._serve, *(() if options.hardware else (self._run_free,))):
+        self.source = self._open()
+        runs_free = not options.hardware and options.gige != "release"
+        for target in (self._serve, *((self._run_free,) if runs_free else ())):
             threading.Thread(target=target, daemon=True).start()
 
     def expose(self, part: int | None = None) -> None:
         """Take a picture of what is in view now, or of `part`."""
         image = self._noise.integers(0, 3, (32, 32, 3), np.uint8)
         image[..., 0] = code_of(self.in_view if part is None else part)
-        content = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
+        content = self._content(image)
         delay = self.latency + self._random.uniform(-1, 1) * self.options.jitter
         self._last_arrival = max(self._last_arrival, time.monotonic() + max(0.0, delay))
         self._sent.append((self._last_arrival, content))
@@ -119,6 +123,15 @@ class Camera:
         for connection in self._connections:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+
+    def _open(self) -> str:
+        """Where pictures are to be had."""
+        self._server = socket.create_server(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{self._server.getsockname()[1]}/x.mjpg"
+
+    def _content(self, image: np.ndarray) -> bytes:
+        """As it is sent."""
+        return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
 
     def stop(self) -> None:
         """No more pictures."""
@@ -153,6 +166,38 @@ class Camera:
                 content = self._sent.popleft()[1]
                 part = b"--xx\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(content)
                 connection.sendall(part + content + b"\r\n")
+
+
+class GigeCamera(Camera):
+    """The same as a GigE Vision camera: what it sends begins with its stamp, by a clock of its own."""
+
+    AHEAD_NS = 10**13
+
+    def _open(self) -> str:
+        self._gige = GigeServer(
+            lambda: time.monotonic_ns() + self.AHEAD_NS,
+            self.expose,
+            readout_us=1000,
+            is_triggered=self.options.gige == "release",
+        )
+        return "aravis:127.0.0.1"
+
+    def _content(self, image: np.ndarray) -> bytes:
+        return (time.monotonic_ns() + self.AHEAD_NS).to_bytes(8, "big") + image[..., 0].tobytes()
+
+    def _serve(self) -> None:
+        number = 0
+        while not self.is_stopped:
+            if not self._sent or self._sent[0][0] > time.monotonic():
+                time.sleep(0.001)
+                continue
+            content, number = self._sent.popleft()[1], number % 65535 + 1
+            self._gige.deliver(number, int.from_bytes(content[:8], "big"), content[8:])
+
+    def stop(self) -> None:
+        """No more pictures."""
+        self.is_stopped = True
+        self._gige.close()
 
 
 class Plc:
@@ -215,11 +260,16 @@ class Listener:
 
 def run(folder: Path, options: Options) -> Outcome:
     """Let all parts pass; AssertionError when the station does not start."""
+    with ONE_GIGE_CAMERA if options.gige else nullcontext():
+        return _run(folder, options)
+
+
+def _run(folder: Path, options: Options) -> Outcome:
     folder.mkdir(parents=True, exist_ok=True)
-    camera = Camera(options)
+    camera = GigeCamera(options) if options.gige else Camera(options)
     live, control, log = f"ipc://{folder}/live", f"ipc://{folder}/control", folder / "log"
     settings = {
-        "source": f"http://127.0.0.1:{camera.port}/x.mjpg",
+        "source": camera.source,
         "judge": True,
         "journal": str(folder / "journal.db"),
         "publish": live,
@@ -227,7 +277,8 @@ def run(folder: Path, options: Options) -> Outcome:
         "control": control,
         "trigger": "hardware" if options.hardware else "control",
         "trigger_window_ms": options.window,
-        "camera_latency_ms": options.declared,
+        "camera_latency_ms": None if options.gige else options.declared,
+        "camera_set": ["trigger=software"] if options.gige == "release" else [],
         "inference_s": options.inference,
         **options.arguments,
     }

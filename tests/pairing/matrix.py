@@ -36,6 +36,11 @@ def lines(parts: int) -> Iterator[tuple[str, Options, float]]:
     yield "camera cuts", Options(parts, cuts=set(range(50, parts, 100)), **seen), 0.5
     stepped = Options(parts, latency=0.05, declared="0-100", step=(parts // 2, 0.4))
     yield "a latency that steps from .05 to .4 s, .1 declared", stepped, 0.45
+    yield "a camera that says when it exposed", Options(parts, gige="clock", latency=0.05, jitter=JITTER), JUDGED
+    yield "a camera that says so, overload × 2", Options(parts, gige="clock", inference=0.42), 0.0
+    yield "a camera that says so, SIGSTOP of the daemon", Options(parts, gige="clock", stop_daemon=0.7), 0.5
+    yield "a camera that exposes for each trigger", Options(parts, gige="release", latency=0.02), JUDGED
+    yield "a camera that does so, SIGSTOP of the daemon", Options(parts, gige="release", stop_daemon=0.7), 0.3
     hardware = {"hardware": True, "period": 0.3, "pulse": 0.08, "window": 160.0, "latency": 0.02, "declared": "0-60"}
     yield "hardware", Options(parts, **hardware), JUDGED
     strays = set(range(100, parts, 200))

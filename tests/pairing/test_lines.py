@@ -18,11 +18,14 @@ from typing import Any
 import pytest
 
 from edge.client.control import ask
+from edge.core.errors import SettingsError
 from edge.history.proof import Witness, read_mark
+from edge.station.settings import settings_of
 from edge.wire.validation import require_valid
+from tests.edge.sources.test_aravis import Fake, needs_aravis
 from tests.edge.stub import Stub
 from tests.pairing.line import Options, Outcome, run
-from tests.patience import wait_until
+from tests.patience import WAIT_S, wait_until
 
 # A frame may seem to have been exposed `declared` before it arrived: the pulse comes that much after the trigger.
 PULSED: dict[str, Any] = {"hardware": True, "period": 0.3, "pulse": 0.08, "window": 160.0, "declared": "0-60"}
@@ -49,6 +52,11 @@ LINES: dict[str, tuple[Options, float]] = {
     ),
     "a camera whose cable is pulled": (Options(parts=50, latency=0.05, declared="30-90", cuts={15}), 0.2),
     "slower than its parts": (Options(parts=40, inference=0.5), 0.1),
+    "a camera that says when it exposed": (
+        Options(parts=40, gige="clock", latency=0.25, jitter=0.01, stop_daemon=0.7),
+        0.4,
+    ),
+    "exposed by each trigger": (Options(parts=40, gige="release", latency=0.02, stop_daemon=0.7), 0.3),
     "exposed by the line": (Options(parts=40, **PULSED), 0.7),
     "exposed by the line, a frame lost and one too many": (
         Options(parts=60, lose={12}, extra={30}, **PULSED),
@@ -61,7 +69,10 @@ LINES: dict[str, tuple[Options, float]] = {
 }
 
 
-@pytest.mark.parametrize("name", LINES)
+GIGE = [pytest.param(name, marks=needs_aravis) if LINES[name][0].gige else name for name in LINES]
+
+
+@pytest.mark.parametrize("name", GIGE)
 def test_a_line_never_gets_another_parts_verdict(name: str, tmp_path: Path) -> None:
     options, share = LINES[name]
     outcome: Outcome = run(tmp_path, options)
@@ -185,6 +196,40 @@ def test_a_live_camera_without_a_window_or_a_bound_is_refused_with_what_to_do(tm
         process = station.start()
         _, log = process.communicate(timeout=60)
         assert process.returncode == 78 and missing in log
+
+
+@needs_aravis
+def test_a_camera_whose_clock_cannot_be_read_is_refused_at_the_start_with_what_to_do(tmp_path: Path) -> None:
+    fake = Fake()
+    try:
+        station = Triggered(tmp_path, source="aravis:127.0.0.1", judge=True, trigger_window_ms=80.0)
+        process = station.start()
+        _, log = process.communicate(timeout=WAIT_S)
+    finally:
+        fake.kill()
+    assert process.returncode == 78
+    assert "its clock cannot be read, or stands still" in log and "--camera-latency-ms LEAST-MOST" in log
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"trigger": "hardware"}, "give --trigger control"),
+        ({"trigger": "source"}, "give --trigger control"),
+        ({"camera_latency_ms": "0-50"}, "leave it out"),
+        ({"source": "v4l2:0"}, "only an aravis: camera"),
+    ],
+)
+def test_a_camera_is_told_to_expose_by_triggers_and_by_nothing_else(settings: dict[str, Any], why: str) -> None:
+    released = {
+        "source": "aravis:",
+        "trigger": "control",
+        "camera_set": ["trigger=software"],
+        "trigger_window_ms": 80.0,
+    }
+    with pytest.raises(SettingsError, match=why):
+        settings_of(bundle=Path("stub.bundle"), **{**released, **settings})
+    settings_of(bundle=Path("stub.bundle"), **released)
 
 
 def test_the_demo_takes_triggers_and_is_simulated(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import click
 
 from edge.core.errors import SettingsError
 from edge.core.types import Acquisition
-from edge.sources import CameraOptions
-from edge.sources.camera_settings import NAMES, parse_settings
+from edge.sources import CameraOptions, is_live, knows_exposure
+from edge.sources.camera_settings import NAMES, is_released, parse_settings
 from edge.station.settings.flags import Flag, Flags
 from edge.station.settings.pairing import PairingSettings, pairing_settings
 
@@ -38,7 +38,8 @@ FLAGS = [
         "Camera",
         multiple=True,
         metavar="NAME=VALUE",
-        help=f"Force this on the camera and read it back whenever it is opened: {', '.join(NAMES)}. Repeatable.",
+        help=f"Force this on the camera and read it back whenever it is opened: {', '.join(NAMES)}. Repeatable. "
+        "trigger=software: an aravis: camera exposes when TRIGGER comes.",
     ),
     Flag(
         "--resize",
@@ -78,6 +79,38 @@ class CameraSettings:
             raise SettingsError(
                 f"--trigger {self.pairing.trigger}: every trigger is a part; leave --acquisition free out"
             )
+
+        if is_released(self.forced):
+            self._require_released()
+
+    def _require_released(self) -> None:
+        if not knows_exposure(self.source):
+            raise SettingsError(
+                f"--camera-set trigger=software: only an aravis: camera is told to expose: {self.source}"
+            )
+        if self.pairing.trigger != "control":
+            raise SettingsError("--camera-set trigger=software: give --trigger control, whose TRIGGER then exposes")
+        if self.pairing.latency is not None:
+            raise SettingsError(
+                "--camera-latency-ms: with --camera-set trigger=software the command says when a frame was exposed; "
+                "leave it out"
+            )
+
+    @property
+    def exposure_is_known_by(self) -> str | None:
+        """For people; None where nobody asks."""
+        if not self.pairing.is_asked or not is_live(self.source):
+            return None
+        if self.is_released:
+            return "the command that exposes"
+        if (latency := self.pairing.latency) is not None:
+            return f"--camera-latency-ms {latency.least_ns / 1e6:g}-{latency.most_ns / 1e6:g}"
+        return "the camera's own clock"
+
+    @property
+    def is_released(self) -> bool:
+        """Whether the camera exposes when TRIGGER comes, and not by itself."""
+        return is_released(self.forced)
 
     @property
     def options(self) -> CameraOptions:

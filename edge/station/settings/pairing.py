@@ -43,7 +43,8 @@ FLAGS = [
         "--camera-latency-ms",
         "Parts",
         metavar="LEAST-MOST",
-        help="From a frame's exposure to its arrival here, such as 40-70: edge-deploy latency measures it.",
+        help="From a frame's exposure to its arrival here, such as 40-70: edge-deploy latency measures it. "
+        "Not needed where an aravis: camera says itself when it exposed.",
     ),
     Flag(
         "--trigger-durability",
@@ -86,10 +87,14 @@ class PairingSettings:
                 "view; a picture that was exposed later may show the next part, and nobody but you can know that"
             )
         if self.latency is None and not knows_exposure:
-            raise SettingsError(
-                f"--trigger {self.trigger}: {uri} does not say when a frame was exposed, so it may show the part "
-                "before; give --camera-latency-ms LEAST-MOST, which edge-deploy latency measures"
-            )
+            raise self.unknown(f"{uri} does not say when a frame was exposed")
+
+    def unknown(self, why: str) -> SettingsError:
+        """To raise where nobody can say when a live camera's frames are exposed."""
+        return SettingsError(
+            f"--trigger {self.trigger}: {why}, so it may show the part before; give --camera-latency-ms LEAST-MOST, "
+            "which edge-deploy latency measures"
+        )
 
 
 def pairing_settings(flags: Flags) -> PairingSettings:

@@ -179,7 +179,7 @@ class Piped(ChildCamera):
         self._pipe.close()
 
     def write(self, frame_id: int, pixels: int = MONO8, content: bytes = bytes(range(12))) -> None:
-        os.write(self.writer, HEADER.pack(b"FRAM", frame_id, 4, 3, pixels, len(content)) + content)
+        os.write(self.writer, HEADER.pack(b"FRAM", frame_id, 4, 3, pixels, len(content), 0, 0) + content)
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ def test_an_unknown_pixel_format_is_refused_with_those_there_are(camera: Piped) 
 
 
 def test_a_camera_of_which_only_pieces_arrive_says_so(camera: Piped) -> None:
-    os.write(camera.writer, MOST_INCOMPLETE * HEADER.pack(b"PART", 0, 0, 0, 0, 0))
+    os.write(camera.writer, MOST_INCOMPLETE * HEADER.pack(b"PART", 0, 0, 0, 0, 0, 0, 0))
     for _ in range(MOST_INCOMPLETE - 1):
         assert camera.grab(1.0) is None
     with pytest.raises(SourceError, match=r"10 buffers in a row were incomplete; check the cable"):

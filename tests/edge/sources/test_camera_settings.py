@@ -65,3 +65,13 @@ def test_genicam_gets_format_and_size_first_and_automatics_before_values() -> No
     assert set(names[:2]) == {"Width", "PixelFormat"}
     assert names.index("?ExposureAuto") < names.index("ExposureTime")
     assert features["?GainAuto"] == "Off" and features["Gain"] == "2"
+
+
+def test_a_camera_that_is_to_wait_for_commands_is_set_up_so() -> None:
+    features = genicam_features({"trigger": "Software", "exposure": "5000"})
+    assert list(features.items())[:3] == [
+        ("?TriggerSelector", "FrameStart"),
+        ("TriggerMode", "On"),
+        ("TriggerSource", "Software"),
+    ]
+    assert genicam_features({"trigger": "On"}) == {"TriggerMode": "On"}
