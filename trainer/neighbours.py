@@ -182,6 +182,7 @@ def nearest(found: Tensor, bank: Tensor) -> Tensor:
     The row by one matrix product; its distance from the difference itself: ‖x‖² + ‖b‖² − 2xb loses what little is left.
     """
     places = found.permute(0, 2, 3, 1)
-    row = torch.addmm(bank.square().sum(0) / 2, places.flatten(0, 2), bank, alpha=-1).argmin(-1)
+    halves = bank.norm(dim=0).square() / 2  # of a sum of squares the exporter would keep all squares, a second bank
+    row = torch.addmm(halves, places.flatten(0, 2), bank, alpha=-1).argmin(-1)
     chosen = bank.index_select(1, row)  # bank[:, row] would keep a second, transposed bank in the graph
     return (found.transpose(0, 1).flatten(1) - chosen).square().sum(0).sqrt().reshape(places.shape[:3])

@@ -145,6 +145,12 @@ def test_the_graph_says_what_torch_says_at_any_size(
         assert found.terms == {DrivenBy(found.patch_size, Term.REGRESSION_ERROR, one): found.regression_error}
 
 
+def test_the_graph_holds_each_bank_once_and_nothing_as_large(network: NeighbourNetwork, graphs: GraphSet) -> None:
+    banks = [network.get_buffer(one.value).numel() * 4 for one in Neighbours]
+    layers = sum(parameter.numel() * 4 for parameter in network.trunk.parameters())
+    assert len(graphs.graphs[NEIGHBOURS]) < layers + sum(banks) + min(banks)
+
+
 def test_half_precision_is_near(network: NeighbourNetwork, graphs: GraphSet) -> None:
     half = export_neighbours(network, texture(9), "fp16")
     image = texture(5)
