@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -27,10 +28,28 @@ def free_endpoint() -> str:
         return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
 
 
+class Daemon(subprocess.Popen[str]):
+    """Its log goes to a file, where `communicate` reads it: a pipe that nobody empties stops who writes to it."""
+
+    def __init__(self, command: Sequence[str], **environment: str) -> None:
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed with the process)
+        super().__init__(command, cwd=ROOT, stderr=self._log, text=True, env={**os.environ, **environment})
+
+    def communicate(self, input: str | None = None, timeout: float | None = None) -> tuple[str, str]:
+        """Nothing, and the log, once it has ended; subprocess.TimeoutExpired."""
+        self.wait(timeout)
+        self._log.seek(0)
+        return "", self._log.read()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._log.close()
+
+
 class Stub:
     """`tests.edge.stub_daemon`, started again and again on one journal."""
 
-    started: ClassVar[list[subprocess.Popen[str]]] = []  # by any of them, in this test
+    started: ClassVar[list[Daemon]] = []  # by any of them, in this test
 
     def __init__(self, folder: Path, pause_s: float = 0.0) -> None:
         self.journal = folder / "journal.db"
@@ -45,9 +64,7 @@ class Stub:
 
     def start(self, prefix: Sequence[str] = (), **environment: str) -> subprocess.Popen[str]:
         command = [*prefix, sys.executable, "-m", "tests.edge.stub_daemon", json.dumps(self.settings)]
-        process = subprocess.Popen(
-            command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
-        )
+        process = Daemon(command, **environment)
         self.started.append(process)
         return process
 

@@ -65,14 +65,6 @@ def page_beside(folder: Path, live: str, replay: str, control: str) -> Iterator[
             served.kill()
 
 
-def started(stub: Stub) -> subprocess.Popen[str]:
-    """The stub, whose log somebody reads: a full pipe would stop it."""
-    running = stub.start()
-    assert running.stderr is not None
-    threading.Thread(target=lambda: [None for _ in running.stderr or ()], daemon=True).start()
-    return running
-
-
 def counted(path: Path) -> tuple[set[str], dict[int, int]]:
     """The read model's parts by result_id, and its counts by evaluation."""
     with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as db:
@@ -88,7 +80,7 @@ def kills(folder: Path, share: float, times: int = 100, parts: int = 5000) -> tu
     """`kill -9` of the page at any moment, also while it starts; then its read model beside the station's journal."""
     times, parts = max(2, round(times * share)), round(parts * share)
     rng, stub = np.random.default_rng(19), Stub(folder, pause_s=0.02)
-    running = started(stub)
+    running = stub.start()
     with page_beside(folder, stub.live, stub.replay, str(stub.settings["control"])) as page:
         for _ in range(times):
             page.begin()
@@ -129,7 +121,7 @@ def million(folder: Path, share: float, records: int = 1_000_000) -> tuple[bool,
     records = round(records * share)
     expected, stub = fill(folder / "journal.db", records), Stub(folder, pause_s=HOUR_S)
     stub.settings["journal_max_mb"] = 4096  # the default holds some 700,000 of them
-    running = started(stub)
+    running = stub.start()
     with page_beside(folder, stub.live, stub.replay, str(stub.settings["control"])) as page:
         page.start()
         assert page.process is not None
@@ -230,7 +222,7 @@ def browsers(folder: Path, share: float, parts: int = 600) -> tuple[bool, Figure
     from playwright.sync_api import sync_playwright
 
     parts, stub = max(30, round(parts * share)), Stub(folder, pause_s=1 / RATE)
-    started(stub)
+    stub.start()
     created: dict[int, float] = {}
     try:
         with (

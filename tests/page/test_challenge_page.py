@@ -19,7 +19,6 @@ from edge.line.kits import kit_file
 from edge.page.challenges import Run, runs_of, to_hold_since, with_results
 from tests.edge.stub import Stub, free_endpoint
 from tests.page.conftest import PASSWORD, USERS, Served
-from tests.page.figures import started
 from tests.page.test_screens import SIZES, Seen, browser  # noqa: F401  # a fixture
 from tests.patience import WAIT_S
 
@@ -42,7 +41,7 @@ def challenged(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     served = Served(folder, wheel, stub.live, stub.replay, control, int(free_endpoint().rpartition(":")[2]))
     for name, role in USERS.items():
         served.command("user", "add", name, "--role", role, "--password-stdin", given=PASSWORD + "\n")
-    station = started(stub)
+    station = stub.start()
     try:
         served.start()
         until(served, lambda body: "Overdue" in body)
