@@ -28,10 +28,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("edge", "trainer", "deploy")
 PARTS = 8
 # A person who follows one a minute is through in less than two hours. It was 125 and 35, and 75 and 20 at its least;
-# since then a picture's file is obeyed in all that it says, its light, place and rows are measured one by one, the
-# journal has a witness, drift is watched and pieces of a challenge are kept apart.
-MAX_FUNCTIONS = 110
-MAX_FILES = 32
+# since then a picture's file is obeyed in all that it says, its light, place and rows are measured one by one (16 of
+# them), the journal has a witness, drift is watched and pieces of a challenge are kept apart.
+MAX_FUNCTIONS = 101
+MAX_FILES = 28
 MAX_ENVELOPES = 2  # a part, and a record with its frames; it was 6
 MAX_LINES = 40  # what fits a screen
 

@@ -55,7 +55,7 @@ def open_outlets(
 
     see: what the camera sees, for the frames outlet.
     """
-    sockets, pictures = settings.sockets, settings.pictures
+    sockets, pictures, challenges = settings.sockets, settings.pictures, commanded.challenges
     access, isolation = open_access(sockets), Isolation()
     with ExitStack() as opened:
         publisher = opened.enter_context(closing(Publisher(sockets.publish, access)))
@@ -84,7 +84,7 @@ def open_outlets(
         delivery = Delivery(
             announcer, publisher, _sinks(frames, watch, pictures, evidence), list(desks.values()),
             isolation=isolation, alive=health.delivers, batch=lambda: commanded.batches.current,
-            health_snapshot=partial(_health, health, commanded, watch, evidence, frames),
+            health_snapshot=lambda: challenges.look(_with_outlets(watch.told(health.snapshot()), evidence, frames)),
         )  # fmt: skip
         opened.pop_all()  # they are the delivery's now
     return Outlets(delivery, publisher, _description(settings.journal, publisher, journal, desks))
@@ -129,20 +129,11 @@ def open_evidence(settings: PictureSettings, announcer: Announcer) -> EvidenceWr
     return writer
 
 
-def _health(
-    health: Health,
-    commanded: Commanded,
-    watch: PartsWatch,
-    evidence: EvidenceWriter | None,
-    frames: FramesOutlet | None,
+def _with_outlets(
+    health: HealthSnapshot, evidence: EvidenceWriter | None, frames: FramesOutlet | None
 ) -> HealthSnapshot:
-    """The station's, once a second: the loop's, and what else makes it degraded, the first cause first.
-
-    Parts that contradict the promise, evidence of parts that is not kept, challenges.
-    """
-    now = watch.told(health.snapshot())
+    """What the outlets know of it: degraded, if nothing worse is told, where evidence of parts is not kept."""
     if frames is not None:
-        now = replace(now, frames_dropped=frames.dropped)
-    if evidence is not None and (refusal := evidence.refusal) is not None:
-        now = now.troubled(refusal.cause, refusal.advice)
-    return commanded.challenges.look(now)
+        health = replace(health, frames_dropped=frames.dropped)
+    refusal = None if evidence is None else evidence.refusal
+    return health if refusal is None else health.troubled(refusal.cause, refusal.advice)
