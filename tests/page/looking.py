@@ -61,7 +61,7 @@ def _looked_at(folder: Path, size: int, parts: int) -> tuple[list[float], int, i
     live, replay, control = (free_endpoint() for _ in range(3))
     with page_beside(folder, live, replay, control) as page:
         page.start()
-        with _station(folder, size, 0, live, replay, control):
+        with _station(folder, size, 10, live, replay, control):
             _wait_for_pictures(folder, parts + 1)
         with _station(folder, size, 1, live, replay, control):
             _wait_for_answer(page)
@@ -72,7 +72,7 @@ def _looked_at(folder: Path, size: int, parts: int) -> tuple[list[float], int, i
 
 @contextmanager
 def _station(folder: Path, size: int, rate: float, live: str, replay: str, control: str) -> Iterator[None]:
-    """The demo's line, so many parts a second (0: as many as can be), on the journal that is there."""
+    """The demo's line, so many parts a second, on the journal that is there."""
     command = [
         sys.executable, "-m", "edge.commands.edge_inspect", "--source",
         f"demo:machined?parts=0&rate={rate}&size={size}", "--bundle", str(ROOT / "edge" / "demo" / "machined.bundle"),
@@ -95,7 +95,9 @@ def _asked(folder: Path, question: str) -> Any:
 
 def _wait_for_pictures(folder: Path, parts: int) -> None:
     until_s = time.monotonic() + 10 * WAIT_S
-    rejected = "SELECT count(*) FROM files f JOIN parts p ON p.result_id = f.about WHERE role = 'image' AND NOT is_good"
+    rejected = (
+        "SELECT count(*) FROM files f JOIN parts p ON p.result_id = f.about WHERE role = 'image' AND evaluation = 2"
+    )
     while _asked(folder, rejected) < parts:
         assert time.monotonic() < until_s, (folder / "station.log").read_text("utf-8")[-2000:]
         time.sleep(0.2)
@@ -125,7 +127,9 @@ def _pressed(page: Served, parts: int) -> Iterator[float]:
             time.sleep(0.5)  # that somebody looks
             with tab.expect_navigation():
                 tab.keyboard.press(KEYS[number % len(KEYS)])
+            until_s = time.monotonic() + WAIT_S
             while (ms := tab.evaluate("window.painted")) is None:
+                assert time.monotonic() < until_s, "the next picture was never shown"
                 time.sleep(0.05)
             yield float(ms)
         browser.close()

@@ -129,6 +129,11 @@ def test_review_takes_one_key_a_part_and_an_undo(otto: Seen, page: Served) -> No
     assert tab.inner_text("p.part") == first and "True reject" in tab.inner_text(".said")
     tab.keyboard.press("m")
     assert tab.locator(".frame .map").is_visible()
+    tab.keyboard.press("z")  # 1:1: a defect is not hidden by scaling
+    assert tab.eval_on_selector(".look .frame img", "one => one.getBoundingClientRect().width === one.naturalWidth")
+    with tab.expect_navigation():
+        tab.keyboard.press("p")
+    assert tab.inner_text("p.part") == first and tab.get_attribute("[data-key=p]", "aria-pressed") == "true"
     assert [text for text in otto.wrong if "404" not in text] == []
 
 

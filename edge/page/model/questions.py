@@ -204,6 +204,10 @@ class Questions:
             (label, by, now_ms, UUID(result_id).bytes),
         )
 
+    def pin(self, result_id: str, is_pinned: bool) -> None:
+        """The same of a PIN."""
+        self._db.execute("UPDATE parts SET is_pinned = ? WHERE result_id = ?", (int(is_pinned), UUID(result_id).bytes))
+
     @property
     def connection(self) -> apsw.Connection:
         """This thread's, for questions of many parts (`tallies`)."""

@@ -6,6 +6,7 @@ from concurrent.futures import TimeoutError as Late
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.responses import RedirectResponse, Response
 
@@ -62,9 +63,12 @@ def parts(visit: Visit) -> Response:
 
 def pin(visit: Visit) -> Response:
     """Keep a part's evidence for ever, or no longer."""
-    about = _about(visit)
-    command(visit, "PIN", about=about, pinned="no" if visit.form.get("pinned") == "no" else "yes")
-    return RedirectResponse(f"/s/{visit.at.name}/part/{about}", 303)
+    about, is_pinned = _about(visit), visit.form.get("pinned") != "no"
+    command(visit, "PIN", about=about, pinned="yes" if is_pinned else "no")
+    visit.page.questions.pin(about, is_pinned)
+    query = urlencode({**dict(visit.request.query_params), "part": about})
+    back = f"review?{query}" if visit.form.get("back") == "review" else f"part/{about}"
+    return RedirectResponse(f"/s/{visit.at.name}/{back}", 303)
 
 
 def note(visit: Visit) -> Response:
