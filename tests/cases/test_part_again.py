@@ -58,7 +58,6 @@ def test_a_late_ok_of_the_first_pass_never_serves_the_second(tmp_path: Path) -> 
         url = stack.enter_context(camera(lambda number: jpeg(number, blue=180 if has_defect.is_set() else 0)))
         stub.settings |= {"source": url, "judge": True, "trigger": "control", "inference_s": 3 * LATE_S}
         stub.settings |= {"trigger_window_ms": WINDOW_MS, "camera_latency_ms": LATENCY_MS}
-        stack.callback(stub.end_all)
         wait_until(partial(takes_a_part, stub), "the station takes no part")
         hurried, patient = plc(stack, stub, LATE_S), plc(stack, stub, PATIENT_S)
         wait_until(lambda: does_with(patient, "P0") == "P0 accept", "no good part is accepted")

@@ -53,4 +53,3 @@ def test_a_camera_that_reboots_with_another_size_is_lost_then_undecided_by_both_
         assert f"{WIDTH}×{HEIGHT}" in undecided["result_evaluation_details"]
         with process(*as_commissioned):
             hear(stub, feed, is_result(1))
-            stub.end_all()
