@@ -56,9 +56,9 @@ def _quotas(groups: Path, root: Path) -> Iterator[float]:
         lines = groups.read_text("utf-8").splitlines()
     for number, controllers, path in (line.split(":", 2) for line in lines if line.count(":") >= 2):
         if number == "0":
-            top, files = root, ("cpu.max",)
+            top, files = root, ["cpu.max"]
         elif "cpu" in controllers.split(","):
-            top, files = root / "cpu", ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+            top, files = root / "cpu", ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
         else:
             continue
         own = top / path.strip("/")  # in a container it may not be there: its own is the top then

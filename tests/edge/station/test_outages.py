@@ -203,12 +203,13 @@ def test_a_log_that_fills_the_disk_by_itself_keeps_it_from_starting_until_there_
     """Rows 6 and 34: a log must grow the database to become shorter, and there is no room for that either."""
     stub = Stub(tmp_path, pause_s=0.01)
     stub.journal = small_disk / "journal.db"
-    stub.settings["journal"] = str(stub.journal)
+    stub.settings |= {"journal": str(stub.journal), "journal_min_age_h": 1000.0}  # the disk is always nearly full
     run("mount", "-o", "remount,size=3m", small_disk)
     journal, kept = Journal(stub.journal), list[str]()
-    with pytest.raises(JournalError):
-        while True:
+    with suppress(JournalError):
+        while len(kept) < 100_000:
             kept += write(journal, 1)
+    assert 0 < len(kept) < 100_000, "it filled up"
     with suppress(JournalError):
         journal.close()
     with suppress(OSError), (small_disk / "rest").open("wb", buffering=0) as rest:
