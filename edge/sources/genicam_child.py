@@ -88,10 +88,10 @@ class Release:
             if self._fault is not None:
                 raise ValueError(self._fault)
 
-    def answered(self) -> int:
-        """A frame has come: when its command was sent."""
+    def answered(self, here_ns: int) -> int:
+        """A frame has come, and was here then: when its command was sent."""
         with self._changed:
-            if self._sent_ns is None:
+            if self._sent_ns is None or self._sent_ns > here_ns:
                 raise ValueError("a frame came that no software trigger had asked for")
             sent_ns, self._sent_ns = self._sent_ns, None
             self._changed.notify_all()
