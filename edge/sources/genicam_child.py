@@ -28,9 +28,7 @@ class Clock:
     """The counter that a GigE Vision camera stamps its frames with."""
 
     def __init__(self, aravis: Any, device: Any) -> None:
-        self._device, self._ticks_a_s = device, 0
-        if isinstance(device, aravis.GvDevice):
-            self._ticks_a_s = device.get_timestamp_tick_frequency()
+        self._device, self._is_gige, self._ticks_a_s = device, isinstance(device, aravis.GvDevice), 0
         self._device_ns = self._read_ns = 0  # of the last reading, its and ours
 
     def facts(self) -> dict[str, Any]:
@@ -39,6 +37,7 @@ class Clock:
 
         readings = []
         with suppress(GLib.Error):  # a camera need not have one
+            self._ticks_a_s = self._device.get_timestamp_tick_frequency() if self._is_gige else 0
             for _ in range(2 if self._ticks_a_s else 0):
                 readings.append(self.read())
                 time.sleep(0.05)
