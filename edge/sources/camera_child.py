@@ -120,7 +120,7 @@ def _stream(aravis: Any, camera: Any, genicam: Any, timed: str) -> None:
             _send(ALIVE)
             continue
         if release is not None:
-            when_ns = release.answered()
+            when_ns = release.answered(here_ns)
         if buffer.get_status() == aravis.BufferStatus.SUCCESS:
             shape = buffer.get_image_width(), buffer.get_image_height(), buffer.get_image_pixel_format()
             _send(FRAME, buffer.get_data(), buffer.get_frame_id(), shape, (when_ns or 0, here_ns))

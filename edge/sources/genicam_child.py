@@ -28,9 +28,7 @@ class Clock:
     """The counter that a GigE Vision camera stamps its frames with."""
 
     def __init__(self, aravis: Any, device: Any) -> None:
-        self._device, self._ticks_a_s = device, 0
-        if isinstance(device, aravis.GvDevice):
-            self._ticks_a_s = device.get_timestamp_tick_frequency()
+        self._device, self._is_gige, self._ticks_a_s = device, isinstance(device, aravis.GvDevice), 0
         self._device_ns = self._read_ns = 0  # of the last reading, its and ours
 
     def facts(self) -> dict[str, Any]:
@@ -39,6 +37,7 @@ class Clock:
 
         readings = []
         with suppress(GLib.Error):  # a camera need not have one
+            self._ticks_a_s = self._device.get_timestamp_tick_frequency() if self._is_gige else 0
             for _ in range(2 if self._ticks_a_s else 0):
                 readings.append(self.read())
                 time.sleep(0.05)
@@ -88,10 +87,10 @@ class Release:
             if self._fault is not None:
                 raise ValueError(self._fault)
 
-    def answered(self) -> int:
-        """A frame has come: when its command was sent."""
+    def answered(self, here_ns: int) -> int:
+        """A frame has come, and was here then: when its command was sent."""
         with self._changed:
-            if self._sent_ns is None:
+            if self._sent_ns is None or self._sent_ns > here_ns:
                 raise ValueError("a frame came that no software trigger had asked for")
             sent_ns, self._sent_ns = self._sent_ns, None
             self._changed.notify_all()

@@ -26,7 +26,6 @@ from edge.sources.pairing import MAX_WAITING, Missed, Outcome, Paired, Pairing, 
 __all__ = ["MAX_WAITING", "Trigger", "TriggerRefused", "TriggeredCamera", "TriggeredFiles", "TriggeredSource"]
 
 MAX_PICTURES_BYTES = 128 * 2**20  # of parts that wait for the inspection
-NOT_YET = "no frame has come yet whose exposure is known"
 QUIET_TIMEOUT_S = 0.2  # so long a frame waits to hear that no trigger came before it
 
 
@@ -110,7 +109,7 @@ class TriggeredCamera(TriggeredSource, Tap):
         super().__init__(clock)
         self._pairing, self._latency, self._has_rhythm, self._flaw_of = pairing, latency, has_rhythm, flaw_of
         self._release = release
-        self._undated: str | None = NOT_YET  # why the last frame has no time
+        self._has_dated = False  # a frame of this connection has a time
         self._stream: StreamClock | None = None
         self._parts: deque[Outcome] = deque()
         self._bytes = 0  # of the pictures in `_parts`
@@ -138,7 +137,9 @@ class TriggeredCamera(TriggeredSource, Tap):
         stream = self._stream
         if stream is not None and stream.behind_ns is None:
             return "the stream's rhythm is not known yet"
-        return self._undated if self._latency is None and self._has_rhythm else None
+        if self._latency is None and self._has_rhythm and not self._has_dated:
+            return "no frame has come yet whose exposure is known"
+        return None
 
     def begin(self) -> None:
         """As `TriggeredSource`: frames from before, such as a camera's first ones, say nothing of the line."""
@@ -164,14 +165,14 @@ class TriggeredCamera(TriggeredSource, Tap):
 
     def opened(self) -> None:
         """As `Tap`."""
-        self._undated = NOT_YET
+        self._has_dated = False
         if self._latency is not None and self._has_rhythm:
             self._stream = StreamClock(self._latency.most_ns - self._latency.least_ns)
 
     def take(self, shot: Shot) -> None:
         """As `Tap`: give the frame to the part that it can only be of, if there is one."""
         exposed, why = self._exposure(shot)
-        self._undated = None if exposed is not None else why
+        self._has_dated |= exposed is not None
         flaw = shot.flaw or self._flaw_of(shot.image)
         with self._changed:
             self.frames += 1

@@ -226,6 +226,7 @@ def test_a_camera_is_told_to_expose_by_triggers_and_by_nothing_else(settings: di
         "trigger": "control",
         "camera_set": ["trigger=software"],
         "trigger_window_ms": 80.0,
+        "control": "ipc://control.sock",
     }
     with pytest.raises(SettingsError, match=why):
         settings_of(bundle=Path("stub.bundle"), **{**released, **settings})

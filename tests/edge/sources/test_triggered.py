@@ -209,6 +209,41 @@ def test_a_camera_that_does_not_stream_is_not_ready(clock: Clock) -> None:
     assert source.why_not_ready() == "the camera is lost"
 
 
+def test_a_camera_that_says_when_it_exposed_is_believed_frame_by_frame(clock: Clock) -> None:
+    camera = Camera()
+    source = TriggeredCamera(camera.open, FreeRunning(100 * MS, NS), None, clock=clock)
+    source.quiet(1 << 62)
+    source.begin()
+    assert camera.tap is not None
+    camera.tap.opened()
+    assert source.why_not_ready() == "no frame has come yet whose exposure is known"
+    image = np.zeros((4, 4, 3), np.uint8)
+    camera.tap.take(Shot(image, NS, NOW, exposed=Interval(NS - 9 * MS, NS - 2 * MS)))
+    assert source.why_not_ready() is None
+    exposed = Shot(image, NS, NOW, exposed=Interval(NS + MS, NS + 9 * MS))
+    for number, shot in enumerate((exposed, Shot(image, NS, NOW, undated="its clock was set"))):
+        clock.now_ns = NS + number * 200 * MS
+        source.trigger(asked(number, clock.now_ns))
+        camera.tap.take(shot)
+    part = source.read(0.0)
+    assert isinstance(part, Frame) and (part.part_id, part.captured_ns) == ("P0", NS + MS)
+    clock.now_ns += 2 * NS
+    gap = source.read(0.0)
+    assert isinstance(gap, Gap) and (gap.part_ids, gap.detail) == (("P1",), "its clock was set")
+    camera.tap.opened()
+    assert source.why_not_ready() is not None
+
+
+def test_each_trigger_that_is_taken_and_no_other_releases_the_camera(clock: Clock) -> None:
+    released: list[Trigger] = []
+    source, _ = a_line(clock, release=released.append)
+    for number in range(MAX_WAITING):
+        source.trigger(asked(number, NS))
+    with pytest.raises(TriggerRefused):
+        source.trigger(asked(MAX_WAITING, NS))
+    assert [trigger.part_id for trigger in released] == [f"P{number}" for number in range(MAX_WAITING)]
+
+
 @pytest.mark.parametrize("kind", ["camera", "files"])
 def test_more_triggers_than_can_wait_are_refused(clock: Clock, kind: str) -> None:
     source = a_line(clock)[0] if kind == "camera" else TriggeredFiles(ScriptedSource(), clock)
