@@ -25,8 +25,8 @@ class Recount:
 
     recipe, commissioning (None: the bundle's own), first, last: whose scores are counted, by seq of the current epoch.
     fit: the commissionings under which a rejected part counts, one by its hash, the bundle's own as ''. above,
-    threshold: what would newly pass lies between, at most at `threshold`. about: the parts of which somebody's word is wanted; the
-    last one counts.
+    threshold: what would newly pass lies between, at most at `threshold`. about: the parts of which somebody's word is
+    wanted; the last one counts.
     most: scores, and passing parts, that are kept; `passing_count` counts on.
     """
 

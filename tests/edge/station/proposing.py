@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 from edge.core.bundle import Bundle
 from edge.core.commissioned import commissioned
 from edge.core.errors import EdgeError
-from edge.core.types import Challenged, Inspection, Measures
+from edge.core.types import Inspection, Measures
 from edge.history.announcer import Announcer
 from edge.history.journal import Journal
 from edge.history.last_recipe import before_start
@@ -25,7 +24,7 @@ from edge.line.drift import Rules
 from edge.line.proposal import Proposal, write_proposal
 from edge.security.trust import Trust
 from edge.sockets.requests import Request, RequestError
-from edge.station.commissions import FOLDER, Commissions
+from edge.station.commissions import FOLDER, Commissions, Steps
 from edge.station.description import bands_of, promise_of
 from edge.station.recipes import Recipes
 from edge.station.thresholds import Thresholds
@@ -175,11 +174,7 @@ class Line:
         steps = act(Request(b"", verb, b"1", facts))
         if isinstance(steps, Future):
             return steps
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
+        return _end_of(steps)
 
     def taken(self, told: Future[str]) -> str:
         """The loop comes to a frame boundary."""
@@ -202,10 +197,14 @@ class Line:
 
     def drift(self) -> None:
         """Until a lamp has gone dim, by the bands of a bundle that has none: scores drift."""
-        for _ in range(8):
-            self.parts(*(np.random.default_rng(1).normal(10, 1, 50)))
-        for _ in range(12):
-            self.parts(*(np.random.default_rng(2).normal(60, 1, 50)))
+        for score in (10.0,) * 6 + (60.0,) * 8:
+            self.parts(*np.random.default_rng(1).normal(score, 1, 50))
         assert self.watch.drifting
-        with suppress(ValueError):
-            self.told.clear()
+
+
+def _end_of(steps: Steps) -> Future[str]:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:  # noqa: PERF203 — it is how a generator says what it returns
+            return end.value  # type: ignore[no-any-return]
