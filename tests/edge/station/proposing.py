@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -206,5 +207,6 @@ def _end_of(steps: Steps) -> Future[str]:
     while True:
         try:
             next(steps)
+            time.sleep(0.001)
         except StopIteration as end:  # noqa: PERF203 — it is how a generator says what it returns
             return end.value  # type: ignore[no-any-return]

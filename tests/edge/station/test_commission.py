@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import edge
 from edge.client.control import ask
 from edge.core.binomial import binomial_upper_bound
 from edge.core.commissioning import moved_text
@@ -23,6 +25,7 @@ from tests.edge.station.proposing import THRESHOLD, Line
 from tests.edge.stub import Stub, end
 from tests.patience import WAIT_S
 
+DOCUMENT = Path(edge.__file__).parent / "wire" / "WIRE.md"
 REQUEST = Request(b"", "COMMISSION", b"1", {})
 
 
@@ -168,6 +171,8 @@ def test_a_proposal_reads_back_as_it_was_written() -> None:
         "schema", "recipe_hash", "commissioning_hash", "threshold", "first_seq", "last_seq", "left_out", "accepted",
         "why",
     ]  # fmt: skip
+    shown = re.search(r"```text\n(.\"schema\": 1.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
+    assert shown is not None and read_proposal(shown[1].encode()).threshold == 3.25
 
 
 # --- a real daemon ---
