@@ -106,6 +106,7 @@ def test_while_something_drifts_no_threshold_rises_and_any_may_be_lowered(line: 
     line.drift()
     assert "drifts" in line.propose(150.0)
     assert line.propose(99.0).startswith("threshold 99")
+    line.good()
     assert "drifts" in line.propose(150.0)  # it stands for the new threshold, too …
     line.restart()
     assert "drifts" in line.propose(150.0)  # … and over a restart, before any part has come
