@@ -27,7 +27,7 @@ class Recount:
     fit: the commissionings under which a rejected part counts, one by its hash, the bundle's own as ''. above,
     threshold: what would newly pass lies between, at most at `threshold`. about: the parts of which somebody's word is
     wanted; the last one counts.
-    most: scores, and passing parts, that are kept; `passing_count` counts on.
+    most: scores, and passing parts, that are kept; `passing_count` counts on. rejected: those of `about` that were.
     """
 
     recipe: str
@@ -43,6 +43,7 @@ class Recount:
     has_more: bool = False
     passing: dict[str, float] = field(default_factory=dict)
     passing_count: int = 0
+    rejected: set[str] = field(default_factory=set)
     said: dict[str, str] = field(default_factory=dict)
     _position: int = 0
 
@@ -70,8 +71,11 @@ class Recount:
             self.has_more = self.has_more or len(self.scores) >= self.most
             if not self.has_more:
                 self.scores[row.result_id] = score
-        is_rejected = body["result_evaluation"] == ResultEvaluation.NOT_OK
-        if is_rejected and self.above < score <= self.threshold and (commissioning or "") in self.fit:
+        if body["result_evaluation"] != ResultEvaluation.NOT_OK:
+            return
+        if row.result_id in self.about:
+            self.rejected.add(row.result_id)
+        if self.above < score <= self.threshold and (commissioning or "") in self.fit:
             self.passing_count += 1
             if len(self.passing) < self.most:
                 self.passing[row.result_id] = score

@@ -176,8 +176,8 @@ class Commissions:
                 f"{len(missing)} parts that were rejected would pass and are not among the accepted: {_some(missing)}; "
                 "look at each of them, and propose it with them"
             )
-        if foreign := sorted(set(accepted) - recount.passing.keys()):
-            raise ProposalRefused(f"accepted: {_some(foreign)}: no recorded part of this recipe that would newly pass")
+        if foreign := sorted(set(accepted) - recount.rejected):
+            raise ProposalRefused(f"accepted: {_some(foreign)}: no recorded part of this bundle that was rejected")
         _require_said(recount, accepted, _GOOD, "accepted", "accept")
 
     def _move(self, basis: Inspector, proposal: Proposal, bound: Bound, actor: str) -> Future[str]:

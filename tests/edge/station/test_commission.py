@@ -77,16 +77,17 @@ def test_a_restart_keeps_it_and_rollback_brings_back_the_one_before(line: Line) 
 
 def test_a_threshold_rises_only_past_parts_that_somebody_looked_at_and_called_good(line: Line) -> None:
     """W102."""
-    line.good()
+    good = line.good()
     first, second, far = line.parts(120.0, 130.0, 190.0)
     assert "2 parts that were rejected would pass and are not among the accepted" in line.propose(150.0)
     assert "the last FEEDBACK on record is not accept" in line.propose(150.0, accepted=(first, second))
     line.say(first), line.say(second)
     assert first in line.propose(150.0, accepted=(second,))
-    assert f"{far}: no recorded part" in line.propose(150.0, accepted=(first, second, far))
     line.say(second, "unknown")  # taken back
     assert "not accept" in line.propose(150.0, accepted=(first, second))
     line.say(second)
+    assert f"{far}: the last FEEDBACK" in line.propose(150.0, accepted=(first, second, far))
+    assert f"{good[3]}: no recorded part" in line.propose(150.0, accepted=(first, second, good[3]))
     assert line.propose(150.0, accepted=(first, second)).startswith("threshold 150 from the next frame on")
     assert line.threshold == 150
 
