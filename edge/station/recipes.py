@@ -73,7 +73,8 @@ class Recipes:
     trust: the door that every bundle comes through; one that ran comes back through ROLLBACK all the same.
     commission: gives a bundle its commissioning; one that is gone back to keeps what it had. Frames of another size
     than the current bundle's are refused when `is_live`: that camera was set up for it. prover: for what has not run
-    here yet; None where nothing is proved. thresholds: what stands, and may not rise in passing.
+    here yet; None where nothing is proved. thresholds: what stands, and may not rise in passing. previous: what
+    ran before, where a start knows it.
     """
 
     def __init__(
@@ -86,13 +87,14 @@ class Recipes:
         prover: Prover | None = None,
         commission: Callable[[Bundle], Bundle] = lambda bundle: bundle,
         thresholds: Thresholds | None = None,
+        previous: Bundle | None = None,
     ) -> None:
         self._open_bundle, self._trust, self._is_live = open_bundle, trust, is_live
         self._commission, self._prover = commission, prover
         self._thresholds = thresholds or Thresholds()
         self._rejects: deque[tuple[int, float]] = deque(maxlen=MOST_REJECTS)  # the loop's last: frame id and score
         self._current = current
-        self._previous: Bundle | None = None
+        self._previous = previous
         self._ready: Change | None = None
         self.is_ready = False  # whether `due` has a change to make
         self._lock = threading.Lock()
@@ -130,7 +132,7 @@ class Recipes:
 
     @property
     def previous(self) -> Bundle | None:
-        """What ran before the last change, as it was then; None before the first."""
+        """What ran before the last change, as it was then; None where that is not known."""
         return self._previous
 
     def move(self, bundle: Bundle, move: Move) -> Future[str]:

@@ -162,6 +162,7 @@ def open_recipes(
         prover=Prover(settings.engine),
         commission=lambda bundle: thresholds.moved(commissioned(bundle, file)),
         thresholds=thresholds,
+        previous=thresholds.previous(inspector),
     )
 
 

@@ -9,7 +9,7 @@ Rejected: comparing thresholds of whatever files lie there (numbers of two scale
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from edge.core.bundle import Bundle
@@ -26,7 +26,8 @@ MOST_MOVES = 256  # of one fit: each has a hash, under which its parts are found
 class Standing:
     """Of one fit: its bundle and commissioning (as `Fit`), the threshold that stands, the change it is from, if any.
 
-    hashes: of every commissioning that it ran under, the bundle's own as an empty one.
+    hashes: of every commissioning that it ran under, the bundle's own as an empty one. before: the change that stood
+    before, empty for the threshold that was fitted; None where that is not known.
     """
 
     bundle: str
@@ -34,6 +35,7 @@ class Standing:
     threshold: float
     moved: str | None = None
     hashes: tuple[str, ...] = ()
+    before: str | None = None
 
 
 class Thresholds:
@@ -66,6 +68,16 @@ class Thresholds:
                 "fit anew on good parts (edge-deploy commission)"
             )
 
+    def previous(self, inspector: Inspector) -> Bundle | None:
+        """What this inspector runs, as it was before its threshold was moved last; None where it never was."""
+        bundle, stands = inspector.bundle, self.standing(inspector)
+        if stands is None or stands.before is None:
+            return None
+        if stands.before:
+            return with_moved(bundle, read_moved(stands.before))
+        there = bundle.commissioning
+        return replace(bundle, commissioning=there if there is None or there.moved is None else there.fitted)
+
     def taken(self, inspector: Inspector) -> Fit:
         """It runs from now on, and its threshold stands; what is to be remembered of that."""
         bundle, key = inspector.bundle, _key(inspector)
@@ -80,6 +92,8 @@ class Thresholds:
             None if moved is None else moved_text(moved),
             tuple(dict.fromkeys((*(before.hashes if before else ()), own))),
         )
+        if before is not None and before.over == stands.over:
+            stands = replace(stands, before=before.before if before.moved == stands.moved else before.moved or "")
         self._standing = {**self._standing, key: stands}
         return Fit(key, stands.over, inspector.image_threshold if moved is None else moved.fitted, asdict(stands))
 

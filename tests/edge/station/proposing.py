@@ -71,7 +71,7 @@ class Line:
         trust.load = lambda path: replace(self.bundle(path.name))  # type: ignore[method-assign]
         self.recipes = Recipes(
             inspector, lambda bundle: Inspector(bundle, BrightnessEngine()), trust, is_live=False,
-            commission=self.thresholds.moved, thresholds=self.thresholds,
+            commission=self.thresholds.moved, thresholds=self.thresholds, previous=self.thresholds.previous(inspector),
         )  # fmt: skip
         self.commissions = Commissions(self.journal, self.recipes, self.thresholds, self.watch, "folder:/parts")
         self.announcer.begin()
