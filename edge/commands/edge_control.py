@@ -56,9 +56,6 @@ def main(endpoint: str, verb: str, facts: tuple[str, ...], timeout_s: float, key
 
     Exit codes: 0 done; 1 refused; 2 a wrong flag; 3 no answer.
     """
-    wrong = [fact for fact in facts if "=" not in fact]
-    if wrong:
-        raise click.UsageError(f"{wrong[0]}: write it as NAME=VALUE")
     try:
         answer, content = ask(endpoint, verb.upper(), _read(facts), timeout_s, keys)
     except SettingsError as error:
@@ -73,6 +70,8 @@ def main(endpoint: str, verb: str, facts: tuple[str, ...], timeout_s: float, key
 
 
 def _read(facts: tuple[str, ...]) -> dict[str, Any]:
+    if wrong := [fact for fact in facts if "=" not in fact]:
+        raise click.UsageError(f"{wrong[0]}: write it as NAME=VALUE")
     said: dict[str, Any] = dict(fact.split("=", 1) for fact in facts)
     return {name: int(value) if name in _WHOLE and value.isdecimal() else value for name, value in said.items()}
 

@@ -55,11 +55,9 @@ def origin_of(
     fit: Fit | None = None,
     number: int | None = None,
 ) -> Origin:
-    """What stays the same in all records while this bundle runs; fit: what stands of it. number: of its recipe,
-    where it has one."""
+    """What stays the same in all records while this bundle runs; fit: what stands of it, number: if it has one."""
     manifest, engine, commissioning = inspector.bundle.manifest, inspector.engine, inspector.bundle.commissioning
-    pairing = settings.camera.pairing
-    latency = pairing.latency
+    pairing, latency = settings.camera.pairing, settings.camera.pairing.latency
     return Origin(
         station=settings.station,
         software=SoftwareRecord(version=edge.__version__, engine=engine.name, engine_version=engine.version),
