@@ -99,6 +99,10 @@ class Inspector:
             fused.scores, fused.stride, fused.deviations, fused.weights, geometry, self.map_threshold
         )
 
+    def rejudged(self, bundle: Bundle) -> Inspector:
+        """Another inspector, on the same engine, with another calibration of the same bundle; errors as the class."""
+        return Inspector(bundle, self.engine, self._resizes)
+
     def refusal(self, frame: Frame) -> str | None:
         """Why this frame must not be inspected, whatever it shows: its flaw, another recipe, another size; or None."""
         if frame.flaw is not None:

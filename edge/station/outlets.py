@@ -74,7 +74,7 @@ def open_outlets(
             desk = open_control(
                 sockets.control, access, isolation, announcer, commanded,
                 Kept(evidence, pictures.evidence, cursors, watch),
-                lambda: status_of(delivery, announcer, cursors, commanded.batches),
+                lambda: status_of(delivery, announcer, cursors, commanded.batches, evidence),
                 is_durable=settings.camera.pairing.is_durable,
             )  # fmt: skip
             desks["control"] = opened.enter_context(closing(desk))

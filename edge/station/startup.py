@@ -43,6 +43,7 @@ from edge.station.recipe_table import RecipeTable
 from edge.station.recipes import Recipes
 from edge.station.settings import CameraSettings, EngineSettings, Settings
 from edge.station.stored_pieces import StoredPieces
+from edge.station.thresholds import Thresholds
 from edge.station.triggers import VALID_MS, NoTriggers, TriggerRules, Triggers
 from edge.station.verbs import Commanded
 from edge.station.view import seen_through
@@ -89,7 +90,7 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         chosen = choose(settings)
         settings = chosen.settings
         with chosen.or_say_why():
-            inspector, drift = open_inspector(settings, stack, trust, should_stop)
+            inspector, drift = open_inspector(settings, stack, trust, should_stop, chosen.thresholds)
         # What a command changed to is no start's own: the one that --bundle names must stay acceptable.
         trust.ran(inspector.bundle, is_start=not chosen.is_last)
         finder = Viewfinder() if settings.sockets.frames is not None else None
@@ -97,7 +98,7 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         _warn_of_source(inspector, source)
         about = describe(settings, inspector, drift, chosen.recipe.why)
         about |= {"source": source.uri, "trust": trust.description, "peers": settings.sockets.who_is_served}
-        commanded = open_commanded(settings, inspector, source, trust)
+        commanded = open_commanded(settings, inspector, source, trust, chosen.thresholds)
         yield _station_of(inspector, source, chosen, commanded, finder, about, stack)
 
 
@@ -118,8 +119,8 @@ def _station_of(
     stack.callback(health.close)
 
     def origin(runs: Inspector, choice: RecipeChoice) -> Origin:
-        number = commanded.table.number_of(runs.bundle.digest)
-        return origin_of(settings, runs, source, acquisition, choice, number)
+        number, fit = commanded.table.number_of(runs.bundle.digest), chosen.thresholds.taken(runs)
+        return origin_of(settings, runs, source, acquisition, choice, fit, number)
 
     see = None if finder is None or not source.is_live else seen_through(finder, lambda: recipes.current)
     outlets = open_outlets(settings, origin(inspector, chosen.recipe), health, commanded, see)
@@ -142,25 +143,31 @@ def _station_of(
     )
 
 
-def open_commanded(settings: Settings, inspector: Inspector, source: Source, trust: Trust) -> Commanded:
+def open_commanded(
+    settings: Settings, inspector: Inspector, source: Source, trust: Trust, thresholds: Thresholds
+) -> Commanded:
     """What of the station can be commanded; the journal tells it later what it was."""
     table, batches, challenges = RecipeTable(settings.bundle.recipes), Batches(), open_challenges(settings)
-    recipes = open_recipes(settings, inspector, source, trust)
+    recipes = open_recipes(settings, inspector, source, trust, thresholds)
     triggers = open_triggers(settings, source, recipes, batches, challenges)
-    return Commanded(triggers, recipes, table, batches, challenges)
+    return Commanded(triggers, recipes, table, batches, challenges, thresholds)
 
 
-def open_recipes(settings: Settings, inspector: Inspector, source: Source, trust: Trust) -> Recipes:
+def open_recipes(
+    settings: Settings, inspector: Inspector, source: Source, trust: Trust, thresholds: Thresholds
+) -> Recipes:
     """What can change the bundle while the station runs."""
     # A path names the commissioning of the first bundle; another bundle has its own beside it.
-    commission = partial(commissioned, file="none" if settings.bundle.commissioning == "none" else None)
+    file = "none" if settings.bundle.commissioning == "none" else None
     return Recipes(
         inspector,
         partial(open_bundle, settings.engine, resizes=settings.camera.is_resized),
         trust,
         is_live=source.is_live,
         prover=Prover(settings.engine),
-        commission=commission,
+        commission=lambda bundle: thresholds.moved(commissioned(bundle, file)),
+        thresholds=thresholds,
+        previous=thresholds.previous(inspector),
     )
 
 
@@ -214,13 +221,17 @@ def open_inspector(
     stack: ExitStack,
     trust: Trust | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    thresholds: Thresholds | None = None,
     only_counted: bool = True,
 ) -> tuple[Inspector, float]:
     """The inspector on the bundle and engine of `settings`, and the golden sample's drift in deviations.
 
-    trust: the door that the bundle comes through; None for the one of `settings`. only_counted: see `EngineOptions`.
+    trust: the door that the bundle comes through; None for the one of `settings`. thresholds: what people moved, and
+    what may not have risen since; None where that is not asked. only_counted: see `EngineOptions`.
     """
-    bundle = commissioned((trust or open_trust(settings)).load(settings.bundle.path), settings.bundle.commissioning)
+    thresholds = thresholds or Thresholds()
+    loaded = (trust or open_trust(settings)).load(settings.bundle.path)
+    bundle = thresholds.moved(commissioned(loaded, settings.bundle.commissioning))
     reporter = BuildReporter()
     stack.callback(reporter.close)
     options = replace(
@@ -228,7 +239,9 @@ def open_inspector(
     )
     engine = open_engine(settings.engine.name, bundle, options)
     stack.callback(engine.close)
-    return Inspector(bundle, engine, settings.camera.is_resized), check_golden(bundle, engine)
+    inspector = Inspector(bundle, engine, settings.camera.is_resized)
+    thresholds.require_kept(inspector)
+    return inspector, check_golden(bundle, engine)
 
 
 def open_checked_source(settings: CameraSettings, stack: ExitStack, finder: Viewfinder | None = None) -> Source:

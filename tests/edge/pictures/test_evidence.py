@@ -21,6 +21,7 @@ from edge.history.journal import Journal
 from edge.pictures.evidence import PERIOD_S, EvidenceLimits, EvidenceWriter
 from edge.sockets.publisher import Publisher
 from edge.wire.records import EvidenceRecord, ResultRecord
+from edge.wire.vocabulary import RecipeRecord
 from tests.edge import samples
 from tests.edge.deliveries import Line
 
@@ -304,3 +305,22 @@ def test_a_folder_that_cannot_be_written_is_refused_by_name(keep: Keep, tmp_path
         EvidenceLimits(good_share=2.0)
     with pytest.raises(SettingsError, match="min-free"):
         EvidenceLimits(min_free_bytes=-1)
+
+
+def test_pictures_of_the_next_parts_are_kept_whatever_their_verdict(keep: Keep) -> None:
+    """W104: of parts that were inspected; a picture that was not looked at is none of them."""
+    kept = keep()
+    kept.writer.keep_next(2)
+    records = kept.inspect(samples.undecided(1), *(samples.good(number) for number in (2, 3, 4)))
+    assert [one.frame_id for one in records] == [1, 2, 3]
+    assert kept.writer.due == 0
+
+
+def test_another_recipe_ends_it_and_where_there_is_no_room_none_is_counted(keep: Keep) -> None:
+    kept = keep()
+    kept.free = 0
+    kept.writer.keep_next(2)
+    assert kept.inspect(samples.good(1)) == [] and kept.writer.due == 2
+    other = samples.origin(recipe=RecipeRecord(id="nut", version="1", hash="cd" * 32))
+    kept.free, kept.writer._announcer.origin = 1 << 50, other
+    assert kept.writer.due == 0 and not kept.writer._is_next(samples.good(2), other)
