@@ -209,7 +209,7 @@ def test_check_reports_line_by_line_and_publishes_nothing() -> None:
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    assert run.stdout.count("ok  ") == 9 and "golden sample within" in run.stdout
+    assert run.stdout.count("ok  ") == 10 and "golden sample within" in run.stdout
 
 
 def test_log_lines_are_json_when_stderr_is_not_a_terminal() -> None:
