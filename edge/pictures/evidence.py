@@ -180,9 +180,9 @@ class EvidenceWriter:
     def _is_next(self, inspection: Inspection, origin: Origin) -> bool:
         if not self._next or inspection.score is None or inspection.challenge is not None:
             return False
-        if origin.recipe != self._next_of:
+        if self._announcer.origin.recipe != self._next_of:
             self._next = 0
-        return self._next > 0
+        return self._next > 0 and origin.recipe == self._next_of  # a part from before the change may still come
 
     def _is_kept(self, inspection: Inspection, result_id: str) -> bool:
         if inspection.verdict is not Verdict.GOOD:
