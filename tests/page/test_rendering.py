@@ -82,7 +82,7 @@ def id_of(page: Page, evaluation: int) -> str:
     """Of the newest part that was judged so."""
     with closing(connect(page.settings.state / "page.db")) as db:
         found: bytes = db.execute(
-            "SELECT result_id FROM parts WHERE evaluation = ? ORDER BY number DESC", (evaluation,)
+            "SELECT result_id FROM parts WHERE evaluation = ? ORDER BY number DESC LIMIT 1", (evaluation,)
         ).get
     text = found.hex()
     return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
