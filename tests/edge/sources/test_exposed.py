@@ -78,6 +78,12 @@ class Scripted:
                     self.expose()
 
 
+@pytest.fixture(autouse=True)
+def _is_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A starved machine must not look like a camera that is not there."""
+    monkeypatch.setattr("edge.sources.child.OPEN_TIMEOUT_S", WAIT_S)
+
+
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
     with ExitStack() as stack:
