@@ -2,13 +2,12 @@
 
 The camera's counter is read (latched) before a frame and again after it, each time between two moments of our clock.
 So a frame's stamp lies between readings, and from each of them follows when it was here: all of the last two seconds
-must agree, or the counter was set, stepped or runs at another rate, and the frame has no time: it may have been on its
-way since before that. What a camera stamps differs by make: the
-start of the exposure, its end, the end of the readout. So the exposure is taken to lie anywhere around the stamp where
-one of these could have it, and what bounds it is what every sensor obeys: frames are read out one after the other, and
-exposed one after the other, so neither takes longer than from the frame before to this one. Rejected: one reading at
-the opening (a clock that is set later makes pictures of the part before look like this one's), and the computer's time
-of the first packet (a network that falls behind moves it).
+must agree, or the counter was set or runs at another rate, and the frame has no time, for it may have been on its way
+since before that. What a camera stamps differs by make: the start of the exposure, its end, the end of the readout. So
+the exposure may lie anywhere around the stamp that one of these allows. How long both take the camera says, or its
+rhythm: frames are exposed one after the other and read out one after the other, so neither takes longer than from one
+frame to the next. Rejected: one reading at the opening (a clock that is set later makes pictures of the part before
+look like this one's), and the computer's time of the first packet (a network that falls behind moves it).
 """
 
 from __future__ import annotations
