@@ -62,6 +62,8 @@ class Clock:
 
     def is_due(self, stamp_ns: int | None, now_ns: int) -> bool:
         """Whether to read it: once behind all frames that have come, stamped so, and now and then while none does."""
+        if not self._ticks_a_s:
+            return False
         return now_ns - self._read_ns > IDLE_NS if stamp_ns is None else stamp_ns > self._device_ns
 
 

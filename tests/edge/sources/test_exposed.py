@@ -32,7 +32,7 @@ SOFTWARE = genicam_features({"trigger": "software"})
 
 
 class Scripted:
-    """Exposes by itself, or when released; each picture's brightness is its number, whose true time is in `truth`."""
+    """Exposes by itself, or when released; each picture holds its number, whose true time is in `truth`."""
 
     def __init__(self, *, frees: bool = True, answers: int = 1, rate: float = 1.0, has_clock: bool = True) -> None:
         self.rate, self.ahead_ns, self.answers, self.delay_s = rate, 7 * 10**12, answers, 0.0
@@ -59,7 +59,7 @@ class Scripted:
             self.truth[number] = Interval(began_ns, min(time.monotonic_ns(), began_ns + 2 * MS))
             time.sleep(0.001 + self.delay_s)
             for _ in range(0 if number in self.lose else 2 if number in self.repeat else 1):
-                self.server.deliver(number, stamp_ns, bytes([number % 251]) * WIDTH * HEIGHT)
+                self.server.deliver(number, stamp_ns, number.to_bytes(2, "little") * (WIDTH * HEIGHT // 2))
 
     def close(self) -> None:
         self._ended.set()
@@ -76,6 +76,12 @@ class Scripted:
             if self._released.acquire(timeout=0.05):
                 for _ in range(self.answers):
                     self.expose()
+
+
+@pytest.fixture(autouse=True)
+def _is_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A starved machine must not look like a camera that is not there."""
+    monkeypatch.setattr("edge.sources.child.OPEN_TIMEOUT_S", WAIT_S)
 
 
 @pytest.fixture
@@ -116,7 +122,7 @@ def shots(camera: AravisCamera, count: int) -> Iterator[tuple[int, Shot]]:
         assert time.monotonic() < until_s
         if (shot := camera.grab(0.5)) is not None:
             count -= 1
-            yield int(shot.image[0, 0, 0]), shot
+            yield int(shot.image[0, 0, 0]) + 256 * int(shot.image[0, 1, 0]), shot
 
 
 def known(camera: AravisCamera, scripted: Scripted, count: int) -> int:
@@ -125,8 +131,9 @@ def known(camera: AravisCamera, scripted: Scripted, count: int) -> int:
     for number, shot in shots(camera, count):
         assert (shot.exposed is None) != (shot.undated is None)
         if shot.exposed is not None:
-            truth = scripted.truth[max(one for one in list(scripted.truth) if one % 251 == number)]
-            assert shot.exposed.earliest_ns <= truth.earliest_ns <= truth.latest_ns <= shot.exposed.latest_ns
+            truth = scripted.truth[number]
+            held = shot.exposed.earliest_ns <= truth.earliest_ns and truth.latest_ns <= shot.exposed.latest_ns
+            assert held, (number, shot.exposed, truth)
             assert shot.exposed.latest_ns <= time.monotonic_ns()
             found += 1
     return found
@@ -149,12 +156,12 @@ def test_a_camera_that_stops_or_whose_clock_is_set_has_no_time_for_that_frame_an
     assert known(source, camera, 20) >= 10
     for step_ns in (-300 * MS, 80 * MS, -5000 * MS):
         camera.ahead_ns += step_ns
-        known(source, camera, 10)
+        known(source, camera, 150)
         assert known(source, camera, 20) >= 10
     camera.server.is_frozen = True
     time.sleep(0.3)
     camera.server.is_frozen = False
-    known(source, camera, 10)
+    known(source, camera, 20)
     assert known(source, camera, 20) >= 10
 
 
@@ -230,7 +237,7 @@ def test_a_camera_that_gives_other_than_one_frame_a_command_is_refused(
 
 def test_a_camera_that_runs_by_itself_all_the_same_is_refused(stack: ExitStack) -> None:
     scripted(stack, frees=True)
-    with pytest.raises(SourceError, match="frames come that no software trigger has asked for"):
+    with pytest.raises(SourceError, match="frames come that no software trigger has asked for|gave 2 frames"):
         released(stack, Release())
 
 
