@@ -18,6 +18,7 @@ from edge.core.errors import SettingsError, SinkError
 from edge.core.types import Inspection
 from edge.history.announcer import Announcer
 from edge.history.journal import Journal
+from edge.history.told import Told
 from edge.pictures.evidence import PERIOD_S, EvidenceLimits, EvidenceWriter
 from edge.sockets.publisher import Publisher
 from edge.wire.records import EvidenceRecord, ResultRecord
@@ -311,8 +312,9 @@ def test_pictures_of_the_next_parts_are_kept_whatever_their_verdict(keep: Keep) 
     """W104: of parts that were inspected; a picture that was not looked at is none of them."""
     kept = keep()
     kept.writer.keep_next(2)
-    records = kept.inspect(samples.undecided(1), *(samples.good(number) for number in (2, 3, 4)))
-    assert [one.frame_id for one in records] == [1, 2, 3]
+    for part in (samples.undecided(1), *(samples.good(number) for number in (2, 3, 4))):
+        tell(kept, part)
+    assert [one.frame_id for one in evidence_of(kept)] == [1, 2, 3]
     assert kept.writer.due == 0
 
 
@@ -320,7 +322,20 @@ def test_another_recipe_ends_it_and_where_there_is_no_room_none_is_counted(keep:
     kept = keep()
     kept.free = 0
     kept.writer.keep_next(2)
-    assert kept.inspect(samples.good(1)) == [] and kept.writer.due == 2
+    tell(kept, samples.good(1))
+    assert evidence_of(kept) == [] and kept.writer.due == 2
     other = samples.origin(recipe=RecipeRecord(id="nut", version="1", hash="cd" * 32))
-    kept.free, kept.writer._announcer.origin = 1 << 50, other
-    assert kept.writer.due == 0 and not kept.writer._is_next(samples.good(2), other)
+    kept.free, kept.line.announcer.origin = 1 << 50, other
+    tell(kept, samples.good(2))
+    assert evidence_of(kept) == [] and kept.writer.due == 0
+
+
+def tell(kept: Kept, inspection: Inspection) -> None:
+    """One part, in this thread."""
+    part = Told(inspection=inspection, frame=samples.frame(inspection.frame_id), anomaly_map=samples.anomaly_map())
+    (told,) = kept.line.announcer.announce([part])
+    kept.writer.deliver(told)
+
+
+def evidence_of(kept: Kept) -> list[EvidenceRecord]:
+    return [one.record for one in kept.seen.all if isinstance(one.record, EvidenceRecord)]
