@@ -24,7 +24,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @click.option("--keys", type=FOLDER, help="Our key and the stations', for stations that ask for keys.")
 @click.option("--listen", callback=address, default="127.0.0.1:502", show_default=True, help="Where the PLC connects.")
 @click.option("--allow", multiple=True, callback=one_address,
-              help="An address that may connect; again for more. A must if --listen is beyond this machine.")  # fmt: skip
+              help="An address that may connect, again for more; a must beyond this machine.")  # fmt: skip
 @click.option(
     "--deadline-ms", type=click.FloatRange(1, 60_000), required=True,
     help="A part without a verdict so long after it can have been there is undecided.",

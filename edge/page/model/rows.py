@@ -31,7 +31,10 @@ UNDONE = "undone"  # the label of a FEEDBACK that takes the one before back
 
 
 class PartRow(NamedTuple):
-    """The columns of `parts` that a record fills, in their order; region: 0–8, a ninth of the picture, row by row."""
+    """The columns of `parts` that a record fills, in their order.
+
+    region: 0–8, a ninth of what is inspected, row by row; of the picture where the station does not say it.
+    """
 
     number: int
     result_id: bytes
@@ -86,7 +89,7 @@ def part_row(message: Message, number: int, station: int, recipe: int | None) ->
         body.get("part_id") or (part_ids[0] if part_ids else None),
         body.get("batch_id"), recipe, body.get("anomaly_score"), body.get("threshold"), body.get("latency_ms"),
         int(body["is_simulated"]), len(body.get("defects", ())),
-        _ninth(worst["centroid_px"], image) if worst else None, round(worst["area_px"]) if worst else None,
+        _region(worst, image) if worst else None, round(worst["area_px"]) if worst else None,
         driven.get("patch_size"), driven.get("neighbours") or driven.get("term"), body.get("picture_fault"),
     )  # fmt: skip
 
@@ -120,9 +123,12 @@ def milliseconds(created: str) -> int:
     return round(1000 * datetime.fromisoformat(created.replace("Z", "+00:00")).timestamp())
 
 
-def _ninth(centroid: list[float], image: dict[str, Any]) -> int | None:
+def _region(defect: dict[str, Any], image: dict[str, Any]) -> int | None:
+    if "roi_ninth" in defect:
+        return int(defect["roi_ninth"])
     width, height = image.get("width_px"), image.get("height_px")
     if not width or not height:
         return None
-    column, row = (min(2, max(0, int(3 * at / side))) for at, side in zip(centroid, (width, height), strict=True))
+    sides = zip(defect["centroid_px"], (width, height), strict=True)
+    column, row = (min(2, max(0, int(3 * at / side))) for at, side in sides)
     return 3 * row + column
