@@ -54,13 +54,14 @@ class Plc:
         self.sensor_ms = sensor_ms
         self.deadline_ms, self.parts = deadline_ms, queue.SimpleQueue[tuple[str, float] | None]()
         self.part: tuple[str, float] | None = None
-        self.is_sent, self.control, self.unsound, self.is_ended = False, 0, 0, False
+        self.is_sent, self.control, self.is_ended = False, 0, False
 
     def scan(self, words: list[int]) -> list[int]:
         """From what was read to what is written."""
         status = words[0]
         is_valid = bool(status & VALID)
-        self.unsound += (status & PASS > 0) + (status & FAIL > 0) + (status & UNDECIDED > 0) != is_valid
+        if (status & PASS > 0) + (status & FAIL > 0) + (status & UNDECIDED > 0) != is_valid:
+            print(json.dumps({"unsound": 1}), flush=True)  # at once: it may be killed before its end
         self._next_part()
         control = ENABLE | (ACK if is_valid else 0)
         if (status & MISSED or words[4] == 8) and not self.control & CLEAR:
@@ -85,7 +86,9 @@ class Plc:
         echo = struct.pack(">16H", *words[24:40]).rstrip(b"\0").decode()
         if age_ms > self.deadline_ms or (not self.is_sent and age_ms > self.sensor_ms):
             self._end("none", code=words[4], cause=words[8])
-        elif self.is_sent and status & VALID and words[5] == words[6] and echo == name:
+        elif self.is_sent and status & VALID and words[5] == words[6] and echo != name:
+            self._end("none", echo=echo)
+        elif self.is_sent and status & VALID and words[5] == words[6]:
             verdict = "pass" if status & PASS else "fail" if status & FAIL else "undecided"
             score = struct.unpack(">f", struct.pack(">HH", *words[10:12]))[0]
             self._end(verdict, result=words[7], cause=words[8], score=score, after_ms=round(age_ms))
@@ -124,7 +127,6 @@ def main() -> None:
                 plc._end("none")
     finally:
         link.close()
-    print(json.dumps({"unsound": plc.unsound}), flush=True)
 
 
 if __name__ == "__main__":
