@@ -13,6 +13,7 @@ import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -33,6 +34,9 @@ VERDICTS = {
     ResultEvaluation.NOT_OK: "not_ok",
     ResultEvaluation.NOT_DECIDABLE: "not_decidable",
 }
+
+
+Family = CounterMetricFamily | GaugeMetricFamily
 
 
 class Histogram:
@@ -166,19 +170,13 @@ def _name(recipe: dict[str, Any]) -> str:
     return f"{recipe['id']} {recipe['version']}"
 
 
-def _counter(
-    name: str, text: str, identity: Sequence[str], labels: Sequence[str], values: dict[Any, float]
-) -> CounterMetricFamily:
-    family = CounterMetricFamily(f"{PREFIX}_{name}", text, labels=(*IDENTITY, *labels))
+def _family(
+    kind: type[Family], name: str, text: str, identity: Sequence[str], labels: Sequence[str], values: dict[Any, float]
+) -> Family:
+    family = kind(f"{PREFIX}_{name}", text, labels=(*IDENTITY, *labels))
     for key, value in values.items():
         family.add_metric((*identity, *key), value)
     return family
 
 
-def _gauge(
-    name: str, text: str, identity: Sequence[str], labels: Sequence[str], values: dict[Any, float]
-) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=(*IDENTITY, *labels))
-    for key, value in values.items():
-        family.add_metric((*identity, *key), value)
-    return family
+_counter, _gauge = partial(_family, CounterMetricFamily), partial(_family, GaugeMetricFamily)

@@ -178,8 +178,8 @@ def document() -> str:
         *_words("Input registers: what the PLC reads (function code 4)", INPUT_WORDS),
         *_bits("Control", CONTROL_TEXTS),
         *_bits("Status", STATUS_TEXTS),
-        *_numbers("ErrorCode", {int(code): (_camel(code.name), text) for code, text in CODE_TEXTS.items()}),
-        *_numbers("Reason", {int(cause): (_camel(cause.name), text) for cause, text in CAUSE_TEXTS.items()}),
+        *_numbers("ErrorCode", {int(code): (camel(code.name), text) for code, text in CODE_TEXTS.items()}),
+        *_numbers("Reason", {int(cause): (camel(cause.name), text) for cause, text in CAUSE_TEXTS.items()}),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -194,7 +194,7 @@ def _span(word: Word) -> str:
 
 
 def _bits(title: str, texts: dict[Control, str] | dict[Status, str]) -> list[str]:
-    rows = [f"| {bit.bit_length() - 1} | {_camel(bit.name or '')} | {text} |" for bit, text in texts.items()]
+    rows = [f"| {bit.bit_length() - 1} | {camel(bit.name or '')} | {text} |" for bit, text in texts.items()]
     return [f"## {title}", "", "| bit | name | meaning |", "|---|---|---|", *rows, ""]
 
 
@@ -203,7 +203,8 @@ def _numbers(title: str, table: dict[int, tuple[str, str]]) -> list[str]:
     return [f"## {title}", "", "| number | name | meaning |", "|---|---|---|", *rows, ""]
 
 
-def _camel(name: str) -> str:
+def camel(name: str) -> str:
+    """TRIGGER_READY -> TriggerReady, as registers.md and a PLC's program have it."""
     return "".join(one.capitalize() for one in name.split("_"))
 
 

@@ -14,7 +14,7 @@ import apsw
 
 from edge.page.model.filling import unpacked
 from edge.page.model.rows import QUARTER_MS
-from edge.page.model.schema import STATION_BITS, connect
+from edge.page.model.schema import EPOCH_BITS, STATION_BITS, connect
 from edge.page.model.series import Point, series
 
 PAGE = 50
@@ -153,6 +153,18 @@ class Questions:
         low = max(number, station << STATION_BITS)
         high = (station + 1) << STATION_BITS
         return int(self._db.execute("SELECT total(parts) FROM parts WHERE number > ? AND number < ?", (low, high)).get)
+
+    def count_held(self, station: int, body: dict[str, Any]) -> int:
+        """How many parts the record of a challenge, which has `hold`, says are to be held."""
+        epochs = dict(self._db.execute("SELECT epoch, number FROM epochs WHERE station = ?", (station,)))
+        hold, own = body["hold"], epochs.get(bytes.fromhex(body["epoch"]), 0)
+        first = epochs.get(bytes.fromhex(hold.get("epoch", "")), 0)  # 0: of all there are
+        low, high = (
+            station << STATION_BITS | epoch << EPOCH_BITS | seq
+            for epoch, seq in ((first, hold.get("after_seq", 0)), (own, body["seq"]))
+        )
+        asked = "SELECT total(parts) FROM parts WHERE number > ? AND number < ?"
+        return int(self._db.execute(asked, (low, high)).get)
 
     def bodies_since(self, station: int, number: int) -> list[dict[str, Any]]:
         """The records of parts that were not OK after that record, the oldest first."""
