@@ -104,7 +104,8 @@ def _figures(outcome: Outcome) -> dict[str, Any]:
         "wrong echoes": outcome.wrong_echoes,
         "reads without exactly one of Pass, Fail, Undecided": outcome.unsound,
     }
-    return figures | ({"faults": dict(sorted(outcome.faults.items()))} if outcome.faults else {})
+    done = ", ".join(f"{name} {times}" for name, times in sorted(outcome.faults.items()))
+    return figures | ({"faults": done} if done else {})
 
 
 def held(outcome: Outcome, parts: int, *, has_faults: bool) -> bool:

@@ -174,19 +174,13 @@ def wobbled(sample: Sample, off: dict[str, float]) -> Sample:
     return Sample(moved, sample.score + off[SCORE])
 
 
-@cache
-def spoilt_by(inspector: Inspector, cause: str, wanted: float) -> Seen:
-    signal, spoil = SPOILT[cause]
-    return seen(inspector, spoil, amount_for(inspector, signal, spoil, wanted))
-
-
 @pytest.mark.parametrize("seed", range(3, 3 + MULTIPLIER))
 @pytest.mark.parametrize("cause", SPOILT)
 def test_each_cause_is_told_once_by_its_name_at_eight_deviations(
     inspector: Inspector, healthy: Seen, wobble: dict[str, float], cause: str, seed: int
 ) -> None:
-    """Eight of those that the watch has learnt; of the light's spread, whose eight lie beyond its limit, 90 % of the way."""
-    rng, watch, signal = np.random.default_rng(seed), watched(inspector), SPOILT[cause][0]
+    """Eight of those that the watch has learnt; of the light's spread, whose eight lie beyond its limit, 90 % of it."""
+    rng, watch, (signal, spoil) = np.random.default_rng(seed), watched(inspector), SPOILT[cause]
     assert shown(watch, healthy, BASELINE + AFTER, rng, wobble) == [] and watch.knows_normal
     drift = watch._drift
     level, limit = drift.baseline.levels[signal.measure], drift.limit(signal)
@@ -194,7 +188,8 @@ def test_each_cause_is_told_once_by_its_name_at_eight_deviations(
     distance = min(DEVIATIONS * drift._deviation(signal), MOST * abs(limit - level.middle))
     assert signal.measure == SPREAD or distance == DEVIATIONS * level.deviation
     own = block_of([sample for sample, _ in healthy], 0.0).values[signal.measure]  # of these very parts, unspoilt
-    spoilt = spoilt_by(inspector, cause, own + signal.direction * distance)
+    amount = amount_for(inspector, signal, spoil, own + signal.direction * distance)
+    spoilt = seen(inspector, spoil, amount)
     if cause == "lot":  # what rejects say is told of parts by themselves, before a block is full
         spoilt = [one for one in spoilt if not one[1]]
     said = shown(watch, spoilt, AFTER, rng, wobble, BASELINE + AFTER)
