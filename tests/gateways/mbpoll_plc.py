@@ -1,6 +1,7 @@
 """The same PLC on Debian's mbpoll: one that connects anew for each request. Arguments and lines as tests/peers/plc.mjs.
 
-One more mbpoll reads all the time: a PLC keeps a connection, and when its last one ends, it is gone.
+One more mbpoll reads all the time: a PLC keeps a connection, and when its last one ends, it is gone. It does not connect
+again by itself where its connection was cut; it is started again then, or the PLC would be gone after each request.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 READY, VALID, PASS, FAIL, UNDECIDED, MISSED = 2, 16, 32, 64, 128, 1 << 15
 ENABLE, TRIGGER, ACK, CLEAR = 1, 2, 8, 32
+DEAF_S = 2.0
 
 
 class Mbpoll:
@@ -23,13 +25,27 @@ class Mbpoll:
 
     def __init__(self, port: int) -> None:
         self._command = ["mbpoll", "-m", "tcp", "-a", "1", "-0", "-p", str(port)]
+        self._begin()
+
+    def _begin(self) -> None:
         self._reader = subprocess.Popen(
             [*self._command, "-t", "3:hex", "-r", "0", "-c", "64", "-l", "100", "127.0.0.1"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
+        self._heard_s = time.monotonic()
+        threading.Thread(target=self._listen, args=(self._reader,), daemon=True).start()
+
+    def _listen(self, reader: subprocess.Popen[str]) -> None:
+        assert reader.stdout is not None
+        for line in reader.stdout:
+            if line.startswith("[") and "0x" in line:
+                self._heard_s = time.monotonic()
 
     def read(self) -> list[int] | None:
         """The 64 input words; None where nobody answers."""
+        if time.monotonic() - self._heard_s > DEAF_S:
+            self.close()
+            self._begin()
         run = self._run("-t", "3:hex", "-r", "0", "-c", "64", "-1", "127.0.0.1")
         words = [int(line.split("0x")[1], 16) for line in run.splitlines() if line.startswith("[") and "0x" in line]
         return words if len(words) == 64 else None
