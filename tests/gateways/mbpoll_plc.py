@@ -1,7 +1,7 @@
 """The same PLC on Debian's mbpoll: one that connects anew for each request. Arguments and lines as tests/peers/plc.mjs.
 
-One more mbpoll reads all the time: a PLC keeps a connection, and when its last one ends, it is gone. Where its connection
-was cut it does not connect again: it is started again then, or the PLC would be gone after each request.
+One more mbpoll reads all the time: a PLC keeps a connection, and when its last one ends, it is gone. One that was cut
+does not connect again by itself: it is started anew, or the PLC would be gone after each request.
 """
 
 from __future__ import annotations
