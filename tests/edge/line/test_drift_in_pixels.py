@@ -179,14 +179,13 @@ def wobbled(sample: Sample, off: dict[str, float]) -> Sample:
 def test_each_cause_is_told_once_by_its_name_at_eight_deviations(
     inspector: Inspector, healthy: Seen, wobble: dict[str, float], cause: str, seed: int
 ) -> None:
-    """Eight of those that the watch has learnt; of the light's spread, whose eight lie beyond its limit, 90 % of it."""
+    """Eight of those that the watch has learnt; where these lie beyond the limit, as the light's spread does, 90 %."""
     rng, watch, (signal, spoil) = np.random.default_rng(seed), watched(inspector), SPOILT[cause]
     assert shown(watch, healthy, BASELINE + AFTER, rng, wobble) == [] and watch.knows_normal
     drift = watch._drift
     level, limit = drift.baseline.levels[signal.measure], drift.limit(signal)
     assert limit is not None
     distance = min(DEVIATIONS * drift._deviation(signal), MOST * abs(limit - level.middle))
-    assert signal.measure == SPREAD or distance == DEVIATIONS * level.deviation
     own = block_of([sample for sample, _ in healthy], 0.0).values[signal.measure]  # of these very parts, unspoilt
     amount = amount_for(inspector, signal, spoil, own + signal.direction * distance)
     spoilt = seen(inspector, spoil, amount)
