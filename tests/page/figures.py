@@ -128,6 +128,7 @@ def million(folder: Path, share: float, records: int = 1_000_000) -> tuple[bool,
     """A read model of a million parts, filled from a journal: how fast, each screen's time, and a recount."""
     records = round(records * share)
     expected, stub = fill(folder / "journal.db", records), Stub(folder, pause_s=HOUR_S)
+    stub.settings["journal_max_mb"] = 4096  # the default holds some 700,000 of them
     running = started(stub)
     with page_beside(folder, stub.live, stub.replay, str(stub.settings["control"])) as page:
         page.start()
