@@ -12,7 +12,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -34,9 +34,6 @@ VERDICTS = {
     ResultEvaluation.NOT_OK: "not_ok",
     ResultEvaluation.NOT_DECIDABLE: "not_decidable",
 }
-
-
-Family = CounterMetricFamily | GaugeMetricFamily
 
 
 class Histogram:
@@ -170,9 +167,13 @@ def _name(recipe: dict[str, Any]) -> str:
     return f"{recipe['id']} {recipe['version']}"
 
 
+Family = CounterMetricFamily | GaugeMetricFamily
+
+
 def _family(
-    kind: type[Family], name: str, text: str, identity: Sequence[str], labels: Sequence[str], values: dict[Any, float]
-) -> Family:
+    kind: Callable[..., Family], name: str, text: str, identity: Sequence[str], labels: Sequence[str],
+    values: Mapping[Any, float],
+) -> Family:  # fmt: skip
     family = kind(f"{PREFIX}_{name}", text, labels=(*IDENTITY, *labels))
     for key, value in values.items():
         family.add_metric((*identity, *key), value)
