@@ -89,7 +89,7 @@ def part_row(message: Message, number: int, station: int, recipe: int | None) ->
         body.get("part_id") or (part_ids[0] if part_ids else None),
         body.get("batch_id"), recipe, body.get("anomaly_score"), body.get("threshold"), body.get("latency_ms"),
         int(body["is_simulated"]), len(body.get("defects", ())),
-        _region(worst, image) if worst else None, round(worst["area_px"]) if worst else None,
+        region_of(worst, image) if worst else None, round(worst["area_px"]) if worst else None,
         driven.get("patch_size"), driven.get("neighbours") or driven.get("term"), body.get("picture_fault"),
     )  # fmt: skip
 
@@ -123,12 +123,14 @@ def milliseconds(created: str) -> int:
     return round(1000 * datetime.fromisoformat(created.replace("Z", "+00:00")).timestamp())
 
 
-def _region(defect: dict[str, Any], image: dict[str, Any]) -> int | None:
+def region_of(defect: dict[str, Any], image: dict[str, Any]) -> int | None:
+    """The ninth in which a defect's centre lies, as `PartRow.region`; image: as in the record."""
     if "roi_ninth" in defect:
         return int(defect["roi_ninth"])
     width, height = image.get("width_px"), image.get("height_px")
     if not width or not height:
         return None
-    sides = zip(defect["centroid_px"], (width, height), strict=True)
-    column, row = (min(2, max(0, int(3 * at / side))) for at, side in sides)
+    column, row = (
+        min(2, max(0, int(3 * at / side))) for at, side in zip(defect["centroid_px"], (width, height), strict=True)
+    )
     return 3 * row + column
