@@ -101,7 +101,16 @@ def _defect(region: Region, scores: Map, anomaly_map: AnomalyMap, geometry: Geom
         driven_by=driver(anomaly_map, row, column),
         area_mm2=None if mm is None else area * mm * mm,
         length_mm=None if mm is None else (max(length, width) + max(sx, sy)) * mm,
+        roi_ninth=_ninth(float(rows.mean()), float(columns.mean()), geometry),
     )
+
+
+def _ninth(row: float, column: float, geometry: Geometry) -> int:
+    """In which of 3 × 3 fields of the network's input, which the ROI's box fills, a pixel's centre lies."""
+    down, right = (
+        min(2, int(3 * (at + 0.5) / side)) for at, side in zip((row, column), geometry.input_size, strict=True)
+    )
+    return 3 * down + right
 
 
 def _outline(region: Region) -> NDArray[np.float64]:

@@ -184,7 +184,10 @@ class AnomalyMap:
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """One region above the map threshold, in frame pixels (x right, y down, top left pixel centre 0,0)."""
+    """One region above the map threshold, in frame pixels (x right, y down, top left pixel centre 0,0).
+
+    roi_ninth: where its centre lies in a 3 × 3 of what is inspected (the ROI's box): 0 to 8, row by row.
+    """
 
     box_px: tuple[int, int, int, int]  # x, y, width, height
     centroid_px: tuple[float, float]
@@ -195,6 +198,7 @@ class Defect:
     driven_by: DrivenBy
     area_mm2: float | None = None
     length_mm: float | None = None
+    roi_ninth: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

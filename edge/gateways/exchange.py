@@ -71,7 +71,9 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the PLC reads, all of one moment. part: that of the result; empty without one, as `verdict` then is."""
+    """What the PLC reads, all of one moment. part: that of the result, as the PLC wrote it; empty without one, as
+    `verdict` then is.
+    """
 
     status: Status
     heartbeat: int
@@ -146,7 +148,7 @@ def combined(verdicts: Sequence[Verdict | None]) -> Verdict | None:
 
 
 def text_of(content: bytes) -> str | None:
-    """Printable ASCII up to the first zero, without blanks at its end; None for anything else."""
+    """Printable ASCII up to the first zero, without blanks around it; None for anything else."""
     text, _, rest = content.partition(b"\0")
     if rest.strip(b"\0") or not all(32 <= byte < 127 for byte in text):
         return None

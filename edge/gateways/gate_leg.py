@@ -69,8 +69,9 @@ class GateLeg:
         self._log = structlog.get_logger(__name__).bind(station=endpoints.live)
         self._link = GateLink(endpoints.live, endpoints.control, endpoints.keys, clock_ns)
         self._liveness, self._checker = Liveness(clock_ns() / 1e9), SequenceChecker()
-        self._triggers: dict[str, Recipe] = {}  # under way, and what ran when they were triggered
+        self._triggers: dict[str, Trigger] = {}  # under way
         self._birth: dict[str, Any] | None = None
+        self._run: tuple[bytes, int | None] | None = None  # of the station's process
         self._beat: dict[str, Any] | None = None  # the last heartbeat; None: not heard, or gone
         self._state = ""
         self._told: Station | None = None
@@ -105,7 +106,7 @@ class GateLeg:
         """Send what the handshake wants done; where the station cannot be reached it stays undone, and is not told."""
         if isinstance(effect, Trigger):
             recipe = effect.recipes[self._index]
-            self._triggers = {effect.trigger_id: recipe, **dict(list(self._triggers.items())[:63])}
+            self._triggers = {effect.trigger_id: effect, **dict(list(self._triggers.items())[:63])}
             deadline_s = self._handshake.rules.deadline_ns / 1e9
             self._link.trigger(effect.part_id, effect.trigger_id, deadline_s, recipe.hash, effect.since_ns)
         elif isinstance(effect, LoadRecipe):
@@ -134,7 +135,7 @@ class GateLeg:
     def _take(self, message: Message) -> None:
         body, kind = message.body, message.body["kind"]
         if kind == "birth":
-            self._birth = body
+            self._note_birth(message)
         elif kind == "state":
             self._state = body["state"]
         elif message.is_historical:
@@ -146,13 +147,22 @@ class GateLeg:
         elif kind == "gap" and "gap" in body:
             cause = cause_of(body)
             self._handshake.lost(self._clock_ns(), body["gap"]["part_ids"], self._index, cause)
-        elif kind == "result" and (recipe := self._triggers.pop(body.get("trigger_id", ""), None)) is not None:
-            verdict = verdict_of(body, recipe, self._accepts_simulated)
+        elif kind == "result" and (trigger := self._triggers.pop(body.get("trigger_id", ""), None)) is not None:
+            is_own = body.get("part_id") == trigger.part_id
+            recipe = trigger.recipes[self._index]
+            verdict = verdict_of(body, recipe, self._accepts_simulated) if is_own else undecided(Cause.ANOTHER_PART)
             self._handshake.judged(self._clock_ns(), body["trigger_id"], self._index, verdict)
+
+    def _note_birth(self, message: Message) -> None:
+        """What runs. Another run answers no command that the one before it was given."""
+        run = message.epoch, message.body.get("birth_count")
+        if run != self._run:
+            self._handshake.executed(self._clock_ns(), self._index, False)
+        self._birth, self._run = message.body, run
 
     def _station(self) -> Station:
         birth, beat = self._birth, self._beat
-        if birth is None or beat is None:
+        if birth is None or beat is None or self._link.station_ns(0) is None:  # without its clock no trigger is dated
             return Station(Code.NO_CONTACT, None if self._told is None else self._told.recipe)
         code = why_refused(birth, self._accepts_simulated)
         if self._state == "stopping":

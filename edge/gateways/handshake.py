@@ -59,11 +59,11 @@ class Handshake:
 
     def _forget_plc(self) -> None:
         self._asked: Asked | None = None  # None: not a word yet; every level is unknown
-        self._clear_us = 0  # the clock as copied into the last write without Trigger; 0: there was none
+        self._clear_ns: int | None = None  # when the last write without Trigger was composed; None: there was none
         self._parts.clear()
         self._ready_ns: int | None = None
         self._moved_ns = 0  # when word 2 moved last
-        self._is_missed = False
+        self._is_missed = self._is_edge_taken = False  # of the last edge of Trigger; the first until it is cleared
         self._executing: set[int] = set()  # the stations that carry out a command
         self._is_refused = False
         self._command = Status(0)
@@ -86,7 +86,7 @@ class Handshake:
         if before is not None:
             self._edges(now_ns, asked, asked.control & ~before.control, effects)
         if not asked.control & Control.TRIGGER:
-            self._clear_us = asked.seen_us or self._clear_us  # an older one errs to the safe side
+            self._clear_ns = self._moment(now_ns, asked.seen_us) or self._clear_ns  # an older one errs to the safe side
         if not asked.control & Control.EXECUTE_COMMAND:
             self._command = Status(0)
         self._note_batch(asked, effects)
@@ -105,17 +105,18 @@ class Handshake:
 
     def _trigger(self, now_ns: int, asked: Asked, effects: list[Effect]) -> None:
         """An edge of Trigger: a part, or a trigger that is missed, and says so."""
-        since_ns, seen_ns = self._moment(now_ns, self._clear_us), self._moment(now_ns, asked.seen_us)
-        if since_ns is None or seen_ns is None:
+        since_ns, seen_ns = self._clear_ns, self._moment(now_ns, asked.seen_us)
+        self._is_edge_taken = False
+        if since_ns is None or seen_ns is None or now_ns - since_ns > _MOST_AGE_US * _US:
             self._miss(Code.CLOCK_NOT_COPIED)
-        elif self._ready_ns is None or seen_ns < self._ready_ns // _US * _US:
-            self._miss(Code.NONE)
+        elif self._ready_ns is None or seen_ns < self._ready_ns // _US * _US or not self._is_ready(now_ns):
+            self._miss(Code.NONE)  # it was not ready, or is not by what this very write asks
         elif (part_id := text_of(asked.part)) is None:
             self._miss(Code.TEXT)
         else:
             recipes = tuple(one.recipe for one in self._stations if one.recipe is not None)
-            effects.append(self._parts.begin(part_id, since_ns, recipes))
-            self._is_missed = False
+            effects.append(self._parts.begin(part_id, asked.part, since_ns, recipes))
+            self._is_missed, self._is_edge_taken = False, True
 
     def _miss(self, code: Code) -> None:
         self._is_missed = True
@@ -230,9 +231,9 @@ class Handshake:
     def code(self, now_ns: int) -> Code:
         """What keeps parts from being taken; NONE when nothing does."""
         watchdog_ns = self.rules.watchdog_ns
-        for station in self._stations:
-            if station.code is not Code.NONE or station.recipe is None:
-                return station.code or Code.NO_CONTACT
+        codes = {one.code or (Code.NO_CONTACT if one.recipe is None else Code.NONE) for one in self._stations}
+        if codes != {Code.NONE}:
+            return min(codes - {Code.NONE})  # silence before all else: of a silent one nothing is known
         if self._asked is not None and watchdog_ns is not None and now_ns - self._moved_ns > watchdog_ns:
             return Code.PLC_SILENT
         return Code.NONE if self._executing else self._why_nothing_passes()
@@ -251,7 +252,7 @@ class Handshake:
             acquisition=self._parts.acquisition,
             inspection=0 if valid is None else valid.acquisition,
             verdict=None if valid is None else valid.outcome,
-            part=b"" if valid is None else valid.trigger.part_id.encode("ascii"),
+            part=b"" if valid is None else valid.echo,
             buffered=self._parts.buffered,
             recipe=bytes(8) if recipe is None else bytes.fromhex(recipe.hash)[:8],
         )
@@ -263,7 +264,7 @@ class Handshake:
         bits = {
             Status.ONLINE: code is not Code.NO_CONTACT,
             Status.TRIGGER_READY: self._ready_ns is not None,
-            Status.TRIGGER_ACK: is_high and self._parts.is_last_taken,
+            Status.TRIGGER_ACK: is_high and self._is_edge_taken and self._parts.is_last_taken,
             Status.BUSY: self._parts.is_busy,
             Status.OVERRUN: depth > 1 and len(self._parts) >= depth,
             Status.COMMAND_EXECUTING: bool(self._executing),

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
+import structlog
 import zmq
 
 from edge.core.errors import refusal
@@ -21,6 +22,7 @@ from edge.gateways.registers import BITS, HOLDING
 
 UNITS = (0, 1, 255)  # the device itself: 0 and 255 say so, 1 is what most send
 MOST_CONNECTIONS = 4
+_BACKLOG = 16  # that knock at once
 _HEAD = struct.Struct(">HHHB")  # transaction, protocol (0), bytes that follow, unit
 _MOST_BYTES = 260  # of a frame
 _MOST_UNSENT = 64 * 1024  # a peer that asks and does not read
@@ -65,10 +67,11 @@ class ModbusServer:
         self._plc, self._allowed, self._silence_s = plc, allowed, silence_s
         self._words = [0] * HOLDING
         self._writer: str | None = None
+        self._log = structlog.get_logger(__name__)
         self.refused = 0
         self.connections: list[Connection] = []
         try:
-            self.listener = socket.create_server((host, port), family=_family(host), backlog=16)
+            self.listener = socket.create_server((host, port), family=_family(host), backlog=_BACKLOG)
         except OSError as error:
             raise refusal(error.errno, f"--listen {host}:{port}: cannot be listened on: {error.strerror}") from error
         self.listener.setblocking(False)
@@ -80,19 +83,24 @@ class ModbusServer:
 
     def _accept(self, now_s: float) -> None:
         """Take whoever knocks, if there is room for it."""
-        while True:
+        for _ in range(_BACKLOG):  # and then those who are served have their turn
             try:
                 peer, (address, *_) = self.listener.accept()
             except OSError:
                 return
-            is_allowed = not self._allowed or address in self._allowed
-            if not is_allowed or len(self.connections) >= MOST_CONNECTIONS:
+            if (why := self._why_refused(address)) is not None:
                 self.refused += 1
+                self._log.warning("a connection is refused", address=address, why=why)
                 peer.close()
                 continue
             peer.setblocking(False)
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.connections.append(Connection(peer, address, now_s))
+
+    def _why_refused(self, address: str) -> str | None:
+        if self._allowed and address not in self._allowed:
+            return "--allow does not name this address"
+        return f"{MOST_CONNECTIONS} are open already" if len(self.connections) >= MOST_CONNECTIONS else None
 
     def sockets(self) -> list[tuple[int, int]]:
         """What to poll, and for what: (file, POLLIN and POLLOUT)."""
@@ -183,6 +191,7 @@ class ModbusServer:
         if (write := writes.get(function)) is None:
             raise _Refused(_FUNCTION)
         if self._writer not in (None, connection.address):
+            self._log.warning("a write is refused", address=connection.address, why=f"{self._writer} writes here")
             raise _Refused(_BUSY)
         self._writer = connection.address
         return write
@@ -218,7 +227,8 @@ class ModbusServer:
 
     def _coils(self, body: bytes) -> bytes:
         first, count = _span(body, BITS, 1968)
-        if len(body) != 5 + body[4] or body[4] != (count + 7) // 8:
+        size = (count + 7) // 8
+        if body[4:5] != bytes([size]) or len(body) != 5 + size:
             raise _Refused(_VALUE)
         self._set_bits(first, [bool(body[5 + at // 8] >> at % 8 & 1) for at in range(count)])
         return body[:4]

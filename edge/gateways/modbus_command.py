@@ -10,7 +10,7 @@ import click
 
 from edge.core.errors import SettingsError
 from edge.gateways.exchange import Rules
-from edge.gateways.flags import FOLDER, address
+from edge.gateways.flags import FOLDER, address, one_address
 from edge.gateways.gate_leg import Endpoints
 from edge.gateways.modbus_gateway import ModbusGateway, Options
 
@@ -23,11 +23,8 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @click.option("--control", multiple=True, required=True, help="Its control socket; one for each --live, in order.")
 @click.option("--keys", type=FOLDER, help="Our key and the stations', for stations that ask for keys.")
 @click.option("--listen", callback=address, default="127.0.0.1:502", show_default=True, help="Where the PLC connects.")
-@click.option(
-    "--allow",
-    multiple=True,
-    help="An address that may connect; again for more. A must where --listen is beyond this machine.",
-)
+@click.option("--allow", multiple=True, callback=one_address,
+              help="An address that may connect, again for more; a must beyond this machine.")  # fmt: skip
 @click.option(
     "--deadline-ms", type=click.FloatRange(1, 60_000), required=True,
     help="A part without a verdict so long after it can have been there is undecided.",

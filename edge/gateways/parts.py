@@ -17,10 +17,14 @@ _WORD = 1 << 16
 
 @dataclass(slots=True)
 class Part:
-    """One trigger of the PLC. verdicts, taken: of each station. outcome: all of them together; None while it waits."""
+    """One trigger of the PLC. verdicts, taken: of each station. outcome: all of them together; None while it waits.
+
+    echo: the part's name as the PLC wrote it, byte for byte, so that it can compare words.
+    """
 
     acquisition: int
     trigger: Trigger
+    echo: bytes
     deadline_ns: int
     verdicts: list[Verdict | None]
     taken: set[int] = field(default_factory=set)
@@ -42,14 +46,15 @@ class Parts:
     def __len__(self) -> int:
         return len(self._parts)
 
-    def begin(self, part_id: str, since_ns: int, recipes: tuple[Recipe, ...]) -> Trigger:
-        """A part was triggered: what its stations are to be told."""
+    def begin(self, part_id: str, written: bytes, since_ns: int, recipes: tuple[Recipe, ...]) -> Trigger:
+        """A part was triggered: what its stations are to be told. written: its name's bytes; empty names get one."""
         self.acquisition = self.acquisition % (_WORD - 1) + 1
         self._triggers += 1
         name = part_id or f"{self._prefix[:8]}-{self.acquisition}"
         trigger = Trigger(name, f"{self._prefix}-{self._triggers}", since_ns, recipes)
         nobody: list[Verdict | None] = [None] * self._rules.stations
-        self._parts.append(Part(self.acquisition, trigger, since_ns + self._rules.deadline_ns, nobody))
+        echo = written if part_id else name.encode("ascii")
+        self._parts.append(Part(self.acquisition, trigger, echo, since_ns + self._rules.deadline_ns, nobody))
         return trigger
 
     def taken(self, trigger_id: str, index: int) -> None:

@@ -95,7 +95,7 @@ STATUS_TEXTS = {
     Status.ERROR: "ErrorCode is not 0",
     Status.CHALLENGE_DUE: "test pieces are due",
     Status.DEGRADED: "a station is degraded or drifts; its verdicts stand",
-    Status.MISSED_TRIGGER: "an edge of Trigger was not taken; 0 again with the next that is, or ClearError",
+    Status.MISSED_TRIGGER: "an edge of Trigger was not taken, no result comes; 0 with the next one, or ClearError",
 }
 CODE_TEXTS = {
     Code.NONE: "nothing keeps parts from being taken",
@@ -108,8 +108,8 @@ CODE_TEXTS = {
     Code.RECIPE_NOT_EXPECTED: "CurrentRecipe is not ExpectedRecipe",
     Code.RECIPE_CHANGED: "the recipe was changed, and not by this PLC: look at words 3 and 52 to 55, then ClearError",
     Code.SIMULATED: "a station's pictures are not of parts (demo, folder, file), and --accept-simulated is off",
-    Code.CLOCK_NOT_COPIED: "Clock was not copied into SeenClock, so nobody knows when the part was there; latched",
-    Code.TEXT: "PartId or BatchId is not printable ASCII; latched",
+    Code.CLOCK_NOT_COPIED: "SeenClock is not Clock, copied into the same write as Control (words swapped?); latched",
+    Code.TEXT: "PartId or BatchId is not printable ASCII (a line end of a scanner's?); latched",
     Code.TRIGGER_REFUSED: "a station refused the last trigger; latched",
 }
 CAUSE_TEXTS = {
@@ -121,16 +121,17 @@ CAUSE_TEXTS = {
     Cause.ANOTHER_RECIPE: "it was judged by another recipe than ran when it was triggered",
     Cause.SIMULATED: "its picture is not one of this part",
     Cause.NOT_READY: "when its OK came the recipe was being changed, or was not the one expected",
+    Cause.ANOTHER_PART: "the result of this trigger names another part",
 }
 HOLDING_WORDS = (
-    Word(0, 0, "Control", "bits, below; also coils 0 to 15"),
+    Word(0, 0, "Control", "bits, below; also coils 0 to 15, which bring no clock: no part is triggered through them"),
     Word(1, 1, "Command", "for ExecuteCommand: a recipe's number, 1 to 32767; -1: the one before"),
     Word(2, 2, "PlcHeartbeat", "with --plc-watchdog-s it has to move within that time"),
     Word(3, 3, "ExpectedRecipe", "0: not compared. Where CurrentRecipe is another, nothing passes"),
     Word(4, 5, "SeenClock", "uint32: Clock, as read last, **in the same write as Control, every cycle**"),
     Word(6, 7, "", "reserved"),
-    Word(8, 23, "PartId", "text, read at the edge of Trigger; empty: the gateway gives the part a name"),
-    Word(24, 39, "BatchId", "text; BATCH is sent to the stations when it changes"),
+    Word(8, 23, "PartId", "text, read at the edge of Trigger; empty: the gateway gives it a name, read 24 to 39"),
+    Word(24, 39, "BatchId", "text; BATCH is sent to the stations when it changes; empty: nothing is sent"),
 )
 INPUT_WORDS = (
     Word(0, 0, "Status", "bits, below; also discrete inputs 0 to 15"),
@@ -151,7 +152,7 @@ INPUT_WORDS = (
     Word(21, 21, "", "reserved, 0"),
     Word(22, 22, "PatchSize", "of the network that drove the highest defect, in pixels"),
     Word(23, 23, "Term", "1 regression error, 2 predictive uncertainty, 3 distance to the nearest good descriptor"),
-    Word(24, 39, "PartId", "text: the part that the result is of"),
+    Word(24, 39, "PartId", "the part that the result is of, word for word as it was written; else its given name"),
     Word(40, 47, "ResultId", "the 16 bytes of the record's `result_id`"),
     Word(48, 48, "Latency", "ms, from trigger to verdict"),
     Word(49, 49, "Buffered", "results that wait to be taken"),
@@ -177,8 +178,8 @@ def document() -> str:
         *_words("Input registers: what the PLC reads (function code 4)", INPUT_WORDS),
         *_bits("Control", CONTROL_TEXTS),
         *_bits("Status", STATUS_TEXTS),
-        *_numbers("ErrorCode", {int(code): (_camel(code.name), text) for code, text in CODE_TEXTS.items()}),
-        *_numbers("Reason", {int(cause): (_camel(cause.name), text) for cause, text in CAUSE_TEXTS.items()}),
+        *_numbers("ErrorCode", {int(code): (camel(code.name), text) for code, text in CODE_TEXTS.items()}),
+        *_numbers("Reason", {int(cause): (camel(cause.name), text) for cause, text in CAUSE_TEXTS.items()}),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -193,7 +194,7 @@ def _span(word: Word) -> str:
 
 
 def _bits(title: str, texts: dict[Control, str] | dict[Status, str]) -> list[str]:
-    rows = [f"| {bit.bit_length() - 1} | {_camel(bit.name or '')} | {text} |" for bit, text in texts.items()]
+    rows = [f"| {bit.bit_length() - 1} | {camel(bit.name or '')} | {text} |" for bit, text in texts.items()]
     return [f"## {title}", "", "| bit | name | meaning |", "|---|---|---|", *rows, ""]
 
 
@@ -202,7 +203,8 @@ def _numbers(title: str, table: dict[int, tuple[str, str]]) -> list[str]:
     return [f"## {title}", "", "| number | name | meaning |", "|---|---|---|", *rows, ""]
 
 
-def _camel(name: str) -> str:
+def camel(name: str) -> str:
+    """TRIGGER_READY -> TriggerReady, as registers.md and a PLC's program have it."""
     return "".join(one.capitalize() for one in name.split("_"))
 
 

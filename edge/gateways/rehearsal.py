@@ -14,19 +14,21 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from enum import IntEnum
 from pathlib import Path
 
 import click
 
 from edge.commands.errors import errors_in_one_line
 from edge.demo.run import BUNDLE
-from edge.gateways.registers import INPUT_WORDS
-from edge.gateways.signals import Code, Status
+from edge.gateways.registers import INPUT_WORDS, camel
+from edge.gateways.signals import Cause, Code, Evaluation, Status
 from edge.gateways.small_plc import NoAnswer, SmallPlc
 
 START_S = 120.0
 _CLEAR = "\x1b[H\x1b[2J"
 _HIDDEN = ("", "MapVersion", "Buffered", "RecipeHash", "ResultId")
+_NUMBERS: dict[str, type[IntEnum]] = {"ErrorCode": Code, "Result": Evaluation, "Reason": Cause}
 _VERDICTS = {Status.PASS: "Pass", Status.FAIL: "Fail", Status.UNDECIDED: "Undecided"}
 
 
@@ -51,7 +53,7 @@ def _show(words: list[int], headline: str, counts: Counter[str]) -> None:
     if not sys.stdout.isatty():
         click.echo(f"{headline:20} {' '.join(f'{word:04x}' for word in words[:24])}")
         return
-    lines = ["words of the PLC (input registers, function code 4)", ""]
+    lines = ["what the PLC reads: input registers, function code 4 (registers.md)", ""]
     for word in INPUT_WORDS:
         content = words[word.first : word.last + 1]
         if word.name not in _HIDDEN:
@@ -64,13 +66,15 @@ def _show(words: list[int], headline: str, counts: Counter[str]) -> None:
 def _meaning(name: str, content: list[int]) -> str:
     data = b"".join(word.to_bytes(2, "big") for word in content)
     if name == "Status":
-        return " ".join(bit.name or "" for bit in Status if content[0] & bit)
-    if name == "ErrorCode":
-        return Code(content[0]).name
+        return " ".join(camel(bit.name or "") for bit in Status if content[0] & bit)
+    if name in _NUMBERS:
+        return camel(_NUMBERS[name](content[0]).name)
     if name == "PartId":
         return data.rstrip(b"\0").decode("ascii", "replace")
     if name in ("Score", "Threshold"):
         return f"{struct.unpack('>f', data)[0]:.2f}"
+    if name == "Area":
+        return f"{struct.unpack('>f', data)[0]:.2f} mm²"
     return str(int.from_bytes(data, "big")) if len(content) < 3 else ", ".join(str(word) for word in content)
 
 
@@ -80,22 +84,14 @@ def _line() -> Iterator[SmallPlc]:
     with tempfile.TemporaryDirectory(prefix="edge-plc-") as folder:
         live, control, port = f"ipc://{folder}/live", f"ipc://{folder}/control", _free_port()
         station = ["edge.commands.edge_inspect", "--source", "demo:machined?parts=0", "--bundle", str(BUNDLE)]
-        station += [
-            "--publish",
-            live,
-            "--control",
-            control,
-            "--trigger",
-            "control",
-            "--journal",
-            f"{folder}/journal.db",
-        ]
-        station += ["--replay", f"ipc://{folder}/replay"]
+        station += ["--publish", live, "--control", control, "--trigger", "control"]
+        station += ["--journal", f"{folder}/journal.db", "--replay", f"ipc://{folder}/replay"]
         gateway = ["edge.gateways.cli", "modbus", "--live", live, "--control", control, "--accept-simulated"]
         gateway += ["--listen", f"127.0.0.1:{port}", "--deadline-ms", "5000"]
         with (Path(folder) / "log").open("w") as log:
             started = [subprocess.Popen([sys.executable, "-m", *one], stderr=log) for one in (station, gateway)]
-        click.echo(f"a PLC may connect to 127.0.0.1:{port} as well, to read; the station starts …", err=True)
+        click.echo("the demo's station and its gateway start: half a minute at the most …", err=True)
+        click.echo(f"look for yourself meanwhile: mbpoll -m tcp -a 1 -0 -p {port} -t 3:hex -c 64 127.0.0.1", err=True)
         try:
             yield _connected(port, started, Path(folder) / "log")
         except KeyboardInterrupt:

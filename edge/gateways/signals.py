@@ -87,6 +87,7 @@ class Cause(IntEnum):
     ANOTHER_RECIPE = 102
     SIMULATED = 103
     NOT_READY = 104
+    ANOTHER_PART = 105
 
 
 CAUSES = {reason: Cause[reason.name] for reason in Reason}

@@ -21,9 +21,10 @@ class NoAnswer(EdgeError):
 
 
 class SmallPlc:
-    """One connection. words: the input registers as read last."""
+    """One connection, to `port`. words: the input registers as read last."""
 
     def __init__(self, port: int, host: str = "127.0.0.1", timeout_s: float = 30.0) -> None:
+        self.port = port
         self._socket, self._timeout_s = socket.create_connection((host, port), timeout_s), timeout_s
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.words = [0] * INPUT

@@ -36,7 +36,7 @@ from edge.page.templating import render
 from edge.page.words import Words
 
 PICTURES = 60  # the newest rejects; how many are left out is said
-CHANGES = ("recipe", "rollback", "baseline")  # commands by which somebody changes what is told OK
+CHANGES = ("recipe", "rollback", "commission", "baseline")  # commands by which somebody changes what is told OK
 _PDF_S = 120.0
 
 
@@ -94,7 +94,11 @@ def report_facts(
         "tally": tally(questions, number, shift, "recipe", shifts, t),
         "rejects": [(part, _picture(station.evidence, part)) for part in rejected],
         "left_out": questions.count_rejected(number, chosen) - len(rejected),
-        "challenges": [(at, body) for at, kind, body in happened if kind == "challenge"],
+        "challenges": [
+            (at, body, questions.count_held(number, body) if "hold" in body else None)
+            for at, kind, body in happened
+            if kind == "challenge"
+        ],
         "drifts": [(at, body) for at, kind, body in happened if kind == "drift"],
         "commands": [(at, body) for at, kind, body in happened if kind == "audit" and body["command"] in CHANGES],
         "ran": _ran(questions, number, shift),

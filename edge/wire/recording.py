@@ -404,6 +404,7 @@ def _defect(defect_id: int, defect: Defect, shown: int) -> vocabulary.DefectReco
         ),
         area_mm2=defect.area_mm2,
         length_mm=defect.length_mm,
+        roi_ninth=defect.roi_ninth,
     )
 
 

@@ -134,6 +134,7 @@ Time = Annotated[str, Limits(pattern="Z$", format="date-time")]
 Count = Annotated[int, Limits(minimum=0)]
 NotNegative = Annotated[float, Limits(minimum=0)]
 Severity = Annotated[int, Limits(minimum=1, maximum=1000)]
+Ninth = Annotated[int, Limits(minimum=0, maximum=8)]
 RecipeNumber = Annotated[int, Limits(minimum=1, maximum=32767)]  # what a PLC's word holds
 
 
@@ -285,7 +286,10 @@ class DrivenByRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefectRecord:
-    """One region above the map threshold, in frame pixels (x right, y down); at most 64 polygon points."""
+    """One region above the map threshold, in frame pixels (x right, y down); at most 64 polygon points.
+
+    roi_ninth: in which of 3 × 3 fields of what is inspected (the ROI) its centre lies, row by row from the top left.
+    """
 
     defect_id: Count
     score_max: float
@@ -297,6 +301,7 @@ class DefectRecord:
     driven_by: DrivenByRecord
     area_mm2: NotNegative | None = None
     length_mm: NotNegative | None = None
+    roi_ninth: Ninth | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

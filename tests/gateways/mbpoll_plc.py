@@ -1,6 +1,7 @@
 """The same PLC on Debian's mbpoll: one that connects anew for each request. Arguments and lines as tests/peers/plc.mjs.
 
-One more mbpoll reads all the time: a PLC keeps a connection, and when its last one ends, it is gone.
+One more mbpoll reads all the time: a PLC keeps a connection, and when its last one ends, it is gone. One that was cut
+does not connect again by itself: it is started anew, or the PLC would be gone after each request.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 READY, VALID, PASS, FAIL, UNDECIDED, MISSED = 2, 16, 32, 64, 128, 1 << 15
 ENABLE, TRIGGER, ACK, CLEAR = 1, 2, 8, 32
+DEAF_S = 2.0
 
 
 class Mbpoll:
@@ -23,13 +25,27 @@ class Mbpoll:
 
     def __init__(self, port: int) -> None:
         self._command = ["mbpoll", "-m", "tcp", "-a", "1", "-0", "-p", str(port)]
+        self._begin()
+
+    def _begin(self) -> None:
         self._reader = subprocess.Popen(
             [*self._command, "-t", "3:hex", "-r", "0", "-c", "64", "-l", "100", "127.0.0.1"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
+        self._heard_s = time.monotonic()
+        threading.Thread(target=self._listen, args=(self._reader,), daemon=True).start()
+
+    def _listen(self, reader: subprocess.Popen[str]) -> None:
+        assert reader.stdout is not None
+        for line in reader.stdout:
+            if line.startswith("[") and "0x" in line:
+                self._heard_s = time.monotonic()
 
     def read(self) -> list[int] | None:
         """The 64 input words; None where nobody answers."""
+        if time.monotonic() - self._heard_s > DEAF_S:
+            self.close()
+            self._begin()
         run = self._run("-t", "3:hex", "-r", "0", "-c", "64", "-1", "127.0.0.1")
         words = [int(line.split("0x")[1], 16) for line in run.splitlines() if line.startswith("[") and "0x" in line]
         return words if len(words) == 64 else None
@@ -54,13 +70,14 @@ class Plc:
         self.sensor_ms = sensor_ms
         self.deadline_ms, self.parts = deadline_ms, queue.SimpleQueue[tuple[str, float] | None]()
         self.part: tuple[str, float] | None = None
-        self.is_sent, self.control, self.unsound, self.is_ended = False, 0, 0, False
+        self.is_sent, self.control, self.is_ended = False, 0, False
 
     def scan(self, words: list[int]) -> list[int]:
         """From what was read to what is written."""
         status = words[0]
         is_valid = bool(status & VALID)
-        self.unsound += (status & PASS > 0) + (status & FAIL > 0) + (status & UNDECIDED > 0) != is_valid
+        if (status & PASS > 0) + (status & FAIL > 0) + (status & UNDECIDED > 0) != is_valid:
+            print(json.dumps({"unsound": 1}), flush=True)  # at once: it may be killed before its end
         self._next_part()
         control = ENABLE | (ACK if is_valid else 0)
         if (status & MISSED or words[4] == 8) and not self.control & CLEAR:
@@ -85,7 +102,9 @@ class Plc:
         echo = struct.pack(">16H", *words[24:40]).rstrip(b"\0").decode()
         if age_ms > self.deadline_ms or (not self.is_sent and age_ms > self.sensor_ms):
             self._end("none", code=words[4], cause=words[8])
-        elif self.is_sent and status & VALID and words[5] == words[6] and echo == name:
+        elif self.is_sent and status & VALID and words[5] == words[6] and echo != name:
+            self._end("none", echo=echo)
+        elif self.is_sent and status & VALID and words[5] == words[6]:
             verdict = "pass" if status & PASS else "fail" if status & FAIL else "undecided"
             score = struct.unpack(">f", struct.pack(">HH", *words[10:12]))[0]
             self._end(verdict, result=words[7], cause=words[8], score=score, after_ms=round(age_ms))
@@ -124,7 +143,6 @@ def main() -> None:
                 plc._end("none")
     finally:
         link.close()
-    print(json.dumps({"unsound": plc.unsound}), flush=True)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,26 @@ class Outcome:
     black_passed: list[str]
     wrong: list[str]
     unsound: int
+    wrong_echoes: int
+    faults: Counter[str]
     answers: list[dict[str, Any]] = field(repr=False)
+
+    @property
+    def is_right(self) -> bool:
+        """Whether nothing was told that must never be, whatever was judged."""
+        return not (self.black_passed or self.wrong or self.unsound or self.wrong_echoes)
 
     @property
     def judged(self) -> float:
         """The share that got Pass or Fail."""
         return (self.verdicts["pass"] + self.verdicts["fail"]) / self.parts
+
+    @property
+    def judged_last(self) -> float:
+        """The same of the last tenth: a line that died on the way has none there."""
+        last = [f"P{number:05d}" for number in range(self.parts - max(1, self.parts // 10), self.parts)]
+        judged = {one["part"] for one in self.answers if one["verdict"] in ("pass", "fail")}
+        return sum(name in judged for name in last) / len(last)
 
 
 def free_port() -> int:
@@ -86,7 +101,8 @@ class Plant:
         self.gateway = self.start_gateway()
         self.link = SlowLink(self.port)
         self.answers: list[dict[str, Any]] = []
-        self.unsound, self.is_served = 0, False
+        self.unsound, self.wrong_echoes, self.is_served = 0, 0, False
+        self.faults: Counter[str] = Counter()  # by kind, as they were done
         self.readers: list[threading.Thread] = []
         self.plc: subprocess.Popen[str] | None = None
         self.plcs: list[subprocess.Popen[str]] = []
@@ -134,8 +150,9 @@ class Plant:
             "mbpoll": [sys.executable, "-m", "tests.gateways.mbpoll_plc", *numbers],
         }
         plc = subprocess.Popen(
-            peers[self.plan.peer], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-        )
+            peers[self.plan.peer], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+            start_new_session=True,
+        )  # fmt: skip
         reader = threading.Thread(target=self._read, args=(plc,), daemon=True)
         reader.start()
         self.readers.append(reader)
@@ -149,6 +166,7 @@ class Plant:
             for line in plc.stdout:
                 said = json.loads(line)
                 self.unsound += said.get("unsound", 0)
+                self.wrong_echoes += "echo" in said
                 self.is_served |= "ready" in said
                 if "part" in said:
                     self.answers.append(said)
@@ -193,9 +211,10 @@ class Plant:
         self.timers.append(timer)
 
     def stop_for(self, process: subprocess.Popen[Any], seconds: float) -> None:
-        """SIGSTOP, and on."""
-        process.send_signal(signal.SIGSTOP)
-        self.later(seconds, lambda: process.send_signal(signal.SIGCONT))
+        """SIGSTOP, and on; a PLC as a whole, with the programs that it runs."""
+        send = partial(to_all_of, process) if process is self.plc else process.send_signal
+        send(signal.SIGSTOP)
+        self.later(seconds, lambda: send(signal.SIGCONT))
 
     def slow_for(self, delay_s: float, seconds: float) -> None:
         """The PLC's cable takes so long each way, for a while."""
@@ -217,7 +236,7 @@ class Plant:
     def kill_plc(self) -> None:
         """And start it again: it knows nothing of the part that was under way."""
         assert self.plc is not None
-        self.plc.kill()
+        to_all_of(self.plc, signal.SIGKILL)
         self.plc.wait()
         self.start_plc()
 
@@ -230,7 +249,7 @@ class Plant:
                 self.plc.stdin.close()
             with suppress(subprocess.TimeoutExpired):
                 self.plc.wait(20)
-            self.plc.kill()
+            to_all_of(self.plc, signal.SIGKILL)
             self.plc.wait()
         for reader in self.readers:
             reader.join(5)
@@ -245,6 +264,12 @@ class Plant:
         for process in (*self.daemons, self.gateway):
             process.kill()
             process.wait()
+
+
+def to_all_of(process: subprocess.Popen[Any], number: int) -> None:
+    """A signal to a PLC and what it has started: a reader that outlives it would keep its connection."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 @contextmanager
@@ -281,4 +306,6 @@ def outcome_of(names: list[str], one: Plant) -> Outcome:
         if said["verdict"] in ("pass", "fail") and abs(said["score"] - code_of(number)) > STEP / 2:
             wrong.append(f"{name}: {said}")
     said_twice = len(one.answers) - len(answers)
-    return Outcome(len(names), verdicts, black, wrong, one.unsound + said_twice, one.answers)
+    return Outcome(
+        len(names), verdicts, black, wrong, one.unsound + said_twice, one.wrong_echoes, one.faults, one.answers
+    )

@@ -6,6 +6,7 @@ of its own: the stub where nothing is inferred, the real daemon where its proces
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import signal
@@ -44,7 +45,7 @@ from tests.patience import WAIT_S, wait_until
 
 Figures = dict[str, Any]
 READERS, RATE, HOUR_S = 5, 10.0, 3600.0
-SCREENS = ("line", "review", "parts", "figures", "log", "station", "recipes")
+SCREENS = ("line", "review", "parts", "figures", "health", "challenge", "log", "station", "recipes")
 REJECTED_EVERY = 20  # of the million
 
 
@@ -133,16 +134,18 @@ def million(folder: Path, share: float, records: int = 1_000_000) -> tuple[bool,
         counts = counted(folder / "page.db")[1]
         used = psutil.Process(page.process.pid)
         processor_s, times = sum(used.cpu_times()[:2]) - started_s, _screens(page)
+        times["shift report"] = _report(folder, page)
+        is_recounted = counts == expected and _yield(page) == expected
         resident = used.memory_info().rss / 2**20
     running.kill()
     running.wait()
     worst = max(ms for ms, _ in times.values())
     figures: Figures = {"records": records, "rebuild, records/s": round(rate)}
     figures["rebuild, records/s of processor time"] = round((records - already) / processor_s)
-    figures["counts equal a recount"] = counts == expected
+    figures["counts equal a recount"] = is_recounted
     figures |= {f"{name}, ms (of processor time)": f"{ms:.0f} ({own:.0f})" for name, (ms, own) in times.items()}
     figures |= {"read model, MB": round((folder / "page.db").stat().st_size / 1e6), "page, MiB": round(resident)}
-    return rate >= 3000 and worst <= 300 and counts == expected, figures
+    return rate >= 3000 and worst <= 300 and is_recounted, figures
 
 
 def fill(path: Path, records: int) -> dict[int, int]:
@@ -190,6 +193,11 @@ def _screens(page: Served) -> dict[str, tuple[float, float]]:
     paths = {name: f"/s/top/{name}" for name in SCREENS} | {"part": f"/s/top/part/{part}", "users": "/users"}
     paths |= {"parts by id": "/s/top/parts?part_id=P20", "parts of a region": "/s/top/parts?region=4&size=10"}
     paths |= {"log with a word": "/s/top/log?text=nothing", "review of last shift": "/s/top/review?shift=last"}
+    paths |= {f"figures by {by}": f"/s/top/figures?period=month&by={by}" for by in ("day", "batch", "recipe")}
+    paths |= {
+        "figures of a shift": "/s/top/figures?period=shift&by=recipe",
+        "health of a week": "/s/top/health?span=week",
+    }
     headers, process, found = {"Cookie": page.login("anna")}, psutil.Process(page.process.pid), {}
     for name, path in paths.items():
         times, began = [], sum(process.cpu_times()[:2])
@@ -199,6 +207,35 @@ def _screens(page: Served) -> dict[str, tuple[float, float]]:
             times.append(1000 * (time.perf_counter() - began_s))
         found[name] = statistics.median(times), 100 * (sum(process.cpu_times()[:2]) - began)
     return found
+
+
+def _yield(page: Served) -> dict[int, int]:
+    """What Figures counts in all, by evaluation; rejects by region must come to as many."""
+    paths = (f"/s/top/figures/{table}.csv?period=month&by=shift" for table in ("yield", "region"))
+    totals, regions = (
+        list(csv.reader(page.ask("GET", path, "anna")[1].lstrip("\ufeff").splitlines())) for path in paths
+    )
+    parts, good, rejected, undecided = (int(one) for one in totals[-1][1:5])
+    assert parts == good + rejected + undecided and rejected == sum(int(row[1]) for row in regions[1:])
+    return {number: count for number, count in ((1, good), (2, rejected), (3, undecided)) if count}
+
+
+def _report(folder: Path, page: Served) -> tuple[float, float]:
+    """Milliseconds until the report of the shift that runs is written, the median of five."""
+    from edge.page.cli import SHIFTS  # what needs the page's own packages, only here
+    from edge.page.report import shift_named, write_report
+    from edge.page.shifts import read_shifts
+    from edge.page.stations import StationSettings
+    from edge.page.words import words_in
+
+    station = StationSettings("top", page.live, page.replay, page.control, folder / "evidence")
+    shifts, times = read_shifts(SHIFTS), []
+    for _ in range(5):
+        began_s = time.perf_counter()
+        span = shift_named("this", shifts)
+        write_report(folder / "page.db", station, span, shifts, folder / "report.html", words_in("en"))
+        times.append(1000 * (time.perf_counter() - began_s))
+    return statistics.median(times), statistics.median(times)
 
 
 # --- from the record to the browser's document ---

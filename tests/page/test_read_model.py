@@ -98,6 +98,14 @@ def test_an_mes_says_it_by_disposition_alone(filling: Filling, path: Path) -> No
     assert [one.label for one in Questions(path).rejected(filling.station, Filter())] == ["rework"]
 
 
+def test_a_region_is_a_ninth_of_what_is_inspected_where_the_station_says_it(filling: Filling, path: Path) -> None:
+    record = rejected(1)
+    record.body["defects"][0]["roi_ninth"] = 8  # in the frame it lies top left
+    filling.take([record])
+    kept = Questions(path).part(filling.station, record.body["result_id"])
+    assert kept is not None and kept.region == 8
+
+
 def test_a_rejected_part_keeps_its_whole_record(filling: Filling, path: Path) -> None:
     record = rejected(1)
     filling.take([record, good(2)])

@@ -104,8 +104,10 @@ def test_changes_stand_there_with_names_and_markup_is_text(filling: Filling, tmp
     assert t("report.was", value=t.number(3.0, 3)) in html and t.number(3.5, 3) in html
     assert bad not in html and html.count("&lt;img src=x") >= 2
     assert t("picture.none") in html
-    assert "page/otto" in html and "scratch: good" in html and t("report.hold", seq=4) in html
-    assert "check the lamp" in html and t.number(84.25, 2) in html
+    assert "page/otto" in html and "scratch: good" in html and t("report.hold_since", seq="4") in html
+    assert t("challenge.hold", parts="0") in html and t("challenge.hold", parts="1") in html
+    assert t("challenge.hold_all") in html and t("challenge.overdue") in html and t("cause.lamp") in html
+    assert t("measure.brightness") in html and t.number(84.25, 2) in html
 
 
 def test_which_shift_is_meant() -> None:

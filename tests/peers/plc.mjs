@@ -25,7 +25,7 @@ const float = (words) => {
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 const say = (facts) => console.log(JSON.stringify(facts));
 
-let client, control = 0, part = null, beat = 0, unsound = 0, clearing = false;
+let client, control = 0, part = null, beat = 0, clearing = false;
 
 const connect = async () => {
   for (;;) {
@@ -48,7 +48,7 @@ const end = (verdict, facts = {}) => {
 const scan = (words) => {
   const status = words[0], valid = status & VALID;
   const three = [PASS, FAIL, UNDECIDED].filter((bit) => status & bit).length;
-  if (three !== (valid ? 1 : 0)) unsound += 1;
+  if (three !== (valid ? 1 : 0)) say({ unsound: 1 }); // at once: it may be killed before its end
   while (part === null && parts.length && parts[0] !== null) {
     const [name, since] = parts.shift();
     part = { name, since, sent: false };
@@ -58,8 +58,9 @@ const scan = (words) => {
   clearing = !clearing && Boolean(status & MISSED || words[4] === 8);
   if (clearing) control |= CLEAR;
   if (part === null) return;
-  const mine = valid && part.sent && words[5] === words[6] && text(words.slice(24, 40)) === part.name;
+  const mine = valid && part.sent && words[5] === words[6], echo = text(words.slice(24, 40));
   if (Date.now() - part.since > deadlineMs) end("none", { code: words[4], cause: words[8] });
+  else if (mine && echo !== part.name) end("none", { echo });
   else if (mine) {
     const verdict = status & PASS ? "pass" : status & FAIL ? "fail" : "undecided";
     end(verdict, { result: words[7], cause: words[8], score: float(words.slice(10, 12)) });
@@ -90,5 +91,4 @@ for (;;) {
   if (part === null && parts.length && parts[0] === null) break;
   await sleep(cycleMs);
 }
-say({ unsound });
 process.exit(0);

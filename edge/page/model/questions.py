@@ -139,6 +139,18 @@ class Questions:
         high = (station + 1) << STATION_BITS
         return int(self._db.execute("SELECT total(parts) FROM parts WHERE number > ? AND number < ?", (low, high)).get)
 
+    def count_held(self, station: int, body: dict[str, Any]) -> int:
+        """How many parts the record of a challenge, which has `hold`, says are to be held."""
+        epochs = dict(self._db.execute("SELECT epoch, number FROM epochs WHERE station = ?", (station,)))
+        hold, own = body["hold"], epochs.get(bytes.fromhex(body["epoch"]), 0)
+        first = epochs.get(bytes.fromhex(hold.get("epoch", "")), 0)  # 0: of all there are
+        low, high = (
+            station << STATION_BITS | epoch << EPOCH_BITS | seq
+            for epoch, seq in ((first, hold.get("after_seq", 0)), (own, body["seq"]))
+        )
+        asked = "SELECT total(parts) FROM parts WHERE number > ? AND number < ?"
+        return int(self._db.execute(asked, (low, high)).get)
+
     def bodies_since(self, station: int, number: int) -> list[dict[str, Any]]:
         """The records of parts that were not OK after that record, the oldest first."""
         rows = self._db.execute(

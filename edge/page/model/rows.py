@@ -35,7 +35,8 @@ UNDONE = "undone"  # the label of a FEEDBACK that takes the one before back
 class PartRow:
     """What a record says of a part, by the columns of `parts` that it fills; created_ms: since 1970, UTC.
 
-    region: 0–8, a ninth of the picture, row by row, of the worst defect; area_px, patch and term are that one's, too.
+    region: 0–8, a ninth of what is inspected, row by row, of the worst defect; of the picture where the station does
+    not say it. area_px, patch and term are that defect's, too.
     """
 
     number: int
@@ -134,7 +135,9 @@ def milliseconds(created: str) -> int:
 
 
 def region_of(defect: dict[str, Any], image: dict[str, Any]) -> int | None:
-    """The ninth of the picture in which a defect's centre lies, as `PartRow.region`; image: as in the record."""
+    """The ninth in which a defect's centre lies, as `PartRow.region`; image: as in the record."""
+    if "roi_ninth" in defect:
+        return int(defect["roi_ninth"])
     width, height = image.get("width_px"), image.get("height_px")
     if not width or not height:
         return None

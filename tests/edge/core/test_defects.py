@@ -50,6 +50,15 @@ def test_a_region_outside_the_roi_is_never_a_defect() -> None:
     assert defect.score_max == 4.0
 
 
+def test_a_region_lies_in_a_ninth_of_what_is_inspected_and_not_of_the_frame() -> None:
+    roi = ((40.0, 40.0), (99.0, 40.0), (99.0, 99.0), (40.0, 99.0))  # of which all lies in the frame's middle and corner
+    for place, ninth in (((2, 2), 0), ((2, 32), 1), ((32, 60), 5), ((60, 2), 6), ((60, 60), 8)):
+        scores = np.zeros((64, 64), np.float32)
+        scores[place] = 9.0
+        (defect,) = find_defects(anomaly_map(scores), Geometry((100, 100), (64, 64), roi=roi), 1.0, 1)
+        assert defect.roi_ninth == ninth
+
+
 def test_a_ragged_outline_is_simplified_to_a_bounded_number_of_points() -> None:
     rng = np.random.default_rng(1)
     scores = (rng.random((256, 256)) > 0.35).astype(np.float32)

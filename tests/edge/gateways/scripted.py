@@ -27,12 +27,14 @@ Answer = Callable[[dict[str, Any]], "list[Inspection] | str"]
 class ScriptedStation:
     """told: for each part id, when its first record went out (monotonic seconds). beats: whether it is heard."""
 
-    def __init__(self, folder: Path, name: str = "station", origin: Origin = ORIGIN) -> None:
+    def __init__(self, folder: Path, name: str = "station", origin: Origin = ORIGIN, *, is_deaf: bool = False) -> None:
         self.live, self.control = f"ipc://{folder}/{name}-live", f"ipc://{folder}/{name}-control"
         self.origin, self.answer = origin, with_id(lambda own, part: samples.good(1, trigger_id=own, part_id=part))
         self.told: dict[str, float] = {}
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.beats, self.is_historical, self._is_ended, self._beat_s = True, False, False, 0.0
+        self.is_deaf = is_deaf  # it answers no command
+        self.tells_clock, self.births = False, 1  # in its heartbeats; how often it was started
         self._do: list[Callable[[], None]] = []
         self._publisher, self._journal = Publisher(self.live), Journal(IN_MEMORY)
         self._control = zmq.Context.instance().socket(zmq.ROUTER)
@@ -56,6 +58,11 @@ class ScriptedStation:
         self._journal.assign(lambda stamp: birth_record(self.origin, stamp))
         self._journal.commit()  # the heartbeat says that there was one
 
+    def restart(self) -> None:
+        """It was killed, and is there again."""
+        self.births += 1
+        self._do.append(self._be_born)
+
     def lose(self, part_id: str) -> None:
         """Say that nobody inspected this part."""
         gap = samples.gap(1, 1, part_ids=(part_id,))
@@ -77,11 +84,14 @@ class ScriptedStation:
                 self._serve()
             if self.beats and time.monotonic() - self._beat_s > 0.2:
                 self._beat_s = time.monotonic()
-                build = lambda stamp: heartbeat_record(self.origin, stamp, samples.health())  # noqa: E731
+                clock_ns = time.monotonic_ns() if self.tells_clock else None
+                build = lambda stamp, ns=clock_ns: heartbeat_record(  # noqa: E731
+                    self.origin, stamp, samples.health(), clock_ns=ns
+                )
                 self._publisher.socket.send_multipart(self._journal.transient(build).frames)
 
     def _be_born(self) -> None:
-        self._tell(lambda stamp: birth_record(self.origin, stamp))
+        self._tell(lambda stamp: birth_record(self.origin, stamp, self.births))
 
     def _tell(self, build: Any) -> None:
         frames = self._journal.assign(build).frames
@@ -91,6 +101,8 @@ class ScriptedStation:
         peer, verb, request_id, content = self._control.recv_multipart()
         facts = json.loads(content)
         self.asked.append((verb.decode(), facts))
+        if self.is_deaf:
+            return
         answer = self.answer(facts) if verb == b"TRIGGER" else []
         told = {"reason": answer} if isinstance(answer, str) else {"details": "done"}
         word = b"REFUSED" if isinstance(answer, str) else b"STATUS" if verb == b"STATUS" else b"DONE"

@@ -134,7 +134,9 @@ class LineMachine(RuleBasedStateMachine):
 
     def _is_due(self, trigger: Trigger, write: Write, after: Shown) -> None:
         """A trigger is sent only for an edge of a PLC that had seen TriggerReady, and never dated too late."""
-        assert (write.asked.control & Control.TRIGGER and write.asked.control & ENABLED) or write.saw_ready
+        asked = write.asked.control
+        assert asked & ENABLED and asked & Control.TRIGGER and not after.status & Status.COMMAND_EXECUTING
+        assert write.asked.expected_recipe in (0, after.current_recipe)
         assert write.saw_ready and write.dips == self.dips and self.last_clear is not None
         assert trigger.since_ns <= self.last_clear
         assert trigger.trigger_id not in self.triggers
@@ -219,7 +221,7 @@ class LineMachine(RuleBasedStateMachine):
         assert bits in (Status.PASS, Status.FAIL, Status.UNDECIDED) and shown.verdict is not None
         assert self.shown.setdefault(shown.inspection, (shown.part, bits)) == (shown.part, bits)
         (trigger_id,) = [one for one, (_, number) in self.triggers.items() if number == shown.inspection]
-        assert shown.part.decode() == self._part(trigger_id)
+        assert (text_of(shown.part) or "") == self._part(trigger_id)
         if bits == Status.PASS:
             assert shown.verdict.evaluation is Evaluation.OK
             said = [self.said.get((trigger_id, index)) for index in range(self.rules_.stations)]
@@ -428,3 +430,76 @@ def test_a_part_without_a_name_gets_one() -> None:
     plc = Plc()
     plc.line.judged(plc.now, plc.trigger(part=bytes(32)), 0, OK)
     assert plc.line.shown(plc.now).part == b"01234567-1"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"control": Control.TRIGGER},
+        {"expected_recipe": 2},
+        {"control": ENABLED | Control.TRIGGER | Control.EXECUTE_COMMAND, "command": 2},
+    ],
+    ids=["without TriggerEnable", "under another recipe than runs", "with a command"],
+)
+def test_an_edge_in_a_write_under_which_nothing_is_taken_is_missed(asked: dict[str, Any]) -> None:
+    plc = Plc(allow_recipes=True)
+    plc.cycle(ENABLED)
+    effects = plc.cycle(**{"control": ENABLED | Control.TRIGGER, **asked})
+    assert [one for one in effects if isinstance(one, Trigger)] == []
+    assert plc.status & Status.MISSED_TRIGGER and not plc.status & Status.BUSY
+
+
+def test_an_edge_in_the_write_that_ends_buffering_waits_for_those_before_it() -> None:
+    plc, buffered = Plc(), ENABLED | Control.BUFFER_RESULTS_ENABLE
+    plc.trigger(buffered)
+    plc.cycle(buffered)
+    assert plc.cycle(ENABLED | Control.TRIGGER) == [] and plc.status & Status.MISSED_TRIGGER
+
+
+def test_a_second_station_that_is_silent_is_told_whatever_ails_the_first() -> None:
+    plc = Plc(stations=2)
+    plc.line.station(plc.now, 0, Station(Code.CAMERA, RECIPES[0]))
+    assert plc.code is Code.CAMERA and plc.status & Status.ONLINE
+    plc.line.station(plc.now, 1, Station(Code.NO_CONTACT, RECIPES[0]))
+    assert plc.code is Code.NO_CONTACT and not plc.status & Status.ONLINE
+    beat = plc.line.shown(plc.now).heartbeat
+    assert plc.line.shown(plc.now + 1000 * MS).heartbeat == beat
+
+
+def test_a_trigger_that_is_missed_is_not_acknowledged_with_the_one_before_it() -> None:
+    plc, buffered = Plc(), ENABLED | Control.BUFFER_RESULTS_ENABLE
+    plc.line.taken(plc.trigger(buffered), 0)
+    assert plc.status & Status.TRIGGER_ACK
+    plc.cycle(buffered)
+    plc.line.station(plc.now, 0, Station(Code.CAMERA, RECIPES[0]))
+    assert plc.cycle(buffered | Control.TRIGGER) == []
+    assert plc.status & Status.MISSED_TRIGGER and not plc.status & Status.TRIGGER_ACK
+
+
+@pytest.mark.parametrize("written", [b"P7", b"P7\0\0", b"P7".ljust(32), b" P7", b"P" * 32, b'a"b/..\\%~'])
+def test_what_the_plc_wrote_is_echoed_as_it_wrote_it(written: bytes) -> None:
+    """A PLC compares sixteen words with sixteen words."""
+    plc = Plc()
+    for _ in range(3):
+        plc.cycle(ENABLED, part=written.ljust(32, b"\0"))
+    (trigger,) = plc.cycle(ENABLED | Control.TRIGGER, part=written.ljust(32, b"\0"))
+    plc.line.judged(plc.now, trigger.trigger_id, 0, OK)
+    assert trigger.part_id == written.strip(b"\0 ").decode()
+    assert plc.line.shown(plc.now).part.ljust(32, b"\0") == written.ljust(32, b"\0")
+
+
+@pytest.mark.parametrize("part", [b"P\r\n", b"\xc4", b"P\0X"])
+def test_a_part_whose_name_is_no_text_is_missed_and_told(part: bytes) -> None:
+    plc = Plc()
+    plc.cycle(ENABLED, part=part)
+    assert plc.cycle(ENABLED | Control.TRIGGER, part=part) == []
+    assert plc.code is Code.TEXT and plc.status & Status.MISSED_TRIGGER
+
+
+def test_a_clock_that_was_copied_long_ago_does_not_come_round_again() -> None:
+    """In 32 bits of microseconds a moment comes again after 71 minutes."""
+    plc = Plc()
+    plc.cycle(ENABLED)
+    plc.now += (1 << 32) * 1000 - 30 * MS
+    plc.cycle(ENABLED, seen_us=0)
+    assert plc.cycle(ENABLED | Control.TRIGGER) == [] and plc.code is Code.CLOCK_NOT_COPIED

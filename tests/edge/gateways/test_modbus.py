@@ -120,6 +120,8 @@ REFUSED = [
     (struct.pack(">BH", 4, 0), 3, "too short"),
     (struct.pack(">BHHB", 4, 0, 1, 0), 3, "too long"),
     (struct.pack(">BHHHHB2x", 23, 0, 0, 0, 1, 2), 3, "reads none"),
+    (struct.pack(">BHH", 15, 0, 1), 3, "coils without their length"),
+    (struct.pack(">BHHB", 15, 0, 1, 1), 3, "coils without their bits"),
     (bytes([43, 14, 1, 0]), 1, "no such function"),
 ]
 
@@ -210,8 +212,17 @@ def test_an_address_that_is_taken_is_named(served: Served) -> None:
         ModbusServer("127.0.0.1", served.server.port, Registers(), allowed=frozenset(), silence_s=3.0)
 
 
+REQUESTS = st.builds(  # with addresses, counts and lengths that may be right
+    lambda function, first, count, rest: bytes([function]) + struct.pack(">HH", first, count) + rest,
+    st.sampled_from([1, 2, 3, 4, 5, 6, 15, 16, 22, 23]),
+    st.integers(0, 41),
+    st.integers(0, 17),
+    st.one_of(st.binary(max_size=8), st.lists(st.integers(0, 4), max_size=8).map(bytes)),
+)
+
+
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=5))
+@given(st.lists(st.one_of(REQUESTS.map(lambda one: frame(one)), st.binary(min_size=1, max_size=300)), min_size=1))
 def test_no_bytes_at_all_end_the_server(chunks: list[bytes]) -> None:
     """Whatever comes: an answer, a refusal, or the end of that connection."""
     plc = Registers()

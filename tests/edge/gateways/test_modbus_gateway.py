@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -35,8 +36,10 @@ NUMBERED = [RecipeRecord(id="washer", version="3", hash=f"{n}{n}" * 32, number=n
 class Line:
     """Stations, a gateway in a thread of its own, a PLC."""
 
-    def __init__(self, folder: Path, stations: int = 1, deadline_ms: int = 3000, **options: Any) -> None:
-        self.stations = [ScriptedStation(folder, f"station{index}") for index in range(stations)]
+    def __init__(
+        self, folder: Path, stations: int = 1, deadline_ms: int = 3000, is_deaf: bool = False, **options: Any
+    ) -> None:
+        self.stations = [ScriptedStation(folder, f"station{index}", is_deaf=is_deaf) for index in range(stations)]
         endpoints = tuple(Endpoints(live=one.live, control=one.control) for one in self.stations)
         rules = Rules(deadline_ns=deadline_ms * 1_000_000, stations=stations, **options)
         self.gateway = ModbusGateway(Options(stations=endpoints, rules=rules, port=0))
@@ -126,6 +129,38 @@ def test_a_refused_trigger_and_a_gap_are_undecided_at_once(tmp_path: Path) -> No
     line.station.answer = lost
     assert line.plc.part("P8") & VERDICTS == Status.UNDECIDED
     assert line.plc.words[REASON] in (Cause.GAP, Cause.OTHER)
+    line.end()
+
+
+def test_a_result_of_its_own_trigger_that_names_another_part_is_no_verdict(line: Line) -> None:
+    line.station.answer = with_id(lambda own, part: samples.good(1, trigger_id=own, part_id=f"{part}0"))
+    assert line.plc.part("P7") & VERDICTS == Status.UNDECIDED and line.plc.words[REASON] == Cause.ANOTHER_PART
+
+
+def test_no_part_is_taken_before_the_stations_clock_is_known(tmp_path: Path) -> None:
+    """By which each TRIGGER says since when its part can have been there."""
+    line = Line(tmp_path, is_deaf=True)
+    line.plc.write(ENABLE)
+    wait_until(lambda: line.gateway._legs[0].birth is not None, "the station is not heard")
+    time.sleep(0.5)
+    assert not line.plc.read() & Status.TRIGGER_READY and line.plc.words[CODE] == Code.NO_CONTACT
+    line.station.tells_clock = True
+    line.plc.until(Status.TRIGGER_READY, ENABLE)
+    line.end()
+
+
+def test_a_command_ends_with_the_run_of_the_station_that_was_to_carry_it_out(tmp_path: Path) -> None:
+    """Killed in the middle and there again before it was missed: nobody will ever answer."""
+    line = Line(tmp_path, allow_recipes=True)
+    line.plc.until(Status.TRIGGER_READY, ENABLE)
+    line.station.is_deaf = True
+    line.plc.write(ENABLE | Control.EXECUTE_COMMAND, command=2)
+    line.plc.until(Status.COMMAND_EXECUTING)
+    line.station.is_deaf = False
+    line.station.restart()
+    line.plc.until(Status.COMMAND_FAILED)
+    line.plc.write(ENABLE | Control.CLEAR_ERROR)
+    line.plc.until(Status.TRIGGER_READY, ENABLE)
     line.end()
 
 
@@ -235,6 +270,9 @@ def test_a_station_that_can_open_no_gate_is_refused(tmp_path: Path, changes: dic
             ["--live", "nonsense", "--control", "ipc:///y", "--deadline-ms", "500", "--listen", "127.0.0.1:1502"],
             "nonsense",
         ),
+        ([*ENDPOINTS, "--deadline-ms", "500", "--listen", "192.168.10.5:502"], "--allow ADDRESS"),
+        ([*ENDPOINTS, "--deadline-ms", "500", "--allow", "plc.local"], "plc.local"),
+        ([*ENDPOINTS, "--deadline-ms", "500", "--allow", "192.168.10.0/24"], "one address"),
     ],
 )
 def test_a_wrong_flag_is_named(flags: list[str], what: str) -> None:

@@ -21,7 +21,8 @@ def test_parts_go_by_and_each_gets_one_of_the_three_bits() -> None:
 
 
 def test_registers_are_told_in_words() -> None:
-    assert _meaning("Status", [0x35]) == "ONLINE TRIGGER_ACK RESULTS_VALID PASS"
+    assert _meaning("Status", [0x35]) == "Online TriggerAck ResultsValid Pass"
     assert _meaning("PartId", [0x5037, 0]) == "P7"
     assert _meaning("Score", [0x40D0, 0]) == "6.50"
     assert _meaning("Clock", [1, 2]) == "65538"
+    assert _meaning("ErrorCode", [7]) == "RecipeNotExpected" and _meaning("Reason", [7]) == "Review"

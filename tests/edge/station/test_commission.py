@@ -182,7 +182,7 @@ def test_a_daemon_takes_a_proposal_by_name_and_tells_who_and_why(tmp_path: Path)
     try:
         hash_of = moved_by_hand(stub, tmp_path)
         pictures_of_the_next(stub)
-        wait_until(lambda: len(pictured(stub.history())) >= 8, f"the pictures of good parts are not told: {len(pictured(stub.history()))}")
+        wait_until(lambda: len(pictured(stub.history())) >= 8, "the pictures of good parts are not told")
         history = stub.history()
         process.kill()
         process.wait()
