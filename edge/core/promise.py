@@ -103,6 +103,18 @@ def choose_threshold(
     return float(threshold), _bound(allowed, scores, units, sessions, estimate)
 
 
+def promise_at(scores: Scores, threshold: float) -> Bound:
+    """What `threshold` promises by the `scores` (n,) of recorded parts; PromiseError tells how many would do.
+
+    k is what lies above. As for any bound, the threshold must not have been chosen so that k comes out well: then it
+    promises somewhat too much. Nobody but whoever chose it can know.
+    """
+    if len(scores) < (needed := images_for(PROMISED)):
+        raise PromiseError(f"{len(scores)} recorded parts cannot support a promise; {needed} can")
+    above = int((scores > threshold).sum())
+    return _bound(above, scores, scores, None, float(expected_above(scores, threshold)))
+
+
 def threshold_over(scores: Scores, units: Scores, allowed: int, tail_rate: float) -> Scores:
     """The higher of the (allowed + 1)-th highest of `units` and the tail model's quantile of `scores`.
 
