@@ -13,7 +13,7 @@ from pathlib import Path
 from edge.core.errors import OutputError
 from edge.line.proposal import Proposal, write_proposal
 
-_READABLE = 0o640  # by the folder's group, which is the station's
+_READABLE = 0o644  # to the station, whose user is another; the folder is for its group alone
 
 
 def put(folder: Path, proposal: Proposal, now: datetime) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -36,14 +37,21 @@ def steps(questions: Questions, station: int, recipe: int) -> dict[tuple[int, in
     return {(step, evaluation): parts for step, evaluation, parts in rows}
 
 
-def rejected_up_to(questions: Questions, station: int, recipe: int, score: float, most: int) -> list[Scored]:
-    """Rejected parts that score no higher, the highest first."""
-    return _scored(
-        questions,
-        "INDEXED BY parts_rejected_score WHERE station = ? AND recipe = ? AND evaluation = 2 AND score <= ? "
-        "AND reason IS NOT ? ORDER BY score DESC LIMIT ?",
-        (station, recipe, score, PIECE, most),
-    )
+def rejected_between(
+    questions: Questions, station: int, recipes: Sequence[int], above: float, up_to: float, most: int
+) -> list[Scored]:
+    """Parts that these recipes rejected with a score above one threshold and not above another, the lowest first."""
+    found = [
+        one
+        for recipe in recipes
+        for one in _scored(
+            questions,
+            "INDEXED BY parts_rejected_score WHERE station = ? AND recipe = ? AND evaluation = 2 AND score > ? "
+            "AND score <= ? AND reason IS NOT ? ORDER BY score LIMIT ?",
+            (station, recipe, above, up_to, PIECE, most),
+        )
+    ]
+    return sorted(found, key=lambda one: one.score)[:most]
 
 
 def said_of(questions: Questions, station: int, recipe: int, label: str, score: float) -> tuple[int, int]:

@@ -35,10 +35,14 @@ WORDS = ("false_reject", "true_reject", "unsure")
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """What runs at the station, and since when, as far as the read model is. review: percent, None: no such zone."""
+    """What runs at the station, and since when, as far as the read model is. review: percent, None: no such zone.
+
+    kin: the recipes whose scores are on the same scale, this one and those it was moved from.
+    """
 
     station: int
     recipe: int
+    kin: tuple[int, ...]
     key: tuple[str, str]
     threshold: float
     review: float | None
@@ -143,6 +147,7 @@ def here(visit: Visit) -> Here | None:
     return Here(
         station,
         scores.recipe_number(questions, *key),
+        tuple(scores.recipe_number(questions, *one) for one in _kin([body for _, _, _, body in births])),
         key,
         threshold,
         None if review is None else 100 * times_threshold(review, threshold),
@@ -170,7 +175,6 @@ def facts(visit: Visit, at: Here | None) -> dict[str, Any]:
     newly = newly_passing(visit, at, found.threshold)
     return {
         "here": at,
-        "station": visit.at,
         "answer": found,
         "bars": bars,
         "most": most,
@@ -248,13 +252,28 @@ def counted(visit: Visit, at: Here) -> list[scores.Scored]:
 
 
 def newly_passing(visit: Visit, at: Here, threshold: float) -> list[scores.Scored]:
-    """Rejected parts that this threshold would let pass, one more than a person may be asked to open."""
-    return scores.rejected_up_to(visit.page.questions, at.station, at.recipe, threshold, MOST_ACCEPTED + 1)
+    """Rejected parts that this threshold would newly let pass, one more than a person may be asked to open."""
+    above, most = at.threshold, MOST_ACCEPTED + 1
+    return scores.rejected_between(visit.page.questions, at.station, at.kin, above, threshold, most)
 
 
 def _is_open(one: Proposed, at: Here) -> bool:
     """Whether it may be taken: not yet, and for what runs now."""
     return one.outcome != "done" and (one.recipe, one.commissioning) == at.key
+
+
+def _kin(births: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """What the same fit ran under, by births, the newest first: a threshold is moved without a restart, a fit not."""
+    newer, found = births[0], [_key(births[0])]
+    for body in births[1:]:
+        if _key(body)[0] != found[0][0]:
+            continue
+        if _key(body) not in found:
+            if body.get("birth_count") != newer.get("birth_count"):
+                break
+            found.append(_key(body))
+        newer = body
+    return found
 
 
 def _key(birth: dict[str, Any]) -> tuple[str, str]:
