@@ -99,6 +99,10 @@ class Inspector:
             fused.scores, fused.stride, fused.deviations, fused.weights, geometry, self.map_threshold
         )
 
+    def rejudged(self, bundle: Bundle) -> Inspector:
+        """Another inspector, on the same engine, with another calibration of the same bundle; errors as the class."""
+        return Inspector(bundle, self.engine, self._resizes)
+
     def wrong_size(self, frame: Frame) -> str | None:
         """What is said of a frame of another size than the bundle's, where it is not to be resized; else None."""
         (height, width), (own_height, own_width) = frame.image.shape[:2], self.geometry.frame_size

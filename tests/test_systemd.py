@@ -154,5 +154,6 @@ def test_the_page_can_cost_a_station_neither_time_nor_memory_and_reads_no_more_t
     assert (service["User"], service["SupplementaryGroups"]) == ("edge-page", "edge-inspect")
     assert service["MemoryMax"] == "256M" and int(service["CPUWeight"]) < 100
     assert (service["IPAddressDeny"], service["IPAddressAllow"]) == ("any", "localhost")
-    assert service["ProtectSystem"] == "strict" and "ReadWritePaths" not in service
+    assert service["ProtectSystem"] == "strict"
+    assert service["ReadWritePaths"] == "-/var/lib/edge-inspect"  # where the group may write to `proposals` alone
     assert service["RestartPreventExitStatus"].split() == ["2", "78"]

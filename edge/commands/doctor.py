@@ -79,13 +79,13 @@ def _bundle(settings: Settings, stack: ExitStack, inspectors: list[Inspector], i
     """What the next start would run; beside a station that runs, what --bundle names."""
     as_named = replace(settings, bundle=replace(settings.bundle, recipe="start"))
     try:
-        chosen = choose(settings if is_start else as_named, may_salvage=False)
+        chosen = choose(settings if is_start else as_named, may_salvage=False, reads_journal=is_start)
     except (JournalError, SettingsError, Unavailable):  # the journal's own look says it
         yield "note  the journal does not say what ran last, so what --bundle names is looked at"
-        chosen, is_start = choose(as_named), False
+        chosen, is_start = choose(as_named, reads_journal=False), False
     settings = chosen.settings
     with chosen.or_say_why():
-        inspector, drift = open_inspector(settings, stack, open_trust(settings))
+        inspector, drift = open_inspector(settings, stack, open_trust(settings), thresholds=chosen.thresholds)
     about = describe(settings, inspector, drift, chosen.recipe.why)
     sizes = ", ".join(str(size) for size in about["patch_sizes"])
     yield (

@@ -19,7 +19,7 @@ from edge.core.errors import SettingsError
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 REFUSED, SILENT = 1, 3
-_WHOLE = ("number", "not_before_ns", "valid_for_ms")  # facts that a station wants as numbers
+_WHOLE = ("next", "number", "not_before_ns", "valid_for_ms")  # facts that a station wants as numbers
 
 
 @click.command()
@@ -37,7 +37,8 @@ def main(endpoint: str, verb: str, facts: tuple[str, ...], timeout_s: float, key
     RECIPE number=7                          run that recipe of the station's table from the next frame on
     RECIPE bundle=/path/new.bundle           the same with a bundle that is in no table
     RECIPES                                  the table: numbers, products, bundles; and which one runs
-    ROLLBACK                                 run the one before it again
+    ROLLBACK                                 run the one before it again, or by the threshold before
+    COMMISSION file=p.json sha256=…          another threshold, by a proposal in the station's folder proposals
     FIND part_id=P7                          its record, and where its pictures are
     FIND since=2026-03-04T05:06 [until=…]    the parts that were rejected in this time (UTC)
     BATCH batch_id=B7 [product_id=…]         results carry it from the next part on; batch_id= ends it
@@ -47,6 +48,7 @@ def main(endpoint: str, verb: str, facts: tuple[str, ...], timeout_s: float, key
                                              action=abort; action=end once all are out, and parts may pass again
     NOTE text=… [part_id=P7]                 put a remark on record, about a part or the station; or about=RESULT_ID
     PIN part_id=P7 [pinned=no]               keep its evidence for ever, or no longer; or about=RESULT_ID
+    PIN next=100                             keep the pictures of the next parts, whatever their verdict
     BASELINE [mended=yes]                    what comes now is normal; or: what drifted is mended
     CONSUMERS [forget=NAME]                  the names that history is kept for; or free one
     Add actor=NAME to say who asks; a key may only if it has the role delegate. All that change something leave an

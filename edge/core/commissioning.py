@@ -12,16 +12,53 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from edge.core.arrays import write_local_stats
 from edge.core.errors import BundleError
 from edge.core.image_health import HealthBands, bands_from_json, bands_to_json
-from edge.core.manifest import Calibration, calibration_json, parse_calibration
+from edge.core.manifest import Bound, Calibration, calibration_json, parse_calibration
 
 SCHEMA = "edge-inspect.commissioning/1"
 ADVICE = "commission again (edge-deploy commission), go back (--rollback), or start with --commissioning none"
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """An image threshold that was moved while the line ran, and nothing else of what was fitted.
+
+    bundle: its digest. over: the digest of its commissioning, empty for the bundle's own calibration. variant: of the
+    engine. fitted: the threshold that came with the statistics. bound: what it promises, counted from recorded parts,
+    of which so many were left_out as bad. why, by: for whoever asks later.
+    """
+
+    bundle: str
+    over: str
+    variant: str
+    engine: str
+    source: str
+    created: str
+    fitted: float
+    threshold: float
+    bound: Bound
+    left_out: int
+    why: str
+    by: str
+
+
+def moved_text(moved: Moved) -> str:
+    """As JSON; the same for the same change, and its SHA-256 is the digest that records have."""
+    return json.dumps(asdict(moved), allow_nan=False)
+
+
+def read_moved(text: str) -> Moved:
+    """What `moved_text` gave; BundleError where it is something else."""
+    try:
+        body = json.loads(text)
+        return Moved(**{**body, "bound": Bound(**body["bound"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"a threshold that was moved: damaged or foreign ({error!r}); {ADVICE}") from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,18 +82,27 @@ class Commissioning:
     before: str = ""
     digest: str = ""
     where: str = ""
+    moved: Moved | None = None
+    fitted: Commissioning | None = None
+
+    @property
+    def fit(self) -> str:
+        """The digest of the commissioning whose statistics these are; empty where they are the bundle's own."""
+        return self.digest if self.moved is None else self.moved.over
 
     def calibration_of(self, variant: str) -> Calibration:
         """The calibration, if it was made through `variant`; BundleError otherwise."""
         if variant != self.variant:
+            advice = ADVICE if self.moved is None else "commission again (edge-deploy commission)"
             raise BundleError(
                 f"commissioning {self.where}: made through {self.variant} ({self.engine}), but the engine runs "
-                f"{variant}; start with --variant {self.variant}, or {ADVICE}"
+                f"{variant}; start with --variant {self.variant}, or {advice}"
             )
         return self.calibration
 
     def __str__(self) -> str:
-        return f"{self.parts} good parts of {self.source}, {self.engine} ({self.variant}), {self.created}"
+        what = "good" if self.moved is None else "recorded"
+        return f"{self.parts} {what} parts of {self.source}, {self.engine} ({self.variant}), {self.created}"
 
 
 def write_commissioning(commissioning: Commissioning) -> bytes:

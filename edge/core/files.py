@@ -6,7 +6,9 @@ taking the room and giving it back is the proof.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -25,6 +27,25 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
         beside.replace(path)
     except OSError as error:
         raise _refused(path, error) from error
+
+
+def read_planted(folder: Path, name: str, most: int) -> bytes:
+    """A file that others may write: opened once, never through a link; OSError where it is none, or above `most` bytes.
+
+    name: without a folder before it. What is returned is what was there; it may be another file by now.
+    """
+    inside = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:  # a planted pipe must not hold us up
+        found = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=inside)
+    finally:
+        os.close(inside)
+    with os.fdopen(found, "rb") as file:
+        if not stat.S_ISREG(os.fstat(found).st_mode):
+            raise OSError(errno.EINVAL, "it is no file")
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most} bytes")
+    return content
 
 
 def require_room(folder: Path, size: int, what: str = "") -> None:

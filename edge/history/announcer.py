@@ -23,7 +23,8 @@ from edge.core.deadline import meet_deadline
 from edge.core.types import Acquisition, Alert, AlertKind, Gap, GapCause, Inspection, Ticket, Verdict
 from edge.history.database import JournalError
 from edge.history.journal import Build, Journal
-from edge.history.last_recipe import LastRecipe, remember_recipe
+from edge.history.last_recipe import FITS, LastRecipe, remember_recipe
+from edge.history.remembered import remember, remember_newest
 from edge.history.told import Entry, Told
 from edge.wire.facts import HealthSnapshot, Origin
 from edge.wire.recording import (
@@ -41,6 +42,7 @@ from edge.wire.records import Record
 from edge.wire.soundness import problem_with, sendable
 from edge.wire.vocabulary import Outcome
 
+MOST_FITS = 256  # of which it is known what stands; a line changes among some tens of recipes
 COMMAND = "command"  # the kind of an intent: its request has an audit record's command, arguments and actor
 UNTOLD_ROWS = 500  # looked at at once
 PART = "part"  # one that was triggered and accepted: its part_id, and its trigger_id if it had one
@@ -114,6 +116,9 @@ class Announcer:
             if (choice := origin.choice) is not None:
                 last = LastRecipe(choice.path, origin.recipe.hash, choice.flag_path, choice.flag_digest)
                 remember_recipe(self.journal, last)
+            if (fit := origin.fit) is not None:
+                remember(self.journal, FITS + fit.key, fit.stands)
+                remember_newest(self.journal, FITS, MOST_FITS)
             return partial(birth_record, origin, birth_count=born.count, previous_end=born.previous_end)
 
         self._due.append((build, ()))

@@ -99,9 +99,9 @@ class Standing:
     age: int = 0
 
 
-def limits_of(bands: BandsRecord | None) -> dict[Signal, float]:
-    """Where the picture would be refused, or the part: at these a measure has arrived."""
-    limits = {Signal(SCORE, 1): 1.0}
+def limits_of(bands: BandsRecord | None, threshold: float = 1.0) -> dict[Signal, float]:
+    """Where the picture would be refused, or the part: at these a measure has arrived. threshold: of the scores."""
+    limits = {Signal(SCORE, 1): threshold}
     if bands is not None:
         limits |= {
             Signal(BRIGHTNESS, -1): bands.darkest,

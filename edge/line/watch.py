@@ -60,14 +60,17 @@ class Trouble:
 class Watch:
     """Sees each decided part of one recipe in turn; `trouble` is what contradicts its promise now, None for nothing.
 
-    bands: of the pictures, None where the bundle has none: then only scores and verdicts can drift.
+    bands: of the pictures, None where the bundle has none: then only scores and verdicts can drift. threshold: on the
+    scale of the samples' scores.
     """
 
-    def __init__(self, promise: PromiseRecord, bands: BandsRecord | None, rules: Rules | None = None) -> None:
+    def __init__(
+        self, promise: PromiseRecord, bands: BandsRecord | None, rules: Rules | None = None, threshold: float = 1.0
+    ) -> None:
         self._population = Population(promise)
         self._rejected: deque[Sample] = deque(maxlen=RECENT)
         self._blocks = Blocks()
-        self._drift = Drift(limits_of(bands), rules or Rules())
+        self._drift = Drift(limits_of(bands, threshold), rules or Rules())
         self._contradicting: Finding | None = None  # the rejects' own, where no measure's stands for it
         self.trouble: Trouble | None = None
 

@@ -34,6 +34,7 @@ from edge.history.told import Told
 from edge.inspector import InspectedMap
 from edge.pictures.durable import PictureFolder
 from edge.pictures.overlays import picture_of
+from edge.wire.facts import Origin
 from edge.wire.recording import evidence_record
 from edge.wire.vocabulary import EvidenceFileRecord
 
@@ -99,6 +100,7 @@ class EvidenceWriter:
         self._refused = 0  # parts in a row
         self.refusal: Refusal | None = None  # why nothing is written now
         self.newest: Path | None = None  # the overlay of the part delivered last
+        self._next, self._next_of = 0, announcer.origin.recipe  # parts kept whatever their verdict; of which recipe
 
     def deliver(self, told: Told) -> None:
         """Write and announce, if it is a part to keep that still has its frame; SinkError or OSError if that fails.
@@ -109,7 +111,8 @@ class EvidenceWriter:
         if inspection is None or frame is None:
             return
         result_id = told.entries[0].record.result_id
-        if not self._is_kept(inspection, result_id):
+        is_next = self._is_next(inspection, told.origin or self._announcer.origin)
+        if not is_next and not self._is_kept(inspection, result_id):
             return
         if self._is_refused():
             return
@@ -126,6 +129,17 @@ class EvidenceWriter:
             part_id=inspection.part_id,
             frame_id=inspection.frame_id,
         )
+        self._next -= is_next
+
+    @property
+    def due(self) -> int:
+        """Of how many parts to come pictures are kept whatever their verdict."""
+        return self._next if self._announcer.origin.recipe == self._next_of else 0
+
+    def keep_next(self, count: int) -> str:
+        """Keep the pictures of the next `count` inspected parts, challenges apart; until another recipe runs."""
+        self._next, self._next_of = count, self._announcer.origin.recipe
+        return f"the pictures of the next {count} parts are kept, whatever their verdict"
 
     def close(self) -> None:
         """Nothing is written afterwards."""
@@ -161,6 +175,13 @@ class EvidenceWriter:
         return len(doomed)
 
     # --- what is kept ---
+
+    def _is_next(self, inspection: Inspection, origin: Origin) -> bool:
+        if not self._next or inspection.score is None or inspection.challenge is not None:
+            return False
+        if origin.recipe != self._next_of:
+            self._next = 0
+        return self._next > 0
 
     def _is_kept(self, inspection: Inspection, result_id: str) -> bool:
         if inspection.verdict is not Verdict.GOOD:

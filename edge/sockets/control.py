@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Generator, Mapping, Sized
 from concurrent.futures import Future
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -30,21 +30,28 @@ from edge.wire.vocabulary import Outcome
 
 MAX_PENDING = 16
 POLL_S = 0.05  # how soon the end of a slow command is noticed
+SLICE_S = 0.001  # of rest between two slices of one
 
 log = structlog.get_logger(__name__)
 
 ABOUT_A_PART = ("FEEDBACK", "PIN", "NOTE")  # by its record's result_id, or by the part's id where that is one record
 
-# Does what is asked, or promises to; the text says what was done. Whatever it raises: refused, and why.
-Action = Callable[[Request], "str | Future[str]"]
+# Does what is asked, or promises to; or does it in slices, between which the line goes on. The text says what was done.
+# Whatever it raises: refused, and why.
+Steps = Generator[None, None, "str | Future[str]"]
+Action = Callable[[Request], "str | Future[str] | Steps"]
 
 
 class Command(NamedTuple):
-    """One that is carried out: what was asked, the number of its intent (None: nothing was begun), and its end."""
+    """One that is carried out: what was asked, the number of its intent (None: nothing was begun), and its end.
+
+    steps: the slices of it that are left.
+    """
 
     request: Request
     intent: int | None
     outcome: Future[str]
+    steps: Steps | None = None
 
 
 class Question(NamedTuple):
@@ -151,7 +158,10 @@ class ControlDesk:
                 self._take(request)
 
     def turn(self) -> bool:
-        """Answer commands that have been carried out."""
+        """Do a slice of what is done in slices; answer commands that have been carried out."""
+        for command in [one for one in self._pending if one.steps is not None]:
+            self._pending.remove(command)
+            self._do(command)
         for command in [one for one in self._pending if one.outcome.done()]:
             self._pending.remove(command)
             self._conclude(command)
@@ -170,6 +180,8 @@ class ControlDesk:
 
     def wait_s(self) -> float:
         """Seconds until it is worth looking at slow commands again."""
+        if any(command.steps is not None for command in self._pending):
+            return SLICE_S
         return POLL_S if self.work else math.inf
 
     def _begin_part(self, request: Request, accepted: Accepted) -> None:
@@ -206,6 +218,9 @@ class ControlDesk:
         except (RequestError, JournalError) as refusal:  # before anything was done
             self._conclude(Command(request, None, _refused(refusal)))
             return
+        self._do(command)
+
+    def _do(self, command: Command) -> None:
         if (failure := self._attempt(self, self._carry_out, command)) is not None:
             command.outcome.set_exception(failure)
         if command.outcome.done():
@@ -239,14 +254,22 @@ class ControlDesk:
         return intent.result(0)
 
     def _carry_out(self, command: Command) -> None:
-        """Do it, and its outcome is there; or begin it, and it is pending."""
+        """Do it, or one more slice of it, and its outcome is there; or it is pending."""
         try:
+            if command.steps is not None:
+                next(command.steps)
+                self._pending.append(command)
+                return
             outcome = self._actions[command.request.verb](command.request)
+        except StopIteration as end:
+            outcome = end.value
         except (EdgeError, RequestError) as refusal:
             command.outcome.set_exception(refusal)
             return
         if isinstance(outcome, Future):
-            self._pending.append(command._replace(outcome=outcome))
+            self._pending.append(command._replace(outcome=outcome, steps=None))
+        elif isinstance(outcome, Generator):
+            self._pending.append(command._replace(steps=outcome))
         else:
             command.outcome.set_result(outcome)
 

@@ -17,8 +17,9 @@ import structlog
 from edge.core.archive import read_file
 from edge.core.bundle import Bundle
 from edge.core.errors import BuildStopped, BundleError, EngineError, SettingsError
-from edge.history.last_recipe import LastRecipe, last_recipe
+from edge.history.last_recipe import Before, LastRecipe, before_start
 from edge.station.settings import Settings
+from edge.station.thresholds import Thresholds
 from edge.wire.facts import RecipeChoice
 
 BY_COMMAND = "a command changed it"
@@ -31,6 +32,7 @@ class Chosen:
 
     settings: Settings
     recipe: RecipeChoice
+    thresholds: Thresholds
 
     @property
     def is_last(self) -> bool:
@@ -57,18 +59,19 @@ class Chosen:
         return replace(self.recipe, path=_absolute(Path(bundle.where)), why=BY_COMMAND)
 
 
-def choose(settings: Settings, may_salvage: bool = True) -> Chosen:
+def choose(settings: Settings, may_salvage: bool = True, *, reads_journal: bool = True) -> Chosen:
     """Look at the flags and the journal; logs the choice. BundleError where what ran last is another file now.
 
-    may_salvage and other errors: as `last_recipe`.
+    may_salvage and other errors: as `before_start`. reads_journal: False beside a station that has it.
     """
     flag, journal = settings.bundle.path, settings.journal.path
     named = _absolute(flag), _digest(flag)
-    last = None if journal is None or settings.bundle.recipe == "start" else last_recipe(journal, may_salvage)
+    before = before_start(journal, may_salvage) if journal is not None and reads_journal else Before()
+    last = None if settings.bundle.recipe == "start" else before.recipe
     path, why = _choice(settings.bundle.recipe, named, last)
     chosen = Chosen(replace(settings, bundle=replace(settings.bundle, path=path or flag)), RecipeChoice(
         path=named[0] if path is None else str(path), why=why, flag_path=named[0], flag_digest=named[1]
-    ))  # fmt: skip
+    ), Thresholds(before.fits))  # fmt: skip
     log.info("recipe", bundle=chosen.recipe.path, why=why)
     if path is not None and last is not None:
         with chosen.or_say_why():

@@ -25,7 +25,7 @@ from edge.core.errors import (
     SourceLost,
     Unavailable,
 )
-from edge.core.types import Gap, Reason
+from edge.core.types import Gap, Reason, Verdict
 from edge.station.last_resort import last_resort
 from edge.station.refusals import is_news
 from edge.station.settings import Settings
@@ -69,6 +69,8 @@ def inspect_loop(station: Station, should_stop: Callable[[], bool], deadline_ms:
             inspection, anomaly_map = station.inspector.inspect(frame)  # an engine error is UNDECIDED, never "good"
             inspection = meet_deadline(inspection, deadline_ms)
             verdict = station.judge(inspection)  # a piece of a challenge is no part, and never good
+            if verdict.verdict is Verdict.DEFECTIVE and station.recipes is not None:
+                station.recipes.rejected(verdict)
             health.alive(verdict)
             delivery.put_inspection(verdict, gate.update(verdict), frame, anomaly_map)
             failures = failures + 1 if inspection.reason is Reason.ENGINE_ERROR else 0

@@ -16,7 +16,7 @@ from edge.core.types import Acquisition
 from edge.inspector import Inspector
 from edge.sources import Source
 from edge.station.settings import Settings
-from edge.wire.facts import Origin, RecipeChoice
+from edge.wire.facts import Fit, Origin, RecipeChoice
 from edge.wire.vocabulary import BandsRecord, ForecastRecord, PromiseRecord, RecipeRecord, SoftwareRecord
 
 
@@ -52,9 +52,11 @@ def origin_of(
     source: Source,
     acquisition: Acquisition,
     choice: RecipeChoice,
+    fit: Fit | None = None,
     number: int | None = None,
 ) -> Origin:
-    """What stays the same in all records while this bundle runs; number: of its recipe, where it has one."""
+    """What stays the same in all records while this bundle runs; fit: what stands of it. number: of its recipe,
+    where it has one."""
     manifest, engine, commissioning = inspector.bundle.manifest, inspector.engine, inspector.bundle.commissioning
     pairing = settings.camera.pairing
     latency = pairing.latency
@@ -84,6 +86,7 @@ def origin_of(
         promise=promise_of(inspector.calibration.bound),
         bands=bands_of(inspector.health),
         choice=choice,
+        fit=fit,
     )
 
 

@@ -78,7 +78,7 @@ def open_outlets(
                 announcer,
                 commanded,
                 Kept(evidence, pictures.evidence, cursors, watch),
-                lambda: status_of(delivery, announcer, cursors, commanded.batches),
+                lambda: status_of(delivery, announcer, cursors, commanded.batches, evidence),
                 is_durable=settings.camera.pairing.is_durable,
             )
             desks["control"] = opened.enter_context(closing(desk))

@@ -1,4 +1,5 @@
-"""Another bundle while the line runs: loaded and proved beside it, taken at a frame boundary, kept for going back.
+"""Another bundle, or another threshold, while the line runs: made beside it, taken at a frame boundary, kept for going
+back.
 
 Loading takes seconds, so a thread does it; the loop looks between two frames whether one is ready and swaps it in one
 assignment. What is refused changes nothing. Rejected: restarting the daemon (parts pass meanwhile), and swapping engine
@@ -8,6 +9,7 @@ and thresholds one after the other (a result in between would name neither bundl
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
@@ -21,10 +23,13 @@ import structlog
 
 from edge.core.bundle import Bundle
 from edge.core.errors import BundleError
+from edge.core.types import Inspection
 from edge.inspector import Inspector
 from edge.security.trust import Trust
 from edge.station.prove import Prover
+from edge.station.thresholds import Thresholds
 
+MOST_REJECTS = 256  # between a check and the frame boundary after it there are one or two
 CLOSE_S = 1.0  # a thread that hangs in a library is left behind then
 OpenBundle = Callable[[Bundle], Inspector]
 
@@ -32,11 +37,33 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Move:
+    """What a threshold's change was checked against: what ran, and the frame id of the last part that was told.
+
+    says: what whoever asked is told when it is taken.
+    """
+
+    basis: Inspector
+    told_id: int
+    says: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Change:
-    """An inspector that is ready, and the promise to tell when it was taken."""
+    """An inspector that is ready, and the promise to tell when it was taken.
+
+    move: where only the threshold is another one, on the engine that runs.
+    """
 
     inspector: Inspector
     told: Future[str]
+    move: Move | None = None
+
+    def drop(self, why: str) -> None:
+        """It is not taken."""
+        if self.move is None:
+            self.inspector.engine.close()
+        self.told.set_exception(BundleError(why))
 
 
 class Recipes:
@@ -46,7 +73,7 @@ class Recipes:
     trust: the door that every bundle comes through; one that ran comes back through ROLLBACK all the same.
     commission: gives a bundle its commissioning; one that is gone back to keeps what it had. Frames of another size
     than the current bundle's are refused when `is_live`: that camera was set up for it. prover: for what has not run
-    here yet; None where nothing is proved.
+    here yet; None where nothing is proved. thresholds: what stands, and may not rise in passing.
     """
 
     def __init__(
@@ -58,9 +85,12 @@ class Recipes:
         is_live: bool,
         prover: Prover | None = None,
         commission: Callable[[Bundle], Bundle] = lambda bundle: bundle,
+        thresholds: Thresholds | None = None,
     ) -> None:
         self._open_bundle, self._trust, self._is_live = open_bundle, trust, is_live
         self._commission, self._prover = commission, prover
+        self._thresholds = thresholds or Thresholds()
+        self._rejects: deque[tuple[int, float]] = deque(maxlen=MOST_REJECTS)  # the loop's last: frame id and score
         self._current = current
         self._previous: Bundle | None = None
         self._ready: Change | None = None
@@ -98,11 +128,50 @@ class Recipes:
         """Take the bundle from before the last change, as it was then, whatever became of its file."""
         return self._prepare(self._require_previous)
 
+    @property
+    def previous(self) -> Bundle | None:
+        """What ran before the last change, as it was then; None before the first."""
+        return self._previous
+
+    def move(self, bundle: Bundle, move: Move) -> Future[str]:
+        """What `move` is based on, as `bundle`, which is the same but for its threshold; done as `change` is."""
+        told = self._asked()
+        with ExitStack() as failing:
+            failing.push(partial(_tell_failure, told))
+            inspector = move.basis.rejudged(bundle)
+            self._offer(Change(inspector, told, move))
+        return told
+
+    def rejected(self, inspection: Inspection) -> None:
+        """A part was, and is to be told: from the inspection loop."""
+        if inspection.score is not None and not inspection.is_simulated:
+            self._rejects.append((inspection.frame_id, inspection.score))
+
     def due(self) -> Change | None:
         """The change to make now, at most once each; from the inspection loop."""
         with self._lock:
             change, self._ready, self.is_ready = self._ready, None, False
+        if change is None:
+            return None
+        try:
+            self._require_sound(change)
+        except BundleError as error:  # by what has been since it was made ready
+            change.drop(str(error))
+            return None
         return change
+
+    def _require_sound(self, change: Change) -> None:
+        move, threshold = change.move, change.inspector.image_threshold
+        if move is None:
+            self._thresholds.require_kept(change.inspector)
+            return
+        if move.basis is not self._current:
+            raise BundleError("another change came before this one was taken")
+        since = [(part, score) for part, score in self._rejects if part > move.told_id]
+        if threshold > move.basis.image_threshold and (
+            len(since) == MOST_REJECTS or any(score <= threshold for _, score in since)
+        ):
+            raise BundleError("a part was rejected meanwhile that would pass; look at it, and propose it again")
 
     def taken(self, change: Change) -> Inspector:
         """The loop runs it from the next frame on; gives the old inspector, whose engine the loader closes."""
@@ -110,8 +179,10 @@ class Recipes:
         self._previous = old.bundle
         self._trust.ran(change.inspector.bundle)
         manifest = change.inspector.bundle.manifest
-        change.told.set_result(f"{manifest.product} version {manifest.version} from the next frame on")
-        self._tasks.put((old.engine.close, Future()))
+        says = f"{manifest.product} version {manifest.version} from the next frame on"
+        change.told.set_result(says if change.move is None else change.move.says)
+        if change.move is None:
+            self._tasks.put((old.engine.close, Future()))
         return old
 
     def close(self) -> None:
@@ -125,26 +196,41 @@ class Recipes:
             log.error("a bundle is still being loaded; it is left behind", waited_s=CLOSE_S)
         change = self.due()
         if change is not None:
-            change.inspector.engine.close()
-            change.told.set_exception(BundleError("the station stopped before the bundle was taken"))
+            change.drop("the station stopped before the bundle was taken")
 
-    def _prepare(self, find: Callable[[], Bundle]) -> Future[str]:
+    def work(self, task: Callable[[], None]) -> Future[Any]:
+        """Have the loader's thread do what takes long; the future is done when it is, or has what was raised."""
+        told: Future[Any] = Future()
+
+        def done() -> None:
+            task()
+            told.set_result(None)
+
+        self._tasks.put((done, told))
+        return told
+
+    def _asked(self) -> Future[str]:
         told: Future[str] = Future()
         with self._lock:
             self._changing += 1
         told.add_done_callback(self._note_answered)
+        return told
+
+    def _offer(self, change: Change) -> None:
+        with self._lock:
+            overtaken, self._ready, self.is_ready = self._ready, change, True
+        if overtaken is not None:
+            overtaken.drop("another change came before this one was taken")
+
+    def _prepare(self, find: Callable[[], Bundle]) -> Future[str]:
+        told = self._asked()
 
         def load() -> None:
             if self._is_closing:
                 raise BundleError("the station stops; ask again after its next start")
             bundle = find()
             self._require_same_frames(bundle)
-            change = Change(self._open_bundle(bundle), told)
-            with self._lock:
-                overtaken, self._ready, self.is_ready = self._ready, change, True
-            if overtaken is not None:
-                overtaken.inspector.engine.close()
-                overtaken.told.set_exception(BundleError("another change came before this one was taken"))
+            self._offer(Change(self._open_bundle(bundle), told))
 
         self._tasks.put((load, told))
         return told

@@ -43,6 +43,7 @@ from edge.station.recipe_table import RecipeTable
 from edge.station.recipes import Recipes
 from edge.station.settings import CameraSettings, EngineSettings, Settings
 from edge.station.stored_pieces import StoredPieces
+from edge.station.thresholds import Thresholds
 from edge.station.triggers import VALID_MS, NoTriggers, TriggerRules, Triggers
 from edge.station.verbs import Commanded
 from edge.station.view import seen_through
@@ -97,7 +98,7 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         chosen = choose(settings)
         settings = chosen.settings
         with chosen.or_say_why():
-            inspector, drift = open_inspector(settings, stack, trust, should_stop)
+            inspector, drift = open_inspector(settings, stack, trust, should_stop, chosen.thresholds)
         # What a command changed to is no start's own: the one that --bundle names must stay acceptable.
         trust.ran(inspector.bundle, is_start=not chosen.is_last)
         finder = Viewfinder() if settings.sockets.frames is not None else None
@@ -112,17 +113,18 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         stack.callback(health.close)
         table, batches = RecipeTable(settings.bundle.recipes), Batches()
         challenges = open_challenges(settings)
-        recipes = open_recipes(settings, inspector, source, trust)
+        recipes = open_recipes(settings, inspector, source, trust, chosen.thresholds)
         triggers = open_triggers(settings, source, recipes, batches, challenges)
 
         def origin(runs: Inspector, choice: RecipeChoice) -> Origin:
-            return origin_of(settings, runs, source, acquisition, choice, table.number_of(runs.bundle.digest))
+            fit = chosen.thresholds.taken(runs)
+            return origin_of(settings, runs, source, acquisition, choice, fit, table.number_of(runs.bundle.digest))
 
         outlets = open_outlets(
             settings,
             origin(inspector, chosen.recipe),
             health,
-            Commanded(triggers or NoTriggers(source.uri), recipes, table, batches, challenges),
+            Commanded(triggers or NoTriggers(source.uri), recipes, table, batches, challenges, chosen.thresholds),
             None if finder is None or not source.is_live else seen_through(finder, lambda: recipes.current),
         )
         stack.callback(outlets.delivery.close)
@@ -146,17 +148,20 @@ def open_station(settings: Settings, should_stop: Callable[[], bool] = lambda: F
         )
 
 
-def open_recipes(settings: Settings, inspector: Inspector, source: Source, trust: Trust) -> Recipes:
+def open_recipes(
+    settings: Settings, inspector: Inspector, source: Source, trust: Trust, thresholds: Thresholds
+) -> Recipes:
     """What can change the bundle while the station runs."""
     # A path names the commissioning of the first bundle; another bundle has its own beside it.
-    commission = partial(commissioned, file="none" if settings.bundle.commissioning == "none" else None)
+    file = "none" if settings.bundle.commissioning == "none" else None
     return Recipes(
         inspector,
         partial(open_bundle, settings.engine, resizes=settings.camera.is_resized),
         trust,
         is_live=source.is_live,
         prover=Prover(settings.engine),
-        commission=commission,
+        commission=lambda bundle: thresholds.moved(commissioned(bundle, file)),
+        thresholds=thresholds,
     )
 
 
@@ -210,13 +215,17 @@ def open_inspector(
     stack: ExitStack,
     trust: Trust | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    thresholds: Thresholds | None = None,
     only_counted: bool = True,
 ) -> tuple[Inspector, float]:
     """The inspector on the bundle and engine of `settings`, and the golden sample's drift in deviations.
 
-    trust: the door that the bundle comes through; None for the one of `settings`. only_counted: see `EngineOptions`.
+    trust: the door that the bundle comes through; None for the one of `settings`. thresholds: what people moved, and
+    what may not have risen since; None where that is not asked. only_counted: see `EngineOptions`.
     """
-    bundle = commissioned((trust or open_trust(settings)).load(settings.bundle.path), settings.bundle.commissioning)
+    thresholds = thresholds or Thresholds()
+    loaded = (trust or open_trust(settings)).load(settings.bundle.path)
+    bundle = thresholds.moved(commissioned(loaded, settings.bundle.commissioning))
     reporter = BuildReporter()
     stack.callback(reporter.close)
     options = replace(
@@ -224,7 +233,9 @@ def open_inspector(
     )
     engine = open_engine(settings.engine.name, bundle, options)
     stack.callback(engine.close)
-    return Inspector(bundle, engine, settings.camera.is_resized), check_golden(bundle, engine)
+    inspector = Inspector(bundle, engine, settings.camera.is_resized)
+    thresholds.require_kept(inspector)
+    return inspector, check_golden(bundle, engine)
 
 
 def open_checked_source(settings: CameraSettings, stack: ExitStack, finder: Viewfinder | None = None) -> Source:

@@ -25,12 +25,16 @@ from edge.sockets.remarks import UUID
 from edge.sockets.requests import Request
 from edge.station.batches import Batches
 from edge.station.challenges import Challenges, Ground
+from edge.station.commissions import Commissions
 from edge.station.finding import Finder
 from edge.station.recipe_table import LAST_NUMBER, RecipeTable
 from edge.station.recipes import Recipes
+from edge.station.thresholds import Thresholds
 from edge.station.triggers import Triggers
 from edge.station.watching import PartsWatch
 from edge.wire.vocabulary import CameraState, StationState
+
+MOST_NEXT = 320  # parts whose pictures are kept on demand: some hours of looking at them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +46,7 @@ class Commanded:
     table: RecipeTable
     batches: Batches
     challenges: Challenges
+    thresholds: Thresholds
 
     def reopen(self, announcer: Announcer) -> None:
         """What the journal knows of it is known again."""
@@ -80,9 +85,13 @@ def open_control(
 ) -> ControlDesk:
     """The control socket; SettingsError or AddressInUse. is_durable: as `ControlDesk`."""
     finder, table = Finder(announcer.journal, kept.folder), commanded.table
+    commissions = Commissions(
+        announcer.journal, commanded.recipes, commanded.thresholds, kept.watch, announcer.origin.camera_uri
+    )
     actions: dict[str, Action] = {
         "RECIPE": partial(_recipe, commanded),
-        "ROLLBACK": lambda request: commanded.recipes.roll_back(),
+        "ROLLBACK": commissions.roll_back,
+        "COMMISSION": commissions.command,
         "BATCH": partial(commanded.batches.change, announcer.journal),
         "CHALLENGE": commanded.challenges.command,
         "PIN": partial(_pin, kept.evidence),
@@ -122,10 +131,14 @@ def _recipes(table: RecipeTable, recipes: Recipes, request: Request) -> dict[str
 def _pin(evidence: EvidenceWriter | None, request: Request) -> str:
     if evidence is None:
         raise SettingsError("this station keeps no evidence; start it with --evidence FOLDER")
+    if "next" in request.facts:
+        return evidence.keep_next(request.whole("next", 0, MOST_NEXT))
     return evidence.pin(request.text("about", UUID), request.text("pinned", "yes|no", "yes") == "yes")
 
 
-def status_of(delivery: Delivery, announcer: Announcer, cursors: Cursors, batches: Batches) -> dict[str, Any]:
+def status_of(
+    delivery: Delivery, announcer: Announcer, cursors: Cursors, batches: Batches, evidence: EvidenceWriter | None
+) -> dict[str, Any]:
     """For STATUS: what the heartbeat says, what runs, and how far the consumers are."""
     health, recipe, journal = delivery.health(), announcer.origin.recipe, announcer.journal
     counts = {name: getattr(health, name) for name in ("captured", "inspected", "skipped", "undecided", "in_flight")}
@@ -139,6 +152,7 @@ def status_of(delivery: Delivery, announcer: Announcer, cursors: Cursors, batche
         "recipe_reason": None if announcer.origin.choice is None else announcer.origin.choice.why,
         "commissioning_hash": recipe.commissioning_hash,
         "number": recipe.number,
+        "pictures_due": (evidence.due or None) if evidence else None,
         "batch_id": batches.current.batch_id,
         "product_id": batches.current.product_id or announcer.origin.product_id,
     }

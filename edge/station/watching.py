@@ -43,13 +43,19 @@ class PartsWatch:
     def __init__(self, announcer: Announcer, rules: Rules | None = None) -> None:
         self._announcer, self._journal, self._rules = announcer, announcer.journal, rules or Rules()
         self._watch: Watch | None = None
-        self._recipe = ""
+        self._fit, self._runs = "", ("", "")  # what it is remembered by; and with the commissioning that runs
         self._kept_s = 0.0
+        self.newest_id = 0  # of the frames whose parts were told in this run
 
     @property
     def drifting(self) -> tuple[str, ...]:
         """The measures whose drift was told and stands."""
         return () if self._watch is None else tuple(dict.fromkeys(one.measure for one in self._watch.standing))
+
+    def drifting_now(self) -> tuple[str, ...]:
+        """The same, also where no part has come since the start or since the recipe was changed."""
+        self._watching(self._announcer.origin)
+        return self.drifting
 
     def told(self, health: HealthSnapshot) -> HealthSnapshot:
         """With what drifts; degraded, if nothing worse is told, where rejects contradict the promise."""
@@ -60,13 +66,15 @@ class PartsWatch:
     def deliver(self, told: Told) -> None:
         """One more part that was told; as `Sink`."""
         inspection = told.inspection
+        self.newest_id = self.newest_id if inspection is None else inspection.frame_id
         if inspection is None or inspection.is_simulated or inspection.verdict is Verdict.UNDECIDED:
             return
-        watch = self._watching(told.origin or self._announcer.origin)
-        score, threshold = inspection.score, inspection.threshold
-        if watch is not None and score is not None and threshold is not None:
+        origin = told.origin or self._announcer.origin
+        watch, score = self._watching(origin), inspection.score
+        fitted = inspection.threshold if origin.fit is None else origin.fit.threshold
+        if watch is not None and score is not None and fitted is not None:
             now_s = self._journal.powered_s()
-            sample = Sample(inspection.measures, times_threshold(score, threshold))
+            sample = Sample(inspection.measures, times_threshold(score, fitted))
             changes, is_news = watch.decided(sample, inspection.verdict is Verdict.DEFECTIVE, now_s)
             if changes:
                 self._tell(changes, now_s)
@@ -89,15 +97,22 @@ class PartsWatch:
         return f"{what}; ended: {', '.join(change.finding.measure for change in ended) or 'nothing, none stood'}"
 
     def _watching(self, origin: Origin) -> Watch | None:
-        """The watch over that recipe's parts; another one's is kept first. None where frames are no parts."""
+        """The watch over that recipe's parts; another one's is kept first. None where frames are no parts.
+
+        A threshold that was moved makes other verdicts and no other pictures: what was normal, and what drifts, stands.
+        """
         if origin.acquisition is not Acquisition.TRIGGERED or origin.promise is None:
             return None
-        recipe = f"{origin.recipe.hash}.{origin.recipe.commissioning_hash or ''}"
-        if self._watch is None or self._recipe != recipe:
+        commissioning = origin.recipe.commissioning_hash or ""
+        runs = (origin.recipe.hash, commissioning)
+        if self._watch is None or self._runs != runs:
             self._keep()
             self._journal.commit()
-            self._watch, self._recipe = Watch(origin.promise, origin.bands, self._rules), recipe
-            if state := remembered(self._journal, FAMILY + recipe):
+            fit = origin.fit
+            self._runs, self._fit = runs, f"{runs[0]}.{commissioning if fit is None else fit.commissioning}"
+            limit = 1.0 if fit is None else times_threshold(origin.image_threshold, fit.threshold)
+            self._watch = Watch(origin.promise, origin.bands, self._rules, limit)
+            if state := remembered(self._journal, FAMILY + self._fit):
                 self._restore(self._watch, state)
         return self._watch
 
@@ -110,7 +125,7 @@ class PartsWatch:
 
     def _keep(self) -> None:
         if self._watch is not None:
-            remember(self._journal, FAMILY + self._recipe, self._watch.to_json())
+            remember(self._journal, FAMILY + self._fit, self._watch.to_json())
             remember_newest(self._journal, FAMILY, RECIPES)
             self._kept_s = self._journal.powered_s()
 

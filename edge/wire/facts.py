@@ -7,6 +7,7 @@ and not the first result. Rejected: passing twenty keyword arguments to every fu
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -34,6 +35,20 @@ class RecipeChoice:
     flag_digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What was fitted of a recipe, thresholds apart: what scores, and what was normal, are compared within.
+
+    key: its name; commissioning: the digest of the file it came with, empty for the bundle's own; threshold: that
+    came with it, whatever stands now. stands: as JSON's types, what the next start must know of it.
+    """
+
+    key: str
+    commissioning: str
+    threshold: float
+    stands: Mapping[str, Any]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
     """What stays the same while the daemon runs; thresholds finite, in the score's unit (ValueError if not)."""
@@ -59,6 +74,7 @@ class Origin:
     promise: PromiseRecord | None = None
     bands: BandsRecord | None = None
     choice: RecipeChoice | None = None
+    fit: Fit | None = None
 
     def __post_init__(self) -> None:
         _require_finite(self, "image_threshold", "map_threshold", "review_threshold", "deadline_ms")

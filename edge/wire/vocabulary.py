@@ -150,7 +150,8 @@ class SoftwareRecord:
 class RecipeRecord:
     """The bundle that was used (OPC UA InternalRecipe); hashes in lower-case hexadecimal digits.
 
-    commissioning_hash: of the file whose thresholds took the place of the bundle's; left out where they are its own.
+    commissioning_hash: of the file, or of the change by COMMISSION, whose thresholds took the place of the bundle's;
+    left out where they are its own.
     number: under which the station's recipe table has this very bundle; left out where it has not.
     """
 

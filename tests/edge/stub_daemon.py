@@ -33,6 +33,7 @@ from edge.log import configure_logging
 from edge.security.trust import Trust
 from edge.station.daemon import serve
 from edge.station.settings import Settings, settings_of
+from edge.station.thresholds import Thresholds
 from edge.station.watchdog import Part
 from tests.edge.fakes import BrightnessEngine, a_bundle, a_frame
 from tests.edge.history.disks import Disk, Operation, mounted
@@ -80,9 +81,12 @@ class AllGoodEngine(BrightnessEngine):
         return super().infer(np.zeros_like(image))
 
 
-def open_inspector(settings: Settings, stack: ExitStack, trust: Trust, should_stop: object) -> tuple[Inspector, float]:
+def open_inspector(
+    settings: Settings, stack: ExitStack, trust: Trust, should_stop: object, thresholds: Thresholds
+) -> tuple[Inspector, float]:
     if settings.camera.source == ENDLESS or JUDGED:
-        return Inspector(replace(a_bundle(), where=str(settings.bundle.path)), SlowEngine()), 0.0
+        bundle = thresholds.moved(replace(a_bundle(), where=str(settings.bundle.path)))
+        return Inspector(bundle, SlowEngine()), 0.0
     return Inspector(a_bundle(frame_size=FAKE_CAMERA_SIZE), AllGoodEngine()), 0.0
 
 

@@ -16,7 +16,7 @@ from edge.core.archive import pack_archive
 from edge.core.bundle import load_bundle, save_bundle
 from edge.core.errors import BundleError
 from edge.history.database import copy_database
-from edge.history.last_recipe import LastRecipe, last_recipe
+from edge.history.last_recipe import Before, LastRecipe, before_start
 from edge.security.trust import RELEASES, Trust
 from edge.station import startup
 from edge.station.chosen import choose
@@ -160,7 +160,7 @@ def test_a_damaged_journal_still_says_what_ran_and_a_check_mends_nothing(tmp_pat
     settings = settings_of(**{**changed.flags, "journal": journal})
     check(settings)
     assert not list(tmp_path.glob("*.corrupt-*"))
-    found = last_recipe(journal, may_salvage=True)
+    found = before_start(journal, may_salvage=True).recipe
     assert list(tmp_path.glob("*.corrupt-*"))
     assert found is None or found.path == str(changed.folder / OTHER)
 
@@ -190,8 +190,8 @@ def test_a_release_that_a_command_ran_does_not_keep_the_flags_own_from_starting(
     monkeypatch.setattr(startup, "open_inspector", lambda *_: (type("I", (), {"bundle": bundle}), 0.0))
     first = choose(settings).recipe
     monkeypatch.setattr(
-        "edge.station.chosen.last_recipe",
-        lambda *_: LastRecipe(str(tmp_path / OTHER), bundle.digest, first.flag_path, first.flag_digest),
+        "edge.station.chosen.before_start",
+        lambda *_: Before(LastRecipe(str(tmp_path / OTHER), bundle.digest, first.flag_path, first.flag_digest)),
     )
     with pytest.raises(Opened), startup.open_station(settings):
         pass
