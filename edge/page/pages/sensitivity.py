@@ -37,7 +37,7 @@ WORDS = ("false_reject", "true_reject", "unsure")
 class Here:
     """What runs at the station, and since when, as far as the read model is. review: percent, None: no such zone.
 
-    kin: the recipes whose scores are on the same scale, this one and those it was moved from.
+    kin: the recipes of this bundle, whatever threshold held.
     """
 
     station: int
@@ -147,7 +147,7 @@ def here(visit: Visit) -> Here | None:
     return Here(
         station,
         scores.recipe_number(questions, *key),
-        tuple(scores.recipe_number(questions, *one) for one in _kin([body for _, _, _, body in births])),
+        tuple(number for number, one in questions.recipes().items() if one["hash"] == key[0]),
         key,
         threshold,
         None if review is None else 100 * times_threshold(review, threshold),
@@ -260,20 +260,6 @@ def newly_passing(visit: Visit, at: Here, threshold: float) -> list[scores.Score
 def _is_open(one: Proposed, at: Here) -> bool:
     """Whether it may be taken: not yet, and for what runs now."""
     return one.outcome != "done" and (one.recipe, one.commissioning) == at.key
-
-
-def _kin(births: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
-    """What the same fit ran under, by births, the newest first: a threshold is moved without a restart, a fit not."""
-    newer, found = births[0], [_key(births[0])]
-    for body in births[1:]:
-        if _key(body)[0] != found[0][0]:
-            continue
-        if _key(body) not in found:
-            if body.get("birth_count") != newer.get("birth_count"):
-                break
-            found.append(_key(body))
-        newer = body
-    return found
 
 
 def _key(birth: dict[str, Any]) -> tuple[str, str]:
