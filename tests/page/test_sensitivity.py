@@ -16,8 +16,8 @@ from edge.page.drifts import Drift
 from edge.page.model import scores
 from edge.page.model.filling import Filling
 from edge.page.model.questions import Questions
-from edge.page.model.scores import Scored
 from edge.page.model.schema import connect, open_model
+from edge.page.model.scores import Scored
 from edge.page.model.steps import at_percent, step_of
 from edge.page.next_parts import MOST, run_of, suspicious, to_keep
 from edge.page.pictures import hottest
@@ -128,7 +128,7 @@ def test_a_histogram_has_every_part_once_and_stays_in_its_field() -> None:
     steps = {(-1000, 1): 3, (40, 1): 10_000, (99, 3): 2, (101, 2): 7, (900, 2): 1}
     bars, most = pure.bars(steps)
     assert most == 10_000 and {one.kind for one in bars} == {"ok", "nok", "und"}
-    assert all(92 <= one.x and one.x + one.width <= 632.1 and one.y >= 43.9 for one in bars)
+    assert all(one.x >= 92 and one.x + one.width <= 632.1 and one.y >= 43.9 for one in bars)
     assert pure.bars({}) == ([], 1)
 
 
