@@ -157,7 +157,7 @@ def test_the_next_parts_are_looked_at_one_by_one_over_a_restart_and_become_a_pro
         if at == 20:
             sensitive.kill()
             sensitive.start()
-            assert f"<dt>called good</dt><dd>{at - told}</dd>" in sensitive.ask("GET", NEXT, "theo")[1]
+            assert f"<dt>called good</dt><dd>{at - told - 1}</dd>" in sensitive.ask("GET", NEXT, "theo")[1]
             line.parts(40)
         result_id = shown(sensitive, NEXT)
         is_bad = "The station did not let it pass." in sensitive.ask("GET", NEXT, "theo")[1]

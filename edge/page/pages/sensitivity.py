@@ -106,7 +106,7 @@ def look(visit: Visit) -> Response:
     at, query = required(visit), visit.request.query_params
     percent, wanted = asked_percent(query.get("at", "")), query.get("part", "")
     newly = newly_passing(visit, at, at_percent(at.threshold, percent))[:MOST_ACCEPTED]
-    left = [one for one in newly if is_left(visit, one)]
+    left = _to_open(visit, newly)
     first = next(iter(left or newly), None)
     about = wanted if is_uuid(wanted) else "" if first is None else first.result_id
     part = visit.page.questions.part(at.station, about) if about else None
@@ -131,7 +131,10 @@ def say(visit: Visit) -> Response:
     if about not in visit.at.desk.opened(visit.actor):
         raise Refused(visit.t("sensitivity.not_opened"))
     feedback(visit, about, label)
-    return RedirectResponse(f"/s/{visit.at.name}/sensitivity/look?at={asked_percent(percent)}", 303)
+    at = required(visit)
+    newly = newly_passing(visit, at, at_percent(at.threshold, asked_percent(percent)))[:MOST_ACCEPTED]
+    onward = "/look" if _to_open(visit, newly) else ""
+    return RedirectResponse(f"/s/{visit.at.name}/sensitivity{onward}?at={asked_percent(percent)}", 303)
 
 
 def here(visit: Visit) -> Here | None:
@@ -233,6 +236,12 @@ def problem(visit: Visit, newly: list[scores.Scored]) -> str | None:
 def is_left(visit: Visit, one: scores.Scored) -> bool:
     """Whether who is logged in has still to open this part's picture, or somebody to call it a false reject."""
     return one.label != "false_reject" or one.result_id not in visit.at.desk.opened(visit.actor)
+
+
+def _to_open(visit: Visit, newly: Sequence[scores.Scored]) -> list[scores.Scored]:
+    """Those that nobody has judged, or who is logged in has not opened."""
+    opened = visit.at.desk.opened(visit.actor)
+    return [one for one in newly if one.label is None or one.result_id not in opened]
 
 
 def asked_percent(text: str) -> int:
