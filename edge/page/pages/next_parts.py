@@ -108,7 +108,7 @@ def facts(visit: Visit) -> dict[str, Any]:
     shown = None if run is None else _to_show(visit, run)
     undo = visit.request.query_params.get("undo", "")
     return {
-        "here": at,
+        "runs": at,
         "asked": visit.at.desk.asked,
         "run": run,
         "shown": shown,

@@ -131,7 +131,7 @@ def required(visit: Visit) -> Here:
 def facts(visit: Visit, at: Here | None) -> dict[str, Any]:
     """Histogram and answer; for the screen and its script."""
     if at is None:
-        return {"here": None}
+        return {"runs": None}
     questions, percent = visit.page.questions, asked_percent(visit.request.query_params.get("at", ""))
     steps = scores.steps(questions, at.station, at.recipe)
     found = pure.answer(steps, at.threshold, percent)
@@ -139,7 +139,7 @@ def facts(visit: Visit, at: Here | None) -> dict[str, Any]:
     parts = counted(visit, at)
     newly = newly_passing(visit, at, found.threshold)
     return {
-        "here": at,
+        "runs": at,
         "answer": found,
         "bars": bars,
         "most": most,
