@@ -150,7 +150,7 @@ def facts(visit: Visit, at: Here | None) -> dict[str, Any]:
         "judged": sum(one.label not in pure.BAD for one in parts),
         "unlooked": sum(one.evaluation == pure.REJECTED and one.label is None for one in parts),
         "scrap": scores.said_of(questions, at.station, at.recipe, "true_reject", found.threshold),
-        "false": scores.said_of(questions, at.station, at.recipe, "false_reject", found.threshold),
+        "wrongly": scores.said_of(questions, at.station, at.recipe, "false_reject", found.threshold),
         "newly": [(one, is_left(visit, one)) for one in newly[:MOST_ACCEPTED]],
         "problem": problem(visit, newly) if percent > 100 else None,
     }
