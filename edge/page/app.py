@@ -18,7 +18,21 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.page.hub import Hub
-from edge.page.pages import challenge, figures, health, line, log, part, recipes, review, station, users
+from edge.page.pages import (
+    challenge,
+    figures,
+    health,
+    line,
+    log,
+    look,
+    next_parts,
+    part,
+    recipes,
+    review,
+    sensitivity,
+    station,
+    users,
+)
 from edge.page.pages import files as file_pages
 from edge.page.running import Page
 from edge.page.statics import static
@@ -67,6 +81,17 @@ ROUTES: tuple[tuple[str, str, Role | None, Screen], ...] = (
     ("GET", "/s/{station}/challenge", VIEWER, challenge.challenge),
     ("POST", "/s/{station}/challenge", OPERATOR, challenge.act),
     ("POST", "/s/{station}/challenge/piece", OPERATOR, challenge.show_piece),
+    ("GET", "/s/{station}/sensitivity", VIEWER, sensitivity.sensitivity),
+    ("GET", "/s/{station}/sensitivity/answer", VIEWER, sensitivity.present),
+    ("GET", "/s/{station}/sensitivity/look", VIEWER, look.look),
+    ("POST", "/s/{station}/sensitivity/look", OPERATOR, look.say),
+    ("GET", "/s/{station}/sensitivity/picture/{result_id}", VIEWER, file_pages.opened),
+    ("POST", "/s/{station}/sensitivity/propose", TECHNICIAN, sensitivity.propose),
+    ("POST", "/s/{station}/sensitivity/commission", ENGINEER, sensitivity.commission),
+    ("GET", "/s/{station}/sensitivity/next", VIEWER, next_parts.next_parts),
+    ("POST", "/s/{station}/sensitivity/next", TECHNICIAN, next_parts.ask),
+    ("POST", "/s/{station}/sensitivity/next/say", TECHNICIAN, next_parts.say),
+    ("POST", "/s/{station}/sensitivity/next/propose", TECHNICIAN, next_parts.propose),
     ("GET", "/s/{station}/figures", VIEWER, figures.figures),
     ("GET", "/s/{station}/figures/{table}.csv", VIEWER, figures.figures_csv),
     ("GET", "/s/{station}/log", VIEWER, log.log),
@@ -83,6 +108,7 @@ FEEDS: tuple[tuple[str, Screen], ...] = (
     ("/s/{station}/frame", file_pages.frame),
     ("/s/{station}/gauges", station.gauges),
     ("/s/{station}/challenge/now", challenge.present),
+    ("/s/{station}/sensitivity/next/now", next_parts.present),
 )
 
 

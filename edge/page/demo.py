@@ -39,6 +39,7 @@ def main(out: Path, rate: float, port: int) -> None:
     stations = out / "page.ini"
     stations.write_text(
         f"[{NAME}]\nlive = {live}\nreplay = {replay}\ncontrol = {control}\nevidence = {out / 'evidence'}\n"
+        f"proposals = {out / 'proposals'}\n"
         f"bundle = {BUNDLE}\nframes = {frames}\n",
         "utf-8",
     )

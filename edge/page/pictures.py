@@ -22,6 +22,7 @@ from edge.core.types import Map
 from edge.page.model.questions import Part, Questions
 from edge.page.stations import StationSettings
 
+_HOT = 0.7  # of the way from a map's middle to its peak
 ALIKE_AMONG = 24  # pictures of good parts that are compared
 MOST_BYTES = 256 << 20
 URI = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}\.(png|jpg|npz)")
@@ -52,20 +53,38 @@ def evidence(folder: Path, uri: str, sha256: str) -> bytes:
 
 def map_png(content: bytes) -> bytes:
     """A map's npz -> a picture of it, dark where nothing is odd; NotServed where it is none."""
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            scores = np.asarray(arrays["scores"], np.float32)
-        if scores.ndim != 2 or not scores.size:
-            raise ValueError(f"a map has two axes, not the shape {scores.shape}")
-    except (ValueError, KeyError, OSError, EOFError) as error:
-        raise NotServed(f"no map: {error}") from error
-    scores = np.nan_to_num(scores)
+    scores = _scores_of(content)
     low, high = float(np.quantile(scores, 0.5)), float(scores.max())
     levels = np.clip((scores - low) * (255 / max(high - low, 1e-6)), 0, 255).astype(np.uint8)
     done, png = cv2.imencode(".png", cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO))
     if not done:
         raise NotServed("no map: it cannot be drawn")
     return bytes(png.tobytes())
+
+
+def hottest(content: bytes) -> tuple[float, float, float, float]:
+    """Where a map is highest: x, y, width and height of the region around it, as shares of the picture; NotServed."""
+    scores = _scores_of(content)
+    height, width = scores.shape
+    middle, peak = float(np.quantile(scores, 0.5)), float(scores.max())
+    is_hot = (scores >= middle + _HOT * (peak - middle)).astype(np.uint8)
+    _, labels = cv2.connectedComponents(is_hot)
+    y, x = np.unravel_index(int(scores.argmax()), scores.shape)
+    rows, columns = np.nonzero(labels == labels[y, x])
+    left, top = int(columns.min()), int(rows.min())
+    return (
+        left / width,
+        top / height,
+        (int(columns.max()) - left + 1) / width,
+        (int(rows.max()) - top + 1) / height,
+    )
+
+
+def size_of(png: bytes) -> tuple[int, int]:
+    """Width and height of a picture, as its head says; NotServed where it is no PNG."""
+    if png[:8] != b"\x89PNG\r\n\x1a\n" or png[12:16] != b"IHDR":
+        raise NotServed("no picture")
+    return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
 
 
 def most_alike(questions: Questions, station: int, settings: StationSettings, part: Part) -> tuple[str, str] | None:
@@ -82,6 +101,17 @@ def most_alike(questions: Questions, station: int, settings: StationSettings, pa
     except NotServed:
         pass
     return None if best is None else best[1:]
+
+
+def _scores_of(content: bytes) -> Map:
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            scores = np.asarray(arrays["scores"], np.float32)
+        if scores.ndim != 2 or not scores.size:
+            raise ValueError(f"a map has two axes, not the shape {scores.shape}")
+    except (ValueError, KeyError, OSError, EOFError) as error:
+        raise NotServed(f"no map: {error}") from error
+    return np.nan_to_num(scores)
 
 
 @lru_cache(maxsize=512)

@@ -17,6 +17,7 @@ from edge.core.errors import EdgeError
 from edge.core.image_health import HealthBands
 from edge.page.audit import Audit
 from edge.page.book import Book
+from edge.page.desk import Desk
 from edge.page.frames import Frames
 from edge.page.live import Live
 from edge.page.model.questions import Questions
@@ -49,6 +50,7 @@ class Station:
         self.book = Book(settings, model, lambda: self.changed())
         self.frames = Frames(settings, self.live.outlines_of)
         self.proof: tuple[int, Future[Verified]] | None = None  # when it was asked for (ms since 1970), what was found
+        self.desk = Desk(model.with_name(f"desk-{settings.name}.json"))
         self._bands: tuple[Path, float, HealthBands | None] | None = None
 
     def start(self) -> None:

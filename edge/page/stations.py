@@ -21,14 +21,15 @@ from edge.security.client_keys import ClientKeys
 MOST = 8
 _ENDPOINT = re.compile(r"tcp://.+:\d{1,5}|ipc://.+")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
-_KEYS = {"live", "replay", "control", "evidence", "frames", "keys", "bundle", "may_change_recipes"}
+_KEYS = {"live", "replay", "control", "evidence", "proposals", "frames", "keys", "bundle", "may_change_recipes"}
 
 
 @dataclass(frozen=True, slots=True)
 class StationSettings:
     """Where one station is. evidence: its folder; frames: its frames outlet; bundle: the file it runs, for its bands.
 
-    keys: a folder as in `edge.security.client_keys`. may_change_recipes: whether this page's key may do that.
+    proposals: its folder for thresholds that are proposed, the only one of its own that the page writes into. keys: a
+    folder as in `edge.security.client_keys`. may_change_recipes: whether this page's key may do that.
     """
 
     name: str
@@ -36,6 +37,7 @@ class StationSettings:
     replay: str
     control: str
     evidence: Path
+    proposals: Path
     frames: str | None = None
     keys: Path | None = None
     bundle: Path | None = None
@@ -79,6 +81,7 @@ def _station(file: Path, name: str, given: dict[str, str]) -> StationSettings:
         given["replay"],
         given.get("control", f"ipc:///run/edge-inspect/{name}/control.sock"),
         Path(given.get("evidence", f"/var/lib/edge-inspect/{name}/evidence")),
+        Path(given.get("proposals", f"/var/lib/edge-inspect/{name}/proposals")),
         given.get("frames"),
         Path(given["keys"]) if "keys" in given else None,
         Path(given["bundle"]) if "bundle" in given else None,

@@ -33,8 +33,8 @@ class Role(IntEnum):
 
     VIEWER = 1  # looks
     OPERATOR = 2  # says what became of a part
-    TECHNICIAN = 3  # changes recipes
-    ENGINEER = 4  # and users
+    TECHNICIAN = 3  # changes recipes, proposes thresholds
+    ENGINEER = 4  # takes thresholds, and users
 
     @property
     def word(self) -> str:

@@ -45,7 +45,8 @@ from tests.patience import WAIT_S, wait_until
 
 Figures = dict[str, Any]
 READERS, RATE, HOUR_S = 5, 10.0, 3600.0
-SCREENS = ("line", "review", "parts", "figures", "health", "challenge", "log", "station", "recipes")
+SCREENS = ("line", "review", "parts", "figures", "health", "challenge", "sensitivity", "sensitivity/next")
+SCREENS += ("log", "station", "recipes")
 REJECTED_EVERY = 20  # of the million
 
 
@@ -192,6 +193,7 @@ def _screens(page: Served) -> dict[str, tuple[float, float]]:
     part = page.ask("GET", "/s/top/parts", "anna")[1].partition('href="/s/top/part/')[2][:36]
     paths = {name: f"/s/top/{name}" for name in SCREENS} | {"part": f"/s/top/part/{part}", "users": "/users"}
     paths |= {"parts by id": "/s/top/parts?part_id=P20", "parts of a region": "/s/top/parts?region=4&size=10"}
+    paths |= {"a higher limit": "/s/top/sensitivity?at=200", "a lower limit": "/s/top/sensitivity/answer?at=50"}
     paths |= {"log with a word": "/s/top/log?text=nothing", "review of last shift": "/s/top/review?shift=last"}
     paths |= {f"figures by {by}": f"/s/top/figures?period=month&by={by}" for by in ("day", "batch", "recipe")}
     paths |= {

@@ -155,6 +155,11 @@ def test_the_wheel_has_all_that_the_page_is_made_of(page: Served) -> None:
     for name in (
         "templates/line.html",
         "templates/report.html",
+        "templates/sensitivity.html",
+        "templates/next.html",
+        "templates/look.html",
+        "templates/pieces/answer.html",
+        "templates/pieces/next.html",
         "static/report.css",
         "templates/pieces/banner.html",
         "static/line.css",

@@ -94,7 +94,9 @@ def test_changes_stand_there_with_names_and_markup_is_text(filling: Filling, tmp
             message(drift_record(ORIGIN, stamp(8), state=DriftState.BEGUN, **moved)),
         ]
     )
-    station = StationSettings("top", "tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "ipc://c", tmp_path / "evidence")
+    station = StationSettings(
+        "top", "tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "ipc://c", tmp_path / "evidence", tmp_path
+    )
     t, questions = words_in(language), Questions(tmp_path / "page.db")
     html = render(
         "report.html", t, **report_facts(questions, filling.station, station, Shift(0, 1 << 42), SHIFTS[:1], t)
@@ -120,7 +122,7 @@ def test_which_shift_is_meant() -> None:
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
-    station = StationSettings("top", "tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "ipc://c", tmp_path)
+    station = StationSettings("top", "tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "ipc://c", tmp_path, tmp_path)
     for name, said in (("report.doc", "ending"), ("report.html", "no read model")):
         with pytest.raises(SettingsError, match=said):
             write_report(tmp_path / "page.db", station, Shift(0, 1), SHIFTS, tmp_path / name, words_in("en"))

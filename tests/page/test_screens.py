@@ -17,7 +17,10 @@ from tests.page.conftest import PASSWORD, Served
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
-SCREENS = ("line", "review", "parts", "figures", "log", "recipes", "recipes?chosen=rollback", "station", "setup")
+SCREENS = (
+    "line", "review", "parts", "figures", "sensitivity", "sensitivity?at=110", "sensitivity/look?at=110",
+    "sensitivity/next", "log", "recipes", "recipes?chosen=rollback", "station", "setup",
+)  # fmt: skip
 OTHERS = ("/users", "/account", "/s/nowhere/line")
 SIZES = ((1280, 800), (390, 844))
 

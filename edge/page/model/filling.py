@@ -27,6 +27,7 @@ from edge.page.model.rows import (
 )
 from edge.page.model.schema import EPOCH_BITS, STATION_BITS
 from edge.page.model.series import Minutes
+from edge.page.model.steps import Steps
 from edge.wire.messages import Message
 
 _INSERT_PART = f"INSERT OR IGNORE INTO parts({','.join(RECORDED)}) VALUES ({','.join('?' * len(RECORDED))})"
@@ -55,6 +56,7 @@ class Filling:
         self._counts: Counter[tuple[int, str, int, int, str]] = Counter()
         self._latencies: Counter[tuple[int, int]] = Counter()
         self._minutes = Minutes()
+        self._steps = Steps()
 
     @property
     def cursor(self) -> Cursor | None:
@@ -73,6 +75,7 @@ class Filling:
             for statement, counted in ((_COUNT, self._counts), (_TIMED, self._latencies)):
                 self._db.executemany(statement, [(self.station, *key, parts) for key, parts in counted.items()])
             self._minutes.write(self._db, self.station)
+            self._steps.write(self._db, self.station)
             last = messages[-1]
             self._db.execute(
                 "UPDATE stations SET epoch = ?, seq = ?, result_id = ?, acquisition = ? WHERE number = ?",
@@ -86,7 +89,7 @@ class Filling:
         with self._db:
             for table in ("parts", "bodies", "events"):
                 self._db.execute(f"DELETE FROM {table} WHERE number >= ? AND number < ?", (low, high))
-            for table in ("files", "counts", "latencies", "measured", "epochs"):
+            for table in ("files", "counts", "latencies", "measured", "scores", "epochs"):
                 self._db.execute(f"DELETE FROM {table} WHERE station = ?", (station,))
             self._db.execute("UPDATE stations SET epoch = NULL, seq = 0, result_id = NULL WHERE number = ?", (station,))
 
@@ -94,6 +97,7 @@ class Filling:
         """A batch that failed was rolled back, and what was remembered of it with it."""
         self._counts.clear()
         self._minutes.clear()
+        self._steps.clear()
         self._latencies.clear()
         self._recipes.clear()
         self._epochs = dict(self._db.execute("SELECT epoch, number FROM epochs WHERE station = ?", (self.station,)))
@@ -121,6 +125,7 @@ class Filling:
         if row.latency_ms is not None and row.reason != PIECE:
             self._latencies[quarter, latency_step(row.latency_ms)] += row.parts
         self._minutes.take(message.body, row.created_ms)
+        self._steps.take(row)
         if is_rejected(message):
             self._db.execute("INSERT OR IGNORE INTO bodies VALUES (?, ?)", (number, packed(message.body)))
 
@@ -168,6 +173,7 @@ class Filling:
             return
         epoch = bytes.fromhex(history["epoch"])
         low, high = (self._number(epoch, history[name]) for name in ("first_seq", "last_seq"))
+        self._steps.drop(self._db, low, high)
         for table in ("parts", "bodies", "events"):
             self._db.execute(f"DELETE FROM {table} WHERE number BETWEEN ? AND ?", (low, high))
 

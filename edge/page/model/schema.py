@@ -13,7 +13,7 @@ import apsw
 
 from edge.core.errors import OutputError
 
-VERSION = 2
+VERSION = 3
 STATION_BITS, EPOCH_BITS = 56, 40  # below them: the epoch's number, and seq
 BUSY_MS = 5000
 
@@ -36,6 +36,8 @@ CREATE INDEX IF NOT EXISTS parts_time ON parts(station, created_ms);
 CREATE INDEX IF NOT EXISTS parts_rejected ON parts(station) WHERE evaluation <> 1;
 CREATE INDEX IF NOT EXISTS parts_open ON parts(station) WHERE evaluation <> 1 AND label IS NULL;
 CREATE INDEX IF NOT EXISTS parts_id ON parts(part_id) WHERE part_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS parts_rejected_score ON parts(station, recipe, score) WHERE evaluation = 2;
+CREATE INDEX IF NOT EXISTS parts_said ON parts(station, recipe, label, score) WHERE label IS NOT NULL;
 CREATE TABLE IF NOT EXISTS bodies(number INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS files(
     about BLOB NOT NULL, uri TEXT NOT NULL, number INTEGER NOT NULL, station INTEGER NOT NULL, role TEXT NOT NULL,
@@ -56,6 +58,9 @@ CREATE TABLE IF NOT EXISTS counts(
 CREATE TABLE IF NOT EXISTS latencies(
     station INTEGER NOT NULL, quarter INTEGER NOT NULL, step INTEGER NOT NULL, parts INTEGER NOT NULL,
     PRIMARY KEY(station, quarter, step)) WITHOUT ROWID, STRICT;
+CREATE TABLE IF NOT EXISTS scores(
+    station INTEGER NOT NULL, recipe INTEGER NOT NULL, step INTEGER NOT NULL, evaluation INTEGER NOT NULL,
+    parts INTEGER NOT NULL, PRIMARY KEY(station, recipe, step, evaluation)) WITHOUT ROWID, STRICT;
 CREATE TABLE IF NOT EXISTS measured(
     station INTEGER NOT NULL, measure TEXT NOT NULL, minute INTEGER NOT NULL, parts INTEGER NOT NULL,
     total REAL NOT NULL, low REAL NOT NULL, high REAL NOT NULL, PRIMARY KEY(station, measure, minute))

@@ -6,6 +6,7 @@ from urllib.parse import quote, unquote
 
 from starlette.responses import Response
 
+from edge.page.pages.review import is_uuid
 from edge.page.pictures import TYPES, NotServed, evidence, map_png
 from edge.page.visits import Visit
 
@@ -26,6 +27,21 @@ def evidence_file(visit: Visit) -> Response:
     except NotServed as error:
         return _none(visit, str(error))
     return Response(content, media_type=TYPES[uri.rpartition(".")[2]], headers=_FOR_EVER)
+
+
+def opened(visit: Visit) -> Response:
+    """A part's picture for who has to open it: that they did is kept, so it is fetched from here each time."""
+    result_id = visit.request.path_params["result_id"]
+    number = visit.page.questions.station(visit.at.name)
+    part = visit.page.questions.part(number, result_id) if is_uuid(result_id) else None
+    if part is None or "image" not in part.files:
+        return _none(visit, "no picture of this part is kept")
+    try:
+        content = evidence(visit.at.settings.evidence, *part.files["image"])
+    except NotServed as error:
+        return _none(visit, str(error))
+    visit.at.desk.open(visit.actor, result_id)
+    return Response(content, media_type=TYPES["png"], headers={"Cache-Control": "no-store"})
 
 
 def frame(visit: Visit) -> Response:

@@ -17,6 +17,7 @@ from starlette.responses import RedirectResponse, Response
 
 from edge.page.charting import Chart, Reference, Span, chart, places, span_of
 from edge.page.drifts import COMMANDS, Drift, Event, baselines, happenings, standing
+from edge.page.live import Now
 from edge.page.model.questions import Questions
 from edge.page.model.series import REJECTS, SCORE, Point
 from edge.page.pages.line import banner_facts
@@ -58,7 +59,7 @@ def health(visit: Visit) -> Response:
     events = _events(questions, number)
     banner = banner_facts(visit.page, visit.at, visit.t)
     birth = questions.newest_event(number, "birth")
-    stands = standing(events, birth, None if banner["now"].is_silent else banner["now"].heartbeat)
+    stands = standing(events, birth, _heartbeat(banner["now"]))
     points = questions.series(number, span.since_ms, span.until_ms, span.step_min)
     normal = baselines(events, birth)
     charts = [
@@ -76,6 +77,13 @@ def health(visit: Visit) -> Response:
         marks=list(zip(marks, places([one.at_ms for one in marks], span), strict=True)),
         told=_told,
     )
+
+
+def drifts(visit: Visit) -> list[Drift]:
+    """What drifts at the station now."""
+    questions, number = visit.page.questions, visit.page.questions.station(visit.at.name)
+    birth = questions.newest_event(number, "birth")
+    return standing(_events(questions, number), birth, _heartbeat(visit.at.live.now()))
 
 
 def write_note(visit: Visit) -> Response:
@@ -105,6 +113,10 @@ def new_baseline(visit: Visit) -> Response:
 
 def _back(visit: Visit) -> Response:
     return RedirectResponse(f"/s/{visit.at.name}/health", 303)
+
+
+def _heartbeat(now: Now) -> dict[str, Any] | None:
+    return None if now.is_silent else now.heartbeat
 
 
 def _events(questions: Questions, number: int) -> list[Event]:

@@ -68,13 +68,18 @@ def say(visit: Visit) -> Response:
     about, label = visit.form.get("about", ""), visit.form.get("label", "")
     if label not in DISPOSITION or not is_uuid(about):
         raise Refused(visit.t("refused.no_such_word"))
-    command(visit, "FEEDBACK", about=about, disposition=DISPOSITION[label], label=label)
-    visit.page.questions.label(about, None if label == UNDONE else label, visit.actor, int(1000 * time.time()))
+    feedback(visit, about, label)
     if visit.form.get("back") == "part":
         return RedirectResponse(f"/s/{visit.at.name}/part/{about}", 303)
     onward = {"part": about} if label == UNDONE else {"part": visit.form.get("next", ""), "undo": about}
     query = {**dict(visit.request.query_params), **onward}
     return RedirectResponse(f"/s/{visit.at.name}/review?{urlencode({k: v for k, v in query.items() if v})}", 303)
+
+
+def feedback(visit: Visit, about: str, label: str) -> None:
+    """A label of DISPOSITION into the station's record, and at once into the read model; Refused, or NoAnswer."""
+    command(visit, "FEEDBACK", about=about, disposition=DISPOSITION[label], label=label)
+    visit.page.questions.label(about, None if label == UNDONE else label, visit.actor, int(1000 * time.time()))
 
 
 def command(visit: Visit, verb: str, **facts: Any) -> str:

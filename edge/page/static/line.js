@@ -4,6 +4,7 @@
 const SILENT_MS = 3000;
 const FRAME_MS = 250;
 const GAUGES_MS = 1000;
+const SLIDE_MS = 120;
 
 const banner = document.getElementById("banner");
 let heard = performance.now();
@@ -100,6 +101,7 @@ async function gauges(box) {
       const answer = await fetch(box.dataset.gauges, { cache: "no-store" });
       if (answer.ok) {
         box.innerHTML = await answer.text();
+        if (box.querySelector("[data-reload]")) location.reload(); // what was waited for is there, and has its own keys
       }
     } catch {
       // `tick` says that there is no contact
@@ -131,13 +133,32 @@ function zoomable(figure) {
   figure.querySelector(".frame img").addEventListener("click", turn);
 }
 
+// --- the answer to a slider, which also works as a form ---
+
+function slide(range) {
+  const answer = document.getElementById("answer");
+  range.form.querySelector("[data-without-script]").hidden = true;
+  let asked = 0;
+  range.addEventListener("input", async () => {
+    const mine = ++asked;
+    await sleep(SLIDE_MS);
+    if (mine !== asked) return;
+    try {
+      const found = await fetch(`${range.dataset.answer}?at=${range.value}`, { cache: "no-store" });
+      if (mine === asked && found.ok) answer.innerHTML = await found.text();
+    } catch {
+      // `tick` says that there is no contact
+    }
+  });
+}
+
 // An undo is pressed twice only if it was meant twice: what was sent once is not sent again.
-function once(form) {
-  form.addEventListener("submit", () => setTimeout(() => form.querySelectorAll("button").forEach((one) => (one.disabled = true))));
+function once(event) {
+  if (event.target.method === "post") setTimeout(() => event.target.querySelectorAll("button").forEach((one) => (one.disabled = true)));
 }
 
 for (const one of document.querySelectorAll(".picture[data-zoom]")) zoomable(one);
-for (const one of document.querySelectorAll("form[method=post]")) once(one);
+for (const one of document.querySelectorAll("[data-answer]")) slide(one);
 for (const one of document.querySelectorAll("img[data-or]")) {
   const instead = () => {
     const text = document.createElement("p");
@@ -149,6 +170,7 @@ for (const one of document.querySelectorAll("img[data-or]")) {
   else one.addEventListener("error", instead);
 }
 addEventListener("keydown", press);
+addEventListener("submit", once);
 if (banner) {
   listen();
   setInterval(tick, 500);

@@ -1,0 +1,220 @@
+"""Another limit from the page alone, through a real station: proposed, looked at, taken, undone; and the next parts."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from edge.client import Control, ask
+from tests.edge.stub import ROOT, Stub, free_endpoint
+from tests.page.conftest import PASSWORD, USERS, Served
+from tests.page.figures import started
+from tests.page.test_screens import SIZES, Seen, browser  # noqa: F401  # a fixture
+from tests.patience import WAIT_S
+
+pytest.importorskip("starlette", reason="the page is not installed: pip install 'edge-inspect[page]'")
+
+SCREEN = "/s/top/sensitivity"
+NEXT = f"{SCREEN}/next"
+
+
+@pytest.fixture(scope="module")
+def sensitive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Parts come as they are triggered; each fifth scores 200, the others 0, and the limit is 100."""
+    folder = tmp_path_factory.mktemp("sensitive")
+    stub, control = Stub(folder, pause_s=0.005), free_endpoint()
+    stub.settings |= {
+        "trigger": "control", "control": control, "evidence": str(folder / "evidence"), "evidence_good_share": 0.0
+    }  # fmt: skip
+    (folder / "page.ini").write_text(
+        f"[top]\nlive = {stub.live}\nreplay = {stub.replay}\ncontrol = {control}\nevidence = {folder / 'evidence'}\n"
+        f"proposals = {folder / 'proposals'}\n"
+    )
+    served = Served(folder, ROOT, stub.live, stub.replay, control, int(free_endpoint().rpartition(":")[2]))
+    for name, role in USERS.items():
+        served.command("user", "add", name, "--role", role, "--password-stdin", given=PASSWORD + "\n")
+    station = started(stub)
+    try:
+        served.start()
+        parts(served, 75)
+        until(served, SCREEN, lambda body: "Of 60 passed parts 0 would be rejected." in body)
+        yield served
+    finally:
+        station.terminate()
+        station.wait()
+        if served.process is not None:
+            served.kill()
+
+
+def until(page: Served, path: str, is_there: Callable[[str], bool], user: str = "theo") -> str:
+    """The screen, once it shows that."""
+    until_s = time.monotonic() + WAIT_S
+    while not is_there(body := page.ask("GET", path, user)[1]):
+        assert time.monotonic() < until_s, body
+        time.sleep(0.1)
+    return body
+
+
+def parts(page: Served, count: int) -> None:
+    """So many, each told; a trigger that a starved machine let grow too old took no picture, and is given again."""
+    with Control(page.control) as station:
+        for number in range(count):
+            while (answer := station.ask("TRIGGER", {"part_id": f"P{number}-{time.time()}"}, WAIT_S))[0] != "DONE":
+                assert "expired" in answer[1]["reason"], answer
+
+
+def about(body: str) -> str:
+    """The part that a screen asks about."""
+    return body.partition('name="about" value="')[2][:36]
+
+
+def shown(page: Served, path: str) -> str:
+    """The part to be judged, once its picture is there; and the picture opened."""
+    result_id = about(until(page, path, lambda body: "sensitivity/picture/" in body))
+    status, _, headers = page.ask("GET", f"{SCREEN}/picture/{result_id}", "theo")
+    assert status == 200 and headers["cache-control"] == "no-store"
+    return result_id
+
+
+def status(page: Served) -> dict[str, Any]:
+    answer, content = ask(page.control, "STATUS", {}, WAIT_S)
+    assert answer == "STATUS"
+    return dict(content)
+
+
+def chosen(page: Served) -> str:
+    """The newest proposal's file."""
+    found = re.search(r'href="\?chosen=([^"]+)"', page.ask("GET", SCREEN, "anna")[1])
+    assert found
+    return found[1]
+
+
+def until_limit(page: Served, limit: str) -> str:
+    return until(page, SCREEN, lambda body: f"Limit {limit}, as it holds" in body)
+
+
+def test_a_higher_limit_is_proposed_after_a_look_at_each_and_taken_and_undone(sensitive: Served) -> None:
+    body = sensitive.ask("GET", f"{SCREEN}?at=200", "vera")[1]
+    assert "Of 15 rejected parts 15 would pass." in body and "15 of these parts have not been opened by you" in body
+    assert f'action="{SCREEN}/propose"' not in body
+    assert sensitive.ask("GET", f"{SCREEN}/answer?at=199", "vera")[1].count("Of 15 rejected parts 0 would pass.") == 1
+    refused = sensitive.ask("POST", f"{SCREEN}/propose", "theo", at="200", reason="burrs are allowed")
+    assert refused[0] == 409 and "15 of these parts" in refused[1]
+
+    look = f"{SCREEN}/look?at=200"
+    first = about(sensitive.ask("GET", look, "theo")[1])
+    blind = sensitive.ask("POST", f"{SCREEN}/look", "theo", about=first, label="false_reject", at="200")
+    assert blind[0] == 409 and "not been opened by you" in blind[1]
+    for left in range(15, 0, -1):
+        assert f"<strong>{left}</strong> left to be opened" in sensitive.ask("GET", look, "theo")[1]
+        form = {"about": shown(sensitive, look), "label": "false_reject", "at": "200"}
+        assert sensitive.ask("POST", f"{SCREEN}/look", "theo", **form)[0] == 303
+    assert sensitive.ask("POST", f"{SCREEN}/propose", "anna", at="200", reason="not mine")[0] == 409  # she saw none
+    assert sensitive.ask("POST", f"{SCREEN}/propose", "theo", at="200", reason="no")[0] == 409  # no reason
+    assert sensitive.ask("POST", f"{SCREEN}/propose", "theo", at="200", reason="burrs are allowed")[0] == 303
+
+    file = chosen(sensitive)
+    content = json.loads((sensitive.folder / "proposals" / file).read_text())
+    assert content["threshold"] == 200 and len(content["accepted"]) == 15 and content["why"] == "burrs are allowed"
+    body = sensitive.ask("GET", f"{SCREEN}?chosen={file}", "anna")[1]
+    assert "Take the limit 200.000 in place of 100.000?" in body and "15 rejected parts would pass" in body
+    assert "Take 200.000</button>" not in sensitive.ask("GET", f"{SCREEN}?chosen={file}", "theo")[1]
+    assert sensitive.ask("POST", f"{SCREEN}/commission", "theo", file=file)[0] == 403
+    assert sensitive.ask("POST", f"{SCREEN}/commission", "anna", file=file)[0] == 303
+    assert status(sensitive)["commissioning_hash"]
+    body = until_limit(sensitive, "200.000")
+    assert "taken" in body and "burrs are allowed" in body
+    assert sensitive.ask("POST", f"{SCREEN}/commission", "anna", file=file)[0] == 409  # once
+
+    assert sensitive.ask("POST", "/s/top/recipes", "theo", number="rollback", reason="after all")[0] == 303
+    until_limit(sensitive, "100.000")
+
+
+def test_a_lower_limit_asks_for_nothing_and_the_stations_refusal_is_shown_in_its_words(sensitive: Served) -> None:
+    assert sensitive.ask("POST", f"{SCREEN}/propose", "theo", at="100", reason="nothing new")[0] == 409
+    assert sensitive.ask("POST", f"{SCREEN}/propose", "theo", at="90", reason="one scratch is too many")[0] == 303
+    file = chosen(sensitive)
+    path = sensitive.folder / "proposals" / file
+    raw = path.read_bytes()
+    path.write_bytes(raw.replace(b"too many", b"as it is"))
+    refused = sensitive.ask("POST", f"{SCREEN}/commission", "anna", file=file)
+    assert refused[0] == 409 and "its SHA-256 is another one" in refused[1]
+    assert "its SHA-256 is another one" in sensitive.ask("GET", SCREEN, "vera")[1]
+    path.write_bytes(raw)
+    assert sensitive.ask("POST", f"{SCREEN}/commission", "anna", file=file)[0] == 303
+    until_limit(sensitive, "90.000")
+
+
+def test_the_next_parts_are_looked_at_one_by_one_over_a_restart_and_become_a_proposal(sensitive: Served) -> None:
+    assert sensitive.ask("POST", NEXT, "otto", parts="59")[0] == 403
+    assert sensitive.ask("POST", NEXT, "theo", parts="7")[0] == 409  # none that is offered
+    assert sensitive.ask("POST", NEXT, "theo", parts="59")[0] == 303
+    assert status(sensitive)["pictures_due"] == 118
+    assert sensitive.ask("POST", f"{NEXT}/propose", "theo", reason="too early")[0] == 409
+    told = 0
+    parts(sensitive, 40)
+    first = about(until(sensitive, NEXT, lambda body: "sensitivity/picture/" in body))
+    assert sensitive.ask("POST", f"{NEXT}/say", "theo", about=first, word="good")[0] == 409  # not opened yet
+    for at in range(74):  # 59 good ones, and each fifth bad between them
+        if at == 20:
+            sensitive.kill()
+            sensitive.start()
+            assert f"<dt>called good</dt><dd>{at - told - 1}</dd>" in sensitive.ask("GET", NEXT, "theo")[1]
+            parts(sensitive, 40)
+        result_id = shown(sensitive, NEXT)
+        is_bad = "The station did not let it pass." in sensitive.ask("GET", NEXT, "theo")[1]
+        told += is_bad
+        form = {"about": result_id, "word": "unsure" if at == 0 else "bad" if is_bad else "good"}
+        assert sensitive.ask("POST", f"{NEXT}/say", "theo", **form)[0] == 303
+        if "The limit by these parts" in (body := sensitive.ask("GET", NEXT, "theo")[1]):
+            break
+    if "unsure, to be decided" in body and "The limit by these parts" not in body:
+        form = {"about": shown(sensitive, NEXT), "word": "good"}
+        assert sensitive.ask("POST", f"{NEXT}/say", "theo", **form)[0] == 303
+        body = sensitive.ask("GET", NEXT, "theo")[1]
+    assert "The limit by these parts: 0.000, in place of 90.000" in body and f"{told} parts called bad" in body
+    assert told >= 13
+    assert sensitive.ask("POST", f"{NEXT}/propose", "theo", reason="a new lamp")[0] == 303
+    file = chosen(sensitive)
+    content = json.loads((sensitive.folder / "proposals" / file).read_text())
+    assert len(content["left_out"]) == told and content["accepted"] == []
+    assert sensitive.ask("POST", f"{SCREEN}/commission", "anna", file=file)[0] == 303
+    assert "0 of 59" in until_limit(sensitive, "0.000")
+
+
+def test_both_screens_are_accessible_fit_and_are_worked_by_keyboard(browser: Any, sensitive: Served) -> None:  # noqa: F811
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python")
+    seen = Seen(browser, sensitive).login("theo")
+    for path in (SCREEN, f"{SCREEN}?at=110", f"{SCREEN}?at=80", NEXT, f"{SCREEN}/look?at=110"):
+        for width, height in SIZES:
+            seen.tab.set_viewport_size({"width": width, "height": height})
+            seen.tab.goto(sensitive.url + path)
+            assert seen.tab.evaluate("document.documentElement.scrollWidth") <= width, path
+        found = axe.Axe().run(seen.tab).response["violations"]
+        assert [one for one in found if one["impact"] in ("serious", "critical")] == [], path
+    seen.tab.goto(sensitive.url + SCREEN)
+    seen.tab.focus("#at")
+    seen.tab.keyboard.press("ArrowRight")
+    seen.tab.wait_for_selector("text=101 % of the")  # the answer followed the slider
+    assert [text for text in seen.wrong if "404" not in text] == [] and seen.hosts == {"127.0.0.1"}
+    seen.context.close()
+
+
+def test_the_slider_is_a_form_without_script(browser: Any, sensitive: Served) -> None:  # noqa: F811
+    context = browser.new_context(java_script_enabled=False)
+    tab = context.new_page()
+    tab.goto(f"{sensitive.url}/login")
+    tab.fill("[name=name]", "vera")
+    tab.fill("[name=password]", PASSWORD)
+    tab.click("main button")
+    tab.goto(f"{sensitive.url}{SCREEN}")
+    tab.focus("#at")
+    tab.keyboard.press("ArrowLeft")
+    tab.click("[data-without-script]")
+    assert "99 % of the" in tab.inner_text("main")
+    context.close()
