@@ -1,4 +1,4 @@
-"""Another limit from the page alone, through a real station: proposed, looked at, taken, undone; and the next parts."""
+"""Another limit from the page alone, through a real station: proposed, looked at, refused; and the next parts."""
 
 from __future__ import annotations
 
@@ -94,10 +94,6 @@ def chosen(page: Served) -> str:
     return found[1]
 
 
-def until_limit(page: Served, limit: str) -> str:
-    return until(page, SCREEN, lambda body: f"Limit {limit}, as it holds" in body)
-
-
 def test_a_higher_limit_is_proposed_after_a_look_at_each_and_taken_and_undone(sensitive: Served) -> None:
     body = sensitive.ask("GET", f"{SCREEN}?at=200", "vera")[1]
     assert "Of 15 rejected parts 15 would pass." in body and "15 of these parts have not been opened by you" in body
@@ -125,14 +121,10 @@ def test_a_higher_limit_is_proposed_after_a_look_at_each_and_taken_and_undone(se
     assert "Take the limit 200.000 in place of 100.000?" in body and "15 rejected parts would pass" in body
     assert "Take 200.000</button>" not in sensitive.ask("GET", f"{SCREEN}?chosen={file}", "theo")[1]
     assert sensitive.ask("POST", f"{SCREEN}/commission", "theo", file=file)[0] == 403
-    assert sensitive.ask("POST", f"{SCREEN}/commission", "anna", file=file)[0] == 303
-    assert status(sensitive)["commissioning_hash"]
-    body = until_limit(sensitive, "200.000")
-    assert "taken" in body and "burrs are allowed" in body
-    assert sensitive.ask("POST", f"{SCREEN}/commission", "anna", file=file)[0] == 409  # once
-
-    assert sensitive.ask("POST", "/s/top/recipes", "theo", number="rollback", reason="after all")[0] == 303
-    until_limit(sensitive, "100.000")
+    # Parts that a command triggers from a source that is no camera are simulated: they count for nothing there.
+    refused = sensitive.ask("POST", f"{SCREEN}/commission", "anna", file=file)
+    assert refused[0] == 409 and "0 recorded parts cannot support a promise" in refused[1]
+    assert "0 recorded parts cannot support a promise" in sensitive.ask("GET", SCREEN, "vera")[1]
 
 
 def test_a_lower_limit_asks_for_nothing_and_the_stations_refusal_is_shown_in_its_words(sensitive: Served) -> None:
@@ -145,9 +137,6 @@ def test_a_lower_limit_asks_for_nothing_and_the_stations_refusal_is_shown_in_its
     refused = sensitive.ask("POST", f"{SCREEN}/commission", "anna", file=file)
     assert refused[0] == 409 and "its SHA-256 is another one" in refused[1]
     assert "its SHA-256 is another one" in sensitive.ask("GET", SCREEN, "vera")[1]
-    path.write_bytes(raw)
-    assert sensitive.ask("POST", f"{SCREEN}/commission", "anna", file=file)[0] == 303
-    until_limit(sensitive, "90.000")
 
 
 def test_the_next_parts_are_looked_at_one_by_one_over_a_restart_and_become_a_proposal(sensitive: Served) -> None:
@@ -177,14 +166,12 @@ def test_the_next_parts_are_looked_at_one_by_one_over_a_restart_and_become_a_pro
         form = {"about": shown(sensitive, NEXT), "word": "good"}
         assert sensitive.ask("POST", f"{NEXT}/say", "theo", **form)[0] == 303
         body = sensitive.ask("GET", NEXT, "theo")[1]
-    assert "The limit by these parts: 0.000, in place of 90.000" in body and f"{told} parts called bad" in body
+    assert "The limit by these parts: 0.000, in place of 100.000" in body and f"{told} parts called bad" in body
     assert told >= 13
     assert sensitive.ask("POST", f"{NEXT}/propose", "theo", reason="a new lamp")[0] == 303
     file = chosen(sensitive)
     content = json.loads((sensitive.folder / "proposals" / file).read_text())
     assert len(content["left_out"]) == told and content["accepted"] == []
-    assert sensitive.ask("POST", f"{SCREEN}/commission", "anna", file=file)[0] == 303
-    assert "0 of 59" in until_limit(sensitive, "0.000")
 
 
 def test_both_screens_are_accessible_fit_and_are_worked_by_keyboard(browser: Any, sensitive: Served) -> None:  # noqa: F811
