@@ -230,7 +230,7 @@ def _report(folder: Path, page: Served) -> tuple[float, float]:
     from edge.page.stations import StationSettings
     from edge.page.words import words_in
 
-    station = StationSettings("top", page.live, page.replay, page.control, folder / "evidence")
+    station = StationSettings("top", page.live, page.replay, page.control, folder / "evidence", folder / "proposals")
     shifts, times = read_shifts(SHIFTS), []
     for _ in range(5):
         began_s = time.perf_counter()

@@ -16,7 +16,7 @@ from tests.page.test_parts_of_it import PAGE, WELL
 from tests.page.test_read_model import good, rejected
 from tests.patience import wait_until
 
-SETTINGS = StationSettings("top", "tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "tcp://127.0.0.1:3", Path("evidence"))
+SETTINGS = StationSettings("top", "tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "tcp://127.0.0.1:3", *2 * (Path("folder"),))
 
 
 def test_what_was_sent_before_is_never_the_present() -> None:

@@ -48,7 +48,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
         stamp = Stamp(samples.EPOCH, len(said) + 1, f"0195610c-3c83-7000-8000-{len(said) + 1:012x}", NOW)
         said.append(decode(to_frames(evidence_record(ORIGIN, stamp, about, files))))
         Filling(db, "top").take(said)
-    one = StationSettings("top", *(free_endpoint() for _ in range(3)), folder)
+    one = StationSettings("top", *(free_endpoint() for _ in range(3)), folder, folder)
     made = Page(PageSettings(folder, (one,), (time(6), time(14), time(22))))
     told = replace(samples.health(), drifting=("brightness",), camera="streaming", challenge_due_s=5400.0)
     live = made.stations["top"].live

@@ -13,7 +13,6 @@ import pytest
 from edge.client import Control, ask
 from tests.edge.stub import ROOT, Stub, free_endpoint
 from tests.page.conftest import PASSWORD, USERS, Served
-from tests.page.figures import started
 from tests.page.test_screens import SIZES, Seen, browser  # noqa: F401  # a fixture
 from tests.patience import WAIT_S
 
@@ -38,7 +37,7 @@ def sensitive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     served = Served(folder, ROOT, stub.live, stub.replay, control, int(free_endpoint().rpartition(":")[2]))
     for name, role in USERS.items():
         served.command("user", "add", name, "--role", role, "--password-stdin", given=PASSWORD + "\n")
-    station = started(stub)
+    station = stub.start()
     try:
         served.start()
         parts(served, 75)
