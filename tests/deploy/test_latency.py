@@ -64,7 +64,7 @@ def test_a_real_streams_latency_is_found_within_ten_milliseconds(latency_s: floa
             yield time.monotonic_ns()
 
     try:
-        found = measure(f"http://127.0.0.1:{camera.port}/x.mjpg", parts())
+        found = measure(camera.source, parts())
     finally:
         camera.stop()
     assert found.seen >= 20
