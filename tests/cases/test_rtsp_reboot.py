@@ -16,7 +16,7 @@ from tests.patience import WAIT_S
 from tests.peers.test_streams import needs_rtsp, process, rtsp_server
 
 HEIGHT, WIDTH = FAKE_CAMERA_SIZE
-TICK_S = 1.0
+TICK_S, DETAILS = 1.0, "result_evaluation_details"
 
 
 def hear(stub: Stub, feed: Subscription, is_it: Callable[[Message], object]) -> dict[str, Any]:
@@ -39,17 +39,16 @@ def is_result(evaluation: int) -> Callable[[Message], object]:
 @needs_rtsp
 def test_a_camera_that_reboots_with_another_size_is_lost_then_undecided_by_both_sizes_then_well(tmp_path: Path) -> None:
     url = free_endpoint().replace("tcp:", "rtsp:") + "/line"
-    as_commissioned = rtsp_server(url, "ball", WIDTH, HEIGHT)
+    as_commissioned = rtsp_server(url, "snow", WIDTH, HEIGHT)
     stub = Stub(tmp_path)
     stub.settings |= {"source": url, "acquisition": "triggered", "source_lost_s": WAIT_S}
     with Subscription(stub.live) as feed:
         with process(*as_commissioned):
             hear(stub, feed, is_result(1))
         hear(stub, feed, lambda message: message.body.get("camera_state") == "lost")
-        with process(*rtsp_server(url, "ball", 320, 240)):
-            undecided = hear(stub, feed, is_result(3))
-        assert undecided["reason"] == "health_gate"
-        assert "320×240" in undecided["result_evaluation_details"]
-        assert f"{WIDTH}×{HEIGHT}" in undecided["result_evaluation_details"]
+        with process(*rtsp_server(url, "snow", 320, 240)):
+            undecided = hear(stub, feed, lambda message: "wrong size" in str(message.body.get(DETAILS)))
+        assert (undecided["result_evaluation"], undecided["reason"]) == (3, "health_gate")
+        assert "320×240" in undecided[DETAILS] and f"{WIDTH}×{HEIGHT}" in undecided[DETAILS]
         with process(*as_commissioned):
             hear(stub, feed, is_result(1))
