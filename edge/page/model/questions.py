@@ -190,7 +190,8 @@ class Questions:
 
     def file(self, station: int, uri: str) -> tuple[str, str] | None:
         """SHA-256 and role of a file that the station has told of and not dropped."""
-        found = self._db.execute("SELECT sha256, role FROM files WHERE uri = ? AND station = ?", (uri, station)).get
+        asked = "SELECT sha256, role FROM files WHERE uri = ? AND station = ? LIMIT 1"  # two parts may look the same
+        found = self._db.execute(asked, (uri, station)).get
         return None if found is None else (found[0], found[1])
 
     def good_pictures(self, station: int, recipe: int | None, most: int) -> list[tuple[str, str, str]]:
