@@ -87,7 +87,7 @@ def open_inspector(
     if settings.camera.source == ENDLESS or JUDGED:
         bundle = thresholds.moved(replace(a_bundle(), where=str(settings.bundle.path)))
         return Inspector(bundle, SlowEngine()), 0.0
-    return Inspector(a_bundle(frame_size=FAKE_CAMERA_SIZE), AllGoodEngine()), 0.0
+    return Inspector(a_bundle(frame_size=FAKE_CAMERA_SIZE), AllGoodEngine(), settings.camera.is_resized), 0.0
 
 
 def load_bundle(trust: Trust, path: Path) -> Bundle:
