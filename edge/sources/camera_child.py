@@ -112,7 +112,7 @@ def _stream(aravis: Any, camera: Any, genicam: Any, timed: str) -> None:
         if release is not None:
             release.look(here_ns)
         when_ns = None if buffer is None else 0 if clock is None else buffer.get_timestamp()
-        if timed == "clock" and clock.is_due(buffer is not None, here_ns):
+        if clock is not None and timed == "clock" and clock.is_due(buffer is not None, here_ns):
             _send(CLOCK, genicam.READING.pack(*clock.read()))
         if buffer is None:
             if lost:

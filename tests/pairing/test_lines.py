@@ -54,9 +54,9 @@ LINES: dict[str, tuple[Options, float]] = {
     "slower than its parts": (Options(parts=40, inference=0.5), 0.1),
     "a camera that says when it exposed": (
         Options(parts=40, gige="clock", latency=0.25, jitter=0.01, stop_daemon=0.7),
-        0.4,
+        0.1,
     ),
-    "exposed by each trigger": (Options(parts=40, gige="release", latency=0.02, stop_daemon=0.7), 0.3),
+    "exposed by each trigger": (Options(parts=40, gige="release", latency=0.02, stop_daemon=0.7), 0.1),
     "exposed by the line": (Options(parts=40, **PULSED), 0.7),
     "exposed by the line, a frame lost and one too many": (
         Options(parts=60, lose={12}, extra={30}, **PULSED),
