@@ -2,8 +2,9 @@
 
 When a frame was exposed is known in one of two ways, for whoever asks: by the camera's own clock (`DeviceClock`; GigE
 Vision alone, whose registers for it are the same in all of them), or because the camera exposes only when it is told
-to (TriggerSoftware): after the command was sent, and before the frame was here. Rejected: Harvesters with a vendor's
-producer (proprietary).
+to (TriggerSoftware): after the command was sent, and before the frame was here. That too needs the clock: only the
+stamp tells the command's frame from one that was on its way. Rejected: Harvesters with a vendor's producer
+(proprietary).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class AravisCamera(ChildCamera):
     """A GenICam camera: its name, serial number or address; empty for the first found.
 
     settings: GenICam features to force, and to read back, at every opening. is_dated: each frame is to say when it was
-    exposed; NotDated where the camera cannot. release: what will tell it to expose; then every frame says when.
+    exposed; release: what will tell it to expose, then every frame says when. NotDated where the camera cannot.
     Other errors as `ChildCamera`.
     """
 
@@ -46,7 +47,8 @@ class AravisCamera(ChildCamera):
         has_orders = release is not None
         super().__init__(f"aravis:{name}", "aravis", name, timed, *features, advice=advice, has_orders=has_orders)
         try:
-            self._clock = _clock_of(self.opened) if timed == "clock" else None
+            clock = None if timed == "untimed" else _clock_of(self.opened, timed)
+            self._clock = clock if timed == "clock" else None
         except NotDated as error:
             self.close()
             raise NotDated(f"aravis:{name}: {error}") from error
@@ -84,10 +86,10 @@ class AravisCamera(ChildCamera):
         super().close()
 
 
-def _clock_of(facts: Mapping[str, Any]) -> DeviceClock:
+def _clock_of(facts: Mapping[str, Any], timed: str) -> DeviceClock:
     """From what the child said when it opened the camera; NotDated."""
     exposure_ns, readout_ns = (
         None if facts[name] is None else round(1000 * facts[name]) for name in ("exposure_us", "readout_us")
     )
-    timing = Timing(exposure_ns, readout_ns, facts["is_triggered"])
+    timing = Timing(exposure_ns, readout_ns, facts["is_triggered"] and timed == "clock")
     return DeviceClock([Reading(*one) for one in facts["readings"]], timing)

@@ -3,8 +3,8 @@
 Runs on the system's Python, because Aravis and GStreamer come as Debian's packages and not from PyPI: the standard
 library and gi only, no import of this project. Arguments: `aravis`, the camera, how it is timed, then GenICam settings
 as NAME=VALUE (?NAME=VALUE: only where the camera has it); or `gstreamer` and a pipeline that ends in appsink. How it is
-timed: `untimed`; `clock`, its own clock is read around each frame; `release`, it exposes when RELEASE comes on standard
-input, and each frame is told with when that was.
+timed: `untimed`; `clock`, its own clock is read around each frame; `release`, its clock is read and it exposes when
+RELEASE comes on standard input, and each frame is told with when that was.
 Messages: HEADER, then that many bytes. It ends when nobody reads any more.
 """
 
@@ -101,10 +101,10 @@ def _stream(aravis: Any, camera: Any, genicam: Any, timed: str) -> None:
     lost: list[bool] = []  # what tells a camera that is gone from one that waits for its trigger
     device.connect("control-lost", lambda *_: lost.append(True))
     camera.set_acquisition_mode(aravis.AcquisitionMode.CONTINUOUS)
-    clock = genicam.Clock(aravis, device) if timed == "clock" else None
+    clock = None if timed == "untimed" else genicam.Clock(aravis, device)
     facts = {} if clock is None else clock.facts()
     camera.start_acquisition()
-    release = genicam.Release(device, stream) if timed == "release" else None
+    release = genicam.Release(device, stream, clock) if timed == "release" and facts["readings"] else None
     _send(OPENED, json.dumps(facts).encode())
     while True:
         buffer = stream.timeout_pop_buffer(WAIT_US)
@@ -112,7 +112,7 @@ def _stream(aravis: Any, camera: Any, genicam: Any, timed: str) -> None:
         if release is not None:
             release.look(here_ns)
         when_ns = None if buffer is None else 0 if clock is None else buffer.get_timestamp()
-        if clock is not None and clock.is_due(when_ns, here_ns):
+        if clock is not None and timed == "clock" and clock.is_due(buffer is not None, here_ns):
             _send(CLOCK, genicam.READING.pack(*clock.read()))
         if buffer is None:
             if lost:
@@ -120,7 +120,7 @@ def _stream(aravis: Any, camera: Any, genicam: Any, timed: str) -> None:
             _send(ALIVE)
             continue
         if release is not None:
-            when_ns = release.answered(here_ns)
+            when_ns = release.answered(when_ns, here_ns)
         if buffer.get_status() == aravis.BufferStatus.SUCCESS:
             shape = buffer.get_image_width(), buffer.get_image_height(), buffer.get_image_pixel_format()
             _send(FRAME, buffer.get_data(), buffer.get_frame_id(), shape, (when_ns or 0, here_ns))

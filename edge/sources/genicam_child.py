@@ -29,7 +29,7 @@ class Clock:
 
     def __init__(self, aravis: Any, device: Any) -> None:
         self._device, self._is_gige, self._ticks_a_s = device, isinstance(device, aravis.GvDevice), 0
-        self._device_ns = self._read_ns = 0  # of the last reading, its and ours
+        self._read_ns = 0  # when it was last read
 
     def facts(self) -> dict[str, Any]:
         """Two readings, and what the camera says of its timing."""
@@ -57,28 +57,31 @@ class Clock:
         high, low = self._device.read_register(LATCHED), self._device.read_register(LATCHED + 4)
         self._read_ns = time.monotonic_ns()
         seconds, rest = divmod(high << 32 | low, self._ticks_a_s)
-        self._device_ns = seconds * NS + rest * NS // self._ticks_a_s
-        return self._device_ns, earliest_ns, self._read_ns
+        return seconds * NS + rest * NS // self._ticks_a_s, earliest_ns, self._read_ns
 
-    def is_due(self, stamp_ns: int | None, now_ns: int) -> bool:
-        """Whether to read it: once behind all frames that have come, stamped so, and now and then while none does."""
-        if not self._ticks_a_s:
-            return False
-        return now_ns - self._read_ns > IDLE_NS if stamp_ns is None else stamp_ns > self._device_ns
+    def is_due(self, has_frame: bool, now_ns: int) -> bool:
+        """Whether to read it: behind each frame, whatever its stamp, for the clock may have been set; and now and then.
+
+        Rejected: not behind a frame whose stamp is older than the last reading. So are all, once it was set back.
+        """
+        return self._ticks_a_s > 0 and (has_frame or now_ns - self._read_ns > IDLE_NS)
 
 
 class Release:
     """One frame for each command, and none beside: whatever else happens ends this connection.
 
-    So a frame that comes was exposed after the last command was sent.
+    And the frame's stamp is later than the camera's clock was before the command, and than any frame's before: a
+    picture that was on its way, or is sent again, is not the command's.
     """
 
-    def __init__(self, device: Any, stream: Any) -> None:
-        self._device, self._changed = device, threading.Condition()
-        self._sent_ns: int | None = None  # of the command that has no frame yet
+    def __init__(self, device: Any, stream: Any, clock: Clock) -> None:
+        self._device, self._clock, self._changed = device, clock, threading.Condition()
+        self._sent_ns: int | None = None  # of the command that has no frame yet: from then on it can be exposed
+        self._after_ns = 0  # by the camera's clock: what comes is later
         self._fault: str | None = None
-        self._patience_ns = ANSWERED_NS + round(1000 * (_number(device, "ExposureTime") or 0))
-        self._prove(stream)
+        exposure_ns = round(1000 * (_number(device, "ExposureTime") or 0))
+        self._patience_ns = ANSWERED_NS + exposure_ns
+        self._prove(stream, min(QUIET_NS + 2 * exposure_ns, UNASKED_NS))
         threading.Thread(target=self._obey, daemon=True).start()
 
     def look(self, now_ns: int) -> None:
@@ -89,12 +92,14 @@ class Release:
             if self._fault is not None:
                 raise ValueError(self._fault)
 
-    def answered(self, here_ns: int) -> int:
-        """A frame has come, and was here then: when its command was sent."""
+    def answered(self, stamp_ns: int, here_ns: int) -> int:
+        """A frame has come, stamped so, and was here then: when its command was sent."""
         with self._changed:
             if self._sent_ns is None or self._sent_ns > here_ns:
                 raise ValueError("a frame came that no software trigger had asked for")
-            sent_ns, self._sent_ns = self._sent_ns, None
+            if stamp_ns <= self._after_ns:
+                raise ValueError("a frame came that was exposed before its software trigger")
+            sent_ns, self._sent_ns, self._after_ns = self._sent_ns, None, stamp_ns
             self._changed.notify_all()
             return sent_ns
 
@@ -107,32 +112,39 @@ class Release:
                     left_s = (latest_ns - time.monotonic_ns()) / NS
                     if not self._changed.wait_for(lambda: self._sent_ns is None, max(0.0, left_s)):
                         continue  # the frame before takes too long: this part has none
-                    if time.monotonic_ns() <= latest_ns:
-                        self._sent_ns = time.monotonic_ns()
-                if self._sent_ns is not None:
-                    self._command(self._sent_ns)
+                if time.monotonic_ns() <= latest_ns:
+                    self._command(latest_ns)
 
-    def _command(self, sent_ns: int) -> None:
+    def _command(self, latest_ns: int) -> None:
         from gi.repository import GLib
 
         try:
-            self._device.execute_command("TriggerSoftware")
-            is_slow = time.monotonic_ns() - sent_ns > ACKNOWLEDGED_NS
-            why = "the camera took too long to take a software trigger" if is_slow else None
+            why = self._expose(latest_ns)
         except GLib.Error as error:
             why = f"a software trigger failed: {error.message}"
         with self._changed:
             self._fault = self._fault or why
 
-    def _prove(self, stream: Any) -> None:
-        """No frame without a command, and one with one."""
+    def _expose(self, latest_ns: int) -> str | None:
+        """Send the command, unless it is too late; what was wrong. GLib.Error."""
+        device_ns, sent_ns, read_ns = self._clock.read()
+        with self._changed:
+            self._after_ns = max(self._after_ns, device_ns)
+            self._sent_ns = sent_ns if read_ns <= latest_ns else None
+        if self._sent_ns is not None:
+            self._device.execute_command("TriggerSoftware")
+        is_slow = time.monotonic_ns() - sent_ns > ACKNOWLEDGED_NS
+        return "the camera took too long to take a software trigger" if is_slow else None
+
+    def _prove(self, stream: Any, quiet_ns: int) -> None:
+        """No frame without a command, for longer than a camera that runs by itself takes for one; and one with one."""
         until_ns = time.monotonic_ns() + UNASKED_NS
-        while self._frames(stream, QUIET_NS, 1):  # what an earlier connection had asked for
+        while self._frames(stream, quiet_ns, 1):  # what an earlier connection had asked for
             if time.monotonic_ns() > until_ns:
                 raise ValueError("frames come that no software trigger has asked for")
         self._device.execute_command("TriggerSoftware")
         came = self._frames(stream, self._patience_ns, 1)
-        came += self._frames(stream, QUIET_NS, 1)
+        came += self._frames(stream, quiet_ns, 1)
         if came != 1:
             raise ValueError(f"a software trigger gave {came or 'no'} frames, and should give one")
 

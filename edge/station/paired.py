@@ -42,7 +42,8 @@ def open_paired(settings: CameraSettings, finder: Viewfinder | None) -> Triggere
         )
     except SourceLost as error:
         if isinstance(error.__cause__, NotDated):  # no start will mend it
-            raise pairing.unknown(str(error)) from error
+            without = "leave out --camera-set trigger=software" if release is not None else None
+            raise pairing.unknown(str(error), without) from error
         raise
 
 

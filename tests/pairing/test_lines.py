@@ -22,7 +22,7 @@ from edge.core.errors import SettingsError
 from edge.history.proof import Witness, read_mark
 from edge.station.settings import settings_of
 from edge.wire.validation import require_valid
-from tests.edge.sources.test_aravis import Fake, needs_aravis
+from tests.edge.sources.test_aravis import fake_camera, needs_aravis
 from tests.edge.stub import Stub
 from tests.pairing.line import Options, Outcome, run
 from tests.patience import WAIT_S, wait_until
@@ -54,9 +54,9 @@ LINES: dict[str, tuple[Options, float]] = {
     "slower than its parts": (Options(parts=40, inference=0.5), 0.1),
     "a camera that says when it exposed": (
         Options(parts=40, gige="clock", latency=0.25, jitter=0.01, stop_daemon=0.7),
-        0.4,
+        0.1,
     ),
-    "exposed by each trigger": (Options(parts=40, gige="release", latency=0.02, stop_daemon=0.7), 0.3),
+    "exposed by each trigger": (Options(parts=40, gige="release", latency=0.02, stop_daemon=0.7), 0.1),
     "exposed by the line": (Options(parts=40, **PULSED), 0.7),
     "exposed by the line, a frame lost and one too many": (
         Options(parts=60, lose={12}, extra={30}, **PULSED),
@@ -199,16 +199,20 @@ def test_a_live_camera_without_a_window_or_a_bound_is_refused_with_what_to_do(tm
 
 
 @needs_aravis
-def test_a_camera_whose_clock_cannot_be_read_is_refused_at_the_start_with_what_to_do(tmp_path: Path) -> None:
-    fake = Fake()
-    try:
+@pytest.mark.parametrize(
+    ("settings", "advice"),
+    [([], "part before; give"), (["trigger=software"], "leave out --camera-set trigger=software and give")],
+)
+def test_a_camera_whose_clock_cannot_be_read_is_refused_at_the_start_with_what_to_do(
+    settings: list[str], advice: str, tmp_path: Path
+) -> None:
+    with fake_camera():
         station = Triggered(tmp_path, source="aravis:127.0.0.1", judge=True, trigger_window_ms=80.0)
+        station.settings["camera_set"] = settings
         process = station.start()
         _, log = process.communicate(timeout=WAIT_S)
-    finally:
-        fake.kill()
     assert process.returncode == 78
-    assert "its clock cannot be read, or stands still" in log and "--camera-latency-ms LEAST-MOST" in log
+    assert "its clock cannot be read, or stands still" in log and f"{advice} --camera-latency-ms LEAST-MOST" in log
 
 
 @pytest.mark.parametrize(

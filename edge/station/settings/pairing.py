@@ -89,12 +89,11 @@ class PairingSettings:
         if self.latency is None and not knows_exposure:
             raise self.unknown(f"{uri} does not say when a frame was exposed")
 
-    def unknown(self, why: str) -> SettingsError:
-        """To raise where nobody can say when a live camera's frames are exposed."""
-        return SettingsError(
-            f"--trigger {self.trigger}: {why}, so it may show the part before; give --camera-latency-ms LEAST-MOST, "
-            "which edge-deploy latency measures"
-        )
+    def unknown(self, why: str, first: str | None = None) -> SettingsError:
+        """To raise where nobody can say when a live camera's frames are exposed; first: what else to do."""
+        advice = "give --camera-latency-ms LEAST-MOST, which edge-deploy latency measures"
+        advice = advice if first is None else f"{first} and {advice}"
+        return SettingsError(f"--trigger {self.trigger}: {why}, so it may show the part before; {advice}")
 
 
 def pairing_settings(flags: Flags) -> PairingSettings:

@@ -6,18 +6,29 @@ see another camera than Debian's look at the same client looks here; who wants t
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import struct
+import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 WIDTH, HEIGHT, LINE_BYTES = 32, 32, 400
 PORT = 3956
 XML_AT, HAS, ACQUIRE, RELEASED, EXPOSURE_US, MODE, SOURCE, READOUT_US = 0x10000, *range(0xA000, 0xA01C, 4)
 TICKS, CONTROL, LATCHED, STREAM_PORT, PACKET, STREAM_HOST = 0x0940, 0x0944, 0x0948, 0x0D00, 0x0D04, 0x0D18
 ANSWERS = {2: 3, 0x80: 0x81, 0x82: 0x83, 0x84: 0x85, 0x86: 0x87}
+
+
+@contextmanager
+def only_gige_camera() -> Iterator[None]:
+    """Wait until no other test on this machine, of whatever process, has a GigE camera: their port is everybody's."""
+    with Path(tempfile.gettempdir(), f"edge-inspect-gige-{PORT}.lock").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 def _register(name: str, at: int, access: str = "RW") -> str:

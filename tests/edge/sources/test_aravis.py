@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from edge.sources import CameraOptions, Source, open_source
 from edge.sources.aravis import AravisCamera
 from edge.sources.camera_child import HEADER
 from edge.sources.child import MONO8, MOST_INCOMPLETE, SYSTEM_PYTHON, ChildCamera, missed_between
+from tests.edge.sources.gige import only_gige_camera
 
 FAKE = shutil.which("arv-fake-gv-camera-0.8")
 PROBE = "import gi; gi.require_version('Aravis', '0.8'); from gi.repository import Aravis"
@@ -52,11 +54,21 @@ class Fake:
         self._process.wait(5)
 
 
+@contextmanager
+def fake_camera(*arguments: str) -> Iterator[Fake]:
+    """The only one on this machine."""
+    with only_gige_camera():
+        fake = Fake(*arguments)
+        try:
+            yield fake
+        finally:
+            fake.kill()
+
+
 @pytest.fixture
 def fake() -> Iterator[Fake]:
-    fake = Fake()
-    yield fake
-    fake.kill()
+    with fake_camera() as fake:
+        yield fake
 
 
 def open_when_up(options: CameraOptions | None = None) -> Source:
@@ -130,8 +142,7 @@ def test_a_camera_that_waits_for_its_trigger_is_not_lost_until_it_is_gone(
 
 @needs_aravis
 def test_lost_packets_become_counted_gaps() -> None:
-    fake = Fake("-r", "2")  # of 1,000 packets; a frame has 190
-    try:
+    with fake_camera("-r", "2"):  # of 1,000 packets; a frame has 190
         source = open_when_up()
         lost: list[Gap] = []
         until_s = time.monotonic() + START_S
@@ -140,8 +151,6 @@ def test_lost_packets_become_counted_gaps() -> None:
             if isinstance(item, Gap) and item.cause is GapCause.LOST_IN_TRANSFER:
                 lost.append(item)
         source.close()
-    finally:
-        fake.kill()
     assert lost and lost[0].count >= 1
 
 

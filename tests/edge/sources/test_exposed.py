@@ -1,6 +1,6 @@
 """Cameras that say when they exposed: a scripted GigE Vision camera with a clock of its own, through Aravis.
 
-And the two that expose when they are told to: that one, and Debian's.
+And the same where it exposes when it is told to, or does not do as it is told.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edge.sources.aravis import AravisCamera
 from edge.sources.camera_settings import genicam_features
 from edge.sources.capture import Release, Shot
 from edge.sources.device_clock import NotDated
-from tests.edge.sources.gige import HEIGHT, WIDTH, GigeServer
+from tests.edge.sources.gige import HEIGHT, WIDTH, GigeServer, only_gige_camera
 from tests.edge.sources.test_aravis import Fake, needs_aravis
 from tests.patience import WAIT_S
 
@@ -34,14 +34,29 @@ SOFTWARE = genicam_features({"trigger": "software"})
 class Scripted:
     """Exposes by itself, or when released; each picture holds its number, whose true time is in `truth`."""
 
-    def __init__(self, *, frees: bool = True, answers: int = 1, rate: float = 1.0, has_clock: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        frees: bool = True,
+        answers: int = 1,
+        rate: float = 1.0,
+        has_clock: bool = True,
+        period_s: float = 0.02,
+        exposure_us: int = 2000,
+    ) -> None:
         self.rate, self.ahead_ns, self.answers, self.delay_s = rate, 7 * 10**12, answers, 0.0
         self.truth: dict[int, Interval] = {}
         self.lose, self.repeat = set[int](), set[int]()
+        self.begun_ns: int | None = None  # a picture that was begun then is what the next command gets
+        self._period_s = period_s
         self._count, self._lock, self._ended = 0, threading.Lock(), threading.Event()
         self._released = threading.Semaphore(0)
         self.server = GigeServer(
-            self.counter if has_clock else None, self._released.release, is_triggered=not frees, readout_us=1000
+            self.counter if has_clock else None,
+            self._released.release,
+            is_triggered=not frees,
+            exposure_us=exposure_us,
+            readout_us=1000,
         )
         self._thread = threading.Thread(target=self._run_free if frees else self._run_released, daemon=True)
         self._thread.start()
@@ -52,7 +67,7 @@ class Scripted:
     def expose(self) -> None:
         """2 ms of exposure, 1 ms of readout, then the network's delay."""
         with self._lock:
-            began_ns = time.monotonic_ns()
+            began_ns, self.begun_ns = self.begun_ns or time.monotonic_ns(), None
             stamp_ns = self.counter(began_ns)
             time.sleep(0.002)
             self._count = number = self._count + 1
@@ -67,7 +82,7 @@ class Scripted:
         self.server.close()
 
     def _run_free(self) -> None:
-        while not self._ended.wait(0.02):
+        while not self._ended.wait(self._period_s):
             if not self.server.is_frozen:
                 self.expose()
 
@@ -86,7 +101,7 @@ def _is_patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
+    with only_gige_camera(), ExitStack() as stack:
         yield stack
 
 
@@ -154,9 +169,9 @@ def test_a_camera_that_stops_or_whose_clock_is_set_has_no_time_for_that_frame_an
     camera = scripted(stack)
     source = dated(stack)
     assert known(source, camera, 20) >= 10
-    for step_ns in (-300 * MS, 80 * MS, -5000 * MS):
+    for step_ns in (-300 * MS, -30 * MS, 80 * MS):
         camera.ahead_ns += step_ns
-        known(source, camera, 150)
+        known(source, camera, 110)
         assert known(source, camera, 20) >= 10
     camera.server.is_frozen = True
     time.sleep(0.3)
@@ -190,8 +205,8 @@ def fire(release: Release) -> int:
 
 
 def test_each_command_gives_one_frame_that_was_exposed_after_it(stack: ExitStack) -> None:
-    fake, release = Fake(), Release()
-    stack.callback(fake.kill)
+    scripted(stack, frees=False)
+    release = Release()
     source = released(stack, release)
     assert source.grab(0.3) is None
     for _ in range(5):
@@ -241,9 +256,24 @@ def test_a_camera_that_runs_by_itself_all_the_same_is_refused(stack: ExitStack) 
         released(stack, Release())
 
 
+def test_a_camera_that_runs_by_itself_as_slowly_as_its_exposure_lets_it_is_refused(stack: ExitStack) -> None:
+    scripted(stack, frees=True, period_s=0.7, exposure_us=650_000)
+    with pytest.raises(SourceError, match="frames come that no software trigger has asked for|gave 2 frames"):
+        released(stack, Release())
+
+
+def test_a_camera_without_a_clock_could_answer_a_command_with_a_picture_from_before_it(stack: ExitStack) -> None:
+    stack.callback(Fake().kill)
+    with pytest.raises(NotDated, match="its clock cannot be read, or stands still"):
+        released(stack, Release())
+
+
 @pytest.mark.parametrize(
     ("fault", "why"),
     [
+        ("begun before", "a frame came that was exposed before its software trigger"),
+        ("sent again", "a frame came that was exposed before its software trigger"),
+        ("sent again, the clock set back", "a frame came that was exposed before its software trigger"),
         ("stray", "a frame came that no software trigger had asked for"),
         ("twice", "a frame came that no software trigger had asked for"),
         ("ignored", "a software trigger had no frame"),
@@ -253,6 +283,10 @@ def test_a_camera_that_runs_by_itself_all_the_same_is_refused(stack: ExitStack) 
 def test_whatever_else_happens_ends_the_connection(fault: str, why: str, stack: ExitStack) -> None:
     camera, release = scripted(stack, frees=False), Release()
     source = released(stack, release)
+    fire(release)
+    ((number, _),) = shots(source, 1)
+    camera.begun_ns = {"begun": time.monotonic_ns(), "sent": camera.truth[number].earliest_ns}.get(fault.split()[0])
+    camera.ahead_ns -= 10_000 * MS if "set back" in fault else 0
     if fault == "stray":
         camera.expose()
     else:

@@ -11,7 +11,7 @@ from pathlib import Path
 from edge.client import Subscription
 from edge.client.control import ask
 from edge.wire.messages import Message
-from tests.edge.sources.test_aravis import START_S, Fake, needs_aravis
+from tests.edge.sources.test_aravis import START_S, fake_camera, needs_aravis
 from tests.edge.stub import Stub, end
 from tests.faults import MULTIPLIER
 from tests.patience import WAIT_S, wait_until
@@ -39,7 +39,7 @@ def pull_and_plug(
 
     patience: how many times the limits a machine that does other work may take.
     """
-    stub, fake = Stub(folder), Fake()
+    stub = Stub(folder)
     stub.settings |= {"source": "aravis:127.0.0.1", "trigger": "control"}
     stub.settings |= {"trigger_window_ms": 1000 * PART_S, "camera_latency_ms": "0-300"}
     lost_s: list[float] = []
@@ -56,21 +56,18 @@ def pull_and_plug(
         answer, facts = ask(stub.settings["control"], "TRIGGER", {"part_id": name}, WAIT_S)
         assert answer == "REFUSED" and facts["reason"].startswith("not_ready: the camera is lost")
 
-    try:
-        with Subscription(stub.live) as feed:
-            process = stub.start()
-            heard(feed, "streaming", START_S)
-            for number in range(times):
-                part(f"before-{number}", 1)
-                fake.kill()
-                lost_s.append(heard(feed, "lost", patience * LOST_S))
-                refused(f"without-{number}")
-                fake.start()
-                back_s.append(heard(feed, "streaming", patience * BACK_S))
-            history = stub.history()
-            assert end(process, signal.SIGTERM)[0] == 0
-    finally:
-        fake.kill()
+    with fake_camera() as fake, Subscription(stub.live) as feed:
+        process = stub.start()
+        heard(feed, "streaming", START_S)
+        for number in range(times):
+            part(f"before-{number}", 1)
+            fake.kill()
+            lost_s.append(heard(feed, "lost", patience * LOST_S))
+            refused(f"without-{number}")
+            fake.start()
+            back_s.append(heard(feed, "streaming", patience * BACK_S))
+        history = stub.history()
+        assert end(process, signal.SIGTERM)[0] == 0
     return lost_s, back_s, promised, dict(verdicts(history))
 
 
