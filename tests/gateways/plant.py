@@ -117,7 +117,7 @@ class Plant:
     def start_daemon(self, index: int = 0) -> subprocess.Popen[bytes]:
         """A station before its camera."""
         settings = {
-            "source": f"http://127.0.0.1:{self.cameras[index].port}/x.mjpg",
+            "source": self.cameras[index].source,
             "judge": True,
             "journal": str(self.folder / f"journal{index}.db"),
             "publish": self.endpoint("live", index),
