@@ -63,7 +63,7 @@ class Gate:
         self._link.answers()  # to earlier parts: they say what the station's clock was
         if not self._link.trigger(part_id, trigger_id, deadline_s, self._recipe):
             return GateAnswer(False, "the station cannot be reached")
-        return self._await(trigger_id, end_ns)
+        return self._await(part_id, trigger_id, end_ns)
 
     def close(self) -> None:
         """Disconnect."""
@@ -77,7 +77,7 @@ class Gate:
     ) -> None:
         self.close()
 
-    def _await(self, trigger_id: str, end_ns: int) -> GateAnswer:
+    def _await(self, part_id: str, trigger_id: str, end_ns: int) -> GateAnswer:
         while (left_ns := end_ns - self._clock_ns()) > 0:
             if (refusal := self._refusal(trigger_id)) is not None:
                 return GateAnswer(False, refusal)
@@ -86,7 +86,7 @@ class Gate:
             except WireError as error:
                 return GateAnswer(False, f"a message makes no sense: {error}")
             if message is not None and is_result_of(message, trigger_id):
-                why = why_not_ok(message.body, self._recipe, self._accepts_simulated)
+                why = why_not_ok(message.body, part_id, self._recipe, self._accepts_simulated)
                 return GateAnswer(why is None, why, message.body)
         return GateAnswer(False, "no result by the deadline")
 

@@ -119,8 +119,13 @@ def is_result_of(message: Message, trigger_id: str) -> bool:
     return not message.is_historical and body["kind"] == "result" and body.get("trigger_id") == trigger_id
 
 
-def why_not_ok(result: dict[str, Any], recipe: str | None, accepts_simulated: bool) -> str | None:
-    """Why the first live result of our own trigger is no OK; None where it is one. recipe: a hash or its beginning."""
+def why_not_ok(result: dict[str, Any], part_id: str, recipe: str | None, accepts_simulated: bool) -> str | None:
+    """Why the first live result of our own trigger is no OK; None where it is one.
+
+    part_id: that was triggered, and must be named again. recipe: a hash or its beginning.
+    """
+    if result.get("part_id") != part_id:
+        return "it names another part"
     if result["result_evaluation"] != OK:
         return str(result.get("result_evaluation_details", "NotOK" if result["defects"] else "not OK"))
     if result["late"]:

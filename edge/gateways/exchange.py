@@ -98,6 +98,7 @@ class Rules:
     stations: int = 1
     watchdog_ns: int | None = None
     allow_recipes: bool = False
+    allow_challenges: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,12 @@ class BeginBatch:
     batch_id: str
 
 
-Effect = Trigger | LoadRecipe | BeginBatch
+@dataclass(frozen=True, slots=True)
+class BeginChallenge:
+    """To do: send CHALLENGE begin."""
+
+
+Effect = Trigger | LoadRecipe | BeginBatch | BeginChallenge
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from edge.wire.messages import Message, WireError
 
 _CAMERA = ("stalled", "lost")
 _MOST_AT_ONCE = 1000  # messages, before others have their turn
-_RECIPE, _BATCH = "recipe", "batch"  # request ids: of a command that the PLC waits for, and of one that it does not
+_RECIPE, _BATCH, _CHALLENGE = "recipe", "batch", "challenge"  # request ids; a PLC waits for the end of the first alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +115,8 @@ class GateLeg:
                 self._handshake.executed(self._clock_ns(), self._index, False)
         elif isinstance(effect, BeginBatch):
             self._link.ask("BATCH", _BATCH, {"batch_id": effect.batch_id})
+        elif not self._link.ask("CHALLENGE", _CHALLENGE, {"action": "begin"}):
+            self._handshake.challenge_refused()
 
     def close(self) -> None:
         """Disconnect."""
@@ -123,6 +125,10 @@ class GateLeg:
     def _answered(self, verb: str, request_id: str, facts: dict[str, Any]) -> None:
         if request_id == _RECIPE:
             self._handshake.executed(self._clock_ns(), self._index, verb == "DONE")
+        elif request_id == _CHALLENGE:
+            if verb != "DONE":
+                self._log.warning("challenge refused", reason=facts.get("reason", verb))
+                self._handshake.challenge_refused()
         elif request_id in self._triggers:
             if verb == "DONE":
                 self._handshake.taken(request_id, self._index)
@@ -148,9 +154,7 @@ class GateLeg:
             cause = cause_of(body)
             self._handshake.lost(self._clock_ns(), body["gap"]["part_ids"], self._index, cause)
         elif kind == "result" and (trigger := self._triggers.pop(body.get("trigger_id", ""), None)) is not None:
-            is_own = body.get("part_id") == trigger.part_id
-            recipe = trigger.recipes[self._index]
-            verdict = verdict_of(body, recipe, self._accepts_simulated) if is_own else undecided(Cause.ANOTHER_PART)
+            verdict = verdict_of(body, trigger.part_id, trigger.recipes[self._index], self._accepts_simulated)
             self._handshake.judged(self._clock_ns(), body["trigger_id"], self._index, verdict)
 
     def _note_birth(self, message: Message) -> None:
@@ -198,13 +202,15 @@ def cause_of(body: dict[str, Any]) -> Cause:
     return Cause.OTHER
 
 
-def verdict_of(body: dict[str, Any], recipe: Recipe, accepts_simulated: bool) -> Verdict:
-    """What a live result of our own trigger says; recipe: what ran when it was triggered."""
+def verdict_of(body: dict[str, Any], part_id: str, recipe: Recipe, accepts_simulated: bool) -> Verdict:
+    """What a live result of our own trigger says; part_id: that was triggered; recipe: what ran then."""
+    if body.get("part_id") != part_id:
+        return undecided(Cause.ANOTHER_PART)
     evaluation = Evaluation(body["result_evaluation"])
     judged_by = body["internal_recipe"]
     if (judged_by["hash"], judged_by.get("commissioning_hash")) != (recipe.hash, recipe.commissioning):
         return undecided(Cause.ANOTHER_RECIPE)
-    if evaluation is Evaluation.OK and why_not_ok(body, recipe.hash, accepts_simulated) is not None:
+    if evaluation is Evaluation.OK and why_not_ok(body, part_id, recipe.hash, accepts_simulated) is not None:
         return undecided(Cause.LATE if body["late"] else Cause.SIMULATED)
     highest = max(body["defects"], key=lambda one: float(one["score_max"]), default=None)
     return Verdict(

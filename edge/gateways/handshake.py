@@ -21,6 +21,7 @@ from edge.gateways.exchange import (
     ROLLBACK,
     Asked,
     BeginBatch,
+    BeginChallenge,
     Effect,
     LoadRecipe,
     Rules,
@@ -102,6 +103,11 @@ class Handshake:
             self._execute(asked, effects)
         if rising & Control.TRIGGER:
             self._trigger(now_ns, asked, effects)
+        if rising & Control.CHALLENGE_BEGIN:
+            if self.rules.allow_challenges:
+                effects.append(BeginChallenge())
+            else:
+                self.challenge_refused()
 
     def _trigger(self, now_ns: int, asked: Asked, effects: list[Effect]) -> None:
         """An edge of Trigger: a part, or a trigger that is missed, and says so."""
@@ -172,6 +178,10 @@ class Handshake:
         """The station refused this trigger."""
         if self.judged(now_ns, trigger_id, index, undecided(Cause.REFUSED)):
             self._latched = Code.TRIGGER_REFUSED
+
+    def challenge_refused(self) -> None:
+        """A station begins no challenge now: it says why itself."""
+        self._latched = Code.CHALLENGE_REFUSED
 
     def lost(self, now_ns: int, part_ids: Sequence[str], index: int, cause: Cause) -> None:
         """The station has said that nobody inspected these parts."""

@@ -33,6 +33,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
               help="A PLC that asks nothing for so long is gone, and nothing is valid.")  # fmt: skip
 @click.option("--plc-watchdog-s", type=click.FloatRange(0.1, 60), help="Word 2 must move within this time.")
 @click.option("--allow-recipes", is_flag=True, help="The PLC may change the recipe.")
+@click.option("--allow-challenges", is_flag=True, help="The PLC may begin a challenge with test pieces.")
 @click.option(
     "--accept-simulated", is_flag=True, help="Pass parts that are none: for rehearsals only, never on a line."
 )
@@ -53,6 +54,7 @@ def command(**given: Any) -> None:
         stations=len(live),
         watchdog_ns=None if watchdog_s is None else round(watchdog_s * 1e9),
         allow_recipes=given["allow_recipes"],
+        allow_challenges=given["allow_challenges"],
     )
     options = Options(
         stations=tuple(Endpoints(live=a, control=b, keys=given["keys"]) for a, b in zip(live, control, strict=True)),

@@ -78,6 +78,7 @@ CONTROL_TEXTS = {
     Control.RESULTS_ACK: "its rising edge takes the result that is shown; then the next one is, or none",
     Control.EXECUTE_COMMAND: "its rising edge carries out Command; hold it until CommandCompleted or CommandFailed",
     Control.CLEAR_ERROR: "its rising edge clears MissedTrigger and what was refused, and accepts a recipe that changed",
+    Control.CHALLENGE_BEGIN: "its rising edge begins a challenge with test pieces, where --allow-challenges is given",
 }
 STATUS_TEXTS = {
     Status.ONLINE: "every station was heard within 3.5 s",
@@ -111,6 +112,7 @@ CODE_TEXTS = {
     Code.CLOCK_NOT_COPIED: "SeenClock is not Clock, copied into the same write as Control (words swapped?); latched",
     Code.TEXT: "PartId or BatchId is not printable ASCII (a line end of a scanner's?); latched",
     Code.TRIGGER_REFUSED: "a station refused the last trigger; latched",
+    Code.CHALLENGE_REFUSED: "no challenge was begun: parts wait, no kit, one is open, no --allow-challenges; latched",
 }
 CAUSE_TEXTS = {
     **{number: f"`{reason.value}`, as the station says" for reason, number in CAUSES.items()},

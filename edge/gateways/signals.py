@@ -20,6 +20,7 @@ class Control(IntFlag):
     RESULTS_ACK = 1 << 3
     EXECUTE_COMMAND = 1 << 4
     CLEAR_ERROR = 1 << 5
+    CHALLENGE_BEGIN = 1 << 6
 
 
 class Status(IntFlag):
@@ -59,6 +60,7 @@ class Code(IntEnum):
     CLOCK_NOT_COPIED = 10
     TEXT = 11
     TRIGGER_REFUSED = 12
+    CHALLENGE_REFUSED = 13
 
 
 class Evaluation(IntEnum):

@@ -264,11 +264,6 @@ ROWS = (
         partial(multiplied, "tests/edge/core/test_ids.py", "", 100, "sets of ids", 200),
     ),
     Row("drift", "a drift has its right name in 95 % and within 8 blocks; clean lines drift in 1 % at most", drift),
-    Row(
-        "drift-pixels",
-        "through pixels, each cause is told once by its name at 8 deviations, with 20 seeds",
-        partial(multiplied, "tests/edge/line/test_drift_at_eight.py", "eight_deviations", 20, "seeds", 1),
-    ),
     Row("silent", "a station that falls silent is at Alertmanager's webhook within 20 s", silent),
     Row("challenge", "no challenge passes wrongly, no piece is let through, 99 % without a fault pass", challenges),
     Row(

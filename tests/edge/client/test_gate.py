@@ -131,6 +131,12 @@ def test_an_ok_without_its_trigger_id_opens_nothing(station: Station) -> None:
     assert (answer.is_ok, answer.why) == (False, "no result by the deadline")
 
 
+def test_an_ok_of_its_own_trigger_that_names_another_part_opens_nothing(station: Station) -> None:
+    station.answer = with_id(lambda own: samples.good(1, trigger_id=own, part_id="P10"))
+    answer = asks(station)
+    assert (answer.is_ok, answer.why) == (False, "it names another part")
+
+
 def test_old_news_open_nothing(station: Station) -> None:
     station.is_historical = True
     station.answer = with_id(lambda own: samples.good(1, trigger_id=own))

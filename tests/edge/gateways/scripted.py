@@ -33,6 +33,7 @@ class ScriptedStation:
         self.told: dict[str, float] = {}
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.beats, self.is_historical, self._is_ended, self._beat_s = True, False, False, 0.0
+        self.refused: dict[str, str] = {}  # verbs other than TRIGGER, and why
         self.is_deaf = is_deaf  # it answers no command
         self.tells_clock, self.births = False, 1  # in its heartbeats; how often it was started
         self._do: list[Callable[[], None]] = []
@@ -103,7 +104,7 @@ class ScriptedStation:
         self.asked.append((verb.decode(), facts))
         if self.is_deaf:
             return
-        answer = self.answer(facts) if verb == b"TRIGGER" else []
+        answer = self.answer(facts) if verb == b"TRIGGER" else self.refused.get(verb.decode(), [])
         told = {"reason": answer} if isinstance(answer, str) else {"details": "done"}
         word = b"REFUSED" if isinstance(answer, str) else b"STATUS" if verb == b"STATUS" else b"DONE"
         clock = {"clock_ns": time.monotonic_ns()}

@@ -13,7 +13,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from edge.gateways.exchange import Asked, LoadRecipe, Recipe, Rules, Shown, Station, Trigger, Verdict, text_of
+from edge.gateways.exchange import (
+    Asked,
+    BeginChallenge,
+    LoadRecipe,
+    Recipe,
+    Rules,
+    Shown,
+    Station,
+    Trigger,
+    Verdict,
+    text_of,
+)
 from edge.gateways.handshake import Handshake
 from edge.gateways.signals import Cause, Code, Control, Evaluation, Status
 
@@ -23,7 +34,7 @@ UNSURE = Verdict(Evaluation.NOT_DECIDABLE, Cause.REVIEW)
 RECIPES = [Recipe(number, f"{number:064x}") for number in (1, 2)]
 VERDICTS = Status.PASS | Status.FAIL | Status.UNDECIDED
 ENABLED = Control.TRIGGER_ENABLE
-CONTROLS = st.builds(lambda bits: Control(bits), st.integers(0, 63))
+CONTROLS = st.builds(lambda bits: Control(bits), st.integers(0, sum(Control)))
 READY = [ENABLED, ENABLED | Control.TRIGGER, ENABLED | Control.RESULTS_ACK, ENABLED | Control.BUFFER_RESULTS_ENABLE]
 
 
@@ -42,7 +53,9 @@ class LineMachine(RuleBasedStateMachine):
 
     @initialize(stations=st.integers(1, 2), start_ms=st.integers(0, 1 << 33))
     def begin(self, stations: int, start_ms: int) -> None:
-        self.rules_ = Rules(deadline_ns=300 * MS, stations=stations, watchdog_ns=None, allow_recipes=True)
+        self.rules_ = Rules(
+            deadline_ns=300 * MS, stations=stations, watchdog_ns=None, allow_recipes=True, allow_challenges=True
+        )
         self.line = Handshake("0123456789abcdef", self.rules_)
         self.now = start_ms * MS + 1
         self.link: deque[Write] = deque()
@@ -363,6 +376,23 @@ def test_a_command_that_is_none_or_not_allowed_is_refused(command: int) -> None:
     plc = Plc(allow_recipes=command != 5)
     assert plc.cycle(ENABLED | Control.EXECUTE_COMMAND, command=command) == []
     assert plc.status & Status.COMMAND_FAILED and plc.code is Code.RECIPE_REFUSED
+
+
+def test_a_rising_bit_begins_a_challenge_once_and_only_where_it_may() -> None:
+    plc = Plc(allow_challenges=True)
+    assert plc.cycle(ENABLED | Control.CHALLENGE_BEGIN) == [BeginChallenge()]
+    assert plc.cycle(ENABLED | Control.CHALLENGE_BEGIN) == [] and plc.code is Code.NONE
+    other = Plc()
+    assert other.cycle(ENABLED | Control.CHALLENGE_BEGIN) == [] and other.code is Code.CHALLENGE_REFUSED
+    assert other.status & Status.TRIGGER_READY
+    other.cycle(ENABLED | Control.CLEAR_ERROR)
+    assert other.code is Code.NONE
+
+
+def test_a_challenge_bit_that_is_still_high_after_a_restart_begins_nothing() -> None:
+    plc = Plc(allow_challenges=True)
+    plc.line.gone(plc.now)
+    assert plc.cycle(ENABLED | Control.CHALLENGE_BEGIN) == []
 
 
 def test_results_are_buffered_eight_deep_in_order() -> None:

@@ -164,6 +164,20 @@ def test_a_command_ends_with_the_run_of_the_station_that_was_to_carry_it_out(tmp
     line.end()
 
 
+def test_a_challenge_is_begun_by_its_bit_and_a_refusal_is_told(tmp_path: Path) -> None:
+    line = Line(tmp_path, allow_challenges=True)
+    line.plc.until(Status.TRIGGER_READY, ENABLE)
+    line.plc.write(ENABLE | Control.CHALLENGE_BEGIN)
+    wait_until(lambda: ("CHALLENGE", {"action": "begin"}) in line.station.asked, "no challenge is begun")
+    line.plc.write(ENABLE)
+    assert line.plc.part("P1") & VERDICTS == Status.PASS and line.plc.words[CODE] == Code.NONE
+    line.plc.take()
+    line.station.refused["CHALLENGE"] = "the bundle has no kit"
+    line.plc.write(ENABLE | Control.CHALLENGE_BEGIN)
+    wait_until(lambda: line.plc.read() and line.plc.words[CODE] == Code.CHALLENGE_REFUSED, "no refusal is told")
+    line.end()
+
+
 @pytest.mark.parametrize("how", ["silent", "another's", "no trigger id", "historical"])
 def test_what_is_not_a_live_word_about_its_own_trigger_is_no_word(tmp_path: Path, how: str) -> None:
     line = Line(tmp_path, deadline_ms=700)
