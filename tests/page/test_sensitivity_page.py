@@ -208,6 +208,19 @@ def test_the_next_parts_are_looked_at_one_by_one_over_a_restart_and_become_a_pro
     assert "0 of 59" in until_limit(sensitive, "0.000")
 
 
+def test_who_sees_simulated_parts_is_told_that_they_count_for_nothing_before_a_proposal(page: Served) -> None:
+    for path in (SCREEN, f"{SCREEN}?at=90", f"{SCREEN}/answer?at=110"):
+        assert "of the newest parts are simulated" in page.ask("GET", path, "theo")[1]
+    for at in ("90", "110"):
+        body = page.ask("GET", f"{SCREEN}?at={at}", "theo")[1]
+        assert "0 parts count, and a promise takes 59" in body and f'action="{SCREEN}/propose"' not in body
+        refused = page.ask("POST", f"{SCREEN}/propose", "theo", at=at, reason="burrs are allowed")
+        assert refused[0] == 409 and "0 parts count" in refused[1]
+    body = page.ask("GET", NEXT, "theo")[1]
+    assert "The parts that come are simulated" in body and 'name="parts"' not in body
+    assert page.ask("POST", NEXT, "theo", parts="59")[0] == 409
+
+
 def test_both_screens_are_accessible_fit_and_are_worked_by_keyboard(browser: Any, sensitive: Served) -> None:  # noqa: F811
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python")
     seen = Seen(browser, sensitive).login("theo")
