@@ -101,7 +101,13 @@ def promise(parts: Sequence[Scored], threshold: float) -> Bound | None:
     Who passed is taken for good, and so is who was rejected and looked at by nobody: that only makes the bound wider.
     """
     scores = np.array([one.score for one in parts if one.label not in BAD], np.float64)
-    return promise_at(scores, threshold) if len(scores) >= images_for(PROMISED) else None
+    return promise_at(scores, threshold) if few(parts) is None else None
+
+
+def few(parts: Sequence[Scored]) -> Problem | None:
+    """Why these parts, which count at the station, are too few for any threshold to be proposed by them."""
+    good, least = sum(one.label not in BAD for one in parts), images_for(PROMISED)
+    return Problem("few", {"n": str(good), "least": str(least)}) if good < least else None
 
 
 def choices() -> list[Choice]:

@@ -4,7 +4,8 @@ Everything between the verdict and the consumer is what ships; starting takes no
 of `edge.station.settings.Settings`' endpoints and journal; `source`: a real one, whose parts the engine all finds good,
 or with `judge` as bright as they are;
 `pause_s` between parts (0: as fast as they are inspected) and `inference_s` for each; `disk`: what the journal's disk
-does ("fails" or "hangs") once the file `disk` beside the journal exists; `deadline_s` of the watchdog.
+does ("fails" or "hangs") once the file `disk` beside the journal exists; `deadline_s` of the watchdog. A file `parts`
+beside the journal says how many parts may come at most, as long as it is there.
 """
 
 from __future__ import annotations
@@ -45,16 +46,19 @@ FAKE_CAMERA_SIZE = (512, 512)  # of Debian's fake GigE Vision camera
 
 
 class EndlessSource:
-    """Parts 1, 2, 3, …, every fifth defective; never drops one."""
+    """Parts 1, 2, 3, …, every fifth defective; never drops one. most: a file that says how many may come."""
 
     uri, acquisition, is_live = ENDLESS, Acquisition.TRIGGERED, False
     state, camera_fps = "streaming", None
 
-    def __init__(self, pause_s: float) -> None:
-        self._pause_s, self._next_id = pause_s, 1
+    def __init__(self, pause_s: float, most: Path) -> None:
+        self._pause_s, self._most, self._next_id = pause_s, most, 1
 
     def read(self, timeout_s: float) -> Frame | None:
         NEVER.wait(self._pause_s)
+        if self._most.exists() and self._next_id > int(self._most.read_text()):
+            NEVER.wait(min(timeout_s, 0.05))
+            return None
         number, self._next_id = self._next_id, self._next_id + 1
         frame = a_frame(number, spot=200 if number % 5 == 0 else 0, part_id=f"P{number}")
         frame.image[-1, -2:, 1] = divmod(number % 2**16, 256)  # each picture another one, and none that matters
@@ -121,11 +125,10 @@ def main() -> int:
     edge.station.startup.open_bundle = lambda settings, bundle, resizes=False: Inspector(bundle, SlowEngine())
     edge.station.prove.Prover.prove = lambda self, bundle: None  # type: ignore[method-assign]
     Trust.load = load_bundle  # type: ignore[method-assign]
-    source = arguments.pop("source", ENDLESS)
+    source, journal = arguments.pop("source", ENDLESS), Path(arguments.pop("journal"))
     if source == ENDLESS:
-        edge.station.startup.open_source = lambda uri, options: EndlessSource(pause_s)  # type: ignore[misc, assignment]
+        edge.station.startup.open_source = lambda uri, options: EndlessSource(pause_s, journal.with_name("parts"))  # type: ignore[misc, assignment]
     configure_logging("info")
-    journal = Path(arguments.pop("journal"))
     for name in arguments.keys() & {"evidence", "keys", "recipes"}:
         arguments[name] = Path(arguments[name])
     with ExitStack() as stack:

@@ -33,9 +33,9 @@ VALUES = [float(one) for one in np.random.default_rng(5).gumbel(1.6, 0.6, 300)]
 LAMP = Drift("brightness", "lamp", "", 0, 1.0, 2.0, None, None)
 
 
-def part(seq: int, score: float) -> Message:
+def part(seq: int, score: float, **facts: bool) -> Message:
     made = samples.defective if score > LIMIT else samples.good
-    return message(result_record(ORIGIN, stamp(seq), made(seq, score=score)))
+    return message(result_record(ORIGIN, stamp(seq), replace(made(seq, score=score), **facts)))
 
 
 def scored(number: int, score: float = 1.0, label: str | None = None) -> Scored:
@@ -70,6 +70,28 @@ def test_the_answer_is_a_recount_of_the_parts(filling: Filling, tmp_path: Path, 
     assert found.passes == pure.Of(sum(v <= limit for v in rejected), len(rejected))
     newly = scores.rejected_between(Questions(tmp_path / "page.db"), 1, [1], LIMIT, limit, 1000)
     assert [one.score for one in newly] == sorted(v for v in rejected if v <= limit)
+
+
+def test_simulated_parts_are_in_the_chart_and_count_for_nothing_as_at_the_station(
+    filling: Filling, tmp_path: Path
+) -> None:
+    filled(filling)
+    filling.take([part(seq, score, is_simulated=True) for seq, score in ((501, 1.0), (502, 4.0), (503, 1.0))])
+    asked = Questions(tmp_path / "page.db")
+    assert sum(scores.steps(asked, 1, 1).values()) == len(VALUES) + 3
+    assert scores.simulated(asked, 1, 1, 1000) == 3 and scores.simulated(asked, 1, 1, 1) == 3
+    counted = scores.newest(asked, 1, 1, 1000)
+    assert [one.score for one in counted] == VALUES[::-1]
+    assert scores.after(asked, 1, counted[0].number, 9) == []
+    between = scores.rejected_between(asked, 1, [1], LIMIT, 99.0, 1000)
+    assert [one.score for one in between] == sorted(v for v in VALUES if v > LIMIT)
+
+
+def test_nothing_is_proposed_by_fewer_parts_than_a_promise_takes() -> None:
+    parts = [scored(number) for number in range(images_for(0.05))]
+    assert pure.few(parts) is None
+    assert pure.few(parts[1:]) == pure.Problem("few", {"n": "58", "least": "59"})
+    assert pure.few([*parts[1:], scored(99, 4.0, "true_reject")]) is not None
 
 
 def test_what_the_journal_drops_is_counted_no_more(filling: Filling, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Another limit from the page alone, through a real station: proposed, looked at, refused; and the next parts."""
+"""Another limit from the page alone, through a real station: proposed, looked at, taken, undone; and the next parts."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edge.client import Control, ask
+from edge.client import ask
 from tests.edge.stub import ROOT, Stub, free_endpoint
 from tests.page.conftest import PASSWORD, USERS, Served
 from tests.page.test_screens import SIZES, Seen, browser  # noqa: F401  # a fixture
@@ -24,11 +26,20 @@ NEXT = f"{SCREEN}/next"
 
 @pytest.fixture(scope="module")
 def sensitive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Parts come as they are triggered; each fifth scores 200, the others 0, and the limit is 100."""
+    """As many parts come as a file says; each fifth scores 200, the others 0, and the limit is 100."""
     folder = tmp_path_factory.mktemp("sensitive")
+    more(folder, 75)
+    with beside(folder) as served:
+        until(served, SCREEN, lambda body: "Of 60 passed parts 0 would be rejected." in body)
+        yield served
+
+
+@contextmanager
+def beside(folder: Path, **settings: str) -> Iterator[Served]:
+    """A page with a user of each role beside the stub with these settings, which keeps evidence of rejects."""
     stub, control = Stub(folder, pause_s=0.005), free_endpoint()
     stub.settings |= {
-        "trigger": "control", "control": control, "evidence": str(folder / "evidence"), "evidence_good_share": 0.0
+        "control": control, "evidence": str(folder / "evidence"), "evidence_good_share": 0.0, **settings
     }  # fmt: skip
     (folder / "page.ini").write_text(
         f"[top]\nlive = {stub.live}\nreplay = {stub.replay}\ncontrol = {control}\nevidence = {folder / 'evidence'}\n"
@@ -40,14 +51,19 @@ def sensitive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     station = stub.start()
     try:
         served.start()
-        parts(served, 75)
-        until(served, SCREEN, lambda body: "Of 60 passed parts 0 would be rejected." in body)
         yield served
     finally:
         station.terminate()
         station.wait()
         if served.process is not None:
             served.kill()
+
+
+def more(folder: Path, parts: int) -> None:
+    """So many more parts come."""
+    most, new = folder / "parts", folder / "parts.new"
+    new.write_text(str(parts + (int(most.read_text()) if most.exists() else 0)))
+    new.replace(most)
 
 
 def until(page: Served, path: str, is_there: Callable[[str], bool], user: str = "theo") -> str:
@@ -57,14 +73,6 @@ def until(page: Served, path: str, is_there: Callable[[str], bool], user: str = 
         assert time.monotonic() < until_s, body
         time.sleep(0.1)
     return body
-
-
-def parts(page: Served, count: int) -> None:
-    """So many, each told; a trigger that a starved machine let grow too old took no picture, and is given again."""
-    with Control(page.control) as station:
-        for number in range(count):
-            while (answer := station.ask("TRIGGER", {"part_id": f"P{number}-{time.time()}"}, WAIT_S))[0] != "DONE":
-                assert "expired" in answer[1]["reason"], answer
 
 
 def about(body: str) -> str:
@@ -91,6 +99,22 @@ def chosen(page: Served) -> str:
     found = re.search(r'href="\?chosen=([^"]+)"', page.ask("GET", SCREEN, "anna")[1])
     assert found
     return found[1]
+
+
+def until_limit(page: Served, limit: str) -> str:
+    """Sensitivity, once this limit holds; the home screen, Recipes and the log name the same commissioning."""
+    body = until(page, SCREEN, lambda body: f"Limit {limit}, as it holds" in body)
+    commissioning = status(page).get("commissioning_hash", "")
+    for path in ("/s/top/line", "/s/top/recipes", "/s/top/log?kind=birth"):
+        until(page, path, lambda body: f"limit {limit}" in body and commissioning[:8] in body)
+    return body
+
+
+def rolled_back(page: Served, limit: str) -> None:
+    """The undo, of the last proposal that was taken."""
+    assert page.ask("POST", "/s/top/recipes", "theo", number="rollback", reason="after all")[0] == 303
+    until_limit(page, limit)
+    assert not status(page).get("commissioning_hash")
 
 
 def test_a_higher_limit_is_proposed_after_a_look_at_each_and_taken_and_undone(sensitive: Served) -> None:
@@ -120,10 +144,15 @@ def test_a_higher_limit_is_proposed_after_a_look_at_each_and_taken_and_undone(se
     assert "Take the limit 200.000 in place of 100.000?" in body and "15 rejected parts would pass" in body
     assert "Take 200.000</button>" not in sensitive.ask("GET", f"{SCREEN}?chosen={file}", "theo")[1]
     assert sensitive.ask("POST", f"{SCREEN}/commission", "theo", file=file)[0] == 403
-    # Parts that a command triggers from a source that is no camera are simulated: they count for nothing there.
-    refused = sensitive.ask("POST", f"{SCREEN}/commission", "anna", file=file)
-    assert refused[0] == 409 and "0 recorded parts cannot support a promise" in refused[1]
-    assert "0 recorded parts cannot support a promise" in sensitive.ask("GET", SCREEN, "vera")[1]
+    assert sensitive.ask("POST", f"{SCREEN}/commission", "anna", file=file)[0] == 303
+    assert status(sensitive)["commissioning_hash"]
+    body = until_limit(sensitive, "200.000")
+    assert "taken" in body and "burrs are allowed" in body
+    assert "COMMISSION" in (log := sensitive.ask("GET", "/s/top/log?kind=audit", "vera")[1]) and "page/anna" in log
+    assert sensitive.ask("POST", f"{SCREEN}/commission", "anna", file=file)[0] == 409  # once
+    more(sensitive.folder, 5)
+    until(sensitive, SCREEN, lambda body: "Of 5 passed parts 0 would be rejected." in body)  # the fifth of them, too
+    rolled_back(sensitive, "100.000")
 
 
 def test_a_lower_limit_asks_for_nothing_and_the_stations_refusal_is_shown_in_its_words(sensitive: Served) -> None:
@@ -136,6 +165,10 @@ def test_a_lower_limit_asks_for_nothing_and_the_stations_refusal_is_shown_in_its
     refused = sensitive.ask("POST", f"{SCREEN}/commission", "anna", file=file)
     assert refused[0] == 409 and "its SHA-256 is another one" in refused[1]
     assert "its SHA-256 is another one" in sensitive.ask("GET", SCREEN, "vera")[1]
+    path.write_bytes(raw)
+    assert sensitive.ask("POST", f"{SCREEN}/commission", "anna", file=file)[0] == 303
+    until_limit(sensitive, "90.000")
+    rolled_back(sensitive, "100.000")
 
 
 def test_the_next_parts_are_looked_at_one_by_one_over_a_restart_and_become_a_proposal(sensitive: Served) -> None:
@@ -145,7 +178,7 @@ def test_the_next_parts_are_looked_at_one_by_one_over_a_restart_and_become_a_pro
     assert status(sensitive)["pictures_due"] == 118
     assert sensitive.ask("POST", f"{NEXT}/propose", "theo", reason="too early")[0] == 409
     told = 0
-    parts(sensitive, 40)
+    more(sensitive.folder, 40)
     first = about(until(sensitive, NEXT, lambda body: "sensitivity/picture/" in body))
     assert sensitive.ask("POST", f"{NEXT}/say", "theo", about=first, word="good")[0] == 409  # not opened yet
     for at in range(74):  # 59 good ones, and each fifth bad between them
@@ -153,7 +186,7 @@ def test_the_next_parts_are_looked_at_one_by_one_over_a_restart_and_become_a_pro
             sensitive.kill()
             sensitive.start()
             assert f"<dt>called good</dt><dd>{at - told - 1}</dd>" in sensitive.ask("GET", NEXT, "theo")[1]
-            parts(sensitive, 40)
+            more(sensitive.folder, 40)
         result_id = shown(sensitive, NEXT)
         is_bad = "The station did not let it pass." in sensitive.ask("GET", NEXT, "theo")[1]
         told += is_bad
@@ -171,6 +204,21 @@ def test_the_next_parts_are_looked_at_one_by_one_over_a_restart_and_become_a_pro
     file = chosen(sensitive)
     content = json.loads((sensitive.folder / "proposals" / file).read_text())
     assert len(content["left_out"]) == told and content["accepted"] == []
+    assert sensitive.ask("POST", f"{SCREEN}/commission", "anna", file=file)[0] == 303
+    assert "0 of 59" in until_limit(sensitive, "0.000")
+
+
+def test_who_sees_simulated_parts_is_told_that_they_count_for_nothing_before_a_proposal(page: Served) -> None:
+    for path in (SCREEN, f"{SCREEN}?at=90", f"{SCREEN}/answer?at=110"):
+        assert "of the newest parts are simulated" in page.ask("GET", path, "theo")[1]
+    for at in ("90", "110"):
+        body = page.ask("GET", f"{SCREEN}?at={at}", "theo")[1]
+        assert "0 parts count, and a promise takes 59" in body and f'action="{SCREEN}/propose"' not in body
+        refused = page.ask("POST", f"{SCREEN}/propose", "theo", at=at, reason="burrs are allowed")
+        assert refused[0] == 409 and "0 parts count" in refused[1]
+    body = page.ask("GET", NEXT, "theo")[1]
+    assert "The parts that come are simulated" in body and 'name="parts"' not in body
+    assert page.ask("POST", NEXT, "theo", parts="59")[0] == 409
 
 
 def test_both_screens_are_accessible_fit_and_are_worked_by_keyboard(browser: Any, sensitive: Served) -> None:  # noqa: F811

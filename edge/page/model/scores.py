@@ -11,6 +11,10 @@ from edge.page.model.rows import PIECE
 from edge.page.model.schema import EPOCH_BITS, STATION_BITS
 
 _SEQ = (1 << EPOCH_BITS) - 1
+_COUNTED = (
+    f"score IS NOT NULL AND is_simulated = 0 AND reason IS NOT '{PIECE}'"  # at the station, as `edge.history.recount`
+)
+_ROWS_A_PART = 4  # that are looked at, at most: others are pieces, of another recipe, or have no score
 
 
 class Scored(NamedTuple):
@@ -47,8 +51,8 @@ def rejected_between(
         for one in _scored(
             questions,
             "INDEXED BY parts_rejected_score WHERE station = ? AND recipe = ? AND evaluation = 2 AND score > ? "
-            "AND score <= ? AND reason IS NOT ? ORDER BY score LIMIT ?",
-            (station, recipe, above, up_to, PIECE, most),
+            f"AND score <= ? AND {_COUNTED} ORDER BY score LIMIT ?",
+            (station, recipe, above, up_to, most),
         )
     ]
     return sorted(found, key=lambda one: one.score)[:most]
@@ -65,23 +69,25 @@ def said_of(questions: Questions, station: int, recipe: int, label: str, score: 
 
 
 def newest(questions: Questions, station: int, recipe: int, most: int) -> list[Scored]:
-    """A recipe's newest parts of this epoch that have a score, the newest first; looks at 4 times as many at most."""
-    epoch = place(questions, station)[2] >> EPOCH_BITS
-    return _scored(
-        questions,
-        f"WHERE number IN (SELECT number FROM parts WHERE number >= ? AND number < ? ORDER BY number DESC "
-        f"LIMIT {4 * most}) AND recipe = ? AND score IS NOT NULL AND reason IS NOT ? ORDER BY number DESC LIMIT ?",
-        (epoch << EPOCH_BITS, (epoch + 1) << EPOCH_BITS, recipe, PIECE, most),
-    )
+    """A recipe's newest parts of this epoch that count for a promise, the newest first."""
+    among, values = _latest(questions, station, recipe, most)
+    return _scored(questions, f"{among} AND {_COUNTED} ORDER BY number DESC LIMIT ?", (*values, most))
+
+
+def simulated(questions: Questions, station: int, recipe: int, most: int) -> int:
+    """How many parts `newest` passes over since no camera took their pictures: the station counts none of them."""
+    among, values = _latest(questions, station, recipe, most)
+    found = questions.connection.execute(f"SELECT count(*) FROM parts {among} AND is_simulated <> 0", values)
+    return int(found.get)
 
 
 def after(questions: Questions, station: int, number: int, most: int) -> list[Scored]:
-    """The parts that came after that record and have a score, the oldest first."""
+    """The parts that came after that record and count for a promise, the oldest first."""
     high = ((number >> EPOCH_BITS) + 1) << EPOCH_BITS  # of its epoch
     return _scored(
         questions,
-        "WHERE number > ? AND number < ? AND score IS NOT NULL AND reason IS NOT ? ORDER BY number LIMIT ?",
-        (number, min(high, (station + 1) << STATION_BITS), PIECE, most),
+        f"WHERE number > ? AND number < ? AND {_COUNTED} ORDER BY number LIMIT ?",
+        (number, min(high, (station + 1) << STATION_BITS), most),
     )
 
 
@@ -120,6 +126,14 @@ def number_of(questions: Questions, station: int, epoch: str, seq: int) -> int |
         "SELECT number FROM epochs WHERE station = ? AND epoch = ?", (station, bytes.fromhex(epoch))
     ).get
     return None if number is None else (station << STATION_BITS) | (number << EPOCH_BITS) | seq
+
+
+def _latest(questions: Questions, station: int, recipe: int, most: int) -> tuple[str, tuple[object, ...]]:
+    """A condition for a recipe's parts among the newest rows of this epoch, and its values."""
+    epoch = place(questions, station)[2] >> EPOCH_BITS
+    among = "WHERE number IN (SELECT number FROM parts WHERE number >= ? AND number < ? ORDER BY number DESC LIMIT ?)"
+    low, high = epoch << EPOCH_BITS, (epoch + 1) << EPOCH_BITS
+    return f"{among} AND recipe = ?", (low, high, _ROWS_A_PART * most, recipe)
 
 
 def _scored(questions: Questions, where: str, values: tuple[object, ...]) -> list[Scored]:

@@ -55,6 +55,8 @@ def ask(visit: Visit) -> Response:
     chosen = next((one for one in choices() if str(one.parts) == visit.form.get("parts", "")), None)
     if chosen is None:
         raise Refused(visit.t("next.no_such"))
+    if _is_simulated(visit, at):
+        raise Refused(visit.t("next.simulated"))
     asked = Asked(chosen.parts, chosen.rate, chosen.allowed, visit.actor, round(1000 * time.time()), "", 0, *at.key, {})
     command(visit, "PIN", next=pure.to_keep(pure.run_of(asked, [])))
     answer, status = visit.at.ask("STATUS", {}, _ASK_S)  # from its newest record on, all pictures are kept
@@ -109,6 +111,7 @@ def facts(visit: Visit) -> dict[str, Any]:
     undo = visit.request.query_params.get("undo", "")
     return {
         "runs": at,
+        "simulated": at is not None and _is_simulated(visit, at),
         "asked": visit.at.desk.asked,
         "run": run,
         "shown": shown,
@@ -136,7 +139,7 @@ def _result(visit: Visit, at: Here, run: pure.Run) -> dict[str, Any]:
     threshold, bound = run.threshold()
     percent = math.ceil(100 * times_threshold(threshold, at.threshold))
     newly = newly_passing(visit, at, threshold)
-    no = problem(visit, newly) if threshold > at.threshold else None
+    no = problem(visit, run.parts, newly if threshold > at.threshold else None)
     return {"threshold": threshold, "bound": bound, "newly": newly, "problem": no, "percent": percent}
 
 
@@ -172,6 +175,11 @@ def _part(visit: Visit, one: scores.Scored) -> Part | None:
 def _has_picture(visit: Visit, one: scores.Scored) -> bool:
     part = _part(visit, one)
     return part is not None and "image" in part.files
+
+
+def _is_simulated(visit: Visit, at: Here) -> bool:
+    """Whether no camera takes the pictures of what comes now."""
+    return scores.simulated(visit.page.questions, at.station, at.recipe, 1) > 0
 
 
 def _unscored(visit: Visit, run: pure.Run | None) -> int:

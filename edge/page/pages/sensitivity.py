@@ -152,7 +152,8 @@ def facts(visit: Visit, at: Here | None) -> dict[str, Any]:
         "scrap": scores.said_of(questions, at.station, at.recipe, "true_reject", found.threshold),
         "wrongly": scores.said_of(questions, at.station, at.recipe, "false_reject", found.threshold),
         "newly": [(one, is_left(visit, one)) for one in newly[:MOST_ACCEPTED]],
-        "problem": problem(visit, newly) if percent > 100 else None,
+        "problem": problem(visit, parts, newly if percent > 100 else None),
+        "simulated": scores.simulated(questions, at.station, at.recipe, pure.JUDGED),
     }
 
 
@@ -163,10 +164,8 @@ def handed_in(
     why = visit.form.get("reason", "").strip()
     if not 3 <= len(why) <= MOST_WHY or not why.isprintable():
         raise Refused(visit.t("recipes.reason_needed"))
-    if not parts:
-        raise Refused(visit.t("sensitivity.nothing"))
     newly = newly_passing(visit, at, threshold)
-    if threshold > at.threshold and (no := problem(visit, newly)) is not None:
+    if (no := problem(visit, parts, newly if threshold > at.threshold else None)) is not None:
         raise Refused(no)
     accepted = tuple(one.result_id for one in newly)
     first, last = (scores.seq_of(end(one.number for one in parts)) for end in (min, max))
@@ -184,9 +183,11 @@ def handed_in(
     visit.note(f"proposal {visit.at.name}", "done", f"{file}: {at.threshold:.6g} to {threshold:.6g}: {why}")
 
 
-def problem(visit: Visit, newly: list[scores.Scored]) -> str | None:
-    """Why a higher threshold cannot be proposed by who is logged in, in words."""
-    found = pure.raised(newly, visit.at.desk.opened(visit.actor), drifts(visit))
+def problem(visit: Visit, parts: Sequence[scores.Scored], newly: Sequence[scores.Scored] | None) -> str | None:
+    """Why who is logged in cannot propose a threshold by these parts, in words; newly: None for one that is lower."""
+    found = pure.few(parts)
+    if found is None and newly is not None:
+        found = pure.raised(newly, visit.at.desk.opened(visit.actor), drifts(visit))
     if found is None:
         return None
     values = dict(found.values)
