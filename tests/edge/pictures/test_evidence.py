@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -73,8 +74,17 @@ Keep = Callable[..., Kept]
 
 
 @pytest.fixture
-def keep(tmp_path: Path) -> Keep:
-    return lambda **limits: Kept(tmp_path, EvidenceLimits(**{"good_share": 0.0, **limits}))
+def keep(tmp_path: Path) -> Iterator[Keep]:
+    """A station with no evidence of good parts but what a test wants; closed with the test, whether it began or not."""
+    opened: list[Kept] = []
+
+    def open_one(**limits: Any) -> Kept:
+        opened.append(Kept(tmp_path, EvidenceLimits(**{"good_share": 0.0, **limits})))
+        return opened[-1]
+
+    yield open_one
+    for kept in opened:
+        kept.delivery.close()
 
 
 class Synced:
