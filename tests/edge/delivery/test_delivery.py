@@ -483,8 +483,8 @@ def test_an_ok_that_becomes_late_during_the_commit_is_written_over(tmp_path: Pat
     line.delivery.close()
 
     assert (late.result_evaluation, late.reason, late.late, late.part_id) == (3, Reason.LATE, True, "P1")
-    assert (alert.alert, alert.part_id, alert.seq) == (AlertKind.UNDECIDED, "P1", defective.seq + 1)
-    assert (defective.result_evaluation, defective.seq) == (2, late.seq + 1)
+    assert (alert.alert, alert.part_id) == (AlertKind.UNDECIDED, "P1") and alert.seq > late.seq
+    assert defective.result_evaluation == 2 and defective.seq > late.seq  # in one commit, or in two
     assert ticket.is_settled
     kept = Journal(tmp_path / "journal.db")
     bodies = [json.loads(row.body) for row in kept.read(0, 100)]
