@@ -258,13 +258,7 @@ class ControlDesk:
     def _carry_out(self, command: Command) -> None:
         """Do it, or one more slice of it, and its outcome is there; or it is pending."""
         try:
-            if command.steps is not None:
-                next(command.steps)
-                self.work.append(command)
-                return
-            outcome = self._actions[command.request.verb](command.request)
-        except StopIteration as end:
-            outcome = end.value
+            outcome = self._begun(command) if command.steps is None else _stepped(command.steps)
         except (EdgeError, RequestError) as refusal:
             command.outcome.set_exception(refusal)
             return
@@ -274,6 +268,9 @@ class ControlDesk:
             self.work.append(command._replace(steps=outcome))
         else:
             command.outcome.set_result(outcome)
+
+    def _begun(self, command: Command) -> str | Future[str] | Steps:
+        return self._actions[command.request.verb](command.request)
 
     def _conclude(self, command: Command) -> None:
         """Record what became of the command, then answer."""
@@ -303,6 +300,16 @@ class ControlDesk:
 
     def _reply(self, request: Request, verb: str, facts: Mapping[str, Any]) -> None:
         self._front.answer(answer_to(request, verb, {**facts, "clock_ns": time.monotonic_ns()}))
+
+
+def _stepped(steps: Steps) -> str | Future[str] | Steps:
+    """One slice more: what came of it at the last one, before that the slices again."""
+    try:
+        next(steps)
+    except StopIteration as end:
+        outcome: str | Future[str] = end.value
+        return outcome
+    return steps
 
 
 def _asked(request: Request) -> dict[str, str | None]:

@@ -24,7 +24,7 @@ from edge.delivery.thread import Isolation
 from edge.history.announcer import ENDED_MEANWHILE, Announcer
 from edge.history.intents import Intent, unsettled
 from edge.history.journal import Journal
-from edge.sockets.control import ControlDesk, Question
+from edge.sockets.control import Action, ControlDesk, Question, Steps
 from edge.sockets.desk import Served
 from edge.sockets.endpoints import AddressInUse
 from edge.sockets.front import ControlFront, TriggerTaker
@@ -34,7 +34,7 @@ from edge.wire.records import AuditRecord, DeathRecord, StateRecord
 from tests.edge.deliveries import Line
 from tests.edge.history.disks import Disk, mounted
 from tests.edge.sockets.test_replay import Station
-from tests.patience import WAIT_S
+from tests.patience import WAIT_S, wait_until
 
 RESULT_ID = "0195610c-3c83-7000-8000-000000000001"
 
@@ -49,13 +49,15 @@ class Commanded(Station):
         self.raises: Exception | None = None
         self.intended: list[Intent] = []
         self.jumps: list[dict[str, Any]] = []
+        self.sliced = 0
         super().__init__(path, vfs)
 
     def desks(self, announcer: Announcer) -> list[Served]:
-        actions: dict[str, Callable[[Request], str | Future[str]]] = {
+        actions: dict[str, Action] = {
             "JUMP": self.jump,
             "LATER": lambda _: self.later,
             "FAIL": self.fail,
+            "SLICES": self.slices,
         }
         where = f"ipc://{self.path.parent}/c.sock"
         self.desk = ControlDesk(
@@ -71,6 +73,15 @@ class Commanded(Station):
         if self.raises is not None:
             raise self.raises
         return {"state": self.delivery.state}
+
+    def slices(self, request: Request) -> Steps:
+        """As many as wanted, and then what is asked for: an end, a promise or an error."""
+        for _ in range(int(request.facts["count"])):
+            self.sliced += 1
+            yield
+        if self.raises is not None:
+            raise self.raises
+        return self.later if request.facts.get("later") else "in slices"
 
     def fail(self, request: Request) -> str:
         assert self.raises is not None
@@ -141,6 +152,25 @@ def test_a_slow_command_that_fails_is_refused(station: Commanded) -> None:
     assert command(station, "LATER") == ("REFUSED", {"reason": "no such bundle"})
 
 
+def test_a_command_in_slices_ends_as_any_other_and_leaves_one_record(station: Commanded) -> None:
+    assert command(station, "SLICES", count=3) == ("DONE", {"details": "in slices"}) and station.sliced == 3
+    station.later.set_result("at last")
+    assert command(station, "SLICES", count=1, later=True) == ("DONE", {"details": "at last"})
+    station.raises = SettingsError("not so")
+    assert command(station, "SLICES", count=2) == ("REFUSED", {"reason": "not so"})
+    assert [one.outcome for one in station.audits(3)] == ["done", "done", "refused"]
+
+
+def test_the_line_goes_on_between_two_slices(station: Commanded) -> None:
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.set(zmq.LINGER, 0)
+        dealer.connect(station.desk.endpoint)
+        dealer.send_multipart([b"SLICES", b"1", b'{"count": 1000000000}'])
+        wait_until(lambda: station.sliced > 1, "it never began")
+        station.inspect(3)
+        assert command(station, "STATUS")[0] == "STATUS" and not dealer.poll(0)
+
+
 # --- no action without a trace (row 33) ---
 
 ANYTHING = [
@@ -149,6 +179,7 @@ ANYTHING = [
     KeyError("\ud800"),
     zmq.ZMQError(24),
     OSError(28, "full"),
+    StopIteration("of nothing"),  # which would end the slices of a command, if it came from one
 ]
 
 
