@@ -6,6 +6,7 @@ that nobody inspected must never look like a good one. Rejected: dictionaries (n
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -291,6 +292,20 @@ class Inspection:
     def since_ns(self) -> int:
         """From when latency and deadline count: the part's trigger, else its exposure, each at the earliest."""
         return self.captured_ns if self.asked_ns is None else self.asked_ns
+
+    def by_deadline(self, deadline_ms: float | None) -> Inspection:
+        """As it is told now: marked where `deadline_ms` have passed since its trigger or capture; None: there is none.
+
+        A late GOOD becomes UNDECIDED (LATE), for an OK must be earned in time; a late DEFECTIVE stays what it is.
+        """
+        age_ms = (time.monotonic_ns() - self.since_ns) / 1e6
+        if deadline_ms is None or age_ms <= deadline_ms:
+            return self
+        if self.verdict is not Verdict.GOOD:
+            return replace(self, late=True)
+        since = "capture" if self.asked_ns is None else "its trigger"
+        detail = f"decided {age_ms:.1f} ms after {since}, the deadline is {deadline_ms:g} ms"
+        return replace(self, verdict=Verdict.UNDECIDED, reason=Reason.LATE, detail=detail, late=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,6 @@ from edge.history.journal import Build, Journal
 from edge.history.last_recipe import FITS, LastRecipe, remember_recipe
 from edge.history.remembered import remember, remember_newest
 from edge.history.told import Entry, Told
-from edge.inspector import meet_deadline
 from edge.log import is_rarely
 from edge.wire.facts import HealthSnapshot, Origin
 from edge.wire.recording import (
@@ -181,7 +180,7 @@ class Announcer:
         origin, inspection = part.origin or self.origin, part.inspection
         if inspection is None or inspection.verdict is not Verdict.GOOD:
             return part
-        late = meet_deadline(inspection, origin.deadline_ms)
+        late = inspection.by_deadline(origin.deadline_ms)
         if late is inspection or not part.entries:
             return part
         build = partial(result_record, origin, inspection=late, latency_ms=part.latency_ms)

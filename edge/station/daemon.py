@@ -27,7 +27,6 @@ from edge.core.errors import (
     Unavailable,
 )
 from edge.core.types import Gap, Reason, Verdict
-from edge.inspector import meet_deadline
 from edge.station.last_resort import last_resort
 from edge.station.refusals import is_news
 from edge.station.settings import Settings
@@ -68,7 +67,7 @@ def inspect_loop(station: Station, should_stop: Callable[[], bool], deadline_ms:
         else:
             health.took(frame)
             inspection, anomaly_map = station.inspector.inspect(frame)  # an engine error is UNDECIDED, never "good"
-            inspection = meet_deadline(inspection, deadline_ms)
+            inspection = inspection.by_deadline(deadline_ms)
             verdict = station.judge(inspection)  # a piece of a challenge is no part, and never good
             if verdict.verdict is Verdict.DEFECTIVE and station.recipes is not None:
                 station.recipes.rejected(verdict)

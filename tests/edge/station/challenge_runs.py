@@ -19,7 +19,6 @@ from edge.core.types import Acquisition, Frame, Gap, Interval, Reason, Verdict
 from edge.history.announcer import Announcer
 from edge.history.journal import Journal
 from edge.history.told import Entry, Told
-from edge.inspector import meet_deadline
 from edge.line.challenge import Kit, Piece, kit_to_json
 from edge.line.kits import kit_file
 from edge.sockets.requests import Request, RequestError
@@ -177,7 +176,7 @@ class ChallengedLine:
         """What is told of this thing, whose trigger waits."""
         frame, _ = self.source.next()
         inspection = self._judged(frame, thing, rng)
-        inspection = meet_deadline(inspection, 0.0 if self.now.is_late else None)
+        inspection = inspection.by_deadline(0.0 if self.now.is_late else None)
         verdict = self.challenges.judge(inspection)
         self.announcer.announce([Told(inspection=verdict, frame=frame)])
         return next(body for body in reversed(self.told) if body["kind"] == "result")

@@ -14,7 +14,7 @@ import pytest
 
 from edge.core.errors import EngineError, SourceLost
 from edge.core.types import Acquisition, Alert, AlertKind, AnomalyMap, Frame, Gap, GapCause, Inspection, Reason, Verdict
-from edge.inspector import Inspector, meet_deadline
+from edge.inspector import Inspector
 from edge.sources.checked import CheckedSource
 from edge.station.daemon import REPEATED_FAILURES, inspect_loop
 from edge.station.gate import AlertGate, DropMerger, GateRule
@@ -183,10 +183,10 @@ def test_a_lost_source_ends_the_loop_as_an_error() -> None:
 def test_an_ok_that_comes_after_its_deadline_is_not_ok() -> None:
     fresh = Inspector(a_bundle(), BrightnessEngine()).inspect(replace(a_frame(1), captured_ns=time.monotonic_ns()))[0]
     old = replace(fresh, captured_ns=fresh.captured_ns - 10**12)
-    assert meet_deadline(fresh, 60_000.0) is fresh and meet_deadline(old, None) is old
-    late = meet_deadline(old, 50.0)
+    assert fresh.by_deadline(60_000.0) is fresh and old.by_deadline(None) is old
+    late = old.by_deadline(50.0)
     assert (late.verdict, late.reason, late.late) == (Verdict.UNDECIDED, Reason.LATE, True)
-    defective = meet_deadline(replace(old, verdict=Verdict.DEFECTIVE), 50.0)
+    defective = replace(old, verdict=Verdict.DEFECTIVE).by_deadline(50.0)
     assert defective.verdict is Verdict.DEFECTIVE and defective.late
 
 
