@@ -8,14 +8,17 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from edge.page.users import write_private
 
 MOST_PICTURES, MOST_PROPOSALS = 500, 20  # of a user; of a station
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,12 @@ class Desk:
         self._opened: dict[str, list[str]] = {}
         self.asked: Asked | None = None
         self.proposals: tuple[Proposed, ...] = ()
-        with suppress(OSError, ValueError, TypeError, KeyError):  # damaged: whoever looked must look again
+        try:
             self._read(json.loads(file.read_text("utf-8")))
+        except FileNotFoundError:
+            pass  # nobody has prepared anything yet
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:  # whoever looked must look again
+            log.warning("what people had prepared cannot be read", file=str(file), error=str(error))
 
     def opened(self, user: str) -> frozenset[str]:
         """The parts whose pictures this user has opened for a proposal."""

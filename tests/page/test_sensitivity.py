@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from edge.core.promise import Rates, choose_threshold, images_for, promise_at
 from edge.page import sensitivity as pure
@@ -205,4 +206,6 @@ def test_a_restart_of_the_page_loses_no_look_and_a_damaged_file_asks_for_all_aga
     assert again.opened("theo") == {"a"} and again.opened("anna") == frozenset()
     assert again.asked == replace(ASKED, said={"a": "bad"})
     (tmp_path / "desk-top.json").write_text('{"opened": {"theo": ["a"]}')
-    assert Desk(tmp_path / "desk-top.json").opened("theo") == frozenset()
+    with capture_logs() as logs:
+        assert Desk(tmp_path / "desk-top.json").opened("theo") == frozenset()
+    assert [one["log_level"] for one in logs] == ["warning"]
