@@ -130,7 +130,7 @@ def raised(newly: Sequence[Scored], opened: Collection[str], drifts: Sequence[Dr
 
 def bars(steps: Mapping[tuple[int, int], int]) -> tuple[list[Bar], int]:
     """The histogram between 0 and MOST percent, beyond in its end bars; heights by logarithm. And the highest count."""
-    width = max(1, round((MOST - 0) / _BARS))
+    width = max(1, round(MOST / _BARS))
     counts: dict[tuple[int, str], int] = {}
     for (step, evaluation), parts in steps.items():
         kind = {GOOD: "ok", REJECTED: "nok"}.get(evaluation, "und")

@@ -40,7 +40,7 @@ class AravisCamera(ChildCamera):
     ) -> None:
         features = [f"{feature}={value}" for feature, value in (settings or {}).items()]
         advice = "check cable, power and address; arv-viewer-0.8 shows the cameras there are"
-        timed = "clock" if is_dated and release is None else "untimed" if release is None else "release"
+        timed = "release" if release is not None else "clock" if is_dated else "untimed"
         self._release: Release | None = None  # that it is attached to
         self._clock: DeviceClock | None = None
         self._closing = threading.Lock()  # nobody writes to a pipe that is another one's by now

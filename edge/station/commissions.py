@@ -153,12 +153,10 @@ class Commissions:
 
     def _promised(self, scores: Sequence[float], threshold: float) -> Generator[None, None, Bound]:
         """Its arithmetic takes up to a second, so the loader's thread does it."""
-        found: list[Bound] = []
-        done = self._recipes.work(lambda: found.append(promise_at(np.array(scores), threshold)))
-        while not done.done():
+        found = self._recipes.work(lambda: promise_at(np.array(scores), threshold))
+        while not found.done():
             yield
-        done.result()
-        return found[0]
+        return found.result()
 
     def _require_rule(self, recount: Recount, accepted: Sequence[str]) -> None:
         if drifting := self._watch.drifting_now():

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -32,6 +32,7 @@ from edge.station.thresholds import Thresholds
 MOST_REJECTS = 256  # between a check and the frame boundary after it there are one or two
 CLOSE_S = 1.0  # a thread that hangs in a library is left behind then
 OpenBundle = Callable[[Bundle], Inspector]
+_Found = TypeVar("_Found")
 
 log = structlog.get_logger(__name__)
 
@@ -200,15 +201,10 @@ class Recipes:
         if change is not None:
             change.drop("the station stopped before the bundle was taken")
 
-    def work(self, task: Callable[[], None]) -> Future[Any]:
-        """Have the loader's thread do what takes long; the future is done when it is, or has what was raised."""
-        told: Future[Any] = Future()
-
-        def done() -> None:
-            task()
-            told.set_result(None)
-
-        self._tasks.put((done, told))
+    def work(self, task: Callable[[], _Found]) -> Future[_Found]:
+        """Have the loader's thread do what takes long; what it gives, or what was raised."""
+        told: Future[_Found] = Future()
+        self._tasks.put((lambda: told.set_result(task()), told))
         return told
 
     def _asked(self) -> Future[str]:
