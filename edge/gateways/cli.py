@@ -65,7 +65,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run `edge-gateway`; an expected error is one line on stderr and exit code 1."""
-    configure_logging()
+    configure_logging(is_limited=True)  # whoever is refused may knock for ever
     with errors_in_one_line("edge-gateway"):
         cli()
 

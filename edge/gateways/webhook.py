@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from edge.core.errors import SettingsError
+from edge.log import is_rarely
 from edge.wire.messages import Message, dump_object
 
 ANSWER_S = 10.0
@@ -97,7 +98,7 @@ class Webhook:
         wait_s, began_s, in_a_row = FIRST_WAIT_S, time.monotonic(), 0
         while (problem := self._attempt(body, headers)) is not None:
             self.refused, in_a_row = self.refused + 1, in_a_row + 1
-            if in_a_row & (in_a_row - 1) == 0:  # the 1st, 2nd, 4th, 8th …
+            if is_rarely(in_a_row):
                 log.warning("not taken; it is sent again", why=problem, seq=message.seq, attempts=in_a_row)
             if self._wait(wait_s):
                 return False

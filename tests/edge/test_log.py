@@ -9,6 +9,7 @@ from contextlib import suppress
 import pytest
 import structlog
 
+from edge.gateways.cli import main as gateway
 from edge.log import LINES, PERIOD_S, Throttle, configure_logging
 
 
@@ -22,6 +23,17 @@ def test_a_flood_of_one_event_is_limited_and_costs_no_other(capsys: pytest.Captu
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert Counter(line["event"] for line in lines) == {"a part could not be decided": LINES, "stopped": 1}
     assert [line["part"] for line in lines[:-1]] == list(range(LINES))
+
+
+def test_whoever_knocks_at_a_gateway_for_ever_fills_no_disk(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["edge-gateway", "--help"])
+    with suppress(SystemExit):
+        gateway()
+    for _ in range(10 * LINES):
+        structlog.get_logger().warning("a connection is refused")
+    assert capsys.readouterr().err.count("a connection is refused") == LINES
 
 
 def test_how_many_were_left_out_is_said_when_the_event_comes_again() -> None:
