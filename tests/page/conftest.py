@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
@@ -62,6 +62,11 @@ class Served:
         process = self._run(*arguments, stdin=subprocess.PIPE)
         process.communicate(given.encode())
         assert process.returncode == 0
+
+    def add_users(self, roles: Mapping[str, str] | None = None) -> None:
+        """One of each role, or those that are named; all with the same password."""
+        for name, role in (USERS if roles is None else roles).items():
+            self.command("user", "add", name, "--role", role, "--password-stdin", given=f"{PASSWORD}\n")
 
     def ask(self, method: str, path: str, user: str | None = None, **form: str) -> tuple[int, str, dict[str, str]]:
         """Status, body and headers, as a browser of our own pages would ask; logs `user` in first."""
@@ -143,8 +148,7 @@ def page(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serv
         f"[top]\nlive = {live}\nreplay = {replay}\ncontrol = {control}\nevidence = {folder / 'evidence'}\n"
         f"bundle = {bundle}\n"
     )
-    for name, role in USERS.items():
-        served.command("user", "add", name, "--role", role, "--password-stdin", given=PASSWORD + "\n")
+    served.add_users()
     station = [
         sys.executable, "-m", "edge.commands.edge_inspect", "--source", "demo:machined?parts=0&rate=2", "--bundle",
         str(bundle), "--journal", str(folder / "journal.db"), "--evidence", str(folder / "evidence"),

@@ -40,7 +40,7 @@ from edge.wire.recording import result_record
 from edge.wire.uuid7 import uuid7
 from tests.edge import samples
 from tests.edge.stub import ROOT, Stub, free_endpoint
-from tests.page.conftest import PASSWORD, Served
+from tests.page.conftest import Served
 from tests.patience import WAIT_S, wait_until
 
 Figures = dict[str, Any]
@@ -58,8 +58,7 @@ def page_beside(folder: Path, live: str, replay: str, control: str) -> Iterator[
     (folder / "page.ini").write_text(
         f"[top]\nlive = {live}\nreplay = {replay}\ncontrol = {control}\nevidence = {folder / 'evidence'}\n", "utf-8"
     )
-    for name, role in (("vera", "viewer"), ("anna", "engineer")):
-        served.command("user", "add", name, "--role", role, "--password-stdin", given=f"{PASSWORD}\n")
+    served.add_users({"vera": "viewer", "anna": "engineer"})
     try:
         yield served
     finally:

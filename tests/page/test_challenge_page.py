@@ -18,7 +18,7 @@ from edge.line.challenge import PATIENCE_S, Kit, Piece, kit_to_json
 from edge.line.kits import kit_file
 from edge.page.challenges import Run, runs_of, to_hold_since, with_results
 from tests.edge.stub import Stub, free_endpoint
-from tests.page.conftest import PASSWORD, USERS, Served
+from tests.page.conftest import Served
 from tests.page.test_screens import SIZES, Seen, browser  # noqa: F401  # a fixture
 from tests.patience import WAIT_S
 
@@ -39,8 +39,7 @@ def challenged(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         f"bundle = {bundle}\n"
     )
     served = Served(folder, wheel, stub.live, stub.replay, control, int(free_endpoint().rpartition(":")[2]))
-    for name, role in USERS.items():
-        served.command("user", "add", name, "--role", role, "--password-stdin", given=PASSWORD + "\n")
+    served.add_users()
     station = stub.start()
     try:
         served.start()

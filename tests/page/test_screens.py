@@ -159,15 +159,20 @@ def test_german(browser: Any, page: Served) -> None:
     seen.context.close()
 
 
-def test_it_works_without_its_script(browser: Any, page: Served, tmp_path: Path) -> None:
-    context = browser.new_context(java_script_enabled=False)
-    tab = context.new_page()
+def without_script(browser: Any, page: Served, name: str) -> Any:
+    """A tab of somebody who is logged in, in a browser that runs no script."""
+    tab = browser.new_context(java_script_enabled=False).new_page()
     tab.goto(f"{page.url}/login")
-    tab.fill("[name=name]", "otto")
+    tab.fill("[name=name]", name)
     tab.fill("[name=password]", PASSWORD)
     tab.click("main button")
+    return tab
+
+
+def test_it_works_without_its_script(browser: Any, page: Served, tmp_path: Path) -> None:
+    tab = without_script(browser, page, "otto")
     tab.goto(f"{page.url}/s/top/review?order=oldest")
     first = tab.inner_text("p.part")
     tab.click("button[value=unsure]")
     assert tab.inner_text("p.part") != first
-    context.close()
+    tab.context.close()

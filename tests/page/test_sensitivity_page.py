@@ -14,8 +14,8 @@ import pytest
 
 from edge.client import ask
 from tests.edge.stub import ROOT, Stub, free_endpoint
-from tests.page.conftest import PASSWORD, USERS, Served
-from tests.page.test_screens import SIZES, Seen, browser  # noqa: F401  # a fixture
+from tests.page.conftest import Served
+from tests.page.test_screens import SIZES, Seen, browser, without_script  # noqa: F401  # a fixture
 from tests.patience import WAIT_S
 
 pytest.importorskip("starlette", reason="the page is not installed: pip install 'edge-inspect[page]'")
@@ -46,8 +46,7 @@ def beside(folder: Path, **settings: str) -> Iterator[Served]:
         f"proposals = {folder / 'proposals'}\n"
     )
     served = Served(folder, ROOT, stub.live, stub.replay, control, int(free_endpoint().rpartition(":")[2]))
-    for name, role in USERS.items():
-        served.command("user", "add", name, "--role", role, "--password-stdin", given=PASSWORD + "\n")
+    served.add_users()
     station = stub.start()
     try:
         served.start()
@@ -240,15 +239,10 @@ def test_both_screens_are_accessible_fit_and_are_worked_by_keyboard(browser: Any
 
 
 def test_the_slider_is_a_form_without_script(browser: Any, sensitive: Served) -> None:  # noqa: F811
-    context = browser.new_context(java_script_enabled=False)
-    tab = context.new_page()
-    tab.goto(f"{sensitive.url}/login")
-    tab.fill("[name=name]", "vera")
-    tab.fill("[name=password]", PASSWORD)
-    tab.click("main button")
+    tab = without_script(browser, sensitive, "vera")
     tab.goto(f"{sensitive.url}{SCREEN}")
     tab.focus("#at")
     tab.keyboard.press("ArrowLeft")
     tab.click("[data-without-script]")
     assert "99 % of the" in tab.inner_text("main")
-    context.close()
+    tab.context.close()

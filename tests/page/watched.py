@@ -27,7 +27,7 @@ from edge.wire.recording import audit_record, birth_record, drift_record, heartb
 from edge.wire.vocabulary import DriftState, Outcome
 from tests.edge import samples
 from tests.edge.stub import free_endpoint
-from tests.page.conftest import PASSWORD, USERS, Served
+from tests.page.conftest import Served
 
 ORIGIN = samples.origin(bands=samples.BANDS, promise=samples.PROMISE)
 
@@ -92,8 +92,7 @@ def page_of(folder: Path, wheel: Path, messages: list[Message], drifting: tuple[
     Filling(db, "top").take(messages)
     db.close()
     served = Served(folder, wheel, live, replay, control, int(own.rpartition(":")[2]))
-    for name, role in USERS.items():
-        served.command("user", "add", name, "--role", role, "--password-stdin", given=PASSWORD + "\n")
+    served.add_users()
     ended = threading.Event()
     beating = threading.Thread(target=_beat, args=(live, len(messages), drifting, ended))
     beating.start()
