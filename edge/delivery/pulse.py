@@ -22,8 +22,9 @@ HEARTBEAT_S = 1.0
 class Pulse:
     """Knows how the station is, and tells it with `announcer`; the delivery thread's, but `health` and `state`.
 
-    bound: the sockets, whose guards may have failed. health_snapshot: the loop's counts. is_failing: whether the
-    journal cannot be written; the thread says so.
+    bound: the sockets, whose guards may have failed. health_snapshot: the loop's counts. The thread says whether the
+    journal cannot be written (`is_failing`) and whether the last part was served (`is_ending`): before, the station is
+    what its parts made of it, also where the loop has ended.
     """
 
     def __init__(
@@ -39,13 +40,15 @@ class Pulse:
         self.state: StationState | None = None  # last told …
         self._camera: str | None = None  # … and the camera's …
         self._cause: str | None = None  # … and why
-        self.is_failing = False
+        self.is_failing, self.is_ending = False, False
         self.next_s = time.monotonic()
 
     def health(self) -> HealthSnapshot:
         """The loop's counts, less the verdicts that did not get out: those parts are undecided."""
         lost = self._inbox.overflow.decided  # before the counts, which may only grow meanwhile
         health = self._health_snapshot()
+        if self.is_ending:
+            health = replace(health, state=StationState.STOPPING.value, cause=None, advice=None)
         is_failing = self.is_failing or self._inbox.overflow.gap is not None
         is_failing = is_failing or not all(bound.is_well_guarded for bound in self._bound)
         return replace(

@@ -224,8 +224,10 @@ class DeliveryThread(threading.Thread):
             return False
         left = self._inbox.abandon()
         is_told = left is None or self._announce([left])
-        if self.pulse.has_news():  # what the last parts made of the station, since the last beat
-            self._beat()
+        for is_ending in (False, True):  # first what the last parts made of the station, then that it stops
+            self.pulse.is_ending = is_ending
+            if self.pulse.has_news():
+                self._beat()
         for desk in self._desks:
             self._isolation.run(desk, desk.end)
         self._announcer.later(death_record, reason=end.reason)

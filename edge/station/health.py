@@ -111,7 +111,6 @@ class Health:
 
     def stopping(self) -> None:
         """The loop has ended; what is queued is still delivered, within seconds."""
-        self.state = StationState.STOPPING
         for part in Part:
             self._watchdog.rests(part)
         self._systemd.notify("STOPPING=1")

@@ -46,7 +46,7 @@ def camera(sends: Callable[[int], bytes]) -> Iterator[str]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    serving = threading.Thread(target=server.serve_forever, args=(0.05,))
+    serving = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     serving.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/cam"

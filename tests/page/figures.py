@@ -415,7 +415,7 @@ def _readers(page: Served) -> Iterator[None]:
                     if not connection.recv(65536):
                         return
 
-    threads = [threading.Thread(target=read) for _ in range(READERS)]
+    threads = [threading.Thread(target=read, daemon=True) for _ in range(READERS)]
     for thread in threads:
         thread.start()
     try:

@@ -94,7 +94,7 @@ def page_of(folder: Path, wheel: Path, messages: list[Message], drifting: tuple[
     served = Served(folder, wheel, live, replay, control, int(own.rpartition(":")[2]))
     served.add_users()
     ended = threading.Event()
-    beating = threading.Thread(target=_beat, args=(live, len(messages), drifting, ended))
+    beating = threading.Thread(target=_beat, args=(live, len(messages), drifting, ended), daemon=True)
     beating.start()
     try:
         served.start()

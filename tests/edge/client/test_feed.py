@@ -281,7 +281,7 @@ def test_two_subscribers_each_get_everything(publisher: Publisher) -> None:
             for number in range(50):
                 publish(publisher, sequence, samples.good(number))
 
-        sender = threading.Thread(target=publish_fifty)
+        sender = threading.Thread(target=publish_fifty, daemon=True)
         sender.start()
 
         for subscription in (first, second):

@@ -36,7 +36,7 @@ class Station:
         self.sequence, self.asked = Journal(IN_MEMORY), list[dict[str, Any]]()
         self.answer: Answer = lambda facts: []
         self.is_historical, self.is_ended = False, False
-        self.thread = threading.Thread(target=self._run)
+        self.thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
         self.thread.start()

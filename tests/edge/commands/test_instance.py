@@ -89,7 +89,7 @@ def running(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     ended = threading.Event()
     with open_station(settings) as station:
         station.delivery.start()
-        loop = threading.Thread(target=inspect_loop, args=(station, ended.is_set))
+        loop = threading.Thread(target=inspect_loop, args=(station, ended.is_set), daemon=True)
         loop.start()
         yield machine
         ended.set()

@@ -127,7 +127,8 @@ def test_birth_and_state_come_first() -> None:
     line.delivery.close()
 
     kinds = [(one.record.KIND.value, one.record.seq) for one in line.seen.all]
-    assert kinds == [("birth", 1), ("state", 2), ("heartbeat", 2), ("death", 3)]
+    first, last = [("birth", 1), ("state", 2), ("heartbeat", 2)], [("state", 3), ("heartbeat", 3), ("death", 4)]
+    assert kinds == first + last
 
 
 def test_a_part_is_published_at_once_and_not_at_the_next_heartbeat(start: Start) -> None:
@@ -386,13 +387,14 @@ def test_closing_delivers_what_waits_then_death_then_closes_the_sinks(start: Sta
 
     line.delivery.close(reason="SIGTERM")
 
-    messages = [next_record(subscription) for _ in range(21)]
-    assert [message.kind for message in messages] == ["result"] * 20 + ["death"]
+    messages = [next_record(subscription) for _ in range(22)]
+    assert [message.kind for message in messages] == ["result"] * 20 + ["state", "death"]
+    assert messages[-2].body["state"] == "stopping"
     assert messages[-1].body["reason"] == "SIGTERM"
     assert parts.is_closed and len(parts.all) == 20
 
 
-def test_what_the_last_part_made_of_the_station_is_told_before_death(start: Start) -> None:
+def test_what_the_last_part_made_of_the_station_is_told_before_it_says_that_it_stops(start: Start) -> None:
     now, parts = [StationState.RUNNING], Parts()
     line, subscription = start(parts, health_snapshot=lambda: samples.health(now[0]))  # no heartbeat by itself
     line.delivery.put_inspection(samples.good(1), ())
@@ -401,7 +403,8 @@ def test_what_the_last_part_made_of_the_station_is_told_before_death(start: Star
 
     line.delivery.close()
 
-    assert [(message := next_record(subscription)).kind, message.body["state"]] == ["state", "degraded"]
+    for state in ("degraded", "stopping"):
+        assert [(message := next_record(subscription)).kind, message.body["state"]] == ["state", state]
     assert next_record(subscription).kind == "death"
 
 
@@ -416,9 +419,9 @@ def test_what_cannot_be_delivered_before_the_end_goes_out_as_a_gap(start: Start)
 
     line.delivery.close(timeout_s=0.05)  # over before the sink lets go
 
-    gap, death = next_record(subscription), next_record(subscription)
+    gap, state, death = (next_record(subscription) for _ in range(3))
     assert (gap.kind, gap.body["gap"]["first_frame_id"], gap.body["gap"]["last_frame_id"]) == ("gap", 1, 5)
-    assert death.kind == "death"
+    assert (state.kind, death.kind) == ("state", "death")
 
 
 def test_closing_twice_or_before_the_start_is_harmless() -> None:

@@ -83,7 +83,7 @@ def test_another_thread_is_refused(plans: dict[int, bytes], small: GraphSet, dou
         except EngineError as error:
             errors.append(error)
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join()
     assert "thread" in str(errors[0])

@@ -181,7 +181,7 @@ def test_a_second_process_waits_for_the_first_and_takes_its_engines(cache: Engin
     def tell(progress: BuildProgress) -> None:
         said.append(progress.what)
 
-    first = threading.Thread(target=replace(cache, report=tell).plans, args=(graphs, SIZE))
+    first = threading.Thread(target=replace(cache, report=tell).plans, args=(graphs, SIZE), daemon=True)
     first.start()
     plans = replace(cache, report=tell).plans(graphs, SIZE)
     first.join()

@@ -40,7 +40,7 @@ class ScriptedStation:
         self._publisher, self._journal = Publisher(self.live), Journal(IN_MEMORY)
         self._control = zmq.Context.instance().socket(zmq.ROUTER)
         self._control.bind(self.control)
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def end(self) -> None:

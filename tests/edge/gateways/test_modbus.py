@@ -44,7 +44,7 @@ class Served:
     def __init__(self, allowed: frozenset[str] = frozenset()) -> None:
         self.plc, self.now_s, self.is_ended = Registers(), 0.0, False
         self.server = ModbusServer("127.0.0.1", 0, self.plc, allowed=allowed, silence_s=3.0)
-        self.thread = threading.Thread(target=self._run)
+        self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
     def _run(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ class Line:
         rules = Rules(deadline_ns=deadline_ms * 1_000_000, stations=stations, **options)
         self.gateway = ModbusGateway(Options(stations=endpoints, rules=rules, port=0))
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self.gateway.run, args=(self._stop.is_set,))
+        self._thread = threading.Thread(target=self.gateway.run, args=(self._stop.is_set,), daemon=True)
         self._thread.start()
         self.plc = SmallPlc(self.gateway.server.port)
 
@@ -61,11 +62,25 @@ class Line:
             one.end()
 
 
+Build = Callable[..., Line]
+
+
 @pytest.fixture
-def line(tmp_path: Path) -> Iterator[Line]:
-    one = Line(tmp_path)
-    yield one
-    one.end()
+def build(tmp_path: Path) -> Iterator[Build]:
+    """Makes a line, with `Line`'s options; it ends with the test, however that ends."""
+    with ExitStack() as stack:
+
+        def built(**options: Any) -> Line:
+            one = Line(tmp_path, **options)
+            stack.callback(one.end)
+            return one
+
+        yield built
+
+
+@pytest.fixture
+def line(build: Build) -> Line:
+    return build()
 
 
 def says(make: Callable[[str, str], Inspection]) -> Any:
@@ -114,8 +129,8 @@ def test_a_defect_is_told_with_its_box_and_what_drove_it(line: Line) -> None:
     assert words[14:19] == [1, 10, 20, 30, 40] and words[22:24] == [33, 1] and words[9] == 750
 
 
-def test_a_refused_trigger_and_a_gap_are_undecided_at_once(tmp_path: Path) -> None:
-    line = Line(tmp_path, deadline_ms=60_000)
+def test_a_refused_trigger_and_a_gap_are_undecided_at_once(build: Build) -> None:
+    line = build(deadline_ms=60_000)
     line.station.answer = lambda facts: "not_ready: the camera does not stream"
     assert line.plc.part("P7") & VERDICTS == Status.UNDECIDED
     assert (line.plc.words[REASON], line.plc.words[CODE]) == (Cause.REFUSED, Code.TRIGGER_REFUSED)
@@ -129,7 +144,6 @@ def test_a_refused_trigger_and_a_gap_are_undecided_at_once(tmp_path: Path) -> No
     line.station.answer = lost
     assert line.plc.part("P8") & VERDICTS == Status.UNDECIDED
     assert line.plc.words[REASON] in (Cause.GAP, Cause.OTHER)
-    line.end()
 
 
 def test_a_result_of_its_own_trigger_that_names_another_part_is_no_verdict(line: Line) -> None:
@@ -137,35 +151,34 @@ def test_a_result_of_its_own_trigger_that_names_another_part_is_no_verdict(line:
     assert line.plc.part("P7") & VERDICTS == Status.UNDECIDED and line.plc.words[REASON] == Cause.ANOTHER_PART
 
 
-def test_no_part_is_taken_before_the_stations_clock_is_known(tmp_path: Path) -> None:
+def test_no_part_is_taken_before_the_stations_clock_is_known(build: Build) -> None:
     """By which each TRIGGER says since when its part can have been there."""
-    line = Line(tmp_path, is_deaf=True)
+    line = build(is_deaf=True)
     line.plc.write(ENABLE)
     wait_until(lambda: line.gateway._legs[0].birth is not None, "the station is not heard")
     time.sleep(0.5)
     assert not line.plc.read() & Status.TRIGGER_READY and line.plc.words[CODE] == Code.NO_CONTACT
     line.station.tells_clock = True
     line.plc.until(Status.TRIGGER_READY, ENABLE)
-    line.end()
 
 
-def test_a_command_ends_with_the_run_of_the_station_that_was_to_carry_it_out(tmp_path: Path) -> None:
+def test_a_command_ends_with_the_run_of_the_station_that_was_to_carry_it_out(build: Build) -> None:
     """Killed in the middle and there again before it was missed: nobody will ever answer."""
-    line = Line(tmp_path, allow_recipes=True)
+    line = build(allow_recipes=True)
     line.plc.until(Status.TRIGGER_READY, ENABLE)
     line.station.is_deaf = True
     line.plc.write(ENABLE | Control.EXECUTE_COMMAND, command=2)
     line.plc.until(Status.COMMAND_EXECUTING)
+    wait_until(lambda: line.station.asked[-1][0] == "RECIPE", "the station hears of no command")
     line.station.is_deaf = False
     line.station.restart()
     line.plc.until(Status.COMMAND_FAILED)
     line.plc.write(ENABLE | Control.CLEAR_ERROR)
     line.plc.until(Status.TRIGGER_READY, ENABLE)
-    line.end()
 
 
-def test_a_challenge_is_begun_by_its_bit_and_a_refusal_is_told(tmp_path: Path) -> None:
-    line = Line(tmp_path, allow_challenges=True)
+def test_a_challenge_is_begun_by_its_bit_and_a_refusal_is_told(build: Build) -> None:
+    line = build(allow_challenges=True)
     line.plc.until(Status.TRIGGER_READY, ENABLE)
     line.plc.write(ENABLE | Control.CHALLENGE_BEGIN)
     wait_until(lambda: ("CHALLENGE", {"action": "begin"}) in line.station.asked, "no challenge is begun")
@@ -175,12 +188,11 @@ def test_a_challenge_is_begun_by_its_bit_and_a_refusal_is_told(tmp_path: Path) -
     line.station.refused["CHALLENGE"] = "the bundle has no kit"
     line.plc.write(ENABLE | Control.CHALLENGE_BEGIN)
     wait_until(lambda: line.plc.read() and line.plc.words[CODE] == Code.CHALLENGE_REFUSED, "no refusal is told")
-    line.end()
 
 
 @pytest.mark.parametrize("how", ["silent", "another's", "no trigger id", "historical"])
-def test_what_is_not_a_live_word_about_its_own_trigger_is_no_word(tmp_path: Path, how: str) -> None:
-    line = Line(tmp_path, deadline_ms=700)
+def test_what_is_not_a_live_word_about_its_own_trigger_is_no_word(build: Build, how: str) -> None:
+    line = build(deadline_ms=700)
     line.station.is_historical = how == "historical"
     answers = {
         "silent": with_id(),
@@ -190,7 +202,6 @@ def test_what_is_not_a_live_word_about_its_own_trigger_is_no_word(tmp_path: Path
     }
     line.station.answer = answers[how]
     assert line.plc.part("P7") & VERDICTS == Status.UNDECIDED and line.plc.words[REASON] == Cause.NO_RESULT
-    line.end()
 
 
 def test_the_late_ok_of_an_earlier_pass_opens_nothing(line: Line) -> None:
@@ -206,8 +217,8 @@ def test_the_late_ok_of_an_earlier_pass_opens_nothing(line: Line) -> None:
     assert line.plc.part("P7") & VERDICTS == Status.FAIL
 
 
-def test_another_recipe_than_expected_stops_and_one_changed_from_elsewhere_too(tmp_path: Path) -> None:
-    line = Line(tmp_path, allow_recipes=True)
+def test_another_recipe_than_expected_stops_and_one_changed_from_elsewhere_too(build: Build) -> None:
+    line = build(allow_recipes=True)
     line.station.become(replace(ORIGIN, recipe=NUMBERED[0]))
     wait_until(lambda: line.plc.read() and line.plc.words[RECIPE] == 1, "the recipe is not told")
     line.plc.write(ENABLE, expected=2)
@@ -224,7 +235,6 @@ def test_another_recipe_than_expected_stops_and_one_changed_from_elsewhere_too(t
     assert not line.plc.read() & Status.TRIGGER_READY
     line.plc.write(ENABLE | Control.CLEAR_ERROR)
     assert line.plc.read() & Status.TRIGGER_READY
-    line.end()
 
 
 def test_a_birth_that_the_feed_lost_is_asked_for(line: Line) -> None:
@@ -233,8 +243,8 @@ def test_a_birth_that_the_feed_lost_is_asked_for(line: Line) -> None:
     wait_until(lambda: line.plc.read() and line.plc.words[RECIPE] == 2, "the recipe is not told")
 
 
-def test_two_stations_pass_a_part_only_together(tmp_path: Path) -> None:
-    line = Line(tmp_path, stations=2, deadline_ms=1500)
+def test_two_stations_pass_a_part_only_together(build: Build) -> None:
+    line = build(stations=2, deadline_ms=1500)
     assert line.plc.part("P1") & VERDICTS == Status.PASS
     line.plc.take()
     line.stations[1].answer = with_id(lambda own, part: samples.defective(1, trigger_id=own, part_id=part))
@@ -242,7 +252,6 @@ def test_two_stations_pass_a_part_only_together(tmp_path: Path) -> None:
     line.plc.take()
     line.stations[1].answer = with_id()  # silent
     assert line.plc.part("P3") & VERDICTS == Status.UNDECIDED
-    line.end()
 
 
 def test_a_station_that_is_silent_is_told_and_takes_no_part(line: Line) -> None:

@@ -49,7 +49,7 @@ def served(*chunks: bytes, content_type: str = "multipart/x-mixed-replace; bound
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.wanted = content_type.endswith("secret")  # type: ignore[attr-defined]
-    serving = threading.Thread(target=server.serve_forever, args=(0.02,))
+    serving = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     serving.start()
     yield f"http://127.0.0.1:{server.server_port}/cam"
     server.shutdown()

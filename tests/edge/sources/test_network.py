@@ -50,7 +50,7 @@ def url() -> Iterator[str]:
     Mjpeg.ends.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Mjpeg)
     server.daemon_threads = True
-    serving = threading.Thread(target=server.serve_forever, args=(0.02,))
+    serving = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     serving.start()
     yield f"http://127.0.0.1:{server.server_port}/cam.mjpg"
     Mjpeg.ends.set()

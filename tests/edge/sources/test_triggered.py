@@ -136,7 +136,7 @@ def test_a_frame_waits_until_it_is_known_that_no_trigger_came_before_it(clock: C
     source, expose = a_line(clock)
     source.quiet(NS)
     source.trigger(asked(1, NS))
-    thread = threading.Thread(target=expose, args=(NS + 50 * MS, 7))
+    thread = threading.Thread(target=expose, args=(NS + 50 * MS, 7), daemon=True)
     thread.start()
     source.trigger(asked(2, NS + 45 * MS))  # read late: sent before that frame was exposed
     source.quiet(1 << 62)

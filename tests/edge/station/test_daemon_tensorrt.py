@@ -55,7 +55,7 @@ def told(jetson: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> li
             while not heard or heard[-1] != "end":
                 heard.append(systemd.recv(4096).decode())
 
-        listener = threading.Thread(target=listen)
+        listener = threading.Thread(target=listen, daemon=True)
         listener.start()
         run = inspect({**jetson, "NOTIFY_SOCKET": str(address)}, "--engine", "tensorrt")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as us:

@@ -128,7 +128,7 @@ def test_closing_does_not_wait_for_a_library_that_hangs(monkeypatch: pytest.Monk
     recipes = Recipes(inspector(named("a")), load, Door(), is_live=False)  # type: ignore[arg-type]
     told = recipes.change(Path("b"))
     assert held.wait(WAIT_S)
-    closing = threading.Thread(target=recipes.close)
+    closing = threading.Thread(target=recipes.close, daemon=True)
     closing.start()
     closing.join(WAIT_S)
     assert not closing.is_alive() and not told.done()
