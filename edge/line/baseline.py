@@ -1,4 +1,4 @@
-"""What was normal: the middle and the deviation of block medians over a whole shift.
+"""What was normal: the middle and the deviation of blocks' middles over a whole shift.
 
 It takes 100 blocks and eight hours, whichever is longer: forty blocks do not know their deviation (the textbook's CUSUM
 then cries wolf in four runs of ten), and an hour knows nothing of a hall that warms up. Never adapts by itself: what
@@ -24,7 +24,7 @@ CLIP = 3.0  # deviations, beyond which a block says nothing more of how blocks h
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One series, as it was: its middle, and the standard deviation of its block medians as if they were independent.
+    """One series, as it was: its middle, and the standard deviation of its blocks' middles as if they were independent.
 
     They are not: a hall warms up, a lot has its own grey. What hangs together strays further than its spread says.
     """
@@ -34,7 +34,7 @@ class Level:
 
     @classmethod
     def of(cls, pairs: Sequence[tuple[float, float | None]]) -> Level:
-        """From block medians, each with the one before it where there is one."""
+        """From blocks' middles, each with the one before it where there is one."""
         values = [value for value, _ in pairs]
         middle, spread = median(values), deviation(values)
         if spread == 0:

@@ -1,7 +1,9 @@
-"""Blocks of good parts: the median of each measure over so many of them is one number that knows what it is worth.
+"""Blocks of good parts: the middle of each measure over so many of them is one number that knows what it is worth.
 
-A single part says little (its texture, where it lies); the median of fifty of them moves only if most of them did.
-Rejected: exponential averages (one bad picture moves them), blocks of a fixed time (a slow line's would be noise).
+A single part says little (its texture, where it lies); the interquartile mean of fifty of them moves only if many did.
+Rejected: exponential averages (one bad picture moves them), blocks of a fixed time (a slow line's would be noise), and
+medians: where parts are of two kinds (two moulds, two trays) a block's median is now the one and now the other, its
+deviation looks like that of one kind, and a lamp drifts that does not.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ BRIGHTNESS, SATURATED, SHARPNESS, ALIKE = "brightness", "saturated", "sharpness"
 SPREAD, SCORE = "spread", "score"  # of the brightness within a block; score over its threshold
 SERIES = (BRIGHTNESS, SATURATED, SHARPNESS, ALIKE, SPREAD, SCORE)
 NEAR = 0.8  # of the threshold: good, and not by much
-DEVIATION = 1.4826  # of a normal distribution, in its median absolute deviations
+DEVIATION = 1.4826  # of a normal distribution, in its median absolute deviations …
+SPREAD_DEVIATION = 1.4425  # … and in the interquartile mean of its absolute deviations
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +67,19 @@ class Block:
     shift: Shift | None = None
 
 
-def medians(samples: Sequence[Sample]) -> dict[str, float]:
+def interquartile_mean(values: Sequence[float]) -> float:
+    """The mean without the lowest and the highest quarter; of fewer than four, of all of them."""
+    cut = len(values) // 4
+    return fmean(sorted(values)[cut : len(values) - cut])
+
+
+def middles(samples: Sequence[Sample]) -> dict[str, float]:
     """Of each series that any of the samples has."""
     columns: dict[str, list[float]] = {}
     for sample in samples:
         for name, value in sample.values.items():
             columns.setdefault(name, []).append(value)
-    return {name: median(column) for name, column in columns.items()}
+    return {name: interquartile_mean(column) for name, column in columns.items()}
 
 
 def deviation(values: Sequence[float]) -> float:
@@ -81,10 +90,10 @@ def deviation(values: Sequence[float]) -> float:
 
 def block_of(samples: Sequence[Sample], ended_s: float) -> Block:
     """The block of these parts, one or more."""
-    values = medians(samples)
+    values = middles(samples)
     light = [sample.measures.brightness for sample in samples if sample.measures is not None]
     if light:
-        values[SPREAD] = deviation(light)
+        values[SPREAD] = SPREAD_DEVIATION * interquartile_mean([abs(one - values[BRIGHTNESS]) for one in light])
     near = sum(sample.score > NEAR for sample in samples) / len(samples)
     return Block(ended_s, values, near, shift_of(samples))
 

@@ -1,6 +1,6 @@
-"""Has the picture moved away from what was normal, and why? A CUSUM for each measure over medians of blocks.
+"""Has the picture moved away from what was normal, and why? A CUSUM for each measure over the middles of blocks.
 
-A measure drifts when its CUSUM says that it moved (k and h in deviations of block medians, estimated from the baseline)
+A measure drifts when its CUSUM says that it moved (k and h in deviations of blocks' middles, estimated from the baseline)
 and when that matters: it has gone a quarter of the way to the limit at which pictures are refused, or twice as many
 good parts come near the threshold. Of measures that move together the one furthest on its way names the cause; the
 score names it only where no picture's measure moved. One cause is told once: until the measures have kept to the
@@ -27,7 +27,7 @@ K, H = 1.5, 8.0  # in deviations: what is forgiven a block, and what must have c
 CLIP = 6.0  # … of which one block counts so many at most: a single odd block is no drift
 RELEVANT = 0.25  # of the way from the baseline to the limit
 NEAR_AT_LEAST, NEAR_FACTOR = 0.05, 2.0  # of good parts near the threshold, and of their share before
-CLEAR = 6.0  # deviations of block medians that a few parts' median must lie off to name a cause
+CLEAR = 4.0  # deviations of blocks' middles that a few parts' middle must lie off to name a cause
 RECENT = 5  # blocks whose median is where a measure is now
 PATIENCE = 3  # blocks that a name waits for a measure that moves too and has gone further
 FOLLOWERS = 8  # blocks after a drift in which other measures still belong to it

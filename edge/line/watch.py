@@ -20,7 +20,7 @@ from itertools import islice
 from typing import Any
 
 from edge.core.binomial import binomial_cdf
-from edge.line.blocks import Block, Sample, block_of, medians, shift_of
+from edge.line.blocks import Block, Sample, block_of, middles, shift_of
 from edge.line.causes import DEFECTS, REJECTS, Cause, cause_of
 from edge.line.drift import Change, Drift, Finding, Rules, limits_of
 from edge.wire.vocabulary import BandsRecord, PromiseRecord
@@ -197,7 +197,7 @@ class Watch:
             return Cause(finding.cause, finding.advice), True
         if not self.knows_normal:
             return UNNAMED, False
-        off = self._drift.far_off(medians(tuple(self._rejected)))
+        off = self._drift.far_off(middles(tuple(self._rejected)))
         return (DEFECTS if off is None else cause_of(off, shift_of(tuple(self._rejected)))), False
 
     # --- over restarts ---

@@ -10,7 +10,7 @@ import pytest
 
 from edge.core.types import Measures
 from edge.line.baseline import Baseline, Level
-from edge.line.blocks import BRIGHTNESS, SCORE, SERIES, Block, Sample
+from edge.line.blocks import BRIGHTNESS, SCORE, SERIES, Block, Sample, block_of
 from edge.line.causes import Signal
 from edge.line.drift import Change, Drift, Rules
 from edge.line.trend import seconds_to
@@ -36,6 +36,16 @@ def test_each_cause_is_told_by_its_name_and_soon(deviations: float) -> None:
 
 def test_clean_lines_are_left_alone() -> None:
     assert clean(8) == []
+
+
+@pytest.mark.parametrize("share", [0.35, 0.42, 0.5])
+def test_a_line_with_parts_of_two_greys_is_left_alone(share: float) -> None:
+    """Of two moulds, say: which of them most parts of a block are from changes from block to block."""
+    rng, drift = np.random.default_rng(int(100 * share)), Drift(LIMITS, RULES)
+    for number in range(800):
+        light = np.where(rng.random(PARTS) < share, 97.0, 103.0) + 0.5 * rng.normal(size=PARTS)
+        samples = [Sample(Measures(float(one), 0.0, 0.2), 0.5) for one in light]
+        assert drift.add(block_of(samples, float(number))) == []
 
 
 def test_the_simulation_can_fail() -> None:
