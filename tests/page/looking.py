@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import cv2
 import numpy as np
 
+from edge.demo.parts import render_part
 from tests.edge.stub import ROOT, free_endpoint
 from tests.page.conftest import Served
 from tests.page.figures import Figures, page_beside
@@ -61,28 +63,42 @@ def _looked_at(folder: Path, size: int, parts: int) -> tuple[list[float], int, i
     live, replay, control = (free_endpoint() for _ in range(3))
     with page_beside(folder, live, replay, control) as page:
         page.start()
-        with _station(folder, size, 10, live, replay, control):
+        with _station(folder, f"folder:{_rejects(folder / 'rejects', size, parts + 1)}", live, replay, control) as line:
+            line.wait()
+        with _station(folder, "demo:machined?parts=0&rate=1", live, replay, control):
             _wait_for_pictures(folder, parts + 1)
-        with _station(folder, size, 1, live, replay, control):
             _wait_for_answer(page)
             times = list(_pressed(page, parts))
             said = int(_asked(folder, "SELECT count(*) FROM parts WHERE label IS NOT NULL"))
     return times, said, round(_asked(folder, "SELECT avg(bytes) FROM files WHERE role = 'image'") / 1000)
 
 
+def _rejects(folder: Path, size: int, parts: int) -> Path:
+    """So many defective parts and some more, enlarged to this side, with a camera's noise on their pixels."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(parts + parts // 10 + 1):
+        image = render_part("machined", 0, number, defective=True).image
+        if size != image.shape[0]:
+            image = cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
+            image = (image + rng.normal(0, 3, image.shape)).round().clip(0, 255).astype(np.uint8)
+        cv2.imwrite(str(folder / f"{number:03}.png"), image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    return folder
+
+
 @contextmanager
-def _station(folder: Path, size: int, rate: float, live: str, replay: str, control: str) -> Iterator[None]:
-    """The demo's line, so many parts a second, on the journal that is there."""
+def _station(folder: Path, source: str, live: str, replay: str, control: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The demo's station, on the journal that is there."""
     command = [
-        sys.executable, "-m", "edge.commands.edge_inspect", "--source",
-        f"demo:machined?parts=0&rate={rate}&size={size}", "--bundle", str(ROOT / "edge" / "demo" / "machined.bundle"),
+        sys.executable, "-m", "edge.commands.edge_inspect", "--source", source,
+        "--bundle", str(ROOT / "edge" / "demo" / "machined.bundle"),
         "--journal", str(folder / "journal.db"), "--evidence", str(folder / "evidence"), "--evidence-good-share", "0.1",
         "--resize", "--publish", live, "--replay", replay, "--control", control, "--threads", "1",
     ]  # fmt: skip
     with (folder / "station.log").open("ab") as log:
         station = subprocess.Popen(command, cwd=ROOT, stderr=log)
     try:
-        yield
+        yield station
     finally:
         station.terminate()
         station.wait()
