@@ -1,9 +1,9 @@
 """Has the picture moved away from what was normal, and why? A CUSUM for each measure over the middles of blocks.
 
-A measure drifts when its CUSUM says that it moved (k and h in deviations of blocks' middles, estimated from the baseline)
-and when that matters: it has gone a quarter of the way to the limit at which pictures are refused, or twice as many
-good parts come near the threshold. Of measures that move together the one furthest on its way names the cause; the
-score names it only where no picture's measure moved. One cause is told once: until the measures have kept to the
+A measure drifts when its CUSUM says that it moved (k and h in deviations of blocks' middles, estimated from the
+baseline) and when that matters: it has gone a quarter of the way to the limit at which pictures are refused, or twice
+as many good parts come near the threshold. Of measures that move together the one furthest on its way names the cause;
+the score names it only where no picture's measure moved. One cause is told once: until the measures have kept to the
 baseline for as long as that took to gather, or until a person says that it is mended. Rejected: adapting baselines
 (they follow what they are to notice), a test of each block by itself (blind to what creeps).
 """

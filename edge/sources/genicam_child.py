@@ -8,7 +8,6 @@ from __future__ import annotations
 import struct
 import threading
 import time
-from contextlib import suppress
 from typing import Any
 
 READING = struct.Struct("<QQQ")  # the camera's counter, and from when to when of our clock it was read
@@ -28,19 +27,24 @@ class Clock:
     """The counter that a GigE Vision camera stamps its frames with."""
 
     def __init__(self, aravis: Any, device: Any) -> None:
-        self._device, self._is_gige, self._ticks_a_s = device, isinstance(device, aravis.GvDevice), 0
+        self._aravis, self._device = aravis, device
+        self._is_gige, self._ticks_a_s = isinstance(device, aravis.GvDevice), 0
         self._read_ns = 0  # when it was last read
 
     def facts(self) -> dict[str, Any]:
-        """Two readings, and what the camera says of its timing."""
+        """Two readings, and what the camera says of its timing. GLib.Error where it does not answer meanwhile."""
         from gi.repository import GLib
 
         readings = []
-        with suppress(GLib.Error):  # a camera need not have one
+        try:
             self._ticks_a_s = self._device.get_timestamp_tick_frequency() if self._is_gige else 0
             for _ in range(2 if self._ticks_a_s else 0):
                 readings.append(self.read())
                 time.sleep(0.05)
+        except GLib.Error as error:  # a camera need not have one; but one that is gone, or slow, will be back
+            passing = self._aravis.DeviceError.TIMEOUT, self._aravis.DeviceError.NOT_CONNECTED
+            if any(error.matches(self._aravis.device_error_quark(), one) for one in passing):
+                raise
         is_fixed = _text(self._device, "ExposureAuto", "Off") == "Off"
         is_fixed &= _text(self._device, "ExposureMode", "Timed") == "Timed"
         return {

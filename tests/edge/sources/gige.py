@@ -86,7 +86,7 @@ class GigeServer:
         readout_us: int | None = None,
         is_triggered: bool = False,
     ) -> None:
-        self._clock, self._released = clock, released
+        self.clock, self._released = clock, released
         self.is_stopped = self.is_frozen = False
         xml = _described(readout_us is not None)
         self._memory = bytearray(XML_AT) + xml + bytes(1024)
@@ -175,7 +175,7 @@ class GigeServer:
         if at == PACKET and value >> 31:  # a packet of that size is to be tried
             self._set(at, value & 0xFFFF)
             self._gvsp.sendto(bytes((value & 0xFFFF) - 28), self._reader())
-        if at == CONTROL and value & 2 and self._clock is not None:
-            self._memory[LATCHED : LATCHED + 8] = self._clock().to_bytes(8, "big")
+        if at == CONTROL and value & 2 and self.clock is not None:
+            self._memory[LATCHED : LATCHED + 8] = self.clock().to_bytes(8, "big")
         if at == RELEASED:
             self._released()

@@ -194,6 +194,24 @@ def test_a_camera_without_a_clock_is_one_whose_latency_must_be_declared(stack: E
     assert [(shot.exposed, shot.undated) for _, shot in shots(undeclared, 2)] == [(None, None)] * 2
 
 
+def test_a_camera_that_falls_silent_while_its_clock_is_first_read_is_lost_and_not_one_without_a_clock(
+    stack: ExitStack,
+) -> None:
+    camera = scripted(stack)
+    counter = camera.counter
+
+    def freeze() -> int:
+        camera.server.is_frozen = True
+        return counter()
+
+    camera.server.clock = freeze
+    with pytest.raises(SourceError, match="(?i)timeout") as lost:
+        AravisCamera("127.0.0.1", is_dated=True)
+    assert not isinstance(lost.value, NotDated)
+    camera.server.clock, camera.server.is_frozen = counter, False
+    assert known(dated(stack), camera, 20) >= 10
+
+
 # --- exposing when told to ---
 
 
