@@ -153,9 +153,9 @@ class GigeServer:
                 time.sleep(0.005)
             _, _, command, _, number = struct.unpack(">BBHHH", packet[:8])
             if command in ANSWERS:
-                answer = self._answer(command, packet[8:])
-                head = struct.pack(">HHHH", 0, ANSWERS[command], len(answer), number)
-                with suppress(OSError):
+                with suppress(OSError):  # the reader has gone; or a clock says so that it does not answer now
+                    answer = self._answer(command, packet[8:])
+                    head = struct.pack(">HHHH", 0, ANSWERS[command], len(answer), number)
                     self._gvcp.sendto(head + answer, sender)
 
     def _answer(self, command: int, body: bytes) -> bytes:
