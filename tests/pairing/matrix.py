@@ -13,7 +13,7 @@ from typing import Any
 from tests.pairing.line import Options, Outcome, run
 
 JUDGED = 0.99  # wherever the declared bound is true and one inspection is shorter than the period
-AT_ONCE = 2
+AT_ONCE = 6
 JITTER = 0.01
 
 
