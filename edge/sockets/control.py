@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 
 import structlog
 
-from edge.core.errors import EdgeError
+from edge.core.errors import EdgeError, SinkError
 from edge.core.types import Ticket
 from edge.history.announcer import COMMAND, ENDED_MEANWHILE, PART, Announcer
 from edge.history.database import JournalError
@@ -237,7 +237,9 @@ class ControlDesk:
         question = self._questions[request.verb]
         try:
             self._reply(request, question.answer, question.ask(request))
-        except RequestError as error:
+        except SinkError:  # a journal that cannot be read is a failure, and counted as one
+            raise
+        except (EdgeError, RequestError) as error:
             self._reply(request, Outcome.REFUSED.name, {"reason": str(error)})
 
     def _require_sense(self, request: Request) -> None:

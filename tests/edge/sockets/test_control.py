@@ -22,6 +22,7 @@ from edge.core.errors import SettingsError
 from edge.core.types import Interval
 from edge.delivery.thread import Isolation
 from edge.history.announcer import ENDED_MEANWHILE, Announcer
+from edge.history.database import JournalError
 from edge.history.intents import Intent, unsettled
 from edge.history.journal import Journal
 from edge.sockets.control import Action, ControlDesk, Question, Steps
@@ -60,12 +61,13 @@ class Commanded(Station):
             "SLICES": self.slices,
         }
         where = f"ipc://{self.path.parent}/c.sock"
+        self.isolation = Isolation()
         self.desk = ControlDesk(
             ControlFront(where, self.triggers, attempt=Isolation().run),
             announcer,
             actions,
             self.tell_state,
-            attempt=Isolation().run,
+            attempt=self.isolation.run,
         )
         return [*super().desks(announcer), self.desk]
 
@@ -265,7 +267,7 @@ def test_a_command_whose_station_was_killed_is_refused_by_a_record_of_the_next_s
         line.seen.wait_for(StateRecord)
         line.delivery.close()
         kinds = [one.record.KIND.value for one in line.seen.all if not one.record.IS_TRANSIENT]
-        assert kinds == ["birth", *expected * ["audit"], "state", "death"]
+        assert kinds == ["birth", *expected * ["audit"], "state", "state", "death"]
         told = [one.record for one in line.seen.all if isinstance(one.record, AuditRecord)]
         assert [(one.command, one.outcome, one.actor, one.details) for one in told] == expected * [
             ("later", "refused", "anna", ENDED_MEANWHILE)
@@ -344,6 +346,18 @@ def test_a_question_is_answered_in_its_own_words_and_leaves_no_record(station: C
     assert command(station, "FIND") == ("REFUSED", {"reason": "say which"})
     command(station, "JUMP", height=1)
     assert [record.command for record in station.audits(1)] == ["jump"]
+
+
+@pytest.mark.parametrize(
+    ("error", "failures"), [(SettingsError("there is no table"), 0), (JournalError("the disk is gone"), 1)]
+)
+def test_a_question_that_is_refused_on_purpose_is_no_failure_of_the_station(
+    station: Commanded, error: Exception, failures: int
+) -> None:
+    station.raises = error
+    station.desk._questions["FAIL"] = Question("FAILED", station.fail)  # type: ignore[arg-type]
+    assert command(station, "FAIL") == ("REFUSED", {"reason": str(error)})
+    assert station.isolation.failures == failures
 
 
 @pytest.mark.parametrize(
