@@ -1,7 +1,8 @@
-"""This commit's daemon against an earlier one's: `python -m tests.against COMMIT --pairs 7`, on a machine at rest.
+"""This commit's daemon against an earlier one's: `python -m tests.against COMMIT --rounds 7`, on a machine at rest.
 
-Both run the demo's line on the bundle of the earlier commit, in turn, and once more by itself, which says what two
-equal runs differ by. Rejected: a committed figure of the earlier one, which is of another machine and another day.
+Both run the demo's line on the bundle of the earlier commit: the earlier one, this one, the earlier one again. What
+this takes is held against the mean of the two, so that a machine that warms up or fills cancels out; beside each other
+the two say what equal runs differ by. Rejected: a committed figure of the earlier one, of another machine and day.
 """
 
 from __future__ import annotations
@@ -90,24 +91,23 @@ def _resident_mib(pid: int) -> float:
 
 
 def main() -> None:
-    """Print each pair, then the medians of the ratios: now over before, and before over itself."""
+    """Print each round, then the medians of the ratios: now over the mean of before, and before over itself."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("commit", help="the earlier one")
-    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--parts", type=int, default=300)
     asked = parser.parse_args()
     with tree_of(asked.commit) as before:
         bundle = before / "edge" / "demo" / "machined.bundle"
         rounds = []
-        for number in range(asked.pairs):
-            trees = [before, ROOT, before] if number % 2 else [ROOT, before, before]
-            runs = [run(tree, bundle, asked.parts) for tree in trees]
-            old, new, again = runs if number % 2 else (runs[1], runs[0], runs[2])
+        for _ in range(asked.rounds):
+            old, new, again = (run(tree, bundle, asked.parts) for tree in (before, ROOT, before))
             rounds.append((old, new, again))
             print(f"before {old}\nnow    {new}\nbefore {again}", flush=True)
     for field in (one.name for one in fields(Run)):
-        ratios = [getattr(new, field) / getattr(old, field) for old, new, _ in rounds]
-        equal = [getattr(again, field) / getattr(old, field) for old, _, again in rounds]
+        of = [tuple(getattr(one, field) for one in some) for some in rounds]
+        ratios = [new / ((old + again) / 2) for old, new, again in of]
+        equal = [again / old for old, _, again in of]
         print(
             f"{field}: now over before {statistics.median(ratios):.3f} ({min(ratios):.2f} to {max(ratios):.2f}); "
             f"equal runs {statistics.median(equal):.3f} ({min(equal):.2f} to {max(equal):.2f})"
