@@ -118,10 +118,12 @@ def test_review_takes_one_key_a_part_and_an_undo(otto: Seen, page: Served) -> No
     tab = otto.tab
     tab.goto(f"{page.url}/s/top/review?order=oldest&reason=rejected")
     first = tab.inner_text("p.part")
+    tab.wait_for_function("() => document.querySelector('.ahead')?.naturalWidth > 0")  # the next one's picture is here
+    ahead = tab.get_attribute(".ahead", "src")
     with tab.expect_navigation():
         tab.keyboard.press("2")
     second = tab.inner_text("p.part")
-    assert second != first
+    assert second != first and tab.get_attribute(".look .frame img", "src") == ahead
     with tab.expect_navigation():
         tab.keyboard.press("u")
     assert tab.inner_text("p.part") == first
