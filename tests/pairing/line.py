@@ -71,7 +71,12 @@ class Options:
 
 @dataclass
 class Outcome:
-    """What became of the parts; `wrong`: judged by another part's picture."""
+    """What became of the parts; `wrong`: judged by another part's picture.
+
+    untimely: parts that may have been, for this machine itself was late: a frame left the camera outside the declared
+    bound, or a TRIGGER the PLC when its window would outlast the part. Of these nothing is promised, and nothing else
+    here says anything of them.
+    """
 
     parts: int
     judged: int
@@ -80,11 +85,12 @@ class Outcome:
     undecided: int
     silent: list[str]
     reasons: dict[str, int]
+    untimely: set[str]
 
     @property
     def share(self) -> float:
-        """Of all parts, those that were judged."""
-        return self.judged / self.parts
+        """Of all parts but the untimely, those that were judged."""
+        return self.judged / max(1, self.parts - len(self.untimely))
 
 
 def code_of(part: int) -> int:
@@ -100,7 +106,8 @@ class Camera:
         self.latency = options.latency
         self._random = random.Random(options.seed)
         self._noise = np.random.default_rng(options.seed)
-        self._sent: deque[tuple[float, bytes]] = deque()
+        self._sent: deque[tuple[float, bytes, float, int]] = deque()  # when due, what, exposed when, of which part
+        self.delays: list[tuple[int, float]] = []  # of each frame that was sent: of which part, after so many seconds
         self._last_arrival = 0.0
         self._connections: list[socket.socket] = []
         self.source = self._open()
@@ -110,12 +117,14 @@ class Camera:
 
     def expose(self, part: int | None = None) -> None:
         """Take a picture of what is in view now, or of `part`."""
+        began = time.monotonic()
+        part = self.in_view if part is None else part
         image = self._noise.integers(0, 3, (32, 32, 3), np.uint8)
-        image[..., 0] = code_of(self.in_view if part is None else part)
-        content = self._content(image)
+        image[..., 0] = code_of(part)
+        content = self._content(image, int(began * NS))
         delay = self.latency + self._random.uniform(-1, 1) * self.options.jitter
         self._last_arrival = max(self._last_arrival, time.monotonic() + max(0.0, delay))
-        self._sent.append((self._last_arrival, content))
+        self._sent.append((self._last_arrival, content, began, part))
 
     def cut(self) -> None:
         """End all connections; whoever wants more connects again."""
@@ -128,14 +137,20 @@ class Camera:
         self._server = socket.create_server(("127.0.0.1", 0))
         return f"http://127.0.0.1:{self._server.getsockname()[1]}/x.mjpg"
 
-    def _content(self, image: np.ndarray) -> bytes:
-        """As it is sent."""
+    def _content(self, image: np.ndarray, began_ns: int) -> bytes:
+        """As it is sent; when its exposure began, on our clock."""
         return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
 
     def stop(self) -> None:
         """No more pictures."""
         self.is_stopped = True
         self._server.close()
+
+    def _next(self) -> bytes:
+        """The oldest frame that waits, on its way now."""
+        _, content, began, part = self._sent.popleft()
+        self.delays.append((part, time.monotonic() - began))
+        return content
 
     def _run_free(self) -> None:
         due = time.monotonic()
@@ -162,7 +177,7 @@ class Camera:
                 if not self._sent or self._sent[0][0] > time.monotonic():
                     time.sleep(0.001)
                     continue
-                content = self._sent.popleft()[1]
+                content = self._next()
                 part = b"--xx\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(content)
                 connection.sendall(part + content + b"\r\n")
 
@@ -181,9 +196,9 @@ class GigeCamera(Camera):
         )
         return "aravis:127.0.0.1"
 
-    def _content(self, image: np.ndarray) -> bytes:
+    def _content(self, image: np.ndarray, began_ns: int) -> bytes:
         grey = image[..., 0] + image[..., 1]  # with its noise: a picture that stays the same is a frozen camera
-        return (time.monotonic_ns() + self.AHEAD_NS).to_bytes(8, "big") + grey.tobytes()
+        return (began_ns + self.AHEAD_NS).to_bytes(8, "big") + grey.tobytes()
 
     def _serve(self) -> None:
         number = 0
@@ -191,7 +206,7 @@ class GigeCamera(Camera):
             if not self._sent or self._sent[0][0] > time.monotonic():
                 time.sleep(0.001)
                 continue
-            content, number = self._sent.popleft()[1], number % 65535 + 1
+            content, number = self._next(), number % 65535 + 1
             self._gige.deliver(number, int.from_bytes(content[:8], "big"), content[8:])
 
     def stop(self) -> None:
@@ -301,7 +316,7 @@ def _run(folder: Path, options: Options) -> Outcome:
         camera.stop()
         plc.end()
         listener.stop()
-    return outcome_of(names, listener.records, plc.answers)
+    return outcome_of(names, listener.records, plc.answers, untimely(names, options, camera.delays, plc.answers))
 
 
 def _is_ready(daemon: subprocess.Popen[bytes], log: Path, camera: Camera) -> bool:
@@ -358,7 +373,28 @@ def _stop(process: subprocess.Popen[Any], seconds: float) -> None:
         threading.Timer(seconds, process.send_signal, (signal.SIGCONT,)).start()
 
 
-def outcome_of(names: list[str], records: list[dict[str, Any]], answers: list[dict[str, Any]]) -> Outcome:
+def untimely(
+    names: list[str], options: Options, delays: list[tuple[int, float]], answers: list[dict[str, Any]]
+) -> set[str]:
+    """Parts whose line this machine did not keep, as `Outcome`: those in view then, and those beside them.
+
+    Not where the line is one that breaks its own bound.
+    """
+    if options.step is not None:
+        return set()
+    least, most = (float(bound) / 1000 for bound in options.declared.split("-"))
+    found = set[int]() if options.gige else {part for part, delay in delays if not least <= delay <= most}
+    if not options.dated and not options.late:
+        spare_s = options.period - options.lead - options.window / 1000
+        spare_s = options.pulse - most if options.hardware else spare_s  # the line pulses after DONE, or should
+        numbers = {name: number for number, name in enumerate(names)}
+        found |= {numbers[one["id"]] for one in answers if one["verb"] == "SENT" and one["late_ns"] > NS * spare_s}
+    return {names[near] for part in found for near in (part - 1, part, part + 1) if 0 <= near < len(names)}
+
+
+def outcome_of(
+    names: list[str], records: list[dict[str, Any]], answers: list[dict[str, Any]], untimely: set[str]
+) -> Outcome:
     """What the records and the answers to TRIGGER say of these parts."""
     refused = {answer["id"]: answer["reason"] for answer in answers if answer["verb"] == "REFUSED"}
     told: dict[str, list[dict[str, Any]]] = {}
@@ -370,6 +406,8 @@ def outcome_of(names: list[str], records: list[dict[str, Any]], answers: list[di
             gaps |= dict.fromkeys(record["gap"]["part_ids"], record.get("result_evaluation_details", ""))
     judged, wrong, wrong_ok, reasons = 0, [], [], {}
     for number, name in enumerate(names):
+        if name in untimely:
+            continue
         results = told.get(name, [])
         decided = [one for one in results if one["result_evaluation"] in (1, 2)]
         judged += bool(decided)
@@ -380,8 +418,9 @@ def outcome_of(names: list[str], records: list[dict[str, Any]], answers: list[di
         if not decided:
             why = results[0].get("result_evaluation_details", "") if results else gaps.get(name, "silent")
             reasons[why[:60]] = reasons.get(why[:60], 0) + 1
-    silent = [name for name in names if name not in told and name not in gaps]
-    return Outcome(len(names), judged, wrong, wrong_ok, len(names) - judged - len(silent), silent, reasons)
+    silent = [name for name in names if name not in told and name not in gaps and name not in untimely]
+    undecided = len(names) - judged - len(silent) - len(untimely)
+    return Outcome(len(names), judged, wrong, wrong_ok, undecided, silent, reasons, untimely)
 
 
 def main() -> None:

@@ -35,6 +35,7 @@ def main() -> None:
             if ahead_ns is not None:
                 request["not_before_ns"] = int(at_ns) + ahead_ns
             link.send_multipart([b"TRIGGER", part_id.encode(), json.dumps(request).encode()])
+            print(json.dumps({"verb": "SENT", "id": part_id, "late_ns": time.monotonic_ns() - int(at_ns)}), flush=True)
         if link.poll(1):
             verb, id_, facts = link.recv_multipart()
             print(json.dumps({"verb": verb.decode(), "id": id_.decode(), **json.loads(facts)}), flush=True)
