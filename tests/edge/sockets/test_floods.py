@@ -22,7 +22,6 @@ from edge.security.certificates import read_certificate
 from edge.security.client_keys import apply_keys
 from edge.security.station_keys import REFUSED_S, Role, StationKeys
 from edge.sockets.door import MOST, RESERVED, most_connections
-from edge.sockets.endpoints import AddressInUse
 from edge.sockets.publisher import MAX_SUBSCRIPTIONS, Publisher
 from tests.edge.security.test_sockets import Guarded, make
 from tests.edge.stub import ROOT, Stub, end, hear
@@ -232,28 +231,21 @@ def test_those_who_shake_hands_and_stay_are_cut_off_too(monkeypatch: pytest.Monk
     publisher.close()
 
 
-def bound_in_a_while(endpoint: str) -> Publisher:
-    """ZeroMQ gives an address back some time after it was told to."""
-    until_s = time.monotonic() + WAIT_S
-    while True:
-        try:
-            return Publisher(endpoint)
-        except AddressInUse:  # noqa: PERF203 - it waits for a thread of the library
-            assert time.monotonic() < until_s
-            time.sleep(0.01)
-
-
-def test_an_address_that_somebody_took_meanwhile_is_bound_as_soon_as_it_is_free() -> None:
+def test_an_address_that_somebody_took_meanwhile_is_bound_as_soon_as_it_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     publisher = Publisher("tcp://127.0.0.1:*")
-    endpoint = publisher.endpoint
-    publisher.socket.unbind(endpoint)
-    thief = bound_in_a_while(endpoint)
+    endpoint, opened, thieves = publisher.endpoint, publisher._open, list[Publisher]()
+
+    def robbed() -> None:
+        thieves.append(Publisher(endpoint))
+        opened()
+
+    monkeypatch.setattr(publisher, "_open", robbed)
     publisher.renew()
     assert not publisher.is_well_guarded
-    thief.close()
-    until_s = time.monotonic() + WAIT_S
-    while not publisher.is_well_guarded and time.monotonic() < until_s:
-        publisher.look()
+    thieves[0].close()
+    publisher.look()
     assert publisher.is_well_guarded and publisher.endpoint == endpoint
     publisher.close()
 
