@@ -64,7 +64,7 @@ def _looked_at(folder: Path, size: int, parts: int) -> tuple[list[float], int, i
     with page_beside(folder, live, replay, control) as page:
         page.start()
         with _station(folder, f"folder:{_rejects(folder / 'rejects', size, parts + 1)}", live, replay, control) as line:
-            line.wait()
+            assert line.wait() == 0
         with _station(folder, "demo:machined?parts=0&rate=1", live, replay, control):
             _wait_for_pictures(folder, parts + 1)
             _wait_for_answer(page)
@@ -74,14 +74,18 @@ def _looked_at(folder: Path, size: int, parts: int) -> tuple[list[float], int, i
 
 
 def _rejects(folder: Path, size: int, parts: int) -> Path:
-    """So many defective parts and some more, enlarged to this side, with a camera's noise on their pixels."""
+    """Twice as many defective parts, for not all are found, enlarged to this side, with a camera's noise.
+
+    Not as a sensor has it, each pixel for itself: in that rows differ as those of two fields do.
+    """
     folder.mkdir()
     rng = np.random.default_rng(0)
-    for number in range(parts + parts // 10 + 1):
+    for number in range(2 * parts):
         image = render_part("machined", 0, number, defective=True).image
         if size != image.shape[0]:
             image = cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
-            image = (image + rng.normal(0, 3, image.shape)).round().clip(0, 255).astype(np.uint8)
+            noise = cv2.GaussianBlur(rng.normal(0, 12, image.shape), (0, 0), 1.5)
+            image = (image + noise).round().clip(0, 255).astype(np.uint8)
         cv2.imwrite(str(folder / f"{number:03}.png"), image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     return folder
 
