@@ -25,7 +25,8 @@ from tests.page.figures import Figures, page_beside
 from tests.patience import WAIT_S
 
 LONGEST_MS, MOST_KEYS = 300, 3
-SIZES_PX = (256, 2048)  # side of the picture: the demo's own, and a camera's of four megapixels
+# Side of the picture, and parts: the demo's own, and a camera's of four megapixels, all of which evidence has room for.
+PARTS = {256: 120, 2048: 40}
 KEYS = ("1", "2", "3", "4")
 
 # Shown: decoded, and two frames later, so that the one with it has been painted. The clock is one for both documents.
@@ -45,10 +46,12 @@ _CLOCK = """
 """
 
 
-def review(folder: Path, share: float, parts: int = 120) -> tuple[bool, Figures]:
+def review(folder: Path, share: float) -> tuple[bool, Figures]:
     """So many rejects looked at, one key each, with pictures of either size: milliseconds until the next is shown."""
-    parts, figures, held = max(5, round(parts * share)), {}, True
-    for size in SIZES_PX:
+    figures: Figures = {}
+    held = True
+    for size, most in PARTS.items():
+        parts = max(5, round(most * share))
         (folder / str(size)).mkdir()
         times, said, kilobytes = _looked_at(folder / str(size), size, parts)
         p50, p95 = (round(float(np.percentile(times, share))) for share in (50, 95))
