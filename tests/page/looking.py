@@ -26,7 +26,11 @@ from tests.patience import WAIT_S
 
 LONGEST_MS, MOST_KEYS = 300, 3
 # Side of the picture, and parts: the demo's own, and a camera's of four megapixels, all of which evidence has room for.
-PARTS = {256: 120, 2048: 40}
+PARTS = {256: 60, 2048: 40}
+AT_ONCE = {
+    256: 200,
+    2048: 3,
+}  # of these pictures in one run of the station: a folder is faster than evidence is written
 KEYS = ("1", "2", "3", "4")
 
 # Shown: decoded, and two frames later, so that the one with it has been painted. The clock is one for both documents.
@@ -66,8 +70,9 @@ def _looked_at(folder: Path, size: int, parts: int) -> tuple[list[float], int, i
     live, replay, control = (free_endpoint() for _ in range(3))
     with page_beside(folder, live, replay, control) as page:
         page.start()
-        with _station(folder, f"folder:{_rejects(folder / 'rejects', size, parts + 1)}", live, replay, control) as line:
-            assert line.wait() == 0
+        for batch in _rejects(folder / "rejects", size, parts + 1):
+            with _station(folder, f"folder:{batch}", live, replay, control) as line:
+                assert line.wait() == 0
         with _station(folder, "demo:machined?parts=0&rate=1", live, replay, control):
             _wait_for_pictures(folder, parts + 1)
             _wait_for_answer(page)
@@ -76,21 +81,23 @@ def _looked_at(folder: Path, size: int, parts: int) -> tuple[list[float], int, i
     return times, said, round(_asked(folder, "SELECT avg(bytes) FROM files WHERE role = 'image'") / 1000)
 
 
-def _rejects(folder: Path, size: int, parts: int) -> Path:
-    """Twice as many defective parts, for not all are found, enlarged to this side, with a camera's noise.
+def _rejects(folder: Path, size: int, parts: int) -> Iterator[Path]:
+    """Folders of twice as many defective parts, for not all are found, enlarged to this side, with a camera's noise.
 
     Not as a sensor has it, each pixel for itself: in that rows differ as those of two fields do.
     """
-    folder.mkdir()
     rng = np.random.default_rng(0)
-    for number in range(2 * parts):
-        image = render_part("machined", 0, number, defective=True).image
-        if size != image.shape[0]:
-            image = cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
-            noise = cv2.GaussianBlur(rng.normal(0, 12, image.shape), (0, 0), 1.5)
-            image = (image + noise).round().clip(0, 255).astype(np.uint8)
-        cv2.imwrite(str(folder / f"{number:03}.png"), image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    return folder
+    for first in range(0, 2 * parts, AT_ONCE[size]):
+        batch = folder / f"{first:03}"
+        batch.mkdir(parents=True)
+        for number in range(first, min(2 * parts, first + AT_ONCE[size])):
+            image = render_part("machined", 0, number, defective=True).image
+            if size != image.shape[0]:
+                image = cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
+                noise = cv2.GaussianBlur(rng.normal(0, 12, image.shape), (0, 0), 1.5)
+                image = (image + noise).round().clip(0, 255).astype(np.uint8)
+            cv2.imwrite(str(batch / f"{number:03}.png"), image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        yield batch
 
 
 @contextmanager
