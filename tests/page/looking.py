@@ -27,10 +27,7 @@ from tests.patience import WAIT_S
 LONGEST_MS, MOST_KEYS = 300, 3
 # Side of the picture, and parts: the demo's own, and a camera's of four megapixels, all of which evidence has room for.
 PARTS = {256: 60, 2048: 40}
-AT_ONCE = {
-    256: 200,
-    2048: 3,
-}  # of these pictures in one run of the station: a folder is faster than evidence is written
+AT_ONCE = {256: 200, 2048: 3}  # in one run of the station: a folder outruns what writes evidence
 KEYS = ("1", "2", "3", "4")
 
 # Shown: decoded, and two frames later, so that the one with it has been painted. The clock is one for both documents.
