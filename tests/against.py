@@ -21,6 +21,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+import psutil
 import zmq
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,15 +80,10 @@ def _listened(feed: zmq.Socket[bytes], daemon: subprocess.Popen[bytes]) -> Run:
             at_s.append(time.monotonic())
             latencies.append(json.loads(body)["latency_ms"])
             if len(at_s) % 50 == 0:
-                rss_mib = max(rss_mib, _resident_mib(daemon.pid))
+                rss_mib = max(rss_mib, psutil.Process(daemon.pid).memory_info().rss / 2**20)
     gaps_ms, latencies = 1000 * np.diff(at_s[WARM_UP:]), latencies[WARM_UP:]
     p50, p99 = np.percentile(latencies, (50, 99))
     return Run(float(np.mean(gaps_ms)), float(p50), float(p99), rss_mib)
-
-
-def _resident_mib(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-    return next((int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS:")), 0.0)
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ SPREAD, SCORE = "spread", "score"  # of the brightness within a block; score ove
 SERIES = (BRIGHTNESS, SATURATED, SHARPNESS, ALIKE, SPREAD, SCORE)
 NEAR = 0.8  # of the threshold: good, and not by much
 DEVIATION = 1.4826  # of a normal distribution, in its median absolute deviations …
-SPREAD_DEVIATION = 1.4425  # … and in the interquartile mean of its absolute deviations
+SPREAD_DEVIATION = 1.4431  # … and in the interquartile mean of its absolute deviations
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,9 +73,8 @@ class Options:
 class Outcome:
     """What became of the parts; `wrong`: judged by another part's picture.
 
-    untimely: parts that may have been, for this machine itself was late: a frame left the camera outside the declared
-    bound, or a TRIGGER the PLC when its window would outlast the part. Of these nothing is promised, and nothing else
-    here says anything of them.
+    untimely: parts for which this machine itself was late: a frame left the camera outside the declared bound, or a
+    TRIGGER the PLC when its window would outlast the part. They count as all others do; it tells where to look.
     """
 
     parts: int
@@ -89,8 +88,8 @@ class Outcome:
 
     @property
     def share(self) -> float:
-        """Of all parts but the untimely, those that were judged."""
-        return self.judged / max(1, self.parts - len(self.untimely))
+        """Of all parts, those that were judged."""
+        return self.judged / self.parts
 
 
 def code_of(part: int) -> int:
@@ -406,8 +405,6 @@ def outcome_of(
             gaps |= dict.fromkeys(record["gap"]["part_ids"], record.get("result_evaluation_details", ""))
     judged, wrong, wrong_ok, reasons = 0, [], [], {}
     for number, name in enumerate(names):
-        if name in untimely:
-            continue
         results = told.get(name, [])
         decided = [one for one in results if one["result_evaluation"] in (1, 2)]
         judged += bool(decided)
@@ -418,8 +415,8 @@ def outcome_of(
         if not decided:
             why = results[0].get("result_evaluation_details", "") if results else gaps.get(name, "silent")
             reasons[why[:60]] = reasons.get(why[:60], 0) + 1
-    silent = [name for name in names if name not in told and name not in gaps and name not in untimely]
-    undecided = len(names) - judged - len(silent) - len(untimely)
+    silent = [name for name in names if name not in told and name not in gaps]
+    undecided = len(names) - judged - len(silent)
     return Outcome(len(names), judged, wrong, wrong_ok, undecided, silent, reasons, untimely)
 
 
