@@ -61,9 +61,7 @@ def all_lines(folder: Path, share: float) -> tuple[bool, dict[str, Any]]:
         "lines": len(every),
         "parts": sum(one.parts for one in outcomes),
         "judged by another part's picture": sum(len(one.wrong) for one in outcomes),
-        "of these, where this machine itself was late": sum(
-            len(one.untimely.intersection(one.wrong)) for one in outcomes
-        ),
+        "of these, where this machine itself was late": sum(len(one.untimely & {*one.wrong}) for one in outcomes),
         "told OK so": sum(len(one.wrong_ok) for one in outcomes),
         "judged where the bound is true, at least": f"{min(fully):.3f}",
     }

@@ -216,6 +216,7 @@ def test_each_cause_is_told_once_by_its_name_at_eight_deviations(
     good = [one for one in unspoilt(inspector) if one[1] is Verdict.GOOD]
     distance = eight_deviations(good, signal.measure, limits_of(bands_of(inspector.health)), wobble)
     amount = spoilt_by(inspector, signal, spoil, distance)
+    assert distance <= moved_by(inspector, signal, spoil, amount) <= 1.5 * distance  # grey levels are whole numbers
     before, after = before_and_after(inspector, spoil, amount, only_good=signal.measure in TOLD_BY_GOOD_PARTS)
     line = Line(inspector, np.random.default_rng(seed), wobble)
     assert line.shown(before, BASELINE + AFTER) == [] and line.watch.knows_normal
