@@ -22,6 +22,7 @@ from edge.core.types import Interval
 from edge.security.station_keys import Role
 from edge.sockets.desk import Desk
 from edge.sockets.endpoints import LOCAL, Access
+from edge.sockets.lateness import Lateness
 from edge.sockets.requests import Request, RequestError
 from edge.sockets.rights import require_right
 
@@ -87,6 +88,7 @@ class ControlFront(Desk):
         self.taken: deque[Taken] = deque()
         self._answers: deque[Sequence[bytes]] = deque()
         self._quiet_ns = clock()
+        self._lateness = Lateness()
         self._has_to_look = False
         self._is_closing = False
         self._inner = zmq.Context()
@@ -170,7 +172,7 @@ class ControlFront(Desk):
             self._triggers.quiet(since_ns)
             return
         for request in self.requests():
-            at = Interval(self._quiet_ns, self._clock())
+            at = Interval(self._quiet_ns - self._lateness.worst_ns, self._clock())
             if request.verb != "TRIGGER":
                 self.taken.append(Taken(request))
             elif (failure := self._attempt(self, self._trigger, request, at)) is not None:
@@ -190,7 +192,10 @@ class ControlFront(Desk):
         has_room = len(self.taken) < MOST_WAITING
         for one in (self._ear, *(self.polled if has_room else self.polled[1:])):
             poller.register(one, zmq.POLLIN)
-        ready = dict(poller.poll(ATTENTION_MS if self._triggers.is_timed else REST_MS))
+        wait_ms, since_ns = ATTENTION_MS if self._triggers.is_timed else REST_MS, self._clock()
+        ready = dict(poller.poll(wait_ms))
+        now_ns = self._clock()
+        self._lateness.note(now_ns - since_ns - wait_ms * 1_000_000, now_ns)
         if self._ear in ready:
             drain(self._ear)
         if any(one in ready for one in self.polled[1:]):

@@ -2,16 +2,20 @@
 
 A frame arrives between LEAST and MOST after its exposure. Whether that still holds is seen in the stream's own rhythm:
 a frame that arrives further behind it than MOST - LEAST has an unknown time, and so have all after it until the stream
-has caught up. The rhythm is the presentation times of the stream, or else its frames' count. It is learnt from frames
-that were in time only, so that a stream which falls behind does not teach us that this is how it goes. Rejected:
-believing the declaration (a decoder or a TCP connection that falls behind shows the part before), and the arrival as
-the capture.
+has caught up. One that is further behind than usual, but not as far as that, may be late itself, or have been read late
+by a station that others keep busy: then MOST held for the usual frames and not for it, and it may have been exposed
+that much earlier; or the camera exposed it late, and it was not. So its interval reaches back by what is unusual. The
+rhythm is the presentation times of the stream, or else its frames' count. It is learnt from frames that were in time
+only, so that a stream which falls behind does not teach us that this is how it goes. Rejected: believing the
+declaration (a decoder or a TCP connection that falls behind shows the part before), the arrival as the capture, and
+the kernel's receive times (a camera that sends late is as wrong as a station that reads late).
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,16 +44,17 @@ class Latency:
                 "such as 40-70; edge-deploy latency measures it"
             )
 
-    def of(self, received_ns: int) -> Interval:
-        """When a frame that arrived then was exposed."""
-        return Interval(received_ns - self.most_ns, received_ns - self.least_ns)
+    def of(self, received_ns: int, unusual_ns: int = 0) -> Interval:
+        """When a frame that arrived then was exposed, of which so much of its delay is more than usual."""
+        return Interval(received_ns - self.most_ns - unusual_ns, received_ns - self.least_ns)
 
 
 class StreamClock:
     """How far each frame of one connection to a free-running camera is behind the stream's own rhythm.
 
     slack_ns: how far behind a frame may be. `behind_ns` of the last frame; None while the rhythm is being learnt, which
-    takes a second of frames that come evenly: a reader that has just connected is often given some at once.
+    takes a second of frames that come evenly: a reader that has just connected is often given some at once. Usual is
+    what half of the frames of the last minutes were behind by, at the most.
     """
 
     def __init__(self, slack_ns: int) -> None:
@@ -58,23 +63,28 @@ class StreamClock:
         self._kept: deque[tuple[int, int]] = deque()  # beat, received: of frames that were in time
         self._every = 1  # only each so manieth is kept, so that few of them span minutes
         self._fitted_ns = 0
-        self._period = 0.0  # ns from one beat to the next
-        self._origin: tuple[int, float] = (0, 0.0)  # a beat, and when its frame would come if it were least behind
+        self._rhythm: _Rhythm | None = None
         self.behind_ns: float | None = None
+
+    @property
+    def unusual_ns(self) -> int:
+        """By how much the last frame was further behind than usual."""
+        if self._rhythm is None or self.behind_ns is None:
+            return 0
+        return max(0, round(self.behind_ns - self._rhythm.half_ns))
 
     def is_in_time(self, received_ns: int, stamp_ns: int | None, lost: int = 0) -> bool:
         """Take one frame. stamp_ns: its presentation time; lost: frames that the camera counted before it."""
         self._count += 1 + lost
         beat = self._count if stamp_ns is None else stamp_ns
-        if self._period == 0.0:
+        if (rhythm := self._rhythm) is None:
             self._learn(beat, received_ns)
             return False
-        at_beat, at_ns = self._origin
-        self.behind_ns = received_ns - at_ns - (beat - at_beat) * self._period
+        self.behind_ns = received_ns - rhythm.at_ns - (beat - rhythm.at_beat) * rhythm.period_ns
         if self.behind_ns > self._slack_ns:
             return False
         if self.behind_ns < 0:  # it comes earlier than any before: the others were all late by as much
-            self._origin = (at_beat, at_ns + self.behind_ns)
+            self._rhythm = rhythm._replace(at_ns=rhythm.at_ns + self.behind_ns)
         self._keep(beat, received_ns)
         return True
 
@@ -85,10 +95,11 @@ class StreamClock:
         if len(self._kept) < FIRST_FRAMES or received_ns - self._kept[0][1] < FIRST_NS:
             return
         points = list(self._kept)
-        period, origin, spread_ns = _fitted(points)
-        halves = [_fitted(points[: len(points) // 2])[0], _fitted(points[len(points) // 2 :])[0]]
-        if period > 0 and spread_ns <= self._slack_ns and max(halves) <= (1 + UNEVEN) * max(1e-9, min(halves)):
-            self._period, self._origin, self._fitted_ns = period, origin, received_ns
+        rhythm = _fitted(points)
+        halves = [_fitted(points[: len(points) // 2]).period_ns, _fitted(points[len(points) // 2 :]).period_ns]
+        is_even = max(halves) <= (1 + UNEVEN) * max(1e-9, min(halves))
+        if rhythm.period_ns > 0 and rhythm.most_ns <= self._slack_ns and is_even:
+            self._rhythm, self._fitted_ns = rhythm, received_ns
 
     def _keep(self, beat: int, received_ns: int) -> None:
         """Note a frame that was in time; now and then see the rhythm anew."""
@@ -100,12 +111,22 @@ class StreamClock:
             self._kept = deque(list(self._kept)[::2])
             self._every *= 2
         if received_ns - self._fitted_ns >= FIT_NS:
-            self._fitted_ns = received_ns
-            self._period, self._origin, _ = _fitted(list(self._kept))
+            self._rhythm, self._fitted_ns = _fitted(list(self._kept)), received_ns
 
 
-def _fitted(points: list[tuple[int, int]]) -> tuple[float, tuple[int, float], float]:
-    """The period by least squares; a beat and its time on the line that no point lies below; the spread above it."""
+class _Rhythm(NamedTuple):
+    """A line that no frame lies below: from one beat to the next, and a beat with its time; half and all frames are
+    behind it by so much at the most."""
+
+    period_ns: float
+    at_beat: int
+    at_ns: float
+    half_ns: float
+    most_ns: float
+
+
+def _fitted(points: list[tuple[int, int]]) -> _Rhythm:
+    """The rhythm of these beats and times, its period by least squares."""
     first_beat, first_ns = points[0]
     beats = np.array([beat - first_beat for beat, _ in points], np.float64)
     times = np.array([ns - first_ns for _, ns in points], np.float64)
@@ -115,4 +136,5 @@ def _fitted(points: list[tuple[int, int]]) -> tuple[float, tuple[int, float], fl
     above = times - beats * period
     least = float(above.min())
     last = points[-1][0]
-    return period, (last, first_ns + least + (last - first_beat) * period), float(above.max()) - least
+    at_ns = first_ns + least + (last - first_beat) * period
+    return _Rhythm(period, last, at_ns, float(np.median(above)) - least, float(above.max()) - least)

@@ -200,7 +200,7 @@ class TriggeredCamera(TriggeredSource, Tap):
                 "frames without a word; lower the camera's frame rate or size, look at the network and the load, or "
                 "measure anew with edge-deploy latency; where it does not catch up, restart the camera's stream"
             )
-        return self._latency.of(shot.received_ns), ""
+        return self._latency.of(shot.received_ns, 0 if stream is None else stream.unusual_ns), ""
 
     def _hear_of_all(self, until_ns: int) -> bool:
         """Whether all triggers from before that moment are known here; waits a little for it."""

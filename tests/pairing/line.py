@@ -17,8 +17,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,10 @@ class Options:
 
     lead: a part is in view so long before its trigger. hardware: the line's signal exposes, once for each part, `pulse`
     after its trigger. gige: in place of MJPEG a GigE Vision camera, whose "clock" says when it exposed, or that exposes
-    on its "release". late: a TRIGGER is sent up to so much late. stop_daemon, stop_client: SIGSTOP for so long, every
-    20 parts. step: from part N on the latency is this.
+    on its "release". late: a TRIGGER is sent up to so much late. dated: it says when the part was there, as edge.client
+    does; without, it is the PLC's that it is sent before the part is out of view. stop_daemon, stop_client: SIGSTOP for
+    so long, every 20 parts. step: from part N on the latency is this. busy: so many processes beside it do nothing but
+    use this machine.
     """
 
     parts: int = 60
@@ -65,6 +67,7 @@ class Options:
     step: tuple[int, float] | None = None
     inference: float = 0.0
     dated: bool = False
+    busy: int = 0
     seed: int = 0
     arguments: dict[str, Any] = field(default_factory=dict)
 
@@ -224,10 +227,10 @@ class Plc:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    def trigger(self, part_id: str) -> None:
-        """The part is there now."""
+    def trigger(self, part_id: str, at: float) -> None:
+        """The part was there then (monotonic seconds)."""
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{part_id} {time.monotonic_ns()}\n")
+        self.process.stdin.write(f"{part_id} {int(at * NS)}\n")
 
     def end(self) -> None:
         """No more parts."""
@@ -274,8 +277,19 @@ class Listener:
 
 def run(folder: Path, options: Options) -> Outcome:
     """Let all parts pass; AssertionError when the station does not start."""
-    with only_gige_camera() if options.gige else nullcontext():
+    with only_gige_camera() if options.gige else nullcontext(), _busy(options.busy):
         return _run(folder, options)
+
+
+@contextmanager
+def _busy(count: int) -> Iterator[None]:
+    idle = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for one in idle:
+            one.kill()
+            one.wait()
 
 
 def _run(folder: Path, options: Options) -> Outcome:
@@ -341,7 +355,7 @@ def _pass_parts(camera: Camera, plc: Plc, daemon: subprocess.Popen[bytes], optio
         began = time.monotonic()
         time.sleep(options.lead)
         late = chance.uniform(0, options.late)
-        _later(late, lambda name=name: plc.trigger(name))  # type: ignore[misc]
+        _later(late, lambda name=name, at=began + options.lead + late: plc.trigger(name, at))  # type: ignore[misc]
         if part % 20 == 10:
             _stop(daemon, options.stop_daemon)
             _stop(plc.process, options.stop_client)
@@ -430,6 +444,7 @@ def main() -> None:
     parser.add_argument("--declared", default="0-50")
     parser.add_argument("--hardware", action="store_true")
     parser.add_argument("--dated", action="store_true")
+    parser.add_argument("--busy", type=int, default=0)
     parser.add_argument("folder", type=Path)
     arguments = vars(parser.parse_args())
     print(run(arguments.pop("folder"), Options(**arguments)))

@@ -52,6 +52,10 @@ LINES: dict[str, tuple[Options, float]] = {
     ),
     "a camera whose cable is pulled": (Options(parts=50, latency=0.05, declared="30-90", cuts={15}), 0.2),
     "slower than its parts": (Options(parts=40, inference=0.5), 0.1),
+    "on a machine that has too much to do": (
+        Options(parts=60, latency=0.2, jitter=0.01, declared="175-245", window=190.0, dated=True, busy=30),
+        0.1,
+    ),
     "a camera that says when it exposed": (
         Options(parts=40, gige="clock", latency=0.25, jitter=0.01, stop_daemon=0.7),
         0.1,

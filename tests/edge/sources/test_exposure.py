@@ -86,3 +86,32 @@ def test_frames_that_the_camera_counted_and_lost_keep_the_rhythm() -> None:
         number += 1 + lost
         in_time = clock.is_in_time(round(5 * NS + number * period), None, lost)
         assert in_time or step < 40
+
+
+@pytest.mark.parametrize("fps", [30.0, 60.0])
+@pytest.mark.parametrize("is_late", ["read late", "exposed late"])
+def test_a_frame_that_comes_later_than_usual_was_exposed_within_its_interval_whoever_was_late(
+    fps: float, is_late: str
+) -> None:
+    latency, chance, period = Latency(175 * MS, 245 * MS), random.Random(3), NS / fps
+    clock, in_time, widened, received = StreamClock(latency.most_ns - latency.least_ns), 0, 0, 0
+    for number in range(6000):
+        late = round(chance.uniform(0, 100) * MS) if number > 200 and chance.random() < 0.2 else 0
+        exposed = round(5 * NS + number * period) + (late if is_late == "exposed late" else 0)
+        arrival = round(5 * NS + number * period) + round(chance.uniform(190, 210) * MS) + late
+        received = max(received, arrival)  # a stream's frames come in order
+        if not clock.is_in_time(received, None):
+            continue
+        interval = latency.of(received, clock.unusual_ns)
+        in_time, widened = in_time + 1, widened + (clock.unusual_ns > 20 * MS)
+        assert interval.earliest_ns <= exposed <= interval.latest_ns, (number, late / MS)
+    assert in_time > 4000 and widened > 400
+
+
+def test_usual_lateness_costs_nothing_and_what_is_more_widens_the_interval_by_as_much() -> None:
+    clock = StreamClock(70 * MS)
+    feed(clock, [50.0, 58.0, 60.0] * 100)
+    feed(clock, [60.0], first=300)
+    assert clock.unusual_ns < 4 * MS
+    feed(clock, [100.0], first=301)
+    assert 38 * MS <= clock.unusual_ns <= 46 * MS
