@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -65,11 +65,18 @@ def all_lines(folder: Path, share: float) -> tuple[bool, dict[str, Any]]:
     """Whether every line kept what is promised; the figures of those that came nearest to not."""
     every = list(lines(max(40, round(2000 * share))))
     outcomes: dict[str, Outcome] = {}
-    for at_once, is_busy in ((AT_ONCE, False), (1, True)):  # those that use all of the machine each alone
-        group = [(name, options) for name, options, _ in every if (options.busy > 0) == is_busy]
+
+    def pass_by(at_once: int, wanted: Callable[[Options], bool]) -> None:
+        group = [(folder / f"line{number}", one) for number, (_, one, _) in enumerate(every) if wanted(one)]
         with ThreadPoolExecutor(at_once) as pool:
-            runs = pool.map(lambda one: run(folder / one[0].replace(" ", "-").replace("/", ""), one[1]), group)
-            outcomes |= dict(zip((name for name, _ in group), runs, strict=True))
+            runs = list(pool.map(lambda one: run(*one), group))
+        outcomes.update(zip((name for name, one, _ in every if wanted(one)), runs, strict=True))
+
+    with ThreadPoolExecutor(2) as lanes:  # there is one GigE camera
+        beside = lanes.submit(pass_by, 1, lambda one: bool(one.gige))
+        lanes.submit(pass_by, AT_ONCE, lambda one: not one.gige and not one.busy).result()
+        beside.result()
+    pass_by(1, lambda one: one.busy > 0)  # they use all of the machine
     broken = [name for name, _, wanted in every if not _keeps(outcomes[name], wanted)]
     fully = [outcomes[name].share for name, _, wanted in every if wanted == JUDGED]
     every_one = outcomes.values()
