@@ -102,6 +102,7 @@ ROUTES: tuple[tuple[str, str, Role | None, Screen], ...] = (
     ("GET", "/s/{station}/recipes", VIEWER, recipes.recipes),
     ("POST", "/s/{station}/recipes", TECHNICIAN, recipes.change),
     ("GET", "/s/{station}/evidence/{folder}/{file}", VIEWER, file_pages.evidence_file),
+    ("GET", "/s/{station}/screen/{folder}/{file}", VIEWER, file_pages.for_a_screen),
 )
 # What a script asks for by itself: it keeps no session alive.
 FEEDS: tuple[tuple[str, Screen], ...] = (

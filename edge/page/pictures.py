@@ -19,6 +19,7 @@ import structlog
 from edge.core.image_measures import thumbnail, to_grey
 from edge.core.opencv import cv2
 from edge.core.types import Map
+from edge.page.frames import LONGEST_PX, as_jpeg
 from edge.page.model.questions import Part, Questions
 from edge.page.stations import StationSettings
 
@@ -49,6 +50,16 @@ def evidence(folder: Path, uri: str, sha256: str) -> bytes:
         log.warning("evidence is not what was written", uri=uri)
         raise NotServed("not what the station wrote: its SHA-256 differs")
     return content
+
+
+def for_screen(content: bytes) -> bytes | None:
+    """A picture's file as JPEG, its longer side LONGEST_PX; None where it is no longer as it is. NotServed: none."""
+    if max(size_of(content)) <= LONGEST_PX:
+        return None
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise NotServed("no picture: it cannot be decoded")
+    return as_jpeg(np.asarray(image, np.uint8))
 
 
 def map_png(content: bytes) -> bytes:

@@ -233,6 +233,8 @@ OUTSIDE = (
     "/s/top/evidence/%2e%2e/users.json",
     "/s/top/evidence/..%2f..%2fusers.json",
     "/s/top/evidence/%252e%252e/users.json",
+    "/s/top/screen/..%2f..%2fusers.json",
+    "/s/top/screen/%252e%252e/users.json",
     "/s/top/evidence/%2fetc/passwd",
     "/s/top/evidence/ab/%00.png",
     "/s/top/evidence/..\\..\\users.json",
@@ -252,22 +254,24 @@ def test_no_name_leads_out_of_a_folder(page: Served, path: str) -> None:
 def test_a_file_that_was_planted_or_changed_is_not_served(page: Served) -> None:
     body = page.ask("GET", "/s/top/review?label=all&reason=rejected", "vera")[1]
     uri = body.partition("/s/top/evidence/")[2].partition('"')[0]
-    file, address = page.folder / "evidence" / uri, f"/s/top/evidence/{uri}"
-    assert page.ask("GET", address, "vera")[0] == 200
+    file, addresses = page.folder / "evidence" / uri, [f"/s/top/{what}/{uri}" for what in ("evidence", "screen")]
+    assert [page.ask("GET", address, "vera")[0] for address in addresses] == [200, 200]
     whole = file.read_bytes()
     secret = page.folder / "users.json"
     try:
         for plant in (lambda: file.write_bytes(whole + b"<script>"), lambda: _link(file, secret)):
             plant()
-            status, served, _ = page.ask("GET", address, "vera")
-            assert status == 404 and "script" not in served and "argon2" not in served
+            for address in addresses:
+                status, served, _ = page.ask("GET", address, "vera")
+                assert status == 404 and "script" not in served and "argon2" not in served
     finally:
         file.unlink()
         file.write_bytes(whole)
     stranger = page.folder / "evidence" / "ab" / f"{'ab' * 32}.png"
     stranger.parent.mkdir(exist_ok=True)
     stranger.write_bytes(whole)  # there, and never told of
-    assert page.ask("GET", f"/s/top/evidence/ab/{stranger.name}", "anna")[0] == 404
+    for what in ("evidence", "screen"):
+        assert page.ask("GET", f"/s/top/{what}/ab/{stranger.name}", "anna")[0] == 404
 
 
 def _link(file: Path, target: Path) -> None:

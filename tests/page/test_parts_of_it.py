@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,7 +17,7 @@ from edge.page.alarms import BEHIND, alarm_of
 from edge.page.book import Progress
 from edge.page.frames import as_jpeg
 from edge.page.live import Now
-from edge.page.pictures import NotServed, evidence, map_png
+from edge.page.pictures import NotServed, evidence, for_screen, map_png
 from edge.page.sessions import ABSOLUTE_S, IDLE_S, LONGEST_S, Sessions, Tries
 from edge.page.shifts import read_shifts, shift_at, shift_before
 from edge.page.stations import read_stations
@@ -210,8 +211,23 @@ def test_a_map_that_is_none_is_not_drawn() -> None:
         map_png(b"PK no zip at all")
 
 
+def test_a_screen_gets_a_picture_of_its_size_and_a_small_one_as_it_is() -> None:
+    large = np.random.default_rng(0).integers(0, 256, (1500, 3000, 3), np.uint8)
+    shown = for_screen(_png(large))
+    assert shown is not None
+    assert cv2.imdecode(np.frombuffer(shown, np.uint8), cv2.IMREAD_COLOR).shape == (640, 1280, 3)
+    assert for_screen(_png(large[:1280, :1280])) is None
+    with pytest.raises(NotServed, match="decoded"):
+        for_screen(_png(large)[:2000])
+    with pytest.raises(NotServed):
+        for_screen(b"no picture at all")
+
+
+def _png(image: np.ndarray) -> bytes:
+    return cv2.imencode(".png", image)[1].tobytes()
+
+
 def test_a_large_picture_is_made_small_enough_with_its_outline() -> None:
-    import cv2
 
     jpeg = as_jpeg(np.zeros((200, 2560, 3), np.uint8), [[[100, 50], [300, 50], [300, 150], [100, 150]]])
     seen = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)

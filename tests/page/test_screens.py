@@ -134,7 +134,9 @@ def test_review_takes_one_key_a_part_and_an_undo(otto: Seen, page: Served) -> No
     assert tab.inner_text("p.part") == first and "True reject" in tab.inner_text(".said")
     tab.keyboard.press("m")
     assert tab.locator(".frame .map").is_visible()
-    tab.keyboard.press("z")  # 1:1: a defect is not hidden by scaling
+    assert "/screen/" in (tab.get_attribute(".look .frame img", "src") or "")
+    tab.keyboard.press("z")  # 1:1: a defect is not hidden by scaling, nor by a JPEG
+    assert "/evidence/" in (tab.get_attribute(".look .frame img", "src") or "")
     assert tab.eval_on_selector(".look .frame img", "one => one.getBoundingClientRect().width === one.naturalWidth")
     with tab.expect_navigation():
         tab.keyboard.press("p")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from urllib.parse import quote, unquote
 
 from starlette.responses import Response
 
 from edge.page.pages.review import is_uuid
-from edge.page.pictures import TYPES, NotServed, evidence, map_png
+from edge.page.pictures import TYPES, NotServed, evidence, for_screen, map_png
 from edge.page.visits import Visit
 
 _FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable"}  # named by their content
@@ -15,18 +16,29 @@ _FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable"}  # named b
 
 def evidence_file(visit: Visit) -> Response:
     """A file of evidence; a map as a picture of it."""
+    return _evidence(visit)
+
+
+def for_a_screen(visit: Visit) -> Response:
+    """A picture of the evidence, no larger than a screen shows of it: what a camera gives takes a browser too long."""
+    return _evidence(visit, for_screen)
+
+
+def _evidence(visit: Visit, smaller: Callable[[bytes], bytes | None] = lambda picture: None) -> Response:
     uri = unquote(f"{visit.request.path_params['folder']}/{visit.request.path_params['file']}")
     number = visit.page.questions.station(visit.at.name)
     known = visit.page.questions.file(number, uri)
     if known is None:
         return _none(visit, "no such evidence: never told of, or dropped since")
     try:
-        content = evidence(visit.at.settings.evidence, uri, known[0])
-        if uri.endswith(".npz"):
-            return Response(map_png(content), media_type="image/png", headers=_FOR_EVER)
+        content, kind = evidence(visit.at.settings.evidence, uri, known[0]), TYPES.get(uri.rpartition(".")[2])
+        if kind is None:
+            content, kind = map_png(content), TYPES["png"]
+        elif kind == TYPES["png"] and (jpeg := smaller(content)) is not None:
+            content, kind = jpeg, TYPES["jpg"]
     except NotServed as error:
         return _none(visit, str(error))
-    return Response(content, media_type=TYPES[uri.rpartition(".")[2]], headers=_FOR_EVER)
+    return Response(content, media_type=kind, headers=_FOR_EVER)
 
 
 def opened(visit: Visit) -> Response:

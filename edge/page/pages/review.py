@@ -119,7 +119,7 @@ def alike(visit: Visit) -> Response:
     found = None if part is None else most_alike(visit.page.questions, number, visit.at.settings, part)
     if found is None:
         return Response(status_code=404)
-    return RedirectResponse(f"/s/{visit.at.name}/evidence/{found[1]}", 303)
+    return RedirectResponse(f"/s/{visit.at.name}/screen/{found[1]}", 303)
 
 
 def filter_of(visit: Visit, query: dict[str, str]) -> Filter:

@@ -128,9 +128,14 @@ function zoomable(figure) {
   const button = figure.querySelector(".zoom");
   if (!button) return;
   button.hidden = false;
-  const turn = () => button.setAttribute("aria-pressed", String(figure.classList.toggle("full")));
+  const picture = figure.querySelector(".frame img");
+  const turn = () => {
+    button.setAttribute("aria-pressed", String(figure.classList.toggle("full")));
+    if (picture.dataset.whole) picture.src = picture.dataset.whole; // each pixel of it, from now on
+    delete picture.dataset.whole;
+  };
   button.addEventListener("click", turn);
-  figure.querySelector(".frame img").addEventListener("click", turn);
+  picture.addEventListener("click", turn);
 }
 
 // --- the answer to a slider, which also works as a form ---
