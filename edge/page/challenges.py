@@ -37,6 +37,7 @@ class Run:
     """One challenge. number: of the record that ended it, or began it while it is open; times in ms since 1970.
 
     outcome: open, spent (open, and it can pass no more), passed, failed or overdue; cause: why it is spent or failed.
+    recipe: the hash of what ran then, where that is known.
     """
 
     number: int
@@ -49,6 +50,7 @@ class Run:
     cause: str | None = None
     pieces: tuple[Piece, ...] = ()
     is_electronic: bool = False
+    recipe: str | None = None
 
     @property
     def is_open(self) -> bool:
@@ -59,10 +61,13 @@ class Run:
 def runs_of(events: Sequence[Event], now_ms: int) -> list[Run]:
     """All that these records (challenge, birth, audit; the oldest first) tell of, the newest first."""
     runs: dict[str, Run] = {}
+    recipe = None
     for number, at_ms, kind, body in events:
         newest = next(reversed(runs.values()), None)
+        if kind == "birth":
+            recipe = body.get("internal_recipe", {}).get("hash")
         if kind == "challenge":
-            one = _told(number, at_ms, body, runs.get(body.get("run_id", "")))
+            one = replace(_told(number, at_ms, body, runs.get(body.get("run_id", ""))), recipe=recipe)
             runs.pop(body.get("run_id", ""), None)
             runs[body.get("run_id", str(number))] = one
         elif newest is not None and newest.is_open and (why := _spent_by(kind, body)) is not None:

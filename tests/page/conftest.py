@@ -149,10 +149,13 @@ def page(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serv
         f"bundle = {bundle}\n"
     )
     served.add_users()
+    table = folder / "recipes.json"
+    subprocess.run([sys.executable, "-m", "deploy.cli", "recipes", str(table), f"7={bundle}"], cwd=ROOT, check=True)
     station = [
         sys.executable, "-m", "edge.commands.edge_inspect", "--source", "demo:machined?parts=0&rate=2", "--bundle",
         str(bundle), "--journal", str(folder / "journal.db"), "--evidence", str(folder / "evidence"),
         "--evidence-good-share", "0.5", "--publish", live, "--replay", replay, "--control", control, "--threads", "1",
+        "--recipes", str(table),
     ]  # fmt: skip
     with (folder / "station.log").open("wb") as log:
         running = subprocess.Popen(station, cwd=ROOT, stderr=log)

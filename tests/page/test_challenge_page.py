@@ -210,6 +210,13 @@ def test_what_is_to_be_held_is_all_since_the_last_pass() -> None:
     assert to_hold_since(runs_of([PASSED, BEGUN, failed, overdue, again], 0)) is None
 
 
+def test_a_run_is_of_the_recipe_that_ran_then() -> None:
+    a, b = (event(number, "birth", internal_recipe={"hash": name}) for number, name in ((1, "aa"), (8, "bb")))
+    other = event(9, "challenge", state="passed", run_id="s", kit="box")
+    assert [one.recipe for one in runs_of([a, PASSED, b, other], 0)] == ["bb", "aa"]
+    assert [one.recipe for one in runs_of([PASSED, b, other], 0)] == ["bb", None]
+
+
 def test_a_piece_shown_is_right_or_wrong_by_what_was_found_and_another_runs_counts_for_nothing() -> None:
     run = Run(10, "r", "box", None, 0, None, "open")
     good = {

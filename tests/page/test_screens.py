@@ -5,12 +5,15 @@ What a user sees is looked at by eye (edge/page/README.md has the pictures); her
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import apsw
 import pytest
 
 from tests.page.conftest import PASSWORD, Served
@@ -153,6 +156,26 @@ def test_a_page_that_is_gone_is_said_within_seconds_and_nothing_old_looks_new(ot
     finally:
         page.start()
     otto.tab.wait_for_selector("#silent", state="detached")  # it comes back by itself, still logged in
+
+
+def test_recipes_is_the_stations_table_with_the_last_challenge_of_each(page: Served) -> None:
+    body = page.ask("GET", "/s/top/recipes", "vera")[1]
+    row = body.partition("<tbody>")[2].partition("</tr>")[0]
+    assert "<td>7</td>" in row and "running" in row and row.count("<td>") == 8
+    passed = {"state": "passed", "run_id": "r", "kit": "box", "items": []}
+    with closing(apsw.Connection(str(page.folder / "page.db"))) as db:
+        newest = db.execute(
+            "SELECT number, station, created_ms FROM events WHERE kind = 'birth' ORDER BY number DESC"
+        ).fetchone()
+        db.execute(
+            "INSERT INTO events (number, station, created_ms, kind, body) VALUES (?, ?, ?, 'challenge', ?)",
+            (newest[0] + 1_000_000, *newest[1:], json.dumps(passed)),
+        )
+    try:
+        assert "Passed" in page.ask("GET", "/s/top/recipes", "vera")[1].partition("<tbody>")[2].partition("</tr>")[0]
+    finally:
+        with closing(apsw.Connection(str(page.folder / "page.db"))) as db:
+            db.execute("DELETE FROM events WHERE kind = 'challenge'")
 
 
 def test_german(browser: Any, page: Served) -> None:

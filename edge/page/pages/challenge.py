@@ -64,7 +64,7 @@ def show_piece(visit: Visit) -> Response:
 def facts(visit: Visit) -> dict[str, Any]:
     """What is known of the station's challenges."""
     questions, number, now = visit.page.questions, visit.page.questions.station(visit.at.name), visit.at.live.now()
-    runs = runs_of(_events(questions, number), round(1000 * time.time()))
+    runs = known_runs(questions, number)
     kit, trouble = _kit(visit)
     is_open = bool(runs) and runs[0].is_open
     run = (
@@ -90,6 +90,11 @@ def facts(visit: Visit) -> dict[str, Any]:
 
 def _back(visit: Visit) -> Response:
     return RedirectResponse(f"/s/{visit.at.name}/challenge", 303)
+
+
+def known_runs(questions: Questions, number: int) -> list[Run]:
+    """The station's challenges, the newest first, as far back as this screen goes."""
+    return runs_of(_events(questions, number), round(1000 * time.time()))
 
 
 def _events(questions: Questions, number: int) -> list[Event]:

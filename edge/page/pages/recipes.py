@@ -10,6 +10,8 @@ from typing import Any
 from starlette.responses import RedirectResponse, Response
 
 from edge.client import NoAnswer
+from edge.page.challenges import Run
+from edge.page.pages.challenge import known_runs
 from edge.page.pages.line import banner_facts
 from edge.page.pages.review import Refused, command
 from edge.page.users import Role
@@ -35,6 +37,7 @@ def recipes(visit: Visit) -> Response:
         is_back=wanted == BACK,
         may_change=visit.may(Role.TECHNICIAN) and visit.at.settings.may_change_recipes,
         birth=visit.page.questions.newest_event(number, "birth"),
+        challenged=_challenged(visit, number),
         said=visit.request.query_params.get("said", "")[:200],
     )
 
@@ -53,6 +56,12 @@ def change(visit: Visit) -> Response:
     else:
         raise Refused(visit.t("recipes.no_such"))
     return RedirectResponse(f"/s/{visit.at.name}/recipes", 303)
+
+
+def _challenged(visit: Visit, number: int) -> dict[str, Run]:
+    """By a recipe's hash, its newest challenge that passed or failed."""
+    runs = [one for one in known_runs(visit.page.questions, number) if one.outcome in ("passed", "failed")]
+    return {one.recipe: one for one in reversed(runs) if one.recipe is not None}
 
 
 def _table(visit: Visit) -> tuple[list[dict[str, Any]], str | None]:
