@@ -43,11 +43,14 @@ def main(out: Path, rate: float, port: int) -> None:
         f"bundle = {BUNDLE}\nframes = {frames}\n",
         "utf-8",
     )
-    said = _first_user(out)
+    said, table = _first_user(out), out / "recipes.json"
+    make_table = [sys.executable, "-m", "deploy.cli", "recipes", str(table), f"1={BUNDLE}"]
+    subprocess.run(make_table, stdout=subprocess.DEVNULL, check=True)
     station = [
         "edge.commands.edge_inspect", "--source", f"demo:machined?parts=0&rate={rate:g}", "--bundle", str(BUNDLE),
         "--journal", str(out / "journal.db"), "--evidence", str(out / "evidence"), "--evidence-good-share", "0.2",
         "--publish", live, "--replay", replay, "--control", control, "--frames", frames,
+        "--recipes", str(table),
     ]  # fmt: skip
     page = ["edge.page.cli", "serve", "--stations", str(stations), "--state", str(out), "--port", str(port)]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -1,7 +1,7 @@
 """The pictures of the page's README: `python -m tests.page.pictures line review` takes these anew, without a name all.
 
 Of the demo's station and page, as `make page` starts them, in headless Chromium. Those that are not among SCREENS need
-a line's hours, a recipe table or what people did, and are taken by hand.
+a line's hours or what people did, and are taken by hand.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ SCREENS = {
     "review": "/s/demo/review?reason=rejected",
     "part": "/s/demo/parts?kind=rejected",  # and then the newest of them
     "parts": "/s/demo/parts",
+    "recipes": "/s/demo/recipes",
     "station": "/s/demo/station",
     "setup": "/s/demo/setup",
     "users": "/users",
