@@ -59,6 +59,7 @@ class CameraOptions:
 
     lost_after_s: without a frame until SourceLost. settings: to force, see --camera-set. is_triggered, latency, tap:
     see `LatestFrameSource`. is_dated, release: see `AravisCamera`; other cameras cannot do it, see `knows_exposure`.
+    is_prompt: each frame must be given before the next one comes, or HeldBack, for a line that exposes frame by frame.
     """
 
     lost_after_s: float = 30.0
@@ -68,6 +69,7 @@ class CameraOptions:
     tap: Tap | None = None
     is_dated: bool = False
     release: Release | None = None
+    is_prompt: bool = False
 
 
 def _folder(rest: str, options: CameraOptions) -> Source:
@@ -111,7 +113,7 @@ def _url(scheme: str, rest: str, options: CameraOptions) -> Source:
 
     _refuse_settings(scheme, options)
     url = f"{scheme}:{rest}"
-    return _live(redacted(url), partial(open_stream, url), options)
+    return _live(redacted(url), partial(open_stream, url, is_prompt=options.is_prompt), options)
 
 
 def _pipeline(rest: str, options: CameraOptions) -> Source:
@@ -119,7 +121,7 @@ def _pipeline(rest: str, options: CameraOptions) -> Source:
     from edge.sources.network import redacted_pipeline
 
     _refuse_settings("gst", options)
-    return _live(f"gst:{redacted_pipeline(rest)}", partial(open_pipeline, rest), options)
+    return _live(f"gst:{redacted_pipeline(rest)}", partial(open_pipeline, rest, is_prompt=options.is_prompt), options)
 
 
 def _live(uri: str, open_camera: Callable[[], Camera], options: CameraOptions) -> Source:

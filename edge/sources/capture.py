@@ -22,6 +22,10 @@ GRAB_TIMEOUT_S = 0.5  # how soon a capture thread notices that it should stop
 NS = 1_000_000_000
 
 
+class HeldBack(SourceError):
+    """A reader that gives a frame only when the next one has come, where that would be the next part's."""
+
+
 class Shot(NamedTuple):
     """One image: (H, W, 3) uint8 BGR contiguous, when it was here (monotonic ns), UTC.
 

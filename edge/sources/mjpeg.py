@@ -75,9 +75,9 @@ class MjpegCamera:
 
         A frame that is not whole is a grey one with its flaw; before the first whole one it is passed over.
         """
-        if self._ahead is None and self._parts.has_to_wait and not self._is_readable(timeout_s):
+        piece, self._ahead = self._ahead or self._next(timeout_s), None
+        if piece is None:
             return None  # whether silence is a fault the supervisor knows: not where the line triggers the camera
-        piece, self._ahead = self._ahead or self._next(), None
         image, flaw = self._stand_in.decoded(piece.content, self._where, piece.flaw)
         if image is None:
             return None
@@ -92,8 +92,13 @@ class MjpegCamera:
             return True
         return bool(select.select([self._response.fileno()], [], [], timeout_s)[0])
 
-    def _next(self) -> Piece:
+    def _next(self, timeout_s: float) -> Piece | None:
         try:
+            while self._parts.has_to_wait:
+                if not self._is_readable(timeout_s):
+                    return None
+                if not self._parts.more():
+                    break
             return next(self._pieces)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise SourceError(f"{self._where}: the stream failed: {error}; check the camera and the network") from error
@@ -139,7 +144,7 @@ def pieces_of(parts: _Parts) -> Iterator[Piece]:
     """The frames of a multipart stream, whole or not; ends with it. NotMjpeg before the first, ValueError later."""
     if not parts.begins():
         raise NotMjpeg("it is no multipart stream")
-    while (head := parts.head()) is not None:
+    while (head := parts.head()) is not None and parts.has_content():
         arrived, stated = (time.monotonic_ns(), datetime.now(timezone.utc)), _stated_length(head)
         yield Piece(parts.content(stated), *arrived, stated)
 
@@ -153,13 +158,14 @@ class _Parts:
 
     @property
     def has_to_wait(self) -> bool:
-        """Whether the next frame's head is not all here."""
-        return b"\n\r\n" not in self._buffer and b"\n\n" not in self._buffer
+        """Whether nothing of the next frame is here: a server may send its head long before it."""
+        end = self._end_of_head()
+        return len(self._buffer) <= MOST_HEAD if end is None else end == len(self._buffer)
 
     def begins(self) -> bool:
         """Whether a boundary is the first thing there is."""
         while not (line := self._buffer.lstrip()).startswith(b"--") or b"\n" not in line:
-            if (len(line) >= 2 and not line.startswith(b"--")) or len(line) > MOST_HEAD or not self._more():
+            if (len(line) >= 2 and not line.startswith(b"--")) or len(line) > MOST_HEAD or not self.more():
                 return False
         self._boundary = bytes(line.split(None, 1)[0])
         return True
@@ -167,14 +173,22 @@ class _Parts:
     def head(self) -> bytes | None:
         """The lines between the next boundary and its content, which comes next; None at the stream's end."""
         while not self._is_in_step():
-            if not self._more():
+            if not self.more():
                 return None
-        while not (ends := [at + len(n) for n in (b"\r\n\r\n", b"\n\n") if (at := self._buffer.find(n)) >= 0]):
+        while (end := self._end_of_head()) is None:
             if len(self._buffer) > MOST_HEAD:
                 raise ValueError("a part without an end to its head")
-            if not self._more():
+            if not self.more():
                 return None
-        return self._take(min(ends))
+        return self._take(end)
+
+    def has_content(self) -> bool:
+        """Whether the first byte of what the head stands before has come, waiting for it; not at the stream's end."""
+        return bool(self._buffer) or self.more()
+
+    def _end_of_head(self) -> int | None:
+        ends = [at + len(n) for n in (b"\r\n\r\n", b"\n\n") if (at := self._buffer.find(n)) >= 0]
+        return min(ends, default=None)
 
     def content(self, stated: int | None) -> bytes:
         """As many bytes as were stated, fewer where the next boundary comes earlier; without a number, up to it."""
@@ -183,7 +197,7 @@ class _Parts:
             seen = max(0, len(self._buffer) - len(self._boundary) - 1)
             if len(self._buffer) > MOST_BYTES:
                 raise ValueError(f"a frame of over {MOST_BYTES >> 20} MB")
-            if not self._more():
+            if not self.more():
                 break
         end = self._buffer.find(b"\n" + self._boundary)
         if stated is not None and (end < 0 or end >= stated):
@@ -208,7 +222,8 @@ class _Parts:
         del self._buffer[:count]
         return taken
 
-    def _more(self) -> bool:
+    def more(self) -> bool:
+        """Read what has come, waiting for it; False at the stream's end."""
         got = self._response.read1(CHUNK)
         self._buffer.extend(got)
         return bool(got)

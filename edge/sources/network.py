@@ -1,7 +1,8 @@
 """Streams behind a URL: MJPEG as bytes, all others through FFmpeg; and pipelines where OpenCV was built with GStreamer.
 
 FFmpeg's own patience is 30 s; ours is shorter than a stall, so that a server that holds the line and sends nothing is
-noticed. Rejected: a reader per protocol.
+noticed. It takes a frame of H.264 for complete when the next one begins, and OpenCV's decoding threads hold back more:
+behind a camera that the line triggers each frame would pass for a later part's. Rejected: a reader per protocol.
 """
 
 from __future__ import annotations
@@ -15,19 +16,29 @@ from edge.core.errors import SourceError
 from edge.core.images import as_bgr
 from edge.core.opencv import cv2
 from edge.core.redaction import without_credentials
-from edge.sources.capture import Camera, Shot
+from edge.sources.capture import Camera, HeldBack, Shot
 from edge.sources.damage import has_libav
 from edge.sources.mjpeg import MjpegCamera, NotMjpeg
 
 OPEN_TIMEOUT_MS, READ_TIMEOUT_MS = 3000, 1500
 OPEN_TRIES = 4
+PROMPT_ADVICE = (
+    "so a camera that the line triggers would show every part the picture before its own: have it serve MJPEG over "
+    "http:, or read it with aravis: or v4l2:"
+)
 
 
-def open_stream(url: str) -> Camera:
-    """A camera for `LatestFrameSource`, by what is served at `url`; SourceError where nothing is."""
+def open_stream(url: str, *, is_prompt: bool = False) -> Camera:
+    """A camera for `LatestFrameSource`, by what is served at `url`; SourceError where nothing is.
+
+    is_prompt: HeldBack for what is not MJPEG over HTTP.
+    """
     if url.startswith("http:"):
         with suppress(NotMjpeg):
             return MjpegCamera(url)
+    if is_prompt:
+        raise HeldBack(f"{redacted(url)}: FFmpeg gives each frame only when the next one has come; {PROMPT_ADVICE}")
+    if url.startswith("http:"):
         for _ in range(OPEN_TRIES):  # a server of one client at a time is there again in a moment
             with suppress(SourceError):
                 return _decoded(url)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edge.core.errors import SourceLost
+from edge.core.errors import SettingsError, SourceLost
 from edge.sources import knows_exposure, open_source
-from edge.sources.capture import Release
+from edge.sources.capture import HeldBack, Release
 from edge.sources.checked import FrozenCheck
 from edge.sources.device_clock import NotDated
 from edge.sources.pairing import FreeRunning, HardwareTriggered, Trigger
@@ -44,6 +44,8 @@ def open_paired(settings: CameraSettings, finder: Viewfinder | None) -> Triggere
         if isinstance(error.__cause__, NotDated):  # no start will mend it
             without = "leave out --camera-set trigger=software" if release is not None else None
             raise pairing.unknown(str(error), without) from error
+        if isinstance(error.__cause__, HeldBack):
+            raise SettingsError(f"--trigger hardware: {error}") from error
         raise
 
 

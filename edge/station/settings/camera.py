@@ -118,7 +118,8 @@ class CameraSettings:
         # Where the line triggers a live camera, its silence is none of its faults.
         is_triggered = self.forced.get("trigger", "Off").lower() not in ("off", "0")
         is_triggered = is_triggered or self.pairing.trigger == "hardware"
-        return CameraOptions(self.lost_s, self.forced, is_triggered, self.pairing.latency)
+        is_prompt = self.pairing.trigger == "hardware"  # each frame is its own part's
+        return CameraOptions(self.lost_s, self.forced, is_triggered, self.pairing.latency, is_prompt=is_prompt)
 
     def acquisition_for(self, natural: Acquisition) -> Acquisition:
         """What the flag says, else what the source naturally is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +15,7 @@ import pytest
 from edge.core.errors import SourceError
 from edge.sources.capture import Shot
 from edge.sources.mjpeg import MjpegCamera, NotMjpeg
+from tests.patience import WAIT_S
 
 NOISE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
 JPEG = cv2.imencode(".jpg", NOISE, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
@@ -27,7 +29,9 @@ def part(content: bytes, stated: int | None = None, head: bytes = b"--frame\r\nC
 
 
 @contextmanager
-def served(*chunks: bytes, content_type: str = "multipart/x-mixed-replace; boundary=frame") -> Iterator[str]:
+def served(
+    *chunks: bytes | Iterator[bytes], content_type: str = "multipart/x-mixed-replace; boundary=frame"
+) -> Iterator[str]:
     """A server that sends these, and closes."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -41,8 +45,9 @@ def served(*chunks: bytes, content_type: str = "multipart/x-mixed-replace; bound
             self.send_header("Content-Type", content_type)
             self.end_headers()
             for chunk in chunks:
-                self.wfile.write(chunk)
-                self.wfile.flush()
+                for piece in [chunk] if isinstance(chunk, bytes) else chunk:
+                    self.wfile.write(piece)
+                    self.wfile.flush()
 
         def log_message(self, *_: object) -> None:
             """Nothing."""
@@ -121,6 +126,40 @@ def test_user_and_password_are_given_as_the_server_asks_for_them_and_in_no_messa
         with pytest.raises(SourceError, match="401.*check address, user and password") as refused:
             MjpegCamera(url.replace("http://", "http://user:wrong@"))
     assert "wrong" not in str(refused.value)
+
+
+def test_a_head_that_comes_long_before_its_frame_says_nothing_of_when_that_arrived() -> None:
+    """Some servers end each frame with the next one's head: then a line that is triggered may pause."""
+    go = [threading.Event(), threading.Event()]
+    sent_ns: list[int] = []
+
+    def stream() -> Iterator[bytes]:
+        yield part(b"")[:-2] + JPEG
+        for event in go:
+            yield b"\r\n" + part(b"")[:-2]
+            assert event.wait(WAIT_S)
+            sent_ns.append(time.monotonic_ns())
+            yield JPEG
+        yield b"\r\n--frame--\r\n"
+
+    with served(stream()) as url:
+        camera = MjpegCamera(url)
+        assert is_whole(camera.grab(0.1))
+        for event in go:
+            assert camera.grab(2.0) is None  # longer than a read may take
+            event.set()
+            shot = camera.grab(WAIT_S)
+            assert is_whole(shot) and shot is not None and shot.received_ns >= sent_ns[-1]
+        camera.close()
+
+
+def test_what_comes_between_frames_and_never_ends_is_refused() -> None:
+    with served(part(JPEG, len(JPEG)), b"--frame\r\n" + b"x" * 400_000) as url:
+        camera = MjpegCamera(url)
+        assert is_whole(camera.grab(0.5))
+        with pytest.raises(SourceError, match="without an end to its head|has ended"):
+            camera.grab(0.5)
+        camera.close()
 
 
 def test_what_never_ends_is_refused() -> None:
