@@ -61,6 +61,11 @@ class Interval:
         if self.earliest_ns > self.latest_ns:
             raise ValueError(f"an interval ends before it begins: {self.earliest_ns} to {self.latest_ns} ns")
 
+    @property
+    def width_ns(self) -> int:
+        """How well it is known."""
+        return self.latest_ns - self.earliest_ns
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

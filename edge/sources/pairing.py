@@ -98,6 +98,7 @@ class FreeRunning:
         self._window_ns, self._most_ns, self._delay_ns = window_ns, most_ns, delay_ns
         self._open: deque[Trigger] = deque()
         self._why_unknown: str | None = None
+        self._known_ns = 0  # how well the newest frame's exposure is known
 
     @property
     def waiting(self) -> int:
@@ -111,7 +112,7 @@ class FreeRunning:
 
     def frame(self, picture: Any, exposed: Interval, lost: int = 0) -> Iterator[Outcome]:
         """As `Pairing`; a lost frame is none of anybody's: the next one that fits will do."""
-        self._why_unknown = None
+        self._why_unknown, self._known_ns = None, exposed.width_ns
         yield from self._give_up(exposed.earliest_ns)
         for place, trigger in enumerate(self._open):
             if self._is_of(place, trigger, exposed):
@@ -160,7 +161,7 @@ class FreeRunning:
         return Missed(
             trigger,
             f"no frame was surely exposed within the {self._window_ns / 1e6:g} ms after its trigger, which is known to "
-            f"{(trigger.at.latest_ns - trigger.at.earliest_ns) / 1e6:.1f} ms",
+            f"{trigger.at.width_ns / 1e6:.1f} ms, and frames to {self._known_ns / 1e6:.1f} ms",
         )
 
 

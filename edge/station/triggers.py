@@ -152,7 +152,7 @@ class Triggers:
 
     def _require_fresh(self, request: Request, at: Interval) -> None:
         valid_ms = request.whole("valid_for_ms", 1, MOST_VALID_MS, round(self._rules.valid_ms))
-        age_ms = (at.latest_ns - at.earliest_ns) / 1e6
+        age_ms = at.width_ns / 1e6
         if age_ms > valid_ms:
             raise TriggerRefused(f"expired: it may be {age_ms:.0f} ms old, and is valid for {valid_ms} ms")
 
