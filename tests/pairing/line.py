@@ -277,7 +277,7 @@ class Listener:
 
 def run(folder: Path, options: Options) -> Outcome:
     """Let all parts pass; AssertionError when the station does not start."""
-    with only_gige_camera() if options.gige else nullcontext(), _busy(options.busy):
+    with only_gige_camera() if options.gige else nullcontext():
         return _run(folder, options)
 
 
@@ -317,9 +317,10 @@ def _run(folder: Path, options: Options) -> Outcome:
     try:
         wait_until(lambda: _is_ready(daemon, log, camera), log.read_text()[-2000:])
         time.sleep(2.0)  # the stream's rhythm is learnt
-        names = _pass_parts(camera, plc, daemon, options)
-        camera.in_view = -1
-        time.sleep(1.5 + camera.latency + options.inference)
+        with _busy(options.busy):
+            names = _pass_parts(camera, plc, daemon, options)
+            camera.in_view = -1
+            time.sleep(1.5 + camera.latency + options.inference)
         daemon.send_signal(signal.SIGTERM)
         assert daemon.wait(30) == 0, log.read_text()[-2000:]
         time.sleep(0.3)
