@@ -1,4 +1,4 @@
-"""How late this machine wakes a thread that waits: what it did to us within the last second it does to others too.
+"""How late this machine wakes a thread that waits: what it did to us just now it does to others too.
 
 A TRIGGER without a date was sent after its thread last saw an empty socket, unless it lay meanwhile in front of a
 ZeroMQ thread, or in its sender, that the kernel did not let run. Neither can be seen from here; but where our own waits
@@ -9,11 +9,11 @@ from __future__ import annotations
 
 NS = 1_000_000_000
 USUAL_NS = 5_000_000  # Python's threads keep each other waiting for so long on a machine that has time
-MEMORY_NS = NS
+MEMORY_NS = NS // 4  # a machine that is short of time is so again by then; one that stood still once goes on
 
 
 class Lateness:
-    """The worst of the last second or two, in ns; 0 where it is what is usual."""
+    """The worst of the last MEMORY_NS to twice that, in ns; 0 where it is what is usual."""
 
     def __init__(self) -> None:
         self._since_ns = 0

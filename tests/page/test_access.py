@@ -124,7 +124,7 @@ def test_a_word_reaches_the_station_under_the_name_of_who_said_it(page: Served) 
 
 
 def test_what_the_station_refuses_is_said_and_noted(page: Served) -> None:
-    status, body, _ = page.ask("POST", "/s/top/recipes", "theo", number="7", reason="a new product")
+    status, body, _ = page.ask("POST", "/s/top/recipes", "theo", number="8", reason="a new product")
     assert status == 409 and "Not done" in body
     assert page.ask("POST", "/s/top/recipes", "theo", number="7", reason="")[0] == 409
     assert "RECIPE" in (page.folder / "audit.jsonl").read_text()

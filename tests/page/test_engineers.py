@@ -13,9 +13,10 @@ from tests.patience import wait_until
 def test_station_says_who_speaks_with_it_and_what_is_free(page: Served) -> None:
     about = re.findall(r"/s/top/part/([0-9a-f-]{36})", page.ask("GET", "/s/top/parts", "otto")[1])[0]
     assert page.ask("POST", "/s/top/note", "otto", about=about, text="looked at in the lab")[0] == 303
-    wait_until(lambda: "page/otto" in page.ask("GET", "/s/top/station", "vera")[1], "the command never came back")
+    is_there = "<td>NOTE</td>"
+    wait_until(lambda: is_there in page.ask("GET", "/s/top/station", "vera")[1], "the command never came back")
     body = page.ask("GET", "/s/top/station", "vera")[1]
-    assert "<td>NOTE</td>" in body and re.search(r"<td>page\b", body)  # who commanded, and the page as a consumer
+    assert "page/otto" in body and re.search(r"<td>page\b", body)  # who commanded, and the page as a consumer
     assert len(re.findall(r"[\d.,]+ of [\d.,]+ GB free", body)) == 2
     assert "starlette" in body and "BSD" in body
 

@@ -14,7 +14,7 @@ import zmq
 from edge.core.types import Interval
 from edge.delivery.thread import Isolation
 from edge.sockets.front import ATTENTION_MS, ControlFront
-from edge.sockets.lateness import NS, USUAL_NS, Lateness
+from edge.sockets.lateness import MEMORY_NS, NS, USUAL_NS, Lateness
 from edge.sockets.requests import Request
 from edge.station.triggers import NoTriggers
 from tests.patience import WAIT_S
@@ -22,19 +22,19 @@ from tests.patience import WAIT_S
 MS = 1_000_000
 
 
-def test_what_is_usual_is_none_and_the_worst_is_remembered_for_a_second_or_two() -> None:
-    lateness = Lateness()
-    lateness.note(USUAL_NS, 10 * NS)
+def test_what_is_usual_is_none_and_the_worst_is_remembered_for_a_while() -> None:
+    lateness, then = Lateness(), 10 * NS
+    lateness.note(USUAL_NS, then)
     assert lateness.worst_ns == 0
-    lateness.note(30 * MS, 10 * NS + 100)
-    lateness.note(20 * MS, 10 * NS + 200)
+    lateness.note(30 * MS, then + 100)
+    lateness.note(20 * MS, then + 200)
     assert lateness.worst_ns == 30 * MS
-    lateness.note(0, 11 * NS)
+    lateness.note(0, then + MEMORY_NS)
     assert lateness.worst_ns == 30 * MS
-    lateness.note(7 * MS, 11 * NS + 1)
-    lateness.note(0, 12 * NS + 1)
+    lateness.note(7 * MS, then + MEMORY_NS + 1)
+    lateness.note(0, then + 2 * MEMORY_NS + 1)
     assert lateness.worst_ns == 7 * MS
-    lateness.note(0, 15 * NS)
+    lateness.note(0, then + 5 * MEMORY_NS)
     assert lateness.worst_ns == 0
 
 
