@@ -283,11 +283,11 @@ def run(folder: Path, options: Options) -> Outcome:
 
 @contextmanager
 def _busy(count: int) -> Iterator[None]:
-    idle = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    beside = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
         yield
     finally:
-        for one in idle:
+        for one in beside:
             one.kill()
             one.wait()
 
