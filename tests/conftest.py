@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
-pytest_plugins = ("tests.peers.skips", "tests.durations")
+# A neighbour that takes the processor is no failure.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
+
+pytest_plugins = ("tests.peers.skips", "tests.durations", "tests.left_running")
 
 
 @pytest.fixture(scope="session", autouse=True)

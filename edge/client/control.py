@@ -17,8 +17,8 @@ from typing import Any
 
 import zmq
 
-from edge.core.errors import EdgeError, SettingsError
-from edge.security.client_keys import apply_keys
+from edge.client.connection import Connection
+from edge.core.errors import EdgeError
 from edge.wire.messages import WireError, dump_object, load_object
 
 MAX_ANSWER_BYTES = 64 * 1024
@@ -35,22 +35,17 @@ class Control:
     """
 
     def __init__(self, endpoint: str, keys: Path | None = None) -> None:
-        self.endpoint, self._keys = endpoint, keys
+        self.endpoint = endpoint
         self._ids = itertools.count(1)
-        self._context = zmq.Context()
-        try:
-            self._socket = self._connected()
-        except SettingsError:
-            self._context.term()
-            raise
+        self._link = Connection(zmq.DEALER, endpoint, keys, MAXMSGSIZE=MAX_ANSWER_BYTES)
 
     def ask(self, verb: str, facts: dict[str, Any] | None = None, timeout_s: float = 60.0) -> tuple[str, Any]:
         """(DONE, REFUSED, DENIED, STATUS, FOUND, RECIPES or CONSUMERS; its facts). NoAnswer."""
         own_id = str(next(self._ids)).encode()
-        self._socket.send_multipart([verb.encode(), own_id, dump_object(facts or {})])
+        self._link.socket.send_multipart([verb.encode(), own_id, dump_object(facts or {})])
         until_s = time.monotonic() + timeout_s
-        while self._socket.poll(max(0, round(1000 * (until_s - time.monotonic())))):
-            answer, answered_id, content = (*self._socket.recv_multipart(), b"", b"", b"")[:3]
+        while self._link.socket.poll(max(0, round(1000 * (until_s - time.monotonic())))):
+            answer, answered_id, content = (*self._link.socket.recv_multipart(), b"", b"", b"")[:3]
             if answered_id != own_id:
                 continue  # to a request that was given up
             try:
@@ -59,16 +54,14 @@ class Control:
                 raise NoAnswer(
                     f"{self.endpoint}: its answer makes no sense: {error}; is it a control socket?"
                 ) from error
-        self._socket.close()
-        self._socket = self._connected()
+        self._link.reconnect()
         raise NoAnswer(
             f"{self.endpoint}: no answer to {verb} within {timeout_s:g} s; is the station running, and our key allowed?"
         )
 
     def close(self) -> None:
         """Disconnect."""
-        self._socket.close()
-        self._context.term()
+        self._link.close()
 
     def __enter__(self) -> Control:
         return self
@@ -77,23 +70,6 @@ class Control:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _connected(self) -> zmq.Socket[bytes]:
-        socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
-        try:
-            socket.set(zmq.LINGER, 0)
-            socket.set(zmq.MAXMSGSIZE, MAX_ANSWER_BYTES)
-            socket.set(zmq.IPV6, "[" in self.endpoint)
-            apply_keys(socket, self._keys)
-            socket.connect(self.endpoint)
-        except (SettingsError, zmq.ZMQError) as error:
-            socket.close()
-            if isinstance(error, SettingsError):
-                raise
-            raise SettingsError(
-                f"{self.endpoint}: cannot be connected to: {error}; see `control` in its log"
-            ) from error
-        return socket
 
 
 def ask(

@@ -7,6 +7,7 @@ other record would look like a hole. Rejected: hiding loss behind a callback tha
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,14 @@ from types import TracebackType
 
 import zmq
 
-from edge.core.errors import SettingsError
-from edge.security.client_keys import apply_keys
+from edge.client.connection import SILENT_S, Connection
 from edge.wire.messages import MAX_BODY_BYTES, WIRE_MAJOR, Message, decode
 
 HEARTBEAT_S = 1.0
 MISSED_HEARTBEATS = 3
 _SLACK_S = 0.5  # of a busy device: three heartbeats are missed when the third is this late
 _RECEIVE_HIGH_WATER_MARK = 10_000
+_PREFIX = f"{WIRE_MAJOR}/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,47 +80,44 @@ class Liveness:
 class Subscription:
     """One subscriber to a whole station; connects at once and again by itself. SettingsError for a bad endpoint.
 
-    keys: a folder as in `edge.security.client_keys`, for a station that asks for keys.
+    keys: a folder as in `edge.security.client_keys`, for a station that asks for keys. reconnections: how often the
+    connection was made anew because there was not even a heartbeat.
     """
 
     def __init__(self, endpoint: str, keys: Path | None = None) -> None:
-        self._context = zmq.Context()
-        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.SUB)
-        self._socket.set(zmq.LINGER, 0)
-        self._socket.set(zmq.IPV6, "[" in endpoint)
-        self._socket.set(zmq.RCVHWM, _RECEIVE_HIGH_WATER_MARK)
-        self._socket.set(zmq.MAXMSGSIZE, MAX_BODY_BYTES)  # a larger frame ends that connection
-        self._socket.subscribe(f"{WIRE_MAJOR}/")
-        try:
-            apply_keys(self._socket, keys)
-            self._socket.connect(endpoint)
-        except SettingsError:
-            self.close()
-            raise
-        except zmq.ZMQError as error:
-            self.close()
-            raise SettingsError(f"{endpoint}: cannot be connected to: {error}; try tcp://127.0.0.1:5556") from error
+        self.reconnections = 0
+        self._link = Connection(
+            zmq.SUB,
+            endpoint,
+            keys,
+            prefix=_PREFIX,
+            RCVHWM=_RECEIVE_HIGH_WATER_MARK,
+            MAXMSGSIZE=MAX_BODY_BYTES,  # a larger frame ends that connection
+        )
 
     @property
     def socket(self) -> zmq.Socket[bytes]:
-        """To be polled beside others: something came."""
-        return self._socket
+        """To be polled beside others, until the next `receive`: something came."""
+        return self._link.socket
 
     def receive(self, timeout_s: float) -> Message | None:
         """The next message, None when there was none in time; WireError for one that is malformed (go on after it)."""
-        if not self._socket.poll(max(0, round(1000 * timeout_s))):
-            return None
-        return decode(self._socket.recv_multipart())
+        until_s = time.monotonic() + timeout_s
+        while not self._link.socket.poll(round(1000 * max(0.0, min(until_s - time.monotonic(), SILENT_S)))):
+            self.reconnections += self._link.reconnect_if_silent()
+            if time.monotonic() >= until_s:
+                return None
+        self._link.heard()
+        return decode(self._link.socket.recv_multipart())
 
     def renew(self) -> None:
         """Subscribe anew: the station then says again what it runs (BIRTH, STATE), which may have been lost."""
-        self._socket.unsubscribe(f"{WIRE_MAJOR}/")
-        self._socket.subscribe(f"{WIRE_MAJOR}/")
+        self._link.socket.unsubscribe(_PREFIX)
+        self._link.socket.subscribe(_PREFIX)
 
     def close(self) -> None:
         """Disconnect."""
-        self._socket.close()
-        self._context.term()
+        self._link.close()
 
     def __enter__(self) -> Subscription:
         return self

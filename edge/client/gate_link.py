@@ -13,9 +13,9 @@ from typing import Any
 
 import zmq
 
+from edge.client.connection import Connection
 from edge.client.feed import Subscription
 from edge.core.errors import SettingsError
-from edge.security.client_keys import apply_keys
 from edge.wire.messages import Message, WireError, dump_object, load_object
 
 OK = 1
@@ -25,7 +25,10 @@ Answer = tuple[str, str, dict[str, Any]]  # verb, request id, facts
 
 
 class GateLink:
-    """The live feed and the control socket of one station. SettingsError for a bad endpoint. Used from one thread."""
+    """The live feed and the control socket of one station. SettingsError for a bad endpoint. Used from one thread.
+
+    Where nothing is heard of the station both are connected anew.
+    """
 
     def __init__(
         self, live: str, control: str, keys: Path | None = None, clock_ns: Callable[[], int] = time.monotonic_ns
@@ -33,28 +36,28 @@ class GateLink:
         self._clock_ns = clock_ns
         self._station: tuple[int, int] | None = None  # its clock as last heard, and ours then
         self._live = Subscription(live, keys)
-        self._context = zmq.Context()
-        self._control: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
-        self._control.set(zmq.LINGER, 0)
-        self._control.set(zmq.IPV6, "[" in control)
-        self._control.set(zmq.MAXMSGSIZE, _MAX_ANSWER_BYTES)
         try:
-            apply_keys(self._control, keys)
-            self._control.connect(control)
-        except (SettingsError, zmq.ZMQError) as error:
-            self.close()
-            raise SettingsError(f"{control}: cannot be connected to: {error}") from error
-        self.ask("STATUS", "clock")
+            self._control = Connection(zmq.DEALER, control, keys, MAXMSGSIZE=_MAX_ANSWER_BYTES)
+        except SettingsError:
+            self._live.close()
+            raise
+        self._ask_clock()
 
     @property
     def sockets(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
-        """To be polled: something came."""
-        return self._live.socket, self._control
+        """To be polled, until the next `receive`: something came."""
+        return self._live.socket, self._control.socket
+
+    @property
+    def reconnections(self) -> int:
+        """How often the station was not heard and connected to anew: what was asked before has no answer then."""
+        return self._live.reconnections
 
     def ask(self, verb: str, request_id: str, facts: dict[str, Any] | None = None) -> bool:
         """Send a command; False where the station cannot be reached."""
+        request = [verb.encode(), request_id.encode(), dump_object(facts or {})]
         try:
-            self._control.send_multipart([verb.encode(), request_id.encode(), dump_object(facts or {})], zmq.NOBLOCK)
+            self._control.socket.send_multipart(request, zmq.NOBLOCK)
         except zmq.Again:
             return False
         return True
@@ -72,7 +75,11 @@ class GateLink:
 
     def receive(self, timeout_s: float = 0.0) -> Message | None:
         """The next live message, None when there was none in time; WireError for one that is malformed."""
+        before = self.reconnections
         message = self._live.receive(timeout_s)
+        if self.reconnections != before:
+            self._control.reconnect()
+            self._ask_clock()
         if message is not None and not message.is_historical and message.body["kind"] == "heartbeat":
             self._note_clock(message.body)
         return message
@@ -84,8 +91,8 @@ class GateLink:
     def answers(self) -> list[Answer]:
         """What the control socket has answered."""
         found = []
-        while self._control.poll(0):
-            frames = self._control.recv_multipart()
+        while self._control.socket.poll(0):
+            frames = self._control.socket.recv_multipart()
             try:
                 facts = load_object("answer", frames[2], _MAX_ANSWER_BYTES) if len(frames) == 3 else {}
             except WireError:
@@ -106,7 +113,9 @@ class GateLink:
         """Disconnect."""
         self._live.close()
         self._control.close()
-        self._context.term()
+
+    def _ask_clock(self) -> None:
+        self.ask("STATUS", "clock")
 
     def _note_clock(self, facts: dict[str, Any]) -> None:
         if isinstance(facts.get("clock_ns"), int):

@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 import zmq
 
-from edge.core.errors import EdgeError, SettingsError
-from edge.security.client_keys import ClientKeys
+from edge.client.connection import Connection
+from edge.core.errors import EdgeError
 from edge.wire.messages import EPOCH_BYTES, MAX_BODY_BYTES, Message, WireError, decode, dump_object, load_object
 
 ANSWER_TIMEOUT_S = 2.0
@@ -91,10 +91,8 @@ class ReplayLink:
         self, endpoint: str, consumer: str, timeout_s: float = ANSWER_TIMEOUT_S, keys: Path | None = None
     ) -> None:
         self.endpoint, self.consumer, self._timeout_s = endpoint, consumer, timeout_s
-        self._keys = None if keys is None else ClientKeys(keys)
         self._ids = itertools.count(1)
-        self._context = zmq.Context()
-        self._socket = self._connected()
+        self._link = Connection(zmq.DEALER, endpoint, keys, MAXMSGSIZE=max(MAX_BODY_BYTES, _MAX_ANSWER_BYTES))
 
     def hello(self, resume: Resume = None) -> Welcome:
         """Say who we are and what we have (None: what the station remembers); HistoryForked or ReplayDenied."""
@@ -131,15 +129,14 @@ class ReplayLink:
 
     def close(self) -> None:
         """Say BYE and disconnect; may be called twice."""
-        if self._socket.closed:
+        if self._link.socket.closed:
             return
         if self._can_send():
-            self._socket.send_multipart([b"BYE", b"0", b"{}"], zmq.NOBLOCK)
-        self._socket.close(linger=100)
-        self._context.term()
+            self._link.socket.send_multipart([b"BYE", b"0", b"{}"], zmq.NOBLOCK)
+        self._link.close(linger_ms=100)
 
     def _can_send(self) -> bool:
-        return bool(self._socket.poll(0, zmq.POLLOUT))
+        return bool(self._link.socket.poll(0, zmq.POLLOUT))
 
     def _ask(self, verb: str, facts: dict[str, object]) -> tuple[str, dict[str, Any]]:
         for answer, frames in self._exchange(verb, facts):
@@ -150,13 +147,13 @@ class ReplayLink:
         """The answers to one request as they come; ReplaySilent when the next one does not come in time."""
         request_id = b"%d" % next(self._ids)
         if self._can_send():
-            self._socket.send_multipart([verb.encode(), request_id, dump_object(facts)], zmq.NOBLOCK)
+            self._link.socket.send_multipart([verb.encode(), request_id, dump_object(facts)], zmq.NOBLOCK)
         while True:
             end_s = time.monotonic() + wait_s + self._timeout_s  # for each answer anew: a long one may come slowly
             while (frames := self._received(end_s)) is not None and frames[1:2] != [request_id]:
                 pass
             if frames is None:
-                self._reconnect()
+                self._link.reconnect()  # what was asked through the old one will not be answered
                 raise ReplaySilent(f"{self.endpoint}: no answer to {verb} within {wait_s + self._timeout_s:g} s")
             answer = frames[0].decode("ascii", "replace")
             if answer in ("DENIED", "FORK"):
@@ -167,31 +164,10 @@ class ReplayLink:
 
     def _received(self, end_s: float) -> list[bytes] | None:
         try:
-            return self._socket.recv_multipart(zmq.NOBLOCK)  # in a long answer the next record is mostly there
+            return self._link.socket.recv_multipart(zmq.NOBLOCK)  # in a long answer the next record is mostly there
         except zmq.Again:
             left_ms = max(0, round(1000 * (end_s - time.monotonic())))
-            return self._socket.recv_multipart() if self._socket.poll(left_ms) else None
-
-    def _reconnect(self) -> None:
-        """A new connection: answers to what was asked through the old one will not come."""
-        self._socket.close(linger=0)
-        self._socket = self._connected()
-
-    def _connected(self) -> zmq.Socket[bytes]:
-        socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
-        socket.set(zmq.LINGER, 0)
-        socket.set(zmq.IPV6, "[" in self.endpoint)
-        socket.set(zmq.MAXMSGSIZE, max(MAX_BODY_BYTES, _MAX_ANSWER_BYTES))
-        if self._keys is not None:
-            self._keys.apply(socket)
-        try:
-            socket.connect(self.endpoint)
-        except zmq.ZMQError as error:
-            socket.close()
-            raise SettingsError(
-                f"{self.endpoint}: cannot be connected to: {error}; try tcp://127.0.0.1:5557"
-            ) from error
-        return socket
+            return self._link.socket.recv_multipart() if self._link.socket.poll(left_ms) else None
 
 
 @contextmanager

@@ -64,18 +64,24 @@ def check_processor(threads: int) -> str:
 
 def check_addresses(settings: SocketSettings, access: Access = LOCAL) -> str:
     """SettingsError where an address is taken, given twice, or open to the network and not by `access`."""
-    wanted = {"--publish": settings.publish}
-    if settings.replay is not None:
-        wanted["--replay"] = settings.replay
+    # As the station's own: who is waiting for it may find this one, and would never come back from another kind.
+    wanted = {
+        "--publish": (zmq.XPUB, Role.READ, settings.publish),
+        "--replay": (zmq.ROUTER, Role.REPLAY, settings.replay),
+        "--control": (zmq.ROUTER, Role.CONTROL, settings.control),
+        "--frames": (zmq.XPUB, Role.READ, settings.frames),
+    }
+    bound: list[str] = []
     if settings.control is not None:
-        wanted["--control"] = settings.control
         folder = Path(settings.control.removeprefix("ipc://")).parent
         if settings.control.startswith("ipc:///") and not folder.is_dir():
             raise SettingsError(f"--control {settings.control}: there is no folder {folder}; make it")
     with ExitStack() as stack:
-        for flag, endpoint in wanted.items():
-            stack.callback(BoundSocket(zmq.ROUTER, flag, endpoint, Role.READ, access, LINGER=0).close)
-    return f"addresses are free: {', '.join(wanted.values())}"
+        for flag, (kind, role, endpoint) in wanted.items():
+            if endpoint is not None:
+                stack.callback(BoundSocket(kind, flag, endpoint, role, access, LINGER=0).close)
+                bound.append(endpoint)
+    return f"addresses are free: {', '.join(bound)}"
 
 
 def check_folders(settings: Settings) -> Iterator[Path]:

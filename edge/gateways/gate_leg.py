@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+import zmq
 
 from edge.client.feed import Liveness, SequenceChecker
 from edge.client.gate_link import GateLink, why_not_ok
@@ -75,7 +76,11 @@ class GateLeg:
         self._beat: dict[str, Any] | None = None  # the last heartbeat; None: not heard, or gone
         self._state = ""
         self._told: Station | None = None
-        self.sockets = self._link.sockets
+
+    @property
+    def sockets(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+        """To be polled, until the next `turn`: something came."""
+        return self._link.sockets
 
     @property
     def birth(self) -> dict[str, Any] | None:
@@ -84,6 +89,7 @@ class GateLeg:
 
     def turn(self) -> None:
         """Take all that came, and tell the handshake."""
+        connected_before = self._link.reconnections
         for _ in range(_MOST_AT_ONCE):
             try:
                 if (message := self._link.receive()) is None:
@@ -96,6 +102,8 @@ class GateLeg:
             self._take(message)
         for verb, request_id, facts in self._link.answers():
             self._answered(verb, request_id, facts)
+        if self._link.reconnections != connected_before:
+            self._handshake.executed(self._clock_ns(), self._index, False)  # nobody will say whether it was
         if self._liveness.is_presumed_dead(self._clock_ns() / 1e9):
             self._beat = None
         if (station := self._station()) != self._told:

@@ -10,6 +10,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +18,10 @@ import numpy as np
 import structlog
 import zmq
 
+from edge.client.connection import Connection
 from edge.core.opencv import cv2
 from edge.core.types import Image
 from edge.page.stations import StationSettings
-from edge.security.client_keys import apply_keys
 
 Outline = Sequence[Sequence[int]]  # x, y of each corner
 
@@ -77,18 +78,16 @@ class Frames(threading.Thread):
         """Until `close`; SettingsError for a bad endpoint or keys ends it, and is logged."""
         if self._settings.frames is None:
             return
-        with zmq.Context() as context, context.socket(zmq.SUB) as socket:
-            socket.set(zmq.LINGER, 0)
-            socket.set(zmq.RCVHWM, 2)
-            socket.set(zmq.MAXMSGSIZE, MOST_BYTES)
-            socket.subscribe(b"")
-            apply_keys(socket, self._settings.keys)
-            socket.connect(self._settings.frames)
+        link = Connection(zmq.SUB, self._settings.frames, self._settings.keys, RCVHWM=2, MAXMSGSIZE=MOST_BYTES)
+        with closing(link):
             number = 0
             while not self._ending.is_set():
-                if socket.poll(_POLL_MS):
+                if link.socket.poll(_POLL_MS):
+                    link.heard()
                     number += 1
-                    self._keep(_picture(socket.recv_multipart(), number))
+                    self._keep(_picture(link.socket.recv_multipart(), number))
+                else:
+                    link.reconnect_if_silent()  # of no use while the line stands still, and of no harm
 
     def close(self) -> None:
         """Look no more."""

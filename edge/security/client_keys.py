@@ -30,9 +30,3 @@ class ClientKeys:
         socket.set(zmq.CURVE_PUBLICKEY, self._own.public.encode("ascii"))
         socket.set(zmq.CURVE_SECRETKEY, self._own.secret.encode("ascii"))
         socket.set(zmq.CURVE_SERVERKEY, self._station.public.encode("ascii"))
-
-
-def apply_keys(socket: zmq.Socket[Any], keys: Path | None) -> None:
-    """The keys of this folder, if there is one."""
-    if keys is not None:
-        ClientKeys(keys).apply(socket)

@@ -19,7 +19,9 @@ class Flag(click.Option):
 
     def __init__(self, name: str, group: str, *declarations: str, default: Any = None, **attributes: Any) -> None:
         attributes.setdefault("show_default", default is not None and default is not False)
-        super().__init__([name, *declarations], default=default, **attributes)
+        if default is not None:  # a default of None would, from click 8.3 on, do for a required flag that is left out
+            attributes["default"] = default
+        super().__init__([name, *declarations], **attributes)
         self.group, self.fallback = group, () if self.multiple else default
 
 

@@ -19,7 +19,7 @@ import zmq
 from edge.client.control import ask
 from edge.client.feed import Subscription
 from edge.security.certificates import read_certificate
-from edge.security.client_keys import apply_keys
+from edge.security.client_keys import ClientKeys
 from edge.security.station_keys import REFUSED_S, Role, StationKeys
 from edge.sockets.door import MOST, RESERVED, most_connections
 from edge.sockets.publisher import MAX_SUBSCRIPTIONS, Publisher
@@ -156,7 +156,7 @@ def test_a_key_that_floods_the_feed_with_subscriptions_is_refused_for_a_while(tm
         context = stack.enter_context(zmq.Context())
         flood = stack.enter_context(context.socket(zmq.SUB))
         flood.set(zmq.LINGER, 0)
-        apply_keys(flood, nuisance)
+        ClientKeys(nuisance).apply(flood)
         flood.connect(station.endpoints["read"])
         for number in range(2 * MAX_SUBSCRIPTIONS):
             flood.subscribe(f"{number}")

@@ -23,18 +23,21 @@ from edge.demo.run import BUNDLE
 from edge.history.journal import Journal
 from edge.wire.messages import Message
 from tests.edge.stub import free_endpoint
+from tests.left_running import started
 from tests.patience import WAIT_S
 
 Daemon = subprocess.Popen[str]
 
 
 def start(*flags: str, **variables: str) -> Daemon:
-    return subprocess.Popen(
+    daemon = subprocess.Popen(
         [sys.executable, "-m", "edge.commands.edge_inspect", *flags],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **variables},
     )
+    started.append(daemon)
+    return daemon
 
 
 def start_on(folder: Path, endpoint: str, *flags: str, bundle: Path = BUNDLE) -> Daemon:
@@ -57,7 +60,7 @@ def receive_until(subscription: Subscription, kind: str) -> list[Message]:
     messages: list[Message] = []
     while not messages or messages[-1].kind != kind:
         message = subscription.receive(WAIT_S)
-        assert message is not None, f"no {kind} within 30 s; got {[m.kind for m in messages]}"
+        assert message is not None, f"no {kind} within {WAIT_S:g} s; got {[m.kind for m in messages]}"
         messages.append(message)
     return messages
 
@@ -187,6 +190,11 @@ def test_a_truncated_bundle_is_refused_before_anything_is_published(tmp_path: Pa
     broken.write_bytes(BUNDLE.read_bytes()[:100_000])
     code, log = end(start("--source", "demo:", "--bundle", str(broken), "--publish", free_endpoint()))
     assert code == 78 and "copy it again or re-export" in log
+
+
+def test_a_start_without_a_bundle_says_which_option_is_missing() -> None:
+    code, log = end(start("--camera", "0"))
+    assert code == 2 and "Missing option '--bundle'" in log and "Traceback" not in log
 
 
 def test_check_reports_line_by_line_and_publishes_nothing() -> None:

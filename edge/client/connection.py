@@ -1,0 +1,80 @@
+"""A connection that is made anew when nothing comes, because ZeroMQ alone does not always come back.
+
+libzmq connects again after a link that broke. After a handshake with somebody who is no fit peer it never does: another
+kind of socket, one with keys where we have none (or the other way round), or itself, where a port of those that the
+system hands out is not served for a while. Whoever met such a one is deaf from then on, however well the station runs.
+Rejected: libzmq's monitor, which names some of these cases and not that of itself.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import zmq
+
+from edge.core.errors import SettingsError
+from edge.security.client_keys import ClientKeys
+
+SILENT_S = 5.0  # five heartbeats of a station
+
+
+class Connection:
+    """One connected socket in a context of its own; from one thread. SettingsError for a bad endpoint or keys.
+
+    kind: zmq.SUB, zmq.DEALER …; options by ZeroMQ's names, such as RCVHWM; keys as in `edge.security.client_keys`.
+    prefix: what a SUB socket subscribes to. socket: to be polled; another one after each `reconnect`.
+    """
+
+    def __init__(self, kind: int, endpoint: str, keys: Path | None = None, *, prefix: str = "", **options: int) -> None:
+        self.endpoint = endpoint
+        self._kind, self._prefix, self._options = kind, prefix, options
+        self._keys = None if keys is None else ClientKeys(keys)
+        self._context = zmq.Context()
+        try:
+            self.socket = self._connected()
+        except SettingsError:
+            self._context.term()
+            raise
+        self._heard_s = time.monotonic()
+
+    def heard(self) -> None:
+        """Something came."""
+        self._heard_s = time.monotonic()
+
+    def reconnect_if_silent(self) -> bool:
+        """After SILENT_S in which nothing came: connect anew; whether that was done."""
+        if time.monotonic() - self._heard_s < SILENT_S:
+            return False
+        self.reconnect()
+        return True
+
+    def reconnect(self) -> None:
+        """Connect anew: what was under way in either direction is lost."""
+        self.socket.close(linger=0)
+        self.socket = self._connected()
+        self.heard()
+
+    def close(self, linger_ms: int = 0) -> None:
+        """Disconnect, after at most linger_ms for what is still to be sent."""
+        self.socket.close(linger=linger_ms)
+        self._context.term()
+
+    def _connected(self) -> zmq.Socket[bytes]:
+        socket: zmq.Socket[bytes] = self._context.socket(self._kind)
+        try:
+            socket.set(zmq.LINGER, 0)
+            socket.set(zmq.IPV6, "[" in self.endpoint)
+            for name, value in self._options.items():
+                socket.set(zmq.SocketOption[name], value)
+            if self._kind == zmq.SUB:
+                socket.subscribe(self._prefix)
+            if self._keys is not None:
+                self._keys.apply(socket)
+            socket.connect(self.endpoint)
+        except zmq.ZMQError as error:
+            socket.close()
+            raise SettingsError(
+                f"{self.endpoint}: cannot be connected to: {error}; write it as tcp://HOST:PORT or ipc://PATH"
+            ) from error
+        return socket
