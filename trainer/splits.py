@@ -16,11 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
+from edge.core.promise import images_to_spare_one
+
 SHARES = {"train": 0.7, "stats": 0.1, "threshold": 0.2}
 LEAST = {"train": 0.3, "stats": 0.05, "threshold": 0.1}  # whole sessions may stray from the shares so far, not farther
 LEAST_IMAGES = {"train": 1, "stats": 2, "threshold": 4}
 SESSIONS = 3
 LARGEST_GROUP = 0.1  # of the images
+MOST_UNUSED = 0.4  # of the images, where that spares the threshold from hanging on the highest score alone
 _TRIALS = 400  # orders of sessions tried: all of five sessions many times, and of more the best of many good ones
 
 
@@ -77,6 +80,7 @@ def split_good(sessions: Sequence[str], seed: int, copies: Sequence[int] | None 
 def split_images(groups: Sequence[int], seed: int) -> Splits:
     """Shuffle good images into 70 % training, 10 % statistics, 20 % threshold (2 and 4 at least).
 
+    More for the threshold, up to MOST_UNUSED, where one good image may then lie above it (`edge.core.promise`).
     groups: equal for near copies, which stay together. Groups of over a tenth of the images are how these parts look,
     and are shuffled like the rest.
     """
@@ -86,9 +90,12 @@ def split_images(groups: Sequence[int], seed: int) -> Splits:
     order = [int(i) for i in np.random.default_rng((seed, 7)).permutation(count)]
     place = {group[i]: at for at, i in reversed(list(enumerate(order)))}  # of the first of each group
     order.sort(key=lambda i: place[group[i]])
+    stats = max(2, round(SHARES["stats"] * count))
+    spared = images_to_spare_one() - stats
+    is_spared = stats + spared <= MOST_UNUSED * count
     ends = [0]
-    for share, least in ((0.1, 2), (0.2, 4)):
-        wanted = ends[-1] + max(least, round(share * count))
+    for size in (stats, max(4, round(SHARES["threshold"] * count), spared if is_spared else 0)):
+        wanted = ends[-1] + size
         while wanted < count and group[order[wanted - 1]] == group[order[wanted]]:
             wanted += 1
         ends.append(wanted)

@@ -154,6 +154,7 @@ def _parse_fusion(body: dict[str, Any]) -> Fusion:
         float(body["smoothing"]),
         float(body.get("area_px", 0)),
         Scale(body.get("scale", Scale.DEVIATIONS)),
+        float(body.get("ceiling", 0)),
     )
 
 

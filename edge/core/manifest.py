@@ -19,8 +19,9 @@ from edge.core.image_health import HealthBands, bands_from_json, bands_to_json
 from edge.core.preprocess import Geometry, Size
 from edge.core.types import DrivenBy, Neighbours, Term
 
-SCHEMA = "edge-inspect.bundle/2"  # 2: distances to neighbours, scores on a scale of quantiles
-READ_SCHEMAS = ("edge-inspect.bundle/1", SCHEMA)
+# 2: distances to neighbours, scores on a scale of quantiles. 3: a fusion's ceiling, without which scores are others.
+SCHEMA = "edge-inspect.bundle/3"
+READ_SCHEMAS = ("edge-inspect.bundle/1", "edge-inspect.bundle/2", SCHEMA)
 REFERENCE_VARIANT = "fp32"
 
 

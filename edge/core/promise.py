@@ -75,6 +75,11 @@ def images_for(false_reject_rate: float) -> int:
     return math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-false_reject_rate))
 
 
+def images_to_spare_one() -> int:
+    """The fewest unused good images of which one may lie above the threshold, without a target."""
+    return next(n for n in itertools.count(1) if most_above(n, PROMISED))
+
+
 def require_images(n: int, false_reject_rate: float, by_session: bool = False) -> None:
     """PromiseError where `n` unused good images, or sessions of them, cannot support the promise; says how many can."""
     if n < (needed := images_for(false_reject_rate)):

@@ -73,17 +73,22 @@ class Fusion:
     it would blur the smallest defects into their surroundings. area_px: the image's score is the mean of the highest
     places that stand for so many pixels of the input, 12 at stride 4; 0 for the highest alone. Never a share of the
     image, in which a defect of a few pixels would drown where images are large. scale: what the terms are put on.
+    ceiling: the most that one term counts at a place, on that scale; 0 for no limit. What one map takes for a hundred
+    times the usual then has no more say than the others can answer.
     """
 
     exponent: float = 1.0
     smoothing: float = 0.0
     area_px: float = 0.0
     scale: Scale = Scale.DEVIATIONS
+    ceiling: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (1 <= self.exponent <= 16 and 0 <= self.smoothing <= 16 and 0 <= self.area_px <= 65536):
+        is_shaped = 1 <= self.exponent <= 16 and 0 <= self.smoothing <= 16
+        if not (is_shaped and 0 <= self.area_px <= 65536 and 0 <= self.ceiling <= 1000):
             raise BundleError(
-                f"fusion wants an exponent of 1 to 16, a smoothing of 0 to 16 steps and 0 to 65536 px of area: {self}"
+                "fusion wants an exponent of 1 to 16, a smoothing of 0 to 16 steps, 0 to 65536 px of area and a "
+                f"ceiling of 0 to 1000: {self}"
             )
 
 
@@ -194,6 +199,8 @@ def fuse(
 
 def combine(deviations: Map, weights: NDArray[np.float32], fusion: Fusion) -> Map:
     """(k, h, w) terms in deviations above normal, their (k,) weights -> (h, w) float32 scores."""
+    if fusion.ceiling:
+        deviations = np.minimum(deviations, np.float32(fusion.ceiling))
     if fusion.exponent == 1:
         return np.asarray(np.tensordot(weights, deviations, axes=1), np.float32)
     # Below normal is normal: it must not cancel what other terms see.

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from edge.core.promise import PROMISED, most_above
 from trainer.backbones import interpolation_matrix
 from trainer.ensemble import error_and_uncertainty, normalised_teacher
 from trainer.networks import DescriptorNetwork
@@ -80,6 +81,15 @@ def test_splits_are_disjoint_complete_and_the_same_for_the_same_seed() -> None:
         assert sorted(everything) == list(range(count))
         assert splits == split_images(range(count), 3) != split_images(range(count), 4)
         assert len(splits.stats) >= 2 and len(splits.threshold) >= 4
+
+
+@pytest.mark.parametrize(
+    ("count", "unused"), [(209, 63), (232, 69), (233, 93), (253, 93), (309, 93), (310, 93), (320, 96)]
+)
+def test_more_images_stay_unused_where_one_may_then_lie_above_the_threshold(count: int, unused: int) -> None:
+    splits = split_images(range(count), 0)
+    assert len(splits.stats) + len(splits.threshold) == unused
+    assert most_above(unused, PROMISED) == (unused >= 93)
 
 
 def test_a_networks_start_is_its_own() -> None:

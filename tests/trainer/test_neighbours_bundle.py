@@ -120,7 +120,7 @@ def test_commissioning_fits_scale_and_threshold_again_and_keeps_the_bank(bundle:
 
 
 def test_older_bundles_are_read_and_newer_ones_refused_by_name(bundle_file: Path, bundle: Bundle) -> None:
-    assert SCHEMA == "edge-inspect.bundle/2"
+    assert SCHEMA == "edge-inspect.bundle/3"
     assert load_bundle(BUNDLE).manifest.neighbours == {} or load_bundle(BUNDLE).notice
     with pytest.raises(BundleError, match="foreign|end is missing"):
         parse_bundle(bundle_file.read_bytes()[:-1000], "here")

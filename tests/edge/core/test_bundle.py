@@ -141,6 +141,21 @@ def test_statistics_of_each_place_must_be_there_and_fit_their_map(tmp_path: Path
         parse_bundle(raw, "here")
 
 
+def test_bundles_of_earlier_schemas_are_read_and_of_later_ones_refused_by_name(bundle_file: Path) -> None:
+    for earlier in ("edge-inspect.bundle/1", "edge-inspect.bundle/2"):
+        assert parse_bundle(edited(bundle_file, schema=earlier), "here").manifest.product == a_manifest().product
+    with pytest.raises(BundleError, match=r"bundle/4.*re-export"):
+        parse_bundle(edited(bundle_file, schema="edge-inspect.bundle/4"), "here")
+
+
+def test_a_fusions_ceiling_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+    made = a_manifest().calibration("fp32")
+    capped = replace(made, fusion=replace(made.fusion, ceiling=3.0))
+    manifest = replace(a_manifest(), calibrations={"fp32": capped})
+    save_bundle(tmp_path / "capped", manifest, {"p17.fp32.onnx": GRAPH}, a_golden())
+    assert load_bundle(tmp_path / "capped").manifest.calibration("fp32").fusion.ceiling == 3
+
+
 def test_saving_twice_gives_the_same_digest(bundle_file: Path, tmp_path: Path) -> None:
     again = tmp_path / "again.bundle"
     digest = save_bundle(again, a_manifest(), {"p17.fp32.onnx": GRAPH}, a_golden())
@@ -174,7 +189,7 @@ def test_a_graph_the_manifest_does_not_name_is_refused(bundle_file: Path) -> Non
 @pytest.mark.parametrize(
     "fields",
     [
-        {"schema": "edge-inspect.bundle/3"},
+        {"schema": "edge-inspect.bundle/4"},
         {"schema": None},
         {"patch_sizes": []},
         {"strides": {"17": 0}},
