@@ -23,9 +23,9 @@ from edge.core.forecast import Forecast
 from edge.core.image_health import HealthBands
 from edge.core.manifest import REFERENCE_VARIANT
 from edge.core.preprocess import Geometry
-from edge.core.promise import Rates, calibration_for, require_images, require_review_images
+from edge.core.promise import Rates, Scores, calibration_for, require_images, require_review_images
 from edge.core.scoring import PAPER_FUSION, Fusion, ScoreStats, fit_stats, scores_of
-from edge.core.types import PatchMaps, Scale
+from edge.core.types import Image, PatchMaps, Scale
 from edge.engines import Engine, shares_of
 from edge.engines.onnxruntime import OnnxRuntimeEngine
 from edge.engines.tiled import in_tiles, side_by_side
@@ -35,6 +35,7 @@ from trainer.forecast import forecast
 from trainer.fusion import FittedFusion, FusionKind, fit_fusion
 from trainer.good_images import InputImages, check_good_images, image_digest
 from trainer.health import health_bands
+from trainer.judges import SHEET, judges_of, show_judges
 from trainer.progress import counted
 from trainer.quantile_mean import QUANTILE_FUSION, quantile_weights
 from trainer.runs import Run
@@ -74,17 +75,23 @@ class CalibrationConfig:
 class UnusedImages:
     """Good images that nothing was trained on: (h, w, 3) uint8 BGR of the input size, the two sets disjoint.
 
-    is_shared: those of the statistics judge as well as those of the threshold. sessions: of each image that judges, in
-    the order statistics, threshold; None where parts count as independent. more: how many come from other folders than
-    the run's.
+    is_shared: those of the statistics judge as well as those of the threshold. paths, sessions: of each image that
+    judges, in the order statistics, threshold; no sessions where parts count as independent. more: how many come from
+    other folders than the run's.
     """
 
     geometry: Geometry
     stats: InputImages
     threshold: InputImages
     is_shared: bool
+    paths: tuple[Path, ...]
     sessions: tuple[str, ...] | None
     more: int
+
+    def judge(self, place: int) -> Image:
+        """The network input of one of `paths`."""
+        first = len(self.stats) if self.is_shared else 0
+        return self.stats[place] if place < first else self.threshold[place - first]
 
     @property
     def judging(self) -> InputImages:
@@ -127,7 +134,7 @@ def calibrate(run: Run, config: CalibrationConfig) -> Calibrated:
     for graphs in others:
         with closing(opened(graphs, images.geometry)) as engine:
             stats_maps = _maps(engine, images)
-            calibrations[graphs.variant] = _calibrate(engine, images, stats_maps, fitted, config)
+            calibrations[graphs.variant], _ = _calibrate(engine, images, stats_maps, fitted, config)
     return Calibrated((reference, *others), images, calibrations, golden, fitted, expected, health)
 
 
@@ -141,7 +148,9 @@ def _calibrate_reference(
             with closing(OnnxRuntimeEngine(graphs)) as engine:  # of pieces, which are small
                 seed = run.students.seed
                 fitted = fit_fusion(engine, images.geometry, images.stats, stats_maps, seed, config.fusion)
-        calibration = _calibrate(whole, images, stats_maps, fitted, config)
+        calibration, scores = _calibrate(whole, images, stats_maps, fitted, config)
+        judges = judges_of(scores, calibration.image_threshold, config.rates, images.sessions)
+        show_judges(judges, scores, images, whole, calibration, run.folder / SHEET)
         expected = forecast(run, whole, calibration, images.judging, config.defects) if config.has_forecast else None
         health = health_bands((images.stats, images.threshold), images.judging, whole, calibration, images.geometry)
     scored = [scores_of(maps, calibration.stats, calibration.fusion, images.geometry)[0] for maps in stats_maps]
@@ -155,8 +164,11 @@ def _calibrate(
     stats_maps: Sequence[Maps],
     fitted: FittedFusion | None,
     config: CalibrationConfig,
-) -> Calibration:
-    """Statistics and thresholds of one variant; `stats_maps` are its own of the statistics' images."""
+) -> tuple[Calibration, Scores]:
+    """Statistics and thresholds of one variant, and each judging image's score.
+
+    stats_maps: its own of the statistics' images.
+    """
     judging = stats_maps if images.is_shared else ()
     geometry = images.geometry
     stats: ScoreStats
@@ -167,7 +179,7 @@ def _calibrate(
     shown = counted(images.threshold, f"threshold of {engine.variant}", len(images.threshold))
     maps = itertools.chain(judging, (engine.infer(image) for image in shown))
     scores = np.array([scores_of(one, stats, fusion, geometry) for one in maps])
-    return calibration_for(scores, stats, fusion, config.rates, images.sessions)
+    return calibration_for(scores, stats, fusion, config.rates, images.sessions), scores[:, 0]
 
 
 def _maps(engine: Engine, images: UnusedImages) -> list[Maps]:
@@ -206,10 +218,10 @@ def unused_images(run: Run, config: CalibrationConfig) -> UnusedImages:
     """The run's unused images, and those of `config.more_good`, which count as a session each folder."""
     more = _further_images(run, config.more_good)
     threshold = InputImages([*run.paths("threshold"), *(path for path, _ in more)], run.geometry)
-    sessions = None
-    if run.rule.by == "session":
-        sessions = tuple(session for _, session in (*_judging(run, config), *more))
-    return UnusedImages(run.geometry, run.images("stats"), threshold, config.is_shared, sessions, len(more))
+    judging = (*_judging(run, config), *more)
+    sessions = tuple(session for _, session in judging) if run.rule.by == "session" else None
+    paths = tuple(path for path, _ in judging)
+    return UnusedImages(run.geometry, run.images("stats"), threshold, config.is_shared, paths, sessions, len(more))
 
 
 def _judging(run: Run, config: CalibrationConfig) -> list[tuple[Path, str]]:

@@ -99,7 +99,7 @@ def choose_threshold(
     rates: PromiseError tells the n that a target needs. sessions: of each image; None where images are taken for
     independent ones.
     """
-    units = _units(scores, sessions)
+    units = units_of(scores, sessions)
     if rates.false_reject is not None:
         require_images(len(units), rates.false_reject, sessions is not None)
     allowed = most_above(len(units), rates.rejects)
@@ -155,7 +155,7 @@ def choose_review(scores: Scores, rates: Rates, sessions: Sequence[str] | None =
     The lowest whose bound keeps the rate. PromiseError where n cannot support it (`require_review_images`), or
     where so many scores are equal, or the tail is so long, that it would not lie below the image threshold.
     """
-    units = _units(scores, sessions)
+    units = units_of(scores, sessions)
     require_review_images(len(units), rates)
     allowed = most_above(len(units), rates.review or 0.0)
     threshold = float(np.sort(units)[-1 - allowed])
@@ -184,7 +184,7 @@ def _has_room(n: int, rates: Rates) -> bool:
     return most_above(n, review) > most_above(n, rates.rejects)
 
 
-def _units(scores: Scores, sessions: Sequence[str] | None) -> Scores:
+def units_of(scores: Scores, sessions: Sequence[str] | None) -> Scores:
     """What the bound counts: the scores, or the highest of each session."""
     if sessions is None:
         return scores
