@@ -25,7 +25,7 @@ from edge.core.manifest import REFERENCE_VARIANT
 from edge.core.preprocess import Geometry
 from edge.core.promise import Rates, Scores, calibration_for, require_images, require_review_images
 from edge.core.scoring import PAPER_FUSION, Fusion, ScoreStats, fit_stats, scores_of
-from edge.core.types import Image, PatchMaps, Scale
+from edge.core.types import Image, PatchMaps
 from edge.engines import Engine, shares_of
 from edge.engines.onnxruntime import OnnxRuntimeEngine
 from edge.engines.tiled import in_tiles, side_by_side
@@ -37,7 +37,7 @@ from trainer.good_images import InputImages, check_good_images, image_digest
 from trainer.health import health_bands
 from trainer.judges import SHEET, judges_of, show_judges
 from trainer.progress import counted
-from trainer.quantile_mean import QUANTILE_FUSION, quantile_weights
+from trainer.quantile_mean import quantile_fusion, quantile_weights
 from trainer.runs import Run
 from trainer.splits import session_of
 
@@ -45,7 +45,7 @@ log = structlog.get_logger()
 
 Maps = Mapping[int, PatchMaps]
 
-PLAIN = {FusionKind.QUANTILE: QUANTILE_FUSION, FusionKind.MEAN: PAPER_FUSION}  # what nothing is fitted for
+PLAIN = (FusionKind.QUANTILE, FusionKind.MEAN)  # what nothing is fitted for
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +190,11 @@ def _maps(engine: Engine, images: UnusedImages) -> list[Maps]:
 
 def plain_mean(kind: FusionKind, maps: Sequence[Maps], geometry: Geometry) -> tuple[Fusion, ScoreStats]:
     """A fusion that nothing is fitted for, and its statistics over `maps` of good images that were not trained on."""
-    fusion, stats = PLAIN[kind], fit_stats(maps, geometry)
-    if fusion.scale is Scale.QUANTILES:
-        stats = fit_stats(maps, geometry, quantile_weights(stats), fusion.scale)
-    return fusion, stats
+    stats = fit_stats(maps, geometry)
+    if kind is FusionKind.MEAN:
+        return PAPER_FUSION, stats
+    fusion = quantile_fusion(len(maps))
+    return fusion, fit_stats(maps, geometry, quantile_weights(stats), fusion.scale)
 
 
 def opened(graphs: GraphSet, geometry: Geometry) -> Engine:

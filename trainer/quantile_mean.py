@@ -2,21 +2,30 @@
 
 Weights fitted on synthetic defects were up to .15 of image AUROC worse than the best single term on four of five
 materials, and no single term is best on all. The mean of these four is never far below the best: the error of the
-largest patches, the uncertainty of the smallest, and both distances to neighbours. No term counts for more than three
-times what one good place in two hundred reaches: a speck of dust that one of them has never seen would else set the
-threshold. Rejected: all terms (those alike outvote the others), the maximum, root mean squares, and combinations of
+largest patches, the uncertainty of the smallest, and both distances to neighbours. What a term has above three times
+what one good place in two hundred reaches counts little: a speck of dust that one of them has never seen would else set
+the threshold. Rejected: all terms (those alike outvote the others), the maximum, root mean squares, and combinations of
 values per image.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from edge.core.scoring import Fusion
 from edge.core.types import DrivenBy, Scale, Term
 
 # Twelve places at stride 4, and a blur of .7 of its steps: chosen on screws, and fixed whatever the size of the image.
 QUANTILE_FUSION = Fusion(exponent=1.0, smoothing=0.7, area_px=12 * 4**2, scale=Scale.QUANTILES, ceiling=3.0)
+
+
+CEILED_FROM = 10  # images of the scale; of fewer it is so rough that good parts may reach the ceiling
+
+
+def quantile_fusion(images: int) -> Fusion:
+    """Where the scale is of so many images."""
+    return QUANTILE_FUSION if images >= CEILED_FROM else replace(QUANTILE_FUSION, ceiling=0.0)
 
 
 def quantile_weights(keys: Collection[DrivenBy]) -> dict[DrivenBy, float]:

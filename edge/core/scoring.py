@@ -26,6 +26,7 @@ from edge.core.types import AnomalyMap, DrivenBy, Map, NeighbourScore, PatchMaps
 TERMS = (Term.REGRESSION_ERROR, Term.PREDICTIVE_UNCERTAINTY)
 LOCAL_IMAGES = 16  # below it the statistics of each place are noise
 NORMAL, RARE = 0.9, 0.995  # quantiles of good places that are 0 and 1 on that scale; little hangs on which
+ABOVE_CEILING = 0.05  # what counts of a term above its ceiling: never nothing, or a high threshold would be blind
 LOCAL_FLOOR = 0.3  # of the places' median deviation: no place is trusted to be steadier than that
 
 
@@ -73,8 +74,8 @@ class Fusion:
     it would blur the smallest defects into their surroundings. area_px: the image's score is the mean of the highest
     places that stand for so many pixels of the input, 12 at stride 4; 0 for the highest alone. Never a share of the
     image, in which a defect of a few pixels would drown where images are large. scale: what the terms are put on.
-    ceiling: the most that one term counts at a place, on that scale; 0 for no limit. What one map takes for a hundred
-    times the usual then has no more say than the others can answer.
+    ceiling: on that scale; what a term has above it counts a twentieth, so that what one map takes for a hundred times
+    the usual has no more say than the others can answer, and yet more is always more. 0 for none.
     """
 
     exponent: float = 1.0
@@ -200,7 +201,8 @@ def fuse(
 def combine(deviations: Map, weights: NDArray[np.float32], fusion: Fusion) -> Map:
     """(k, h, w) terms in deviations above normal, their (k,) weights -> (h, w) float32 scores."""
     if fusion.ceiling:
-        deviations = np.minimum(deviations, np.float32(fusion.ceiling))
+        ceiling = np.float32(fusion.ceiling)
+        deviations = np.minimum(deviations, ceiling + np.float32(ABOVE_CEILING) * (deviations - ceiling))
     if fusion.exponent == 1:
         return np.asarray(np.tensordot(weights, deviations, axes=1), np.float32)
     # Below normal is normal: it must not cancel what other terms see.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ from edge.core.errors import PromiseError
 from edge.core.promise import Rates
 from trainer.calibrate import CalibrationConfig, check_promise, unused_images
 from trainer.fusion import FusionKind
+from trainer.quantile_mean import quantile_fusion
 from trainer.runs import Product, Run
 from trainer.splits import SplitRule
 from trainer.students import StudentConfig
@@ -65,3 +67,9 @@ def test_a_target_is_held_against_what_the_bound_will_count(tmp_path: Path) -> N
         check_promise(by_session, CalibrationConfig(Rates(0.12)))
     with pytest.raises(PromiseError, match="leave no room"):
         check_promise(by_image, CalibrationConfig(Rates(None, 0.1)))
+
+
+def test_of_few_images_the_scale_is_too_rough_for_a_ceiling() -> None:
+    """Fitted on 24 images the good ones came up to 3.8, and defects of 33 would have counted little more."""
+    assert [quantile_fusion(images).ceiling for images in (2, 9, 10, 32)] == [0, 0, 3, 3]
+    assert replace(quantile_fusion(2), ceiling=3.0) == quantile_fusion(10)

@@ -34,7 +34,7 @@ from trainer.bank import BankConfig, fit_neighbours
 from trainer.cli import cli
 from trainer.export import export_neighbours
 from trainer.neighbours import NOTICE, PATCH_SIZES
-from trainer.quantile_mean import QUANTILE_FUSION, quantile_weights
+from trainer.quantile_mean import QUANTILE_FUSION, quantile_fusion, quantile_weights
 
 GOOD = 24
 
@@ -110,7 +110,7 @@ def test_commissioning_fits_scale_and_threshold_again_and_keeps_the_bank(bundle:
             for image in [cv2.convertScaleAbs(a_part(seed), alpha=0.7, beta=80)]
         ]
     now = recalibrated(bundle, "fp32", parts, Rates())
-    assert now.fusion == made.fusion == QUANTILE_FUSION and now.fusion.scale is Scale.QUANTILES
+    assert now.fusion == made.fusion == quantile_fusion(GOOD // 10) and now.fusion.scale is Scale.QUANTILES
     assert {k: s.weight for k, s in now.stats.items()} == {k: s.weight for k, s in made.stats.items()}
     assert all(abs(now.stats[key].mean / made.stats[key].mean - 1) > 0.03 for key in made.stats)
     assert now.bound.n == 24 and now.bound.rejected == 0

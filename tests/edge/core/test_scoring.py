@@ -83,11 +83,11 @@ def test_with_an_exponent_what_sees_nothing_does_not_outvote_what_sees_something
     assert combine(deviations, weights, Fusion(exponent=16))[0, 0] == pytest.approx(4.0, abs=0.01)  # nearly the maximum
 
 
-def test_no_term_counts_for_more_than_the_ceiling_and_nothing_is_hidden() -> None:
+def test_above_the_ceiling_a_term_counts_little_and_more_is_still_more() -> None:
     deviations = np.array([[90.0, 2.0, np.nan], [1.0, 4.0, 1.0]], np.float32).reshape(2, 1, 3)
     weights = np.array([0.5, 0.5], np.float32)
     capped = combine(deviations, weights, Fusion(ceiling=3.0))[0]
-    assert list(capped[:2]) == [2.0, 2.5] and np.isnan(capped[2])
+    assert capped[:2] == pytest.approx([(3 + 0.05 * 87 + 1) / 2, (2 + 3 + 0.05) / 2]) and np.isnan(capped[2])
     assert list(combine(deviations, weights, PAPER_FUSION)[0, :2]) == [45.5, 3.0]
     assert deviations[0, 0, 0] == 90  # what is told of each term is what it was
 
