@@ -5,8 +5,9 @@ that rare an image, so the tail is extrapolated: excesses over the highest fifth
 is heavier than a normal's, with the upper 95 % confidence limit of their mean. The budget is shared evenly by the
 limits (a union bound: it holds however they depend on each other). Where parts would be rejected for the light before
 a limit is reached (`edge.core.tolerance`), the limit moves in, as far as the outermost good image: UNDECIDED is what
-to tell of light that the threshold was not set in. Rejected: mean ± 4 deviations (skewed measures break it), the
-range seen alone (stops one in n).
+to tell of light that the threshold was not set in. Where parts lie differently from image to image neither a place nor
+how far a picture leans is demanded: what leans there is the part. Rejected: mean ± 4 deviations (skewed measures break
+it), the range seen alone (stops one in n).
 """
 
 from __future__ import annotations
@@ -60,9 +61,12 @@ def fit_bands(sketches: Sequence[Sketch], tolerated: Mapping[str, float] = Mappi
     limits = {name: _limit(name, measured, tolerated.get(name)) for name in LIMITS}
     unlike = 1 - np.array([m.alike for m in measured])
     farthest = max(upper_limit(unlike), float(np.median(unlike)) + LIKENESS)
+    has_place = _notices_a_move(sketches, reference, 1 - farthest)
+    most_leaning = limits.pop("most_leaning")
     return HealthBands(
         **limits,
-        least_alike=1 - farthest if _notices_a_move(sketches, reference, 1 - farthest) else None,
+        most_leaning=most_leaning if has_place else None,
+        least_alike=1 - farthest if has_place else None,
         reference=reference,
         images=len(sketches),
     )
