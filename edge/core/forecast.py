@@ -143,8 +143,8 @@ class Forecast:
             share, is_useless = self.share, of_large < LARGE_FOUND
             told = f"{share:.0%} of planted defects, {of_large:.0%} of those from {self._length(LARGE)} on"
         advice = (
-            f"finds too little: {told}; bring the part closer to the camera or inspect less of it (--roi), raise "
-            "--input-size, light it evenly, add good images"
+            f"finds too little: {told}; see judges.png, remove what is not good; bring the part closer to the camera "
+            "or inspect less of it (--roi), raise --input-size, light it evenly, add good images"
         )
         if is_useless:
             return Advice.DO_NOT, advice
