@@ -52,12 +52,11 @@ class Judging(Protocol):
 class Judges:
     """order: of the images, the highest score first; decisive: how many of these the threshold hangs on, 0 where none.
 
-    threshold: as it ships; without: what it would be without the decisive ones.
+    without: what the threshold would be without the decisive ones.
     """
 
     order: tuple[int, ...]
     decisive: int
-    threshold: float
     without: float
 
 
@@ -70,8 +69,8 @@ def judges_of(scores: Scores, threshold: float, rates: Rates, sessions: Sequence
     units = units_of(scores[kept], None if sessions is None else [sessions[i] for i in kept])
     without = float(threshold_over(scores[kept], units, most_above(len(units), rates.rejects), tail_rate))
     if threshold - without < MATTERS * (threshold - float(np.median(scores))):
-        return Judges(ranked, 0, threshold, threshold)
-    return Judges(ranked, decisive, threshold, without)
+        return Judges(ranked, 0, threshold)
+    return Judges(ranked, decisive, without)
 
 
 def _highest_usual(scores: Scores) -> float:
@@ -101,7 +100,7 @@ def show_judges(
         for place, i in enumerate(judges.order[:SHOWN])
     ]
     rows = [("", cells[start : start + COLUMNS]) for start in range(0, len(cells), COLUMNS)]
-    title = f"the highest of {len(scores)} unused good images; the threshold is {judges.threshold:.2f}"
+    title = f"the highest of {len(scores)} unused good images; the threshold is {calibration.image_threshold:.2f}"
     if judges.decisive:
         title += f", and {judges.without:.2f} without those in red"
     sheet = draw_sheet(title, rows, max(calibration.map_threshold, 1e-3), LEGEND)
@@ -110,7 +109,7 @@ def show_judges(
         log.warning(
             "the threshold hangs on few good images; look at them, and fit again without those that are not good",
             images=[str(images.paths[i]) for i in judges.order[: judges.decisive]],
-            threshold=round(judges.threshold, 3),
+            threshold=round(calibration.image_threshold, 3),
             without=round(judges.without, 3),
             sheet=str(out),
         )

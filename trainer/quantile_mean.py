@@ -18,8 +18,6 @@ from edge.core.types import DrivenBy, Scale, Term
 
 # Twelve places at stride 4, and a blur of .7 of its steps: chosen on screws, and fixed whatever the size of the image.
 QUANTILE_FUSION = Fusion(exponent=1.0, smoothing=0.7, area_px=12 * 4**2, scale=Scale.QUANTILES, ceiling=3.0)
-
-
 CEILED_FROM = 10  # images of the scale; of fewer it is so rough that good parts may reach the ceiling
 
 

@@ -23,11 +23,12 @@ class Connection:
     """One connected socket in a context of its own; from one thread. SettingsError for a bad endpoint or keys.
 
     kind: zmq.SUB, zmq.DEALER …; options by ZeroMQ's names, such as RCVHWM; keys as in `edge.security.client_keys`.
-    prefix: what a SUB socket subscribes to. socket: to be polled; another one after each `reconnect`.
+    prefix: what a SUB socket subscribes to. socket: another one after each `poll` and `reconnect`. reconnections: how
+    often there was silence.
     """
 
     def __init__(self, kind: int, endpoint: str, keys: Path | None = None, *, prefix: str = "", **options: int) -> None:
-        self.endpoint = endpoint
+        self.endpoint, self.reconnections = endpoint, 0
         self._kind, self._prefix, self._options = kind, prefix, options
         self._keys = None if keys is None else ClientKeys(keys)
         self._context = zmq.Context()
@@ -38,22 +39,23 @@ class Connection:
             raise
         self._heard_s = time.monotonic()
 
-    def heard(self) -> None:
-        """Something came."""
+    def poll(self, timeout_s: float) -> bool:
+        """Whether something comes in time; connects anew whenever nothing has come for SILENT_S."""
+        until_s = time.monotonic() + timeout_s
+        while not self.socket.poll(round(1000 * max(0.0, min(until_s - time.monotonic(), SILENT_S)))):
+            if time.monotonic() - self._heard_s >= SILENT_S:
+                self.reconnect()
+                self.reconnections += 1
+            if time.monotonic() >= until_s:
+                return False
         self._heard_s = time.monotonic()
-
-    def reconnect_if_silent(self) -> bool:
-        """After SILENT_S in which nothing came: connect anew; whether that was done."""
-        if time.monotonic() - self._heard_s < SILENT_S:
-            return False
-        self.reconnect()
         return True
 
     def reconnect(self) -> None:
         """Connect anew: what was under way in either direction is lost."""
         self.socket.close(linger=0)
         self.socket = self._connected()
-        self.heard()
+        self._heard_s = time.monotonic()
 
     def close(self, linger_ms: int = 0) -> None:
         """Disconnect, after at most linger_ms for what is still to be sent."""

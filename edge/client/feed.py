@@ -7,7 +7,6 @@ other record would look like a hole. Rejected: hiding loss behind a callback tha
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from types import TracebackType
 
 import zmq
 
-from edge.client.connection import SILENT_S, Connection
+from edge.client.connection import Connection
 from edge.wire.messages import MAX_BODY_BYTES, WIRE_MAJOR, Message, decode
 
 HEARTBEAT_S = 1.0
@@ -80,12 +79,10 @@ class Liveness:
 class Subscription:
     """One subscriber to a whole station; connects at once and again by itself. SettingsError for a bad endpoint.
 
-    keys: a folder as in `edge.security.client_keys`, for a station that asks for keys. reconnections: how often the
-    connection was made anew because there was not even a heartbeat.
+    keys: a folder as in `edge.security.client_keys`, for a station that asks for keys.
     """
 
     def __init__(self, endpoint: str, keys: Path | None = None) -> None:
-        self.reconnections = 0
         self._link = Connection(
             zmq.SUB,
             endpoint,
@@ -96,19 +93,18 @@ class Subscription:
         )
 
     @property
+    def reconnections(self) -> int:
+        """How often the connection was made anew because there was not even a heartbeat."""
+        return self._link.reconnections
+
+    @property
     def socket(self) -> zmq.Socket[bytes]:
         """To be polled beside others, until the next `receive`: something came."""
         return self._link.socket
 
     def receive(self, timeout_s: float) -> Message | None:
         """The next message, None when there was none in time; WireError for one that is malformed (go on after it)."""
-        until_s = time.monotonic() + timeout_s
-        while not self._link.socket.poll(round(1000 * max(0.0, min(until_s - time.monotonic(), SILENT_S)))):
-            self.reconnections += self._link.reconnect_if_silent()
-            if time.monotonic() >= until_s:
-                return None
-        self._link.heard()
-        return decode(self._link.socket.recv_multipart())
+        return decode(self._link.socket.recv_multipart()) if self._link.poll(timeout_s) else None
 
     def renew(self) -> None:
         """Subscribe anew: the station then says again what it runs (BIRTH, STATE), which may have been lost."""

@@ -177,6 +177,21 @@ def test_a_command_ends_with_the_run_of_the_station_that_was_to_carry_it_out(bui
     line.plc.until(Status.TRIGGER_READY, ENABLE)
 
 
+def test_a_command_ends_where_its_station_is_not_heard_any_more(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is connected to anew, so that an answer to the old connection is lost, though it is the same run."""
+    monkeypatch.setattr("edge.client.connection.SILENT_S", 1.0)
+    line = build(allow_recipes=True)
+    line.plc.until(Status.TRIGGER_READY, ENABLE)
+    line.station.is_deaf = True
+    line.plc.write(ENABLE | Control.EXECUTE_COMMAND, command=2)
+    line.plc.until(Status.COMMAND_EXECUTING)
+    line.station.beats = False
+    line.plc.until(Status.COMMAND_FAILED)
+    line.station.is_deaf, line.station.beats = False, True
+    line.plc.write(ENABLE | Control.CLEAR_ERROR)
+    line.plc.until(Status.TRIGGER_READY, ENABLE)
+
+
 def test_a_challenge_is_begun_by_its_bit_and_a_refusal_is_told(build: Build) -> None:
     line = build(allow_challenges=True)
     line.plc.until(Status.TRIGGER_READY, ENABLE)
