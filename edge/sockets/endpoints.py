@@ -25,6 +25,13 @@ from edge.security.station_keys import Role, StationKeys
 from edge.sockets.door import Door
 
 DOUBT_S = 10.0  # so long a station is critical whose guard has failed
+# Of a socket that sends to subscribers. libzmq keeps 32 bytes for each byte of a subscription, and takes subscriptions
+# for as long as some keep coming in, before anybody may count them: so few, and few bytes, wait on this side.
+SUBSCRIBERS = {
+    "MAXMSGSIZE": 512,  # longer than any topic, and than what CURVE's handshake sends
+    "RCVHWM": 2,  # unread ones of each subscriber; with 1, CURVE stalls
+    "RCVBUF": 2048,  # bytes in the kernel; the rest waits at the subscriber's end
+}
 
 log = structlog.get_logger(__name__)
 _LAST = int(zmq.NOBLOCK)

@@ -20,14 +20,14 @@ import zmq
 from edge.core.types import Frame, Image
 from edge.history.told import Told
 from edge.security.station_keys import Role
-from edge.sockets.endpoints import LOCAL, Access, BoundSocket
+from edge.sockets.endpoints import LOCAL, SUBSCRIBERS, Access, BoundSocket
 from edge.wire.encoding import as_json
 from edge.wire.messages import dump_object
 from edge.wire.records import InspectedRecord
 
 LIVE = b"live"
 PICTURES_KEPT = 2  # for one reader
-MAX_SUBSCRIPTION_BYTES, MAX_SUBSCRIPTIONS = 512, 64
+MAX_SUBSCRIPTIONS = 64
 LIVE_S = 0.25  # between two live pictures; and so long after a part's the camera's next may wait
 NO_WORK: Sized = ()
 
@@ -49,9 +49,8 @@ class FramesOutlet(BoundSocket):
             Role.READ,
             access,
             SNDHWM=PICTURES_KEPT,
-            RCVHWM=PICTURES_KEPT,
             LINGER=0,
-            MAXMSGSIZE=MAX_SUBSCRIPTION_BYTES,
+            **SUBSCRIBERS,
         )
         self.dropped = 0
         self._see = see

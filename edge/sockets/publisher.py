@@ -15,7 +15,7 @@ import zmq
 
 from edge.history.told import Entry
 from edge.security.station_keys import Role
-from edge.sockets.endpoints import LOCAL, Access, AddressInUse, BoundSocket
+from edge.sockets.endpoints import LOCAL, SUBSCRIBERS, Access, AddressInUse, BoundSocket
 from edge.sockets.requests import user_of
 from edge.wire.messages import as_historical
 from edge.wire.vocabulary import Kind
@@ -24,14 +24,9 @@ __all__ = ["AddressInUse", "Publisher"]
 
 SEND_HIGH_WATER_MARK = 1000  # messages kept for one slow subscriber: at most 32 MB, then it loses the newest
 LINGER_MS = 1000
-# Longer than any topic, and than what CURVE's handshake sends: libzmq keeps 32 bytes for each byte of a subscription.
-MAX_SUBSCRIPTION_BYTES = 512
 MAX_SUBSCRIPTIONS = 512  # of all subscribers together, and in a second: more is a flood
 SUBSCRIPTION_BYTES = 64  # of an ordinary topic; one of so many times its length counts so many times
 SUBSCRIPTIONS_A_TURN = 256  # a flood of subscriptions must not hold up results
-UNREAD_SUBSCRIPTIONS = (
-    2  # of one subscriber; the rest wait at its end, so that somebody may count (with 1, CURVE stalls)
-)
 _NOW = int(zmq.NOBLOCK)
 _RETAINED = (Kind.BIRTH, Kind.STATE)
 
@@ -54,9 +49,8 @@ class Publisher(BoundSocket):
             access,
             XPUB_VERBOSER=1,  # or a second subscriber to the same topic would go unnoticed, and the first one's end
             SNDHWM=SEND_HIGH_WATER_MARK,
-            RCVHWM=UNREAD_SUBSCRIPTIONS,
             LINGER=LINGER_MS,
-            MAXMSGSIZE=MAX_SUBSCRIPTION_BYTES,
+            **SUBSCRIBERS,
         )
         self.drops = 0
         self.subscribed = threading.Event()
