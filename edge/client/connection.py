@@ -9,6 +9,7 @@ Rejected: libzmq's monitor, which names some of these cases and not that of itse
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import zmq
@@ -23,8 +24,8 @@ class Connection:
     """One connected socket in a context of its own; from one thread. SettingsError for a bad endpoint or keys.
 
     kind: zmq.SUB, zmq.DEALER …; options by ZeroMQ's names, such as RCVHWM; keys as in `edge.security.client_keys`.
-    prefix: what a SUB socket subscribes to. socket: another one after each `poll` and `reconnect`. reconnections: how
-    often there was silence.
+    prefix: what a SUB socket subscribes to. socket: another one after each `poll`, `send` and `reconnect`.
+    reconnections: how often there was silence.
     """
 
     def __init__(self, kind: int, endpoint: str, keys: Path | None = None, *, prefix: str = "", **options: int) -> None:
@@ -49,6 +50,18 @@ class Connection:
             if time.monotonic() >= until_s:
                 return False
         self._heard_s = time.monotonic()
+        return True
+
+    def send(self, frames: Sequence[bytes]) -> bool:
+        """Whether that could be sent, without waiting; where not it connects anew, and the next `send` goes out.
+
+        libzmq waits for ever to send to who was no fit peer.
+        """
+        try:
+            self.socket.send_multipart(frames, zmq.NOBLOCK)
+        except zmq.Again:
+            self.reconnect()
+            return False
         return True
 
     def reconnect(self) -> None:

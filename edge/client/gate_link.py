@@ -55,12 +55,7 @@ class GateLink:
 
     def ask(self, verb: str, request_id: str, facts: dict[str, Any] | None = None) -> bool:
         """Send a command; False where the station cannot be reached."""
-        request = [verb.encode(), request_id.encode(), dump_object(facts or {})]
-        try:
-            self._control.socket.send_multipart(request, zmq.NOBLOCK)
-        except zmq.Again:
-            return False
-        return True
+        return self._control.send([verb.encode(), request_id.encode(), dump_object(facts or {})])
 
     def trigger(
         self, part_id: str, trigger_id: str, deadline_s: float, recipe: str | None, since_ns: int | None = None

@@ -131,12 +131,8 @@ class ReplayLink:
         """Say BYE and disconnect; may be called twice."""
         if self._link.socket.closed:
             return
-        if self._can_send():
-            self._link.socket.send_multipart([b"BYE", b"0", b"{}"], zmq.NOBLOCK)
+        self._link.send([b"BYE", b"0", b"{}"])
         self._link.close(linger_ms=100)
-
-    def _can_send(self) -> bool:
-        return bool(self._link.socket.poll(0, zmq.POLLOUT))
 
     def _ask(self, verb: str, facts: dict[str, object]) -> tuple[str, dict[str, Any]]:
         for answer, frames in self._exchange(verb, facts):
@@ -146,8 +142,9 @@ class ReplayLink:
     def _exchange(self, verb: str, facts: dict[str, object], wait_s: float = 0.0) -> Iterator[tuple[str, list[bytes]]]:
         """The answers to one request as they come; ReplaySilent when the next one does not come in time."""
         request_id = b"%d" % next(self._ids)
-        if self._can_send():
-            self._link.socket.send_multipart([verb.encode(), request_id, dump_object(facts)], zmq.NOBLOCK)
+        request = [verb.encode(), request_id, dump_object(facts)]
+        if not self._link.send(request):
+            self._link.send(request)
         while True:
             end_s = time.monotonic() + wait_s + self._timeout_s  # for each answer anew: a long one may come slowly
             while (frames := self._received(end_s)) is not None and frames[1:2] != [request_id]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ import zmq
 
 from edge.client import Subscription, connection
 from edge.client.connection import Connection
+from edge.client.control import Control, NoAnswer
 from edge.client.gate_link import GateLink
+from edge.client.replay_link import ReplayLink, ReplaySilent
 from edge.commands import checkup
 from edge.commands.checkup import check_addresses
 from edge.page.frames import Frames
@@ -100,6 +103,39 @@ def test_the_feed_and_the_gates_commands_come_back_both(soon: None) -> None:
 
         wait_until(answers, "the station's clock was never asked for again")
         assert link.reconnections and link.station_ns(time.monotonic_ns()) is not None
+
+
+def test_a_command_to_who_is_no_fit_peer_ends_in_time_and_the_next_one_is_answered() -> None:
+    """libzmq would wait for ever to send it; here the refused handshake is over before anything is asked."""
+    endpoint = free_endpoint()
+    with Control(endpoint) as control:
+        refused(control._link, zmq.XPUB)
+        with pytest.raises(NoAnswer):
+            control.ask("STATUS", {}, SOON_S)
+        with bound(zmq.ROUTER, endpoint) as station:
+            asking = threading.Thread(target=answer_one, args=(station,))
+            asking.start()
+            assert control.ask("STATUS", {}, WAIT_S) == ("STATUS", {"state": "ok"})
+            asking.join()
+
+
+def test_a_replay_from_who_is_no_fit_peer_ends_in_time() -> None:
+    endpoint = free_endpoint()
+    with closing(ReplayLink(endpoint, "mes", SOON_S)) as link:
+        refused(link._link, zmq.XPUB)
+        with pytest.raises(ReplaySilent):
+            link.hello()
+
+
+def refused(link: Connection, kind: int) -> None:
+    """Somebody else is there until whoever connects has given up: its socket takes nothing that could be sent."""
+    with bound(kind, link.endpoint):
+        wait_until(lambda: not link.socket.poll(0, zmq.POLLOUT), "it would still take something")
+
+
+def answer_one(station: zmq.Socket[bytes]) -> None:
+    peer, verb, request_id, _ = station.recv_multipart()
+    station.send_multipart([peer, verb, request_id, b'{"state": "ok"}'])
 
 
 def test_a_subscription_to_a_station_that_speaks_is_left_alone(soon: None) -> None:
