@@ -30,7 +30,8 @@ LEAST_TAIL = 10
 # Fewer images do not say how much healthy ones differ: a band that only what the threshold bears made narrow would then
 # keep defective parts from being inspected, for a defect darkens, colours and blurs its picture too.
 ENOUGH = 20
-MANY = 300  # healthy images: no limit moves in past the outermost of so many
+# Healthy images: no limit moves in past the outermost of so many, and all of them together stop one in a hundred.
+MANY = 100 * len(LIMITS)
 MOVED = 8  # a part that lies an eighth of the image elsewhere must be noticed, or the place is not checked
 LIGHT, RATIOS = "brightness", ("sharpness", "red", "blue", "combing")
 # Changes below these are the score's own business where nothing says what it tolerates, whatever the spread of the
@@ -58,7 +59,8 @@ def fit_bands(sketches: Sequence[Sketch], tolerated: Mapping[str, float] = Mappi
     """
     reference = mean_thumbnail(sketches)
     measured = [one.measures(reference) for one in sketches]
-    limits = {name: _limit(name, measured, tolerated.get(name)) for name in LIMITS}
+    at_most = [one.at_most(reference) for one in sketches]
+    limits = {name: _limit(name, measured, at_most, tolerated.get(name)) for name in LIMITS}
     unlike = 1 - np.array([m.alike for m in measured])
     farthest = max(upper_limit(unlike), float(np.median(unlike)) + LIKENESS)
     has_place = _notices_a_move(sketches, reference, 1 - farthest)
@@ -101,7 +103,9 @@ def _tail(values: Values) -> tuple[int, int, float, float]:
     return n, k, start, float((ascending[n - k :] - start).mean())
 
 
-def _limit(name: str, measured: Sequence[Measures], tolerated: float | None) -> float:
+def _limit(
+    name: str, measured: Sequence[Measures], at_most: Sequence[Mapping[str, float]], tolerated: float | None
+) -> float:
     """One of `LIMITS`; a lowest is found as the highest of what is turned over, and of a ratio as of its logarithm."""
     limit = LIMITS[name]
     sign = 1.0 if limit.is_highest else -1.0
@@ -112,7 +116,10 @@ def _limit(name: str, measured: Sequence[Measures], tolerated: float | None) -> 
     inmost = None if tolerated is None else sign * float(scale(max(tolerated, _LEAST)))
     if inmost is None or len(measured) < ENOUGH:
         return back(sign * wide)
-    return back(sign * max(outermost(values), min(wide, inmost)))
+    outer = outermost(values)
+    if limit.is_of_rows:
+        outer = max(outer, outermost(np.array([one[limit.measure] for one in at_most])))
+    return back(sign * max(outer, min(wide, inmost)))
 
 
 def _chi_square_05(degrees: int) -> float:

@@ -46,35 +46,50 @@ class Sketch:
 
     def measures(self, reference: bytes | None, shift_px: tuple[int, int] | None = None) -> Measures:
         """With what is measured against the mean thumbnail `reference`, where there is one."""
+        if reference is None:
+            alike = banding = leaning = None
+        else:
+            alike = likeness(self.thumb, reference)
+            banding, leaning = (
+                value if is_so else 0.0 for value, is_so in (self._banding(reference), self._leaning(reference))
+            )
         return Measures(
             self.brightness,
             self.saturated,
             self.sharpness,
-            None if reference is None else likeness(self.thumb, reference),
+            alike,
             shift_px,
             self.red,
             self.blue,
-            None if reference is None else self._banding(reference),
-            None if reference is None else self._leaning(reference),
+            banding,
+            leaning,
             self.combing,
         )
 
-    def _leaning(self, reference: bytes) -> float:
-        """0 where the halves do not agree, or a lean explains little: a defect leans in its own place only."""
+    def at_most(self, reference: bytes) -> dict[str, float]:
+        """`banding` and `leaning` as they would be if they explained what is unlike `reference`.
+
+        `measures` has 0 for most good images, which says nothing of what the next one has.
+        """
+        return {"banding": self._banding(reference)[0], "leaning": self._leaning(reference)[0]}
+
+    def _leaning(self, reference: bytes) -> tuple[float, bool]:
+        """And whether that is what is unlike: in a defect the halves do not agree, or a lean explains little of it."""
         usual = expected(reference)
         unlike = usual - self.thumb * (usual.mean() / max(float(self.thumb.mean()), 1.0))
         small, solve, halves = _leans(reference)
         leans = [float((half * unlike).sum()) for half in halves]
+        least = min(map(abs, leans)) / THUMB
         if min(leans) * max(leans) <= 0:
-            return 0.0
+            return least, False
         rest = unlike - ((solve * unlike).sum((1, 2))[:, None, None] * small).sum(0)
-        is_lean = float((rest * rest).sum()) < UNEXPLAINED * float((unlike * unlike).sum())
-        return min(map(abs, leans)) / THUMB if is_lean else 0.0
+        return least, float((rest * rest).sum()) < UNEXPLAINED * float((unlike * unlike).sum())
 
-    def _banding(self, reference: bytes) -> float:
+    def _banding(self, reference: bytes) -> tuple[float, bool]:
         """Medians of medians: a defect, however strong, is in the lesser part of a row, or in few of them.
 
-        0 where places differ as much from their row as rows do from each other: another part, not another light.
+        And whether that is what is unlike: where places differ as much from their row as rows do from each other, it is
+        another part, not another light.
         """
         usual = expected(reference)
         looked = usual >= LIT if self.counted is None else (usual >= LIT) & self.counted
@@ -82,11 +97,11 @@ class Sketch:
         count = looked.sum(1)
         rows = np.flatnonzero(count)
         if len(rows) < THUMB // 4:
-            return 0.0
+            return 0.0, False
         light = np.sort(change[rows], axis=1)[np.arange(len(rows)), (count[rows] - 1) // 2]
         banding = _middle(np.abs(light - _middle(light)))
         apart = _middle(np.abs(change[rows] - light[:, None])[looked[rows]])
-        return banding if banding > apart else 0.0
+        return banding, banding > apart
 
 
 def sketch(image: Image, mask: Mask | None = None, full: Image | None = None) -> Sketch:
