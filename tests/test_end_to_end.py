@@ -29,6 +29,7 @@ from tests.edge.fakes import NOW
 from tests.edge.station.test_daemon import end, receive_until, start_on
 from tests.edge.stub import free_endpoint
 from trainer.narrow_teacher import Networks
+from trainer.neighbours import PATCH_SIZES
 from trainer.teacher import teacher_digests
 
 GOOD, SIDE = 24, 96
@@ -139,7 +140,7 @@ def test_a_folder_of_parts_becomes_verdicts_and_alerts_on_the_wire(bundle_file: 
     alerts = [m.body for m in messages if m.kind == "alert"]
     assert {"unit-1", "unit-4"} <= {a["part_id"] for a in alerts}
     defect = alerts[0]["defects"][0]
-    assert defect["driven_by"]["patch_size"] in (17, 33, 179, 371) and defect["area_mm2"] > 0
+    assert defect["driven_by"]["patch_size"] in (17, 33, *PATCH_SIZES.values()) and defect["area_mm2"] > 0
     assert (tmp_path / "overlays" / "unit-1.jpg").exists()
 
 

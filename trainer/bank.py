@@ -16,8 +16,7 @@ from torch import Tensor
 from edge.core.errors import TrainingError
 from edge.core.preprocess import Geometry
 from edge.core.types import Image, Neighbours
-from trainer.backbones import BLOCKS
-from trainer.neighbours import FEATURES, STRIDES, NeighbourNetwork, Trunk, averaged, descriptors
+from trainer.neighbours import BLOCKS, FEATURES, STRIDES, NeighbourNetwork, Trunk, descriptors
 from trainer.networks import pixels_to_network
 from trainer.progress import counted
 
@@ -29,7 +28,7 @@ PROJECTED = 64  # dimensions in which distances are compared while choosing
 class BankConfig:
     """rows: of each map's bank; where parts lie at any angle fewer do not cover them. seed: of candidates and start."""
 
-    rows: int = 4000
+    rows: int = 5000
     seed: int = 0
 
 
@@ -45,7 +44,7 @@ def fit_neighbours(
         raise TrainingError("neighbours need at least one good image to train on")
     moments, candidates = _Collection(images, whole, geometry, config.seed).collected()
     banks = {
-        one: farthest_points(found, config.rows, np.random.default_rng((config.seed, 17))).T.contiguous()
+        one: farthest_points(found, config.rows, np.random.default_rng((config.seed, 17)))
         for one, found in candidates.items()
     }
     return NeighbourNetwork(moments, banks).eval()
@@ -105,15 +104,15 @@ class _Collection:
 
     def _count(self, features: dict[int, Tensor]) -> None:
         for block, x in features.items():
-            wide = self._inside(x, BLOCKS[block][1]).double()
+            wide = self._inside(x, BLOCKS[block]).double()
             seen = torch.stack([torch.full_like(wide[0], len(wide)), wide.sum(0), wide.square().sum(0)])
             self._sums[block] = self._sums.get(block, 0) + seen
 
     def _draw(self, features: dict[int, Tensor], most: int) -> None:
         """So many places of an image at most: (2, n, C), averages of features and of ones."""
-        for one, blocks in FEATURES.items():
-            of_features = descriptors([averaged(features[block]) for block in blocks])
-            of_ones = descriptors([averaged(torch.ones_like(features[block])) for block in blocks])
+        ones = {block: torch.ones_like(x) for block, x in features.items()}
+        for one in FEATURES:
+            of_features, of_ones = descriptors(features, one), descriptors(ones, one)
             places = torch.stack([self._inside(x, STRIDES[one]) for x in (of_features, of_ones)])
             chosen = self._rng.permutation(places.shape[1])[:most]
             self._found[one].append(places[:, torch.from_numpy(chosen)])

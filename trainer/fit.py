@@ -179,7 +179,7 @@ def _plain_name(calibrated: Calibrated) -> str:
 def _neighbours_card(calibrated: Calibrated) -> dict[str, Any]:
     """Whose network it is, what of it is used, and in which precision; the licence itself is in the notice."""
     return {
-        "network": "EfficientNet-Lite0, ImageNet",
+        "network": "EfficientNet-Lite2, ImageNet",
         "licence": "Apache-2.0, see notice.txt",
         "blocks": {one.value: list(blocks) for one, blocks in FEATURES.items()},
         "precision": {graphs.variant: "fp16" if graphs.variant == "fp16" else "fp32" for graphs in calibrated.graphs},

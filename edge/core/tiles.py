@@ -19,8 +19,8 @@ from edge.core.preprocess import Size
 # Longer sides are cut. From 384 to 640 a megapixel costs the same (four patch sizes, two cores); at 256 it is almost
 # twice as much, for the overlap. Memory grows with the area: 0.3 GB at 512, 0.6 GB at 768.
 TILE_PX = 640
-# For neighbours, which see 371 px and so overlap by 384: 2448×2048 computes 1.6 times its area in 1.0 GB of memory. In
-# tiles of up to 768 px it would be 3.2 times the area, in one pass 3.8 GB.
+# For neighbours, which see 507 px and so overlap by 512: 2448×2048 computes 1.8 times its area in 1.0 GB of memory. In
+# tiles of up to 1024 px it would be 2.5 times the area, in one pass 2.6 GB.
 WIDE_TILE_PX = 1280
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -18,15 +19,15 @@ from edge.engines.onnxruntime import OnnxRuntimeEngine
 from edge.engines.tensorrt_build import build_plan
 from edge.engines.tiled import in_tiles
 from tests.edge.engines.test_tensorrt_rtx import rtx_or_skip
-from trainer.backbones import pretrained_lite0
+from trainer.backbones import pretrained_lite2
 from trainer.bank import BankConfig, farthest_points, fit_neighbours
 from trainer.export import export_neighbours
-from trainer.neighbours import PATCH_SIZES, STRIDES, NeighbourNetwork, Trunk, nearest
+from trainer.neighbours import AXES, BLOCKS, PATCH_SIZES, STRIDES, NeighbourNetwork, Trunk, nearest, principal_axes
 from trainer.networks import pixels_to_network
 
 SIZE = (160, 192)
 SHALLOW, DEEP = (PATCH_SIZES[one] for one in Neighbours)
-BETWEEN_PX = 8  # of two places of block 7, on either side
+BETWEEN_PX = 8  # of two places of block 10, on either side
 
 
 def texture(seed: int, height: int = SIZE[0], width: int = SIZE[1]) -> Image:
@@ -48,30 +49,31 @@ def graphs(network: NeighbourNetwork) -> GraphSet:
 
 @torch.no_grad()
 def test_the_features_are_those_of_the_pretrained_network() -> None:
-    """Away from borders, where each pads in its own way; P's own feature j lies on pixel (j + 1)·stride − 1."""
-    pixels, own = pixels_to_network(torch.from_numpy(texture(1, 513, 513))[None]), pretrained_lite0()
+    """Away from borders, where each pads in its own way; its own feature j lies on pixel j·stride + 3."""
+    pixels, own = pixels_to_network(torch.from_numpy(texture(1, 800, 800))[None]), pretrained_lite2()
     found = Trunk()(pixels)
-    x = own._swish(own._bn0(own._conv_stem(pixels[..., 1:, 1:].flip(1))))
-    for index, block in enumerate(own._blocks[:11]):
+    x = own._swish(own._bn0(own._conv_stem(pixels[..., 13:, 13:].flip(1))))
+    for index, block in enumerate(own._blocks[:15]):
         x = block(x)
         if index in found:
-            inside = slice(200 * x.shape[-1] // 512, 312 * x.shape[-1] // 512)
-            shifted = slice(inside.start + 1, inside.stop + 1)
+            stride = BLOCKS[index]
+            inside = slice(320 // stride, 464 // stride)
+            shifted = slice(inside.start + 16 // stride, inside.stop + 16 // stride)
             expected, got = x[..., inside, inside], found[index][..., shifted, shifted]
             torch.testing.assert_close(got, expected, atol=1e-4 * float(expected.abs().max()), rtol=0)
-    assert set(found) == {4, 7, 10}
+    assert set(found) == {3, 6, 10, 14}
 
 
 @torch.no_grad()
 def test_a_place_depends_on_so_many_pixels_and_no_more(network: NeighbourNetwork) -> None:
-    image = torch.from_numpy(texture(2, 480, 480))[None]
+    image = torch.from_numpy(texture(2, 640, 640))[None]
     changed = image.clone()
-    changed[0, 240] = 255 - changed[0, 240]
+    changed[0, 320] = 255 - changed[0, 320]
     for size, one, before, after in zip((SHALLOW, DEEP), Neighbours, network(image), network(changed), strict=True):
-        rows = ((before - after).abs()[0] > 0).any(1).nonzero()[:, 0] * STRIDES[one] - 240
+        rows = ((before - after).abs()[0] > 0).any(1).nonzero()[:, 0] * STRIDES[one] - 320
         reach = size // 2 + (BETWEEN_PX if one is Neighbours.SHALLOW else 0)
         assert reach - 2 * STRIDES[one] < int(rows.max()) <= reach and -reach <= int(rows.min())
-    assert halo_px({SHALLOW: 8, DEEP: 16}) == 192 > SHALLOW // 2 + BETWEEN_PX
+    assert halo_px({SHALLOW: 8, DEEP: 16}) == 256 > SHALLOW // 2 + BETWEEN_PX
 
 
 def test_the_distance_is_that_to_the_nearest_row_however_near() -> None:
@@ -81,10 +83,22 @@ def test_the_distance_is_that_to_the_nearest_row_however_near() -> None:
     found[0, :, 0, 0] = bank[7]
     found[0, :, 1, 1] = bank[7]
     found[0, 3, 1, 1] += 1e-3  # of a length of 22: lost where ‖x‖² + ‖b‖² − 2xb is taken in float32
-    got = nearest(found, bank.T)[0].numpy()
+    got = nearest(found, bank, torch.eye(20))[0].numpy()
     away = np.linalg.norm(found[0].permute(1, 2, 0).numpy()[:, :, None].astype(np.float64) - bank.numpy(), axis=-1)
     np.testing.assert_allclose(got, away.min(-1), atol=1e-6, rtol=1e-5)
     assert got[0, 0] == 0 and got[1, 1] == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_on_few_axes_the_nearest_row_is_found() -> None:
+    """Features vary along few directions; the rest is noise that every row has."""
+    rng = np.random.default_rng(0)
+    mix = rng.normal(0, 1, (20, 136)) * np.linspace(3, 1, 20)[:, None]
+    draw = lambda n: (rng.normal(0, 1, (n, 20)) @ mix + rng.normal(0, 1, (n, 136))).astype(np.float32)  # noqa: E731
+    bank, found = torch.from_numpy(draw(2000)), torch.from_numpy(draw(500)).T[None, :, :, None]
+    axes = principal_axes(bank)
+    assert axes.shape == (136, AXES) and torch.allclose(axes.T @ axes, torch.eye(AXES), atol=1e-5)
+    exact, got = nearest(found, bank, torch.eye(136)), nearest(found, bank, axes)
+    assert bool((got >= exact - 1e-4).all()) and float((got / exact).mean()) < 1.001
 
 
 def test_what_is_rare_on_good_parts_comes_into_the_bank() -> None:
@@ -97,14 +111,15 @@ def test_what_is_rare_on_good_parts_comes_into_the_bank() -> None:
     assert all(any(torch.equal(row, one) for row in bank) for one in points[-5:])
     chances = points[torch.from_numpy(rng.permutation(len(points))[:100])]
     assert (
-        nearest(points.T[None, :, :, None], bank.T).max() < 0.5 * nearest(points.T[None, :, :, None], chances.T).max()
+        nearest(points.T[None, :, :, None], bank, torch.eye(30)).max()
+        < 0.5 * nearest(points.T[None, :, :, None], chances, torch.eye(30)).max()
     )
 
 
 def test_a_bank_is_no_larger_than_what_there_is(network: NeighbourNetwork) -> None:
     few = torch.from_numpy(np.eye(4, dtype=np.float32))
     assert farthest_points(few, 100, np.random.default_rng(0)) is few
-    assert all(network.get_buffer(one.value).shape[1] == 200 for one in Neighbours)
+    assert all(network.get_buffer(one.value).shape[0] == 200 for one in Neighbours)
 
 
 def test_only_what_counts_comes_into_the_bank() -> None:
@@ -112,9 +127,7 @@ def test_only_what_counts_comes_into_the_bank() -> None:
     images = [texture(seed) for seed in range(2)]
     network = fit_neighbours(images, geometry, BankConfig(rows=10**6))
     places = {one: (SIZE[0] // STRIDES[one]) * (64 // STRIDES[one]) for one in Neighbours}
-    assert {one: network.get_buffer(one.value).shape[1] for one in Neighbours} == {
-        one: 2 * n for one, n in places.items()
-    }
+    assert {one: len(network.get_buffer(one.value)) for one in Neighbours} == {one: 2 * n for one, n in places.items()}
 
 
 @torch.no_grad()
@@ -147,8 +160,10 @@ def test_the_graph_says_what_torch_says_at_any_size(
 
 def test_the_graph_holds_each_bank_once_and_nothing_as_large(network: NeighbourNetwork, graphs: GraphSet) -> None:
     banks = [network.get_buffer(one.value).numel() * 4 for one in Neighbours]
+    axes = [network.get_buffer(f"{one.value}_axes").numel() * 4 for one in Neighbours]
     layers = sum(parameter.numel() * 4 for parameter in network.trunk.parameters())
-    assert len(graphs.graphs[NEIGHBOURS]) < layers + sum(banks) + min(banks)
+    held = sum(len(one.raw_data) for one in onnx.load_from_string(graphs.graphs[NEIGHBOURS]).graph.initializer)
+    assert held < layers + sum(banks) + sum(axes) + min(banks) // 2
 
 
 def test_half_precision_is_near(network: NeighbourNetwork, graphs: GraphSet) -> None:
@@ -160,11 +175,11 @@ def test_half_precision_is_near(network: NeighbourNetwork, graphs: GraphSet) -> 
         assert 0 < difference < 0.02 * maps.regression_error.max()
 
 
-def test_in_tiles_the_maps_are_those_of_one_pass(graphs: GraphSet) -> None:
-    size = (1024, 1280)
+@pytest.mark.parametrize(("size", "tiles"), [((1024, 1280), 2), ((1056, 1072), 4)])
+def test_in_tiles_the_maps_are_those_of_one_pass(graphs: GraphSet, size: tuple[int, int], tiles: int) -> None:
     image, strides = texture(7, *size), dict(graphs.strides)
     engine, tiling = OnnxRuntimeEngine(graphs, 2), tiling_for(size, strides, longest=1)
-    assert len(tiling.tiles) == 6 and tiling.tile_size < size
+    assert len(tiling.tiles) == tiles and tiling.tile_size < size
     whole, found = engine.infer(image), in_tiles(engine, tiling).infer(image)
     for patch_size, maps in whole.items():
         got, expected = found[patch_size].regression_error, maps.regression_error
@@ -172,7 +187,7 @@ def test_in_tiles_the_maps_are_those_of_one_pass(graphs: GraphSet) -> None:
 
 
 def test_neighbours_have_tiles_of_their_own(graphs: GraphSet) -> None:
-    """In common ones, networks that see 65 px would be computed for a halo of 192."""
+    """In common ones, networks that see 65 px would be computed for a halo of 256."""
     both = GraphSet("fp32", {**graphs.graphs, 65: b""}, {**graphs.strides, 65: 8}, "here", graphs.neighbours)
     (together,) = shares_of(both, (256, 256))
     assert together.graphs is both and len(together.tiling.tiles) == 1
