@@ -108,7 +108,7 @@ VARIANTS: dict[str, Callable[[], Networks]] = {
 
 def efficientad_bundle(bundle: Bundle, variant: str) -> Bundle:
     """`bundle` with EfficientAd-S in place of its graphs, for `open_engine`; one of VARIANTS."""
-    manifest = replace(bundle.manifest, patch_sizes=(PATCH_SIZE,), strides={PATCH_SIZE: STRIDE})
+    manifest = replace(bundle.manifest, patch_sizes=(PATCH_SIZE,), strides={PATCH_SIZE: STRIDE}, neighbours={})
     return replace(bundle, manifest=manifest, graphs={graph_name(PATCH_SIZE, variant): efficientad_graph(variant)})
 
 

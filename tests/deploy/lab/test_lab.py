@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from deploy.lab.handling import handling
 from deploy.lab.onnx_file import GraphWriter
 from deploy.lab.paper import paper
 from deploy.lab.scales import scales
+from edge.core.types import Neighbours
 from edge.engines.macs import count_gmac
 from tests.deploy.conftest import Run
 
@@ -49,6 +51,16 @@ def test_efficientad_runs_on_our_engine_and_costs_what_its_layers_cost(bench: Be
     (graph,) = bundle.graph_set(variant).graphs.values()
     shared = 67**2 * 48 * 128 + 37**2 * 2048 * 256 + 19**2 * 2304 * 256
     assert count_gmac(graph, image) == pytest.approx((2 * shared + 16**2 * 4096 * (384 + 768)) / 1e9, rel=0.001)
+
+
+def test_efficientad_takes_the_place_of_neighbours_too(bench: Bench) -> None:
+    manifest = bench.bundle.manifest
+    strides = {**manifest.strides, 507: 16}
+    with_neighbours = replace(
+        bench.bundle, manifest=replace(manifest, strides=strides, neighbours={Neighbours.DEEP: 507})
+    )
+    with bench.opened(efficientad_bundle(with_neighbours, "fp32"), variant="fp32") as engine:
+        assert len(engine.infer(np.zeros((64, 64, 3), np.uint8))) == 1
 
 
 def test_efficientad_in_int8_is_really_computed_in_int8_so_that_the_comparison_is_fair(tmp_path: Path) -> None:
