@@ -186,9 +186,10 @@ def _refined(coarse: Tensor, like: Tensor) -> Tensor:
 
 def principal_axes(bank: Tensor) -> Tensor:
     """(rows, C) -> (C, AXES), those along which rows differ most, or all C where there are no more."""
-    spread = np.cov(bank.numpy(), rowvar=False)
+    centred = (bank - bank.mean(0)).double().numpy()
     # Not torch's: on a busy machine its threads wait for each other, for a second and more.
-    return torch.from_numpy(np.ascontiguousarray(np.linalg.eigh(spread)[1][:, -AXES:], np.float32))
+    axes = np.linalg.eigh(centred.T @ centred)[1]
+    return torch.from_numpy(np.ascontiguousarray(axes[:, -AXES:], np.float32))
 
 
 def nearest(found: Tensor, bank: Tensor, axes: Tensor) -> Tensor:

@@ -9,8 +9,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from edge.core.bundle import NEIGHBOURS, GraphSet
+from edge.core.errors import TrainingError
 from edge.core.preprocess import Geometry
 from edge.core.tiles import halo_px, tiling_for
 from edge.core.types import DrivenBy, Image, Neighbours, Term
@@ -99,6 +101,19 @@ def test_on_few_axes_the_nearest_row_is_found() -> None:
     assert axes.shape == (136, AXES) and torch.allclose(axes.T @ axes, torch.eye(AXES), atol=1e-5)
     exact, got = nearest(found, bank, torch.eye(136)), nearest(found, bank, axes)
     assert bool((got >= exact - 1e-4).all()) and float((got / exact).mean()) < 1.001
+
+
+def test_a_bank_of_one_row_has_a_distance_too() -> None:
+    row = torch.arange(70.0)[None]
+    found = (row.T[None, :, :, None] + 2.0).expand(-1, -1, 1, 3)
+    got = nearest(found, row, principal_axes(row))
+    assert got.shape == (1, 1, 3) and torch.allclose(got, torch.full((1, 1, 3), 2.0 * 70**0.5))
+
+
+def test_a_bank_of_an_earlier_version_is_refused_by_name(tmp_path: Path) -> None:
+    save_file({"moments4": torch.zeros(2, 40), "shallow": torch.zeros(120, 9)}, tmp_path / "bank")
+    with pytest.raises(TrainingError, match=r"bank: fitted by an earlier version.*delete it"):
+        NeighbourNetwork.load(tmp_path / "bank")
 
 
 def test_what_is_rare_on_good_parts_comes_into_the_bank() -> None:
