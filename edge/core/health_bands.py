@@ -87,10 +87,10 @@ def upper_limit(values: Values, probability: float = BUDGET) -> float:
     return max(float(values.max()), start + highest_mean * math.log(k / (n * probability)))
 
 
-def outermost(values: Values) -> float:
-    """The highest of `values`, or what the highest of MANY would be about where they are fewer."""
+def outermost(values: Values, many: float = MANY) -> float:
+    """The highest of `values`, or what the highest of `many` would be about where they are fewer."""
     n, k, start, mean_excess = _tail(values)
-    expected = start + mean_excess * math.log(k * MANY / n) if n < MANY else -math.inf
+    expected = start + mean_excess * math.log(k * many / n) if n < many else -math.inf
     return max(float(values.max()), expected)
 
 
@@ -117,8 +117,9 @@ def _limit(
     if inmost is None or len(measured) < ENOUGH:
         return back(sign * wide)
     outer = outermost(values)
-    if limit.is_of_rows:
-        outer = max(outer, outermost(np.array([one[limit.measure] for one in at_most])))
+    if limit.is_of_rows:  # 0 where it does not explain what is unlike: so of few images, at most by the rule of three
+        share = min(1.0, (np.count_nonzero(values > _LEAST) + 3) / len(values))
+        outer = max(outer, outermost(np.array([one[limit.measure] for one in at_most]), share * MANY))
     return back(sign * max(outer, min(wide, inmost)))
 
 

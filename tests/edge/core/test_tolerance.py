@@ -76,7 +76,7 @@ def test_a_measure_that_is_0_on_all_good_images_has_a_limit_that_the_next_one_ke
     narrow = fit_bands(SKETCHES, {"most_banded": 0.0, "most_leaning": 0.0})
     assert narrow.most_banded is not None
     rows = [one.at_most(REFERENCE) for one in SKETCHES]
-    assert max(one["banding"] for one in rows) < narrow.most_banded < 0.045
+    assert max(one["banding"] for one in rows) <= narrow.most_banded < 0.045
 
 
 def test_where_nothing_is_rejected_nothing_is_narrowed() -> None:
