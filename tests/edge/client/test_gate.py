@@ -86,6 +86,7 @@ def station(tmp_path: Path) -> Iterator[Station]:
 
 def asks(station: Station, deadline_s: float = WAIT_S, **options: Any) -> GateAnswer:
     """What a gate hears of part P1, once it is subscribed and knows the station's clock."""
+    station.publisher.subscribed.clear()  # by a gate before
     with Gate(live=station.publisher.endpoint, control=station.control_at, **options) as gate:
         assert station.publisher.subscribed.wait(WAIT_S)
         while gate._link.station_ns(0) is None:
