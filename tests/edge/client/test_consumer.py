@@ -64,6 +64,7 @@ def join(station: Station) -> Iterator[Join]:
 
         def connect(name: str = "mes", **options: object) -> Consumer:
             settings = {"replay": station.endpoint, "live": live_of(station), "answer_timeout_s": WAIT_S, **options}
+            station.publisher.subscribed.clear()  # by a consumer before
             consumer = Consumer(name, **settings)  # type: ignore[arg-type]
             stack.callback(consumer.close)
             assert "live" in options or station.publisher.subscribed.wait(WAIT_S)
