@@ -73,15 +73,20 @@ LINES: dict[str, tuple[Options, float]] = {
 }
 
 
+TRIES = 3
 GIGE = [pytest.param(name, marks=needs_aravis) if LINES[name][0].gige else name for name in LINES]
 
 
 @pytest.mark.parametrize("name", GIGE)
 def test_a_line_never_gets_another_parts_verdict(name: str, tmp_path: Path) -> None:
+    """Whatever the machine does; how many are judged at all is asked of a line that its machine did not hold up."""
     options, share = LINES[name]
-    outcome: Outcome = run(tmp_path, options)
-    assert outcome.wrong == [], outcome
-    assert outcome.silent == [] or options.late, outcome
+    for attempt in range(TRIES):
+        outcome: Outcome = run(tmp_path / str(attempt), options)
+        assert outcome.wrong == [], outcome
+        assert outcome.silent == [] or options.late, outcome
+        if outcome.share >= share or not outcome.untimely:
+            break
     assert outcome.share >= share, outcome
 
 
