@@ -24,7 +24,7 @@ class Connection:
     """One connected socket in a context of its own; from one thread. SettingsError for a bad endpoint or keys.
 
     kind: zmq.SUB, zmq.DEALER …; options by ZeroMQ's names, such as RCVHWM; keys as in `edge.security.client_keys`.
-    prefix: what a SUB socket subscribes to. socket: another one after each `poll`, `send` and `reconnect`.
+    prefix: what a SUB socket subscribes to. socket: another one after each `poll`, `send`, `request` and `reconnect`.
     reconnections: how often there was silence.
     """
 
@@ -63,6 +63,11 @@ class Connection:
             self.reconnect()
             return False
         return True
+
+    def request(self, frames: Sequence[bytes]) -> None:
+        """Send without waiting, over a connection made anew where the old one takes nothing any more."""
+        if not self.send(frames):
+            self.send(frames)
 
     def reconnect(self) -> None:
         """Connect anew: what was under way in either direction is lost."""

@@ -42,9 +42,7 @@ class Control:
     def ask(self, verb: str, facts: dict[str, Any] | None = None, timeout_s: float = 60.0) -> tuple[str, Any]:
         """(DONE, REFUSED, DENIED, STATUS, FOUND, RECIPES or CONSUMERS; its facts). NoAnswer."""
         own_id = str(next(self._ids)).encode()
-        request = [verb.encode(), own_id, dump_object(facts or {})]
-        if not self._link.send(request):
-            self._link.send(request)
+        self._link.request([verb.encode(), own_id, dump_object(facts or {})])
         until_s = time.monotonic() + timeout_s
         while self._link.socket.poll(max(0, round(1000 * (until_s - time.monotonic())))):
             answer, answered_id, content = (*self._link.socket.recv_multipart(), b"", b"", b"")[:3]

@@ -142,9 +142,7 @@ class ReplayLink:
     def _exchange(self, verb: str, facts: dict[str, object], wait_s: float = 0.0) -> Iterator[tuple[str, list[bytes]]]:
         """The answers to one request as they come; ReplaySilent when the next one does not come in time."""
         request_id = b"%d" % next(self._ids)
-        request = [verb.encode(), request_id, dump_object(facts)]
-        if not self._link.send(request):
-            self._link.send(request)
+        self._link.request([verb.encode(), request_id, dump_object(facts)])
         while True:
             end_s = time.monotonic() + wait_s + self._timeout_s  # for each answer anew: a long one may come slowly
             while (frames := self._received(end_s)) is not None and frames[1:2] != [request_id]:
