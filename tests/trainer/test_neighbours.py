@@ -24,7 +24,7 @@ from tests.edge.engines.test_tensorrt_rtx import rtx_or_skip
 from trainer.backbones import pretrained_lite2
 from trainer.bank import BankConfig, farthest_points, fit_neighbours
 from trainer.export import export_neighbours
-from trainer.neighbours import AXES, BLOCKS, PATCH_SIZES, STRIDES, NeighbourNetwork, Trunk, nearest, principal_axes
+from trainer.neighbours import AXES, PATCH_SIZES, STAGES, STRIDES, NeighbourNetwork, Trunk, nearest, principal_axes
 from trainer.networks import pixels_to_network
 
 SIZE = (160, 192)
@@ -58,7 +58,7 @@ def test_the_features_are_those_of_the_pretrained_network() -> None:
     for index, block in enumerate(own._blocks[:15]):
         x = block(x)
         if index in found:
-            stride = BLOCKS[index]
+            stride = STAGES[index]
             inside = slice(320 // stride, 464 // stride)
             shifted = slice(inside.start + 16 // stride, inside.stop + 16 // stride)
             expected, got = x[..., inside, inside], found[index][..., shifted, shifted]
