@@ -47,7 +47,11 @@ class Receiver:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                length = int(self.headers["Content-Length"])
+                body = self.rfile.read(length)
+                if len(body) < length:  # killed between head and body: nothing was sent
+                    self.close_connection = True
+                    return
                 with receiver.changed:
                     status = receiver.answers.pop(0) if receiver.answers else 200
                     receiver.got.append((status, dict(self.headers), body))
