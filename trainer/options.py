@@ -25,7 +25,6 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 DEFAULTS = StudentConfig()
 QUICK_STEPS = 330
-QUICK_SHARED_LAYERS = 2
 
 
 class IntegerList(click.ParamType):
@@ -120,8 +119,8 @@ STUDENT_FLAGS = (
     click.option(
         "--shared-layers",
         type=click.IntRange(min=0),
-        show_default=f"{DEFAULTS.shared_layers}; {QUICK_SHARED_LAYERS} with --quick",
-        help="First layers that students take from their teacher.",
+        show_default=str(DEFAULTS.shared_layers),
+        help="First layers that students take from their teacher, where that leaves them three.",
     ),
     click.option(
         "--steps",
@@ -343,5 +342,5 @@ def _students(values: dict[str, Any], quick: bool) -> StudentConfig:
     """What was said wins over --quick, and --quick over what is usual."""
     fields = ("patch_sizes", "students", "shared_layers", "steps", "batch", "seed")
     said = {field: value for field in fields if (value := values.pop(field)) is not None}
-    quicker = {"steps": QUICK_STEPS, "shared_layers": QUICK_SHARED_LAYERS} if quick else {}
+    quicker = {"steps": QUICK_STEPS} if quick else {}
     return StudentConfig(**{**quicker, **said})

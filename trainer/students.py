@@ -24,18 +24,20 @@ from trainer.processes import device, mixed_precision, rank, share, wait_for_all
 from trainer.teacher import PRETRAINED, load_teacher, teacher_digests
 from trainer.training import optimisers, run_training
 
+OWN_LAYERS = 3  # at least, before the last: all that p = 17 has, of which it counts how far its students disagree
+
 
 @dataclass(frozen=True, slots=True)
 class StudentConfig:
     """What the students' training depends on; saved with the checkpoint and in the manifest.
 
-    shared_layers: leading convolutions that students take from their teacher; fewer where a network has not one more.
+    shared_layers: leading convolutions that students take from their teacher, which leaves them OWN_LAYERS.
     students: two, the fewest that can disagree; beside neighbours a third adds nothing (FIGURES.md).
     """
 
     patch_sizes: tuple[int, ...] = (17, 33, 65)
     students: int = 2
-    shared_layers: int = 0
+    shared_layers: int = 3
     steps: int = 900
     batch: int = 2
     learning_rate: float = 0.02
@@ -115,7 +117,7 @@ def train_students(
 
 
 def _new_ensemble(teacher: DescriptorNetwork, config: StudentConfig) -> Ensemble:
-    shared = min(config.shared_layers, len(edge_layers(teacher.patch_size)) - 1)
+    shared = max(0, min(config.shared_layers, len(edge_layers(teacher.patch_size)) - OWN_LAYERS))
     return Ensemble(teacher, new_students(teacher, config.students, shared), shared)
 
 

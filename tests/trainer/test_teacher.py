@@ -119,18 +119,21 @@ def test_what_is_packed_trains_a_teacher_on_a_machine_without_the_wheel(tmp_path
     assert (tmp_path / "out" / "p17.safetensors").exists()
 
 
-@pytest.mark.parametrize("shared", [0, 2])
-def test_students_learn_the_teacher_on_good_images_and_not_elsewhere(tmp_path: Path, shared: int) -> None:
+@pytest.mark.parametrize(("patch_size", "shared"), [(17, 0), (33, 1)])
+def test_students_learn_the_teacher_on_good_images_and_not_elsewhere(
+    tmp_path: Path, patch_size: int, shared: int
+) -> None:
     good = [
         render_part("machined", 0, TRAIN_DOMAIN + i, defective=False).image[60:156, 60:156].copy() for i in range(12)
     ]
-    config = StudentConfig(patch_sizes=(17,), shared_layers=shared, steps=120, batch=2)
-    ensemble = train_students(good[:11], config, tmp_path)[17]
+    config = StudentConfig(patch_sizes=(patch_size,), steps=120, batch=2)
+    ensemble = train_students(good[:11], config, tmp_path)[patch_size]
     with torch.no_grad():
         unseen_error, _ = ensemble(torch.from_numpy(good[11][None]))
         weave = render_part("weave", 0, TRAIN_DOMAIN, defective=False).image[:96, :96].copy()
         foreign_error, _ = ensemble(torch.from_numpy(weave[None]))
-    teacher = load_teacher(17)
+    teacher = load_teacher(patch_size)
+    assert len(ensemble.stem) == 2 * shared
     assert all(torch.equal(ensemble.stem[i].weight, teacher.layers[i].weight) for i in range(0, 2 * shared, 2))
     assert unseen_error.mean() < 0.5 * 128  # 128 is what predicting the mean of each dimension reaches
     assert foreign_error.mean() > 1.3 * unseen_error.mean()
