@@ -3,7 +3,7 @@
 A wider teacher says densely and in 128 dimensions what it has made of P, so a narrower network learns more from it in
 the same time than from P itself, whose deep features no patch of this size can see. Rejected: narrow students beside a
 wide teacher, which cost half more and are no better. Lean (narrow below p = 65) is the default: with neighbours beside
-it, it finds more screws than wide ensembles of three students did, for .56 of their work (FIGURES.md).
+it, it finds more screws than wide ensembles of three students did, for half of their work (FIGURES.md).
 """
 
 from __future__ import annotations
