@@ -10,15 +10,13 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as _state
 
 from edge.core.bundle import INPUT, GraphSet, graph_name
 from edge.core.errors import EngineError
 from edge.core.processor import thread_limit
-from edge.core.types import Image, Map, PatchMaps
+from edge.core.types import Image, PatchMaps
 
 # In float32, each value rounded as it will be on the GPU: this runtime would shift signed values to unsigned ones, for
 # which 8-bit weights overflow on CPUs without VNNI (see `trainer.quantise`).
@@ -48,10 +46,17 @@ class OnnxRuntimeEngine:
 
     def infer(self, image: Image) -> dict[int, PatchMaps]:
         """(h, w, 3) uint8 BGR of the input size -> maps by patch size; EngineError on failure."""
-        running = {size: self._beside.submit(self._run, size, image[None]) for size in self._sessions}
+        batch = {INPUT: image[None]}
+        running = {
+            size: self._beside.submit(session.run, self._outputs[size][0], batch)
+            for size, session in self._sessions.items()
+        }
         maps: dict[int, PatchMaps] = {}
         for size, (_, parts) in self._outputs.items():
-            values = running[size].result()
+            try:
+                values = [output[0] for output in running[size].result()]
+            except ORT_ERRORS as failure:
+                raise EngineError(f"ONNX Runtime failed on {graph_name(size, self.variant)}: {failure}") from failure
             maps |= {part.patch_size: part.make(*values[part.outputs]) for part in parts}
         return maps
 
@@ -59,12 +64,6 @@ class OnnxRuntimeEngine:
         """Free the sessions, and end their threads."""
         self._beside.shutdown()
         self._sessions.clear()
-
-    def _run(self, size: int, batch: NDArray[np.uint8]) -> list[Map]:
-        try:
-            return [output[0] for output in self._sessions[size].run(self._outputs[size][0], {INPUT: batch})]
-        except ORT_ERRORS as failure:
-            raise EngineError(f"ONNX Runtime failed on {graph_name(size, self.variant)}: {failure}") from failure
 
 
 def _open(graphs: GraphSet, size: int, threads: int) -> ort.InferenceSession:
