@@ -80,8 +80,7 @@ def split_good(sessions: Sequence[str], seed: int, copies: Sequence[int] | None 
 def split_images(groups: Sequence[int], seed: int) -> Splits:
     """Shuffle good images into 70 % training, 10 % statistics, 20 % threshold (2 and 4 at least).
 
-    More for the threshold, up to MOST_UNUSED, where one good image may then lie above it (`edge.core.promise`): never
-    more than are learned from.
+    More for the threshold, up to MOST_UNUSED, where one good image may then lie above it (`edge.core.promise`).
     groups: equal for near copies, which stay together. Groups of over a tenth of the images are how these parts look,
     and are shuffled like the rest.
     """

@@ -94,7 +94,7 @@ def train_students(
     digests = teacher_digests(folders)
     targets = {p: _normalised(load_teacher(p, at).to(device()), images, config.seed) for p, at in folders.items()}
     torch.manual_seed(config.seed)
-    ensembles = {p: _new_ensemble(targets[p], config).to(device()) for p in config.patch_sizes}
+    ensembles = {p: new_ensemble(targets[p], config).to(device()) for p in config.patch_sizes}
     students = nn.ModuleDict({str(p): ensemble.students for p, ensemble in ensembles.items()})
     run_training(
         "students",
@@ -116,7 +116,8 @@ def train_students(
     return {p: ensemble.cpu().eval().requires_grad_(False) for p, ensemble in ensembles.items()}
 
 
-def _new_ensemble(teacher: DescriptorNetwork, config: StudentConfig) -> Ensemble:
+def new_ensemble(teacher: DescriptorNetwork, config: StudentConfig) -> Ensemble:
+    """The teacher and students that have learned nothing yet, with as many of its layers as they share."""
     shared = max(0, min(config.shared_layers, len(edge_layers(teacher.patch_size)) - OWN_LAYERS))
     return Ensemble(teacher, new_students(teacher, config.students, shared), shared)
 

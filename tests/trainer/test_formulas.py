@@ -40,6 +40,8 @@ def test_regression_error_and_uncertainty_are_the_papers() -> None:
     expected_v = np.mean([0 + 0, 4 + 0, 16 + 9]) - (mean**2).sum()
     assert error.item() == pytest.approx(((mean - [1, 0]) ** 2).sum())
     assert uncertainty.item() == pytest.approx(expected_v)
+    assert error_and_uncertainty(target, students[:2])[1].item() == pytest.approx(1.0)
+    assert error_and_uncertainty(target, students[:1])[1].item() == 0.0
 
 
 def test_the_folded_teacher_gives_normalised_descriptors() -> None:

@@ -16,9 +16,9 @@ from edge.demo.parts import TRAIN_DOMAIN, render_part
 from trainer.backbones import EfficientNetLite0Features
 from trainer.data import DeviceCutter, NaturalCrops
 from trainer.narrow_teacher import NARROW_TEACHERS, train_narrow_teachers
-from trainer.networks import edge_layers
+from trainer.networks import DescriptorNetwork, edge_layers
 from trainer.packing import WEIGHTS, pack
-from trainer.students import StudentConfig, train_students
+from trainer.students import StudentConfig, new_ensemble, train_students
 from trainer.teacher import PRETRAINED, TARGET_BLOCKS, TeacherConfig, load_teacher, train_teachers
 
 
@@ -137,6 +137,12 @@ def test_students_learn_the_teacher_on_good_images_and_not_elsewhere(
     assert all(torch.equal(ensemble.stem[i].weight, teacher.layers[i].weight) for i in range(0, 2 * shared, 2))
     assert unseen_error.mean() < 0.5 * 128  # 128 is what predicting the mean of each dimension reaches
     assert foreign_error.mean() > 1.3 * unseen_error.mean()
+
+
+@pytest.mark.parametrize(("patch_size", "shared"), [(9, 0), (17, 0), (33, 1), (65, 3), (129, 3)])
+def test_three_layers_are_shared_where_that_leaves_a_student_three(patch_size: int, shared: int) -> None:
+    ensemble = new_ensemble(DescriptorNetwork(patch_size), StudentConfig())
+    assert len(ensemble.stem) == 2 * shared and len(ensemble.students) == 2
 
 
 def test_blank_images_are_refused(tmp_path: Path) -> None:
