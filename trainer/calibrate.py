@@ -40,6 +40,7 @@ from trainer.progress import counted
 from trainer.quantile_mean import quantile_fusion, quantile_weights
 from trainer.runs import Run
 from trainer.splits import session_of
+from trainer.telling import Telling, telling
 
 log = structlog.get_logger()
 
@@ -99,11 +100,32 @@ class UnusedImages:
         return self.threshold or self.stats
 
 
+@dataclass(frozen=True, slots=True)
+class PlainMean:
+    """A fusion whose weights nothing is fitted for. kind: one of PLAIN. telling: whether the error has a part in it."""
+
+    kind: FusionKind
+    telling: Telling | None = None
+
+    def on(self, maps: Sequence[Maps], geometry: Geometry) -> tuple[Fusion, ScoreStats]:
+        """It, and its statistics over `maps` of good images that were not trained on."""
+        stats = fit_stats(maps, geometry)
+        if self.kind is FusionKind.MEAN:
+            return PAPER_FUSION, stats
+        weights = quantile_weights(stats, () if self.telling is None else self.telling.left_out)
+        fusion = quantile_fusion(len(maps))
+        return fusion, fit_stats(maps, geometry, weights, fusion.scale)
+
+    def __str__(self) -> str:
+        name = "the paper's mean" if self.kind is FusionKind.MEAN else "the mean of quantiles"
+        return name if self.telling is None else f"{name}; {self.telling}"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibrated:
     """What a bundle is made of. graphs: the reference first. calibrations: by variant, each through itself.
 
-    golden: the statistics image of median score. fusion: what was fitted; None for a plain mean. forecast: what the
+    golden: the statistics image of median score. fusion: how terms become one map, in every variant. forecast: what the
     reference will find.
     """
 
@@ -111,7 +133,7 @@ class Calibrated:
     images: UnusedImages
     calibrations: Mapping[str, Calibration]
     golden: GoldenSample
-    fusion: FittedFusion | None
+    fusion: FittedFusion | PlainMean
     forecast: Forecast | None
     health: HealthBands
 
@@ -129,40 +151,49 @@ def calibrate(run: Run, config: CalibrationConfig) -> Calibrated:
     reference = run.read_graphs(REFERENCE_VARIANT)
     others = [run.read_graphs(variant) for variant in VARIANTS[1:] if run.has_graphs(variant)]
     images = unused_images(run, config)
-    calibration, golden, fitted, expected, health = _calibrate_reference(reference, images, config, run)
+    calibration, golden, chosen, expected, health = _calibrate_reference(reference, images, config, run)
     calibrations = {reference.variant: calibration}
     for graphs in others:
         with closing(opened(graphs, images.geometry)) as engine:
             stats_maps = _maps(engine, images)
-            calibrations[graphs.variant], _ = _calibrate(engine, images, stats_maps, fitted, config)
-    return Calibrated((reference, *others), images, calibrations, golden, fitted, expected, health)
+            calibrations[graphs.variant], _ = _calibrate(engine, images, stats_maps, chosen, config)
+    return Calibrated((reference, *others), images, calibrations, golden, chosen, expected, health)
 
 
 def _calibrate_reference(
     graphs: GraphSet, images: UnusedImages, config: CalibrationConfig, run: Run
-) -> tuple[Calibration, GoldenSample, FittedFusion | None, Forecast | None, HealthBands]:
+) -> tuple[Calibration, GoldenSample, FittedFusion | PlainMean, Forecast | None, HealthBands]:
     with closing(opened(graphs, images.geometry)) as whole:
         stats_maps = _maps(whole, images)
-        fitted = None
-        if config.fusion not in PLAIN:
-            with closing(OnnxRuntimeEngine(graphs)) as engine:  # of pieces, which are small
-                seed = run.students.seed
-                fitted = fit_fusion(engine, images.geometry, images.stats, stats_maps, seed, config.fusion)
-        calibration, scores = _calibrate(whole, images, stats_maps, fitted, config)
+        chosen = _chosen(graphs, images, stats_maps, config.fusion, run)
+        calibration, scores = _calibrate(whole, images, stats_maps, chosen, config)
         judges = judges_of(scores, calibration.image_threshold, config.rates, images.sessions)
         show_judges(judges, scores, images, whole, calibration, run.folder / SHEET)
         expected = forecast(run, whole, calibration, images.judging, config.defects) if config.has_forecast else None
         health = health_bands((images.stats, images.threshold), images.judging, whole, calibration, images.geometry)
     scored = [scores_of(maps, calibration.stats, calibration.fusion, images.geometry)[0] for maps in stats_maps]
     middle = int(np.argsort(scored)[len(scored) // 2])
-    return calibration, GoldenSample(images.stats[middle], stats_maps[middle], scored[middle]), fitted, expected, health
+    return calibration, GoldenSample(images.stats[middle], stats_maps[middle], scored[middle]), chosen, expected, health
+
+
+def _chosen(
+    graphs: GraphSet, images: UnusedImages, stats_maps: Sequence[Maps], kind: FusionKind, run: Run
+) -> FittedFusion | PlainMean:
+    seed = run.students.seed
+    if kind not in PLAIN:
+        with closing(OnnxRuntimeEngine(graphs)) as engine:  # of pieces, which are small
+            return fit_fusion(engine, images.geometry, images.stats, stats_maps, seed, kind)
+    asked = telling(graphs, images.geometry, run.images("train"), seed) if kind is FusionKind.QUANTILE else None
+    if asked is not None:
+        log.info("fusion", error=str(asked))
+    return PlainMean(kind, asked)
 
 
 def _calibrate(
     engine: Engine,
     images: UnusedImages,
     stats_maps: Sequence[Maps],
-    fitted: FittedFusion | None,
+    chosen: FittedFusion | PlainMean,
     config: CalibrationConfig,
 ) -> tuple[Calibration, Scores]:
     """Statistics and thresholds of one variant, and each judging image's score.
@@ -171,11 +202,7 @@ def _calibrate(
     """
     judging = stats_maps if images.is_shared else ()
     geometry = images.geometry
-    stats: ScoreStats
-    if fitted:
-        fusion, stats = fitted.fusion, fitted.stats(stats_maps, geometry)
-    else:
-        fusion, stats = plain_mean(config.fusion, stats_maps, geometry)
+    fusion, stats = chosen.on(stats_maps, geometry)
     shown = counted(images.threshold, f"threshold of {engine.variant}", len(images.threshold))
     maps = itertools.chain(judging, (engine.infer(image) for image in shown))
     scores = np.array([scores_of(one, stats, fusion, geometry) for one in maps])
@@ -186,15 +213,6 @@ def _maps(engine: Engine, images: UnusedImages) -> list[Maps]:
     """Of the images of the statistics."""
     shown = counted(images.stats, f"statistics of {engine.variant}", len(images.stats))
     return [engine.infer(image) for image in shown]
-
-
-def plain_mean(kind: FusionKind, maps: Sequence[Maps], geometry: Geometry) -> tuple[Fusion, ScoreStats]:
-    """A fusion that nothing is fitted for, and its statistics over `maps` of good images that were not trained on."""
-    stats = fit_stats(maps, geometry)
-    if kind is FusionKind.MEAN:
-        return PAPER_FUSION, stats
-    fusion = quantile_fusion(len(maps))
-    return fusion, fit_stats(maps, geometry, quantile_weights(stats), fusion.scale)
 
 
 def opened(graphs: GraphSet, geometry: Geometry) -> Engine:

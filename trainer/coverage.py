@@ -20,7 +20,7 @@ from edge.core.preprocess import Geometry
 from edge.core.promise import PROMISED, TAIL_SHARE, most_above, threshold_over
 from edge.core.scoring import scores_of
 from edge.core.tail import gumbel_quantile
-from trainer.calibrate import Maps, plain_mean
+from trainer.calibrate import Maps, PlainMean
 from trainer.fusion import FusionKind
 from trainer.progress import counted
 
@@ -120,7 +120,7 @@ def sharing(maps: Sequence[Maps], geometry: Geometry, kind: FusionKind, n: int, 
     for _ in counted(range(draws), f"n = {n}", draws):
         order = rng.permutation(len(maps))
         for is_shared, scaled in ((True, order[:n]), (False, order[n : 2 * n])):
-            fusion, stats = plain_mean(kind, [maps[i] for i in scaled], geometry)
+            fusion, stats = PlainMean(kind).on([maps[i] for i in scaled], geometry)
             scores = np.array([scores_of(one, stats, fusion, geometry)[0] for one in maps])
             threshold = np.sort(scores[order[:n]])[-1 - allowed]
             rates[is_shared].append(float((scores[order[2 * n :]] > threshold).mean()))

@@ -20,11 +20,11 @@ from edge.core.bundle import NEIGHBOURS, GraphSet, save_bundle
 from edge.core.files import require_room
 from edge.core.manifest import Manifest
 from edge.core.tiles import TILE_PX
-from edge.core.types import Image, Scale
+from edge.core.types import Image
 from edge.engines import EngineOptions, engine_cache, shares_of
 from edge.engines.tensorrt_cache import BuildProgress
 from trainer.bank import BankConfig, fit_neighbours
-from trainer.calibrate import Calibrated, CalibrationConfig, calibrate
+from trainer.calibrate import Calibrated, CalibrationConfig, PlainMean, calibrate
 from trainer.effect import Effect, effect_of, kept_bundle
 from trainer.export import USUAL_VARIANTS, export_graphs, export_neighbours, quantise_graphs
 from trainer.fusion import FittedFusion
@@ -166,14 +166,9 @@ def _provenance(run: Run, calibrated: Calibrated) -> dict[str, Any]:
         "splits": {name: len(names) for name, names in run.splits.items()},
         "split": asdict(run.rule),
         "more_good_images": calibrated.images.more,
-        "fusion": _plain_name(calibrated) if fitted is None else _fusion_provenance(fitted),
+        "fusion": str(fitted) if isinstance(fitted, PlainMean) else _fusion_provenance(fitted),
         **({"neighbours": _neighbours_card(calibrated)} if run.has_neighbours else {}),
     }
-
-
-def _plain_name(calibrated: Calibrated) -> str:
-    is_quantile = calibrated.reference.fusion.scale is Scale.QUANTILES
-    return "the plain mean of quantiles" if is_quantile else "the paper's mean"
 
 
 def _neighbours_card(calibrated: Calibrated) -> dict[str, Any]:

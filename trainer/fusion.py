@@ -30,7 +30,6 @@ from edge.core.scoring import (
     PAPER_FUSION,
     Fusion,
     ScoreStats,
-    TermStats,
     combine,
     fit_stats,
     fuse,
@@ -85,10 +84,10 @@ class FittedFusion:
     quality: float
     quality_of_mean: float
 
-    def stats(self, images: Sequence[Maps], geometry: Geometry) -> dict[DrivenBy, TermStats]:
-        """Score statistics over `images` (good, not trained on) with the chosen weights."""
-        stats = fit_stats(images, geometry, self.weights)
-        return stats if self.reach is None else with_local_stats(stats, images, self.reach)
+    def on(self, maps: Sequence[Maps], geometry: Geometry) -> tuple[Fusion, ScoreStats]:
+        """It, and score statistics over `maps` of good images that were not trained on, with the chosen weights."""
+        stats = fit_stats(maps, geometry, self.weights)
+        return self.fusion, stats if self.reach is None else with_local_stats(stats, maps, self.reach)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

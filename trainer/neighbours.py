@@ -4,9 +4,10 @@ What such a network knows is lost where teachers are distilled from it, and a ba
 fitted in seconds. EfficientNet-Lite2 finds more than the -Lite0 that teachers learnt from (FIGURES.md). Two maps,
 because no stage serves all materials: early features (the ends of its stages of strides 4, 8 and 16, at stride 8) and
 late ones (the end of its second stage of stride 16). Features are normalised on the training images and averaged over
-3×3 places against zeros outside, so that border places, which know least, are drawn to the mean. The graph takes any
-size: every convolution pads alike on all sides, so that feature (i, j) is centred on pixel (i·stride, j·stride), as of
-every grid.
+3×3 places against zeros outside, so that border places, which know least, are drawn to the mean. Distances are evened:
+from some rows good parts lie farther than from others (`trainer.bank`), and that much is taken away, so that a grain or
+a rim that is never twice alike does not drown what is really new. The graph takes any size: every convolution pads
+alike on all sides, so that feature (i, j) is centred on pixel (i·stride, j·stride), as of every grid.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ STRIDES = {one: STAGES[blocks[0]] for one, blocks in FEATURES.items()}
 # Pixels across that count for one place, the average among them. Between two places of block 10 a shallow one sees 16
 # more; a test measures both.
 PATCH_SIZES = {Neighbours.SHALLOW: 251, Neighbours.DEEP: 507}
-CANDIDATES = 8  # with which the distance is that to the nearest of all but at one place in hundreds
+CANDIDATES = 8  # rows a place is held against; among them is the nearest of all but at one place in hundreds
 GROUPED, NOWHERE = 16, 1e30  # rows, in steps of as many groups as there are; and how far away is what fills them up
 AXES = 64  # on which the nearest rows are looked for: half of the work
 NOTICE = """\
@@ -103,19 +104,26 @@ def _folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
 
 
 class NeighbourNetwork(nn.Module):
-    """Image -> distance to the nearest row of a bank, for each of the two maps. See `trainer.bank` for the fitting.
+    """Image -> evened distance to a bank, for each of the two maps. See `trainer.bank` for the fitting.
 
     normalisation: mean and deviation of each block's channels, (2, C). banks: (rows, channels); where one has more
-    channels than AXES, its nearest rows are looked for on so many principal axes of theirs.
+    channels than AXES, its nearest rows are looked for on so many principal axes of theirs. excess: (rows,), how
+    much farther from each row good parts lie than from all on average.
     """
 
-    def __init__(self, normalisation: Mapping[int, Tensor], banks: Mapping[Neighbours, Tensor]) -> None:
+    def __init__(
+        self,
+        normalisation: Mapping[int, Tensor],
+        banks: Mapping[Neighbours, Tensor],
+        excess: Mapping[Neighbours, Tensor],
+    ) -> None:
         super().__init__()
         self.trunk = Trunk()
         for block, moments in normalisation.items():
             self.register_buffer(f"moments{block}", moments)
         for one, bank in banks.items():
             self.register_buffer(one.value, bank)
+            self.register_buffer(f"{one.value}_excess", excess[one])
             self.register_buffer(f"{one.value}_axes", principal_axes(bank), persistent=False)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
@@ -130,7 +138,10 @@ class NeighbourNetwork(nn.Module):
             for moments in [self.get_buffer(f"moments{block}")]
         }
         return tuple(
-            nearest(descriptors(normal, one), self.get_buffer(one.value), self.get_buffer(f"{one.value}_axes"))
+            evened_distances(
+                descriptors(normal, one),
+                *(self.get_buffer(f"{one.value}{kind}") for kind in ("", "_excess", "_axes")),
+            )
             for one in FEATURES
         )
 
@@ -145,9 +156,12 @@ class NeighbourNetwork(nn.Module):
         if not path.exists():
             raise TrainingError(f"{path}: no neighbours here; run edge-train students first, with --terms all")
         saved = load_file(path)
-        if any(f"moments{block}" not in saved for block in STAGES):
-            raise TrainingError(f"{path}: fitted by an earlier version on another network; delete it and fit again")
-        return cls({b: saved[f"moments{b}"] for b in STAGES}, {one: saved[one.value] for one in Neighbours}).eval()
+        moments, excess = {b: f"moments{b}" for b in STAGES}, {one: f"{one.value}_excess" for one in Neighbours}
+        if not {*moments.values(), *excess.values()} <= set(saved):
+            raise TrainingError(f"{path}: fitted by an earlier version, in another way; delete it and fit again")
+        banks = {one: saved[one.value] for one in Neighbours}
+        network = cls({b: saved[k] for b, k in moments.items()}, banks, {one: saved[k] for one, k in excess.items()})
+        return network.eval()
 
 
 class HalfNeighbours(nn.Module):
@@ -192,12 +206,12 @@ def principal_axes(bank: Tensor) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(axes[:, -AXES:], np.float32))
 
 
-def nearest(found: Tensor, bank: Tensor, axes: Tensor) -> Tensor:
-    """(N, C, h, w) descriptors, (rows, C) bank, (C, A) axes -> (N, h, w) distance to the nearest row.
+def evened_distances(found: Tensor, bank: Tensor, excess: Tensor, axes: Tensor) -> Tensor:
+    """(N, C, h, w) descriptors, (rows, C) bank -> (N, h, w), the least distance to a row less its excess.
 
-    Those that may be it by one matrix product on the axes; their distances from the whole difference, for ‖x‖² + ‖b‖² −
-    2xb loses what little is left. How near the nearest is takes far less time to find than which it is: so that is
-    asked of groups of rows, and which it is of the best CANDIDATES of these.
+    excess: (rows,). axes: (C, A), on which one matrix product finds the rows that may be it; their distances come from
+    the whole difference, for ‖x‖² + ‖b‖² − 2xb loses what little is left. How near the nearest is takes far less time
+    to find than which it is: so that is asked of groups of rows, and which it is of the best CANDIDATES of these.
     """
     shape, places = found.shape, found.permute(0, 2, 3, 1).flatten(0, 2)
     short, missing = bank @ axes, -len(bank) % GROUPED
@@ -208,6 +222,8 @@ def nearest(found: Tensor, bank: Tensor, axes: Tensor) -> Tensor:
     tried = min(CANDIDATES, groups)
     best = away.amin(1).topk(tried, largest=False).indices
     member = away.gather(2, best[:, None].expand(-1, GROUPED, -1)).argmin(1)
-    chosen = bank.index_select(0, (member * groups + best).flatten()).reshape(-1, tried, bank.shape[1])
-    distances = (places[:, None] - chosen).square().sum(2).amin(1).sqrt()
-    return distances.reshape(shape[0], shape[2], shape[3])
+    rows = (member * groups + best).flatten()
+    chosen = bank.index_select(0, rows).reshape(-1, tried, bank.shape[1])
+    distances = (places[:, None] - chosen).square().sum(2).sqrt()
+    evened = (distances - excess.index_select(0, rows).reshape(-1, tried)).amin(1)
+    return evened.reshape(shape[0], shape[2], shape[3])

@@ -195,9 +195,9 @@ CALIBRATION_FLAGS = (
         type=click.Choice([kind.value for kind in FusionKind]),
         default=FusionKind.QUANTILE.value,
         show_default=True,
-        help="How the terms become one map: quantile, the plain mean of four unlike terms on one scale; the paper's "
-        "plain mean; a weighted sum; or adaptive, in which the scale that sees something speaks at each pixel. The "
-        "last two are fitted on synthetic defects.",
+        help="How the terms become one map: quantile, the mean of four unlike terms on one scale, of three where the "
+        "students' error tells nothing; the paper's plain mean; a weighted sum; or adaptive, in which the scale that "
+        "sees something speaks at each pixel. The last two are fitted on synthetic defects.",
     ),
 )
 

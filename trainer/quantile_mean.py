@@ -1,11 +1,11 @@
-"""The fusion that nothing is fitted for: a plain mean of unlike terms, on one scale of quantiles of unused good images.
+"""The fusion that nothing is fitted for: a mean of unlike terms, on one scale of quantiles of unused good images.
 
 Weights fitted on synthetic defects were up to .15 of image AUROC worse than the best single term on four of five
 materials, and no single term is best on all. The mean of these four is never far below the best: the error of the
 largest patches, the uncertainty of the smallest, and both distances to neighbours. What a term has above three times
 what one good place in two hundred reaches counts little: a speck of dust that one of them has never seen would else set
-the threshold. Rejected: all terms (those alike outvote the others), the maximum, root mean squares, and combinations of
-values per image.
+the threshold. The error is left out where it tells nothing on this product (`trainer.telling`). Rejected: all terms
+(those alike outvote the others), the maximum, root mean squares, and combinations of values per image.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from edge.core.types import DrivenBy, Scale, Term
 
 # Twelve places at stride 4, and a blur of .7 of its steps: chosen on screws, and fixed whatever the size of the image.
 QUANTILE_FUSION = Fusion(exponent=1.0, smoothing=0.7, area_px=12 * 4**2, scale=Scale.QUANTILES, ceiling=3.0)
+STUDENTS_DIFFER = 0.75  # how much their uncertainty counts beside 1 of each other term: of two students it is noisy
 CEILED_FROM = 10  # images of the scale; of fewer it is so rough that good parts may reach the ceiling
 
 
@@ -26,10 +27,12 @@ def quantile_fusion(images: int) -> Fusion:
     return QUANTILE_FUSION if images >= CEILED_FROM else replace(QUANTILE_FUSION, ceiling=0.0)
 
 
-def quantile_weights(keys: Collection[DrivenBy]) -> dict[DrivenBy, float]:
-    """The weight of each of a bundle's terms; 1 in sum, 0 for what has no part in the mean."""
+def quantile_weights(keys: Collection[DrivenBy], left_out: Collection[DrivenBy] = ()) -> dict[DrivenBy, float]:
+    """The weight of each of a bundle's terms; 1 in sum, 0 for what has no part in the mean or is `left_out`."""
     sizes = sorted(key.patch_size for key in keys if key.neighbours is None)
-    chosen = {key for key in keys if key.neighbours is not None}
+    shares = {key: 1.0 for key in keys if key.neighbours is not None}
     if sizes:
-        chosen |= {DrivenBy(sizes[-1], Term.REGRESSION_ERROR), DrivenBy(sizes[0], Term.PREDICTIVE_UNCERTAINTY)}
-    return {key: 1 / len(chosen) if key in chosen else 0.0 for key in keys}
+        shares[DrivenBy(sizes[-1], Term.REGRESSION_ERROR)] = 1.0
+        shares[DrivenBy(sizes[0], Term.PREDICTIVE_UNCERTAINTY)] = STUDENTS_DIFFER
+    counted = {key: share for key, share in shares.items() if key not in left_out}
+    return {key: counted.get(key, 0.0) / sum(counted.values()) for key in keys}

@@ -129,11 +129,11 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatchMaps:
-    """What is said of an image by patches of one size; maps (h, w) float32, ≥ 0, unitless.
+    """What is said of an image by patches of one size; maps (h, w) float32, ≥ 0 but for distances, unitless.
 
     Grid point (i, j) is centred on input pixel (i·stride, j·stride). neighbours: None for a teacher and its students;
-    else which distances to the nearest good descriptor these are. Those stand where the regression error does, there
-    is no second term, and patch_size is how many pixels across count for one place.
+    else which distances to the nearest good descriptor these are, less what is usual there. They stand where the
+    regression error does, there is no second term, and patch_size is how many pixels across count for one place.
     """
 
     patch_size: int

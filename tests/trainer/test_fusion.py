@@ -74,7 +74,7 @@ def test_places_get_statistics_of_their_own_where_places_differ(rim: float, is_l
     maps = [engine.infer(image) for image in good]
     fusion = fit_fusion(engine, GEOMETRY, good, maps, seed=0)
     assert (fusion.reach is not None) is is_local
-    stats = fusion.stats(maps, GEOMETRY)
+    _, stats = fusion.on(maps, GEOMETRY)
     assert all((term.local is not None) is is_local for term in stats.values())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from edge.core.bundle import NEIGHBOURS, GraphSet
 from edge.core.errors import TrainingError
@@ -22,9 +23,18 @@ from edge.engines.tensorrt_build import build_plan
 from edge.engines.tiled import in_tiles
 from tests.edge.engines.test_tensorrt_rtx import rtx_or_skip
 from trainer.backbones import pretrained_lite2
-from trainer.bank import BankConfig, farthest_points, fit_neighbours
+from trainer.bank import PRIOR, BankConfig, Places, excess_of, farthest_points, fit_neighbours
 from trainer.export import export_neighbours
-from trainer.neighbours import AXES, PATCH_SIZES, STAGES, STRIDES, NeighbourNetwork, Trunk, nearest, principal_axes
+from trainer.neighbours import (
+    AXES,
+    PATCH_SIZES,
+    STAGES,
+    STRIDES,
+    NeighbourNetwork,
+    Trunk,
+    evened_distances,
+    principal_axes,
+)
 from trainer.networks import pixels_to_network
 
 SIZE = (160, 192)
@@ -36,6 +46,11 @@ def texture(seed: int, height: int = SIZE[0], width: int = SIZE[1]) -> Image:
     """Blurred noise, so that features differ from place to place."""
     noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     return np.asarray(cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 3.0), None, 0, 255, cv2.NORM_MINMAX), np.uint8)
+
+
+def nearest(found: torch.Tensor, bank: torch.Tensor, axes: torch.Tensor) -> torch.Tensor:
+    """Where no row has an excess."""
+    return evened_distances(found, bank, torch.zeros(len(bank)), axes)
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +125,69 @@ def test_a_bank_of_one_row_has_a_distance_too() -> None:
     assert got.shape == (1, 1, 3) and torch.allclose(got, torch.full((1, 1, 3), 2.0 * 70**0.5))
 
 
-def test_a_bank_of_an_earlier_version_is_refused_by_name(tmp_path: Path) -> None:
-    save_file({"moments4": torch.zeros(2, 40), "shallow": torch.zeros(120, 9)}, tmp_path / "bank")
+def test_of_rows_about_as_near_the_one_from_which_good_parts_lie_far_counts() -> None:
+    bank = torch.tensor([[0.0, 0.0], [5.0, 0.0], [0.0, 50.0]]).repeat(16, 1)  # each a group of its own
+    excess = torch.tensor([-1.0, 2.5, 0.0]).repeat(16)
+    found = torch.tensor([[0.0, 0.0], [2.0, 0.0], [4.0, 0.0], [0.0, 40.0]]).T[None, :, :, None]
+    got = evened_distances(found, bank, excess, torch.eye(2))[0, :, 0]
+    torch.testing.assert_close(got, torch.tensor([1.0, 0.5, -1.5, 10.0]))
+
+
+def test_the_excess_is_how_much_farther_than_on_average_places_of_other_images_lie() -> None:
+    """Two rows, each of one image; places of the image that a row is of would find it at no distance at all."""
+    bank, owners = torch.tensor([[0.0, 0.0], [100.0, 0.0]]), torch.tensor([7, 8])
+    found = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 3.0], [100.0, 0.0], [100.0, 6.0], [103.0, 0.0]])
+    images = torch.tensor([7, 8, 8, 8, 9, 9])
+    # Held against row 0: 1 and 3 of image 8, and 100, its own row 1 being none for it. Against row 1: 100 of image 7
+    # and 6 and 3 of 9.
+    average = (1 + 3 + 100 + 100 + 6 + 3) / 6
+    rows = [(total + PRIOR * average) / (3 + PRIOR) - average for total in (1 + 3 + 100, 100 + 6 + 3)]
+    got = excess_of(Places(found, images, 1, found[:0]), bank, owners)
+    torch.testing.assert_close(got, torch.tensor(rows))
+
+
+def test_with_one_image_no_row_has_an_excess() -> None:
+    found = torch.rand(9, 4)
+    places = Places(found, torch.zeros(9, dtype=torch.int64), 9, found[:0])
+    assert excess_of(places, found[:3], torch.zeros(3, dtype=torch.int64)).tolist() == [0, 0, 0]
+
+
+def test_candidates_are_the_first_places_of_each_image_and_all_that_are_given_whole() -> None:
+    found, whole = torch.arange(14.0)[:, None].split((10, 4))
+    places = Places(found, torch.tensor([0, 0, 0, 1, 2, 2, 2, 2, 2, 2]), 2, whole)
+    candidates, owners = places.candidates()
+    assert candidates[:, 0].tolist() == [0, 1, 3, 4, 5, 10, 11, 12, 13]
+    assert owners.tolist() == [0, 0, 1, 2, 2, -1, -1, -1, -1]
+
+
+def test_what_differs_on_every_good_part_is_no_more_foreign_than_what_is_always_alike(
+    network: NeighbourNetwork,
+) -> None:
+    """Half of each part is always alike and half never; unused parts lie as far beyond what is usual in both."""
+
+    def part(seed: int) -> Image:
+        image = np.full((*SIZE, 3), 128, np.uint8)
+        image[:, SIZE[1] // 2 :] = texture(seed)[:, SIZE[1] // 2 :]
+        return image
+
+    fitted = fit_neighbours([part(seed) for seed in range(12)], Geometry(SIZE, SIZE), BankConfig(rows=300))
+    plain = copy.deepcopy(fitted)
+    for one in Neighbours:
+        plain.get_buffer(f"{one.value}_excess").zero_()
+    unused = torch.from_numpy(np.stack([part(seed) for seed in range(50, 56)]))
+    with torch.no_grad():
+        for stride, before, after in zip((8, 16), plain(unused), fitted(unused), strict=True):
+            quarter = SIZE[1] // 4 // stride
+            gap = [float((x[..., -quarter:].mean() - x[..., :quarter].mean()).abs()) for x in (before, after)]
+            assert gap[1] < 0.5 * gap[0]
+
+
+@pytest.mark.parametrize("missing", ["moments3", "shallow_excess"])
+def test_a_bank_of_an_earlier_version_is_refused_by_name(
+    network: NeighbourNetwork, tmp_path: Path, missing: str
+) -> None:
+    network.save(tmp_path / "bank")
+    save_file({name: x for name, x in load_file(tmp_path / "bank").items() if name != missing}, tmp_path / "bank")
     with pytest.raises(TrainingError, match=r"bank: fitted by an earlier version.*delete it"):
         NeighbourNetwork.load(tmp_path / "bank")
 
@@ -121,7 +197,7 @@ def test_what_is_rare_on_good_parts_comes_into_the_bank() -> None:
     common = rng.normal(0, 1, (5000, 30))
     rare = rng.normal(0, 1, (5, 30)) + 20 * np.eye(30)[:5]
     points = torch.from_numpy(np.concatenate([common, rare]).astype(np.float32))
-    bank = farthest_points(points, 100, rng)
+    bank = points[farthest_points(points, 100, rng)]
     assert len(bank) == 100
     assert all(any(torch.equal(row, one) for row in bank) for one in points[-5:])
     chances = points[torch.from_numpy(rng.permutation(len(points))[:100])]
@@ -133,7 +209,7 @@ def test_what_is_rare_on_good_parts_comes_into_the_bank() -> None:
 
 def test_a_bank_is_no_larger_than_what_there_is(network: NeighbourNetwork) -> None:
     few = torch.from_numpy(np.eye(4, dtype=np.float32))
-    assert farthest_points(few, 100, np.random.default_rng(0)) is few
+    assert farthest_points(few, 100, np.random.default_rng(0)).tolist() == [0, 1, 2, 3]
     assert all(network.get_buffer(one.value).shape[0] == 200 for one in Neighbours)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.core.bundle import GraphSet
+from edge.core.bundle import GraphSet, load_bundle
 from edge.core.errors import TrainingError
 from edge.core.files import write_whole
 from edge.core.manifest import REFERENCE_VARIANT
@@ -67,7 +67,8 @@ def run_trial(trial: Trial) -> Outcome:
         mean = trial.folder / "paper-mean.bundle"
         calibrate_step(run, mean, CalibrationConfig(fusion=FusionKind.MEAN, has_forecast=False))
         paper = evaluate(mean, trial.material, ENGINE, trial.folder / "report-of-paper-mean")
-    gmac = _gmac(run.read_graphs(REFERENCE_VARIANT), run.product.input_size)
+    counted = load_bundle(bundle).graph_set(REFERENCE_VARIANT, only_counted=True)
+    gmac = _gmac(counted, run.product.input_size)
     name, seed = trial.material.resolve().name, trial.training.students.seed
     outcome = outcome_of(name, seed, manifest, report, paper, fit_s, gmac)
     write_whole(trial.row, json.dumps({"settings": asked, "outcome": outcome_to_json(outcome)}, indent=1).encode())

@@ -1,0 +1,129 @@
+"""Whether the students' error has a part in the mean: asked of drawn defects, on engines made for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.core.bundle import NEIGHBOURS, GraphSet
+from edge.core.preprocess import Geometry, Size
+from edge.core.types import DrivenBy, Image, Neighbours, PatchMaps, Scale, Term
+from trainer.calibrate import PlainMean
+from trainer.excerpts import EXCERPTS
+from trainer.fusion import FusionKind
+from trainer.neighbours import PATCH_SIZES
+from trainer.quantile_mean import STUDENTS_DIFFER, quantile_weights
+from trainer.telling import DEFECTS, Telling, telling, told_by
+
+SHALLOW, DEEP = (PATCH_SIZES[one] for one in Neighbours)
+STRIDES = {65: 8, SHALLOW: 8, DEEP: 16}
+ERROR, UNCERTAINTY = Term.REGRESSION_ERROR, Term.PREDICTIVE_UNCERTAINTY
+GREY = 128
+
+
+class Sees:
+    """Says how far from GREY a place is, times what is given for each patch size, and noise."""
+
+    name, version, variant = "fake", "0", "fp32"
+
+    def __init__(self, gains: Mapping[int, float]) -> None:
+        self.gains, self.rng, self.seen = gains, np.random.default_rng(0), list[Size]()
+
+    def infer(self, image: Image) -> dict[int, PatchMaps]:
+        self.seen.append((image.shape[0], image.shape[1]))
+        return {size: self._maps(image, size, neighbours) for size, neighbours in self._sizes()}
+
+    def _sizes(self) -> list[tuple[int, Neighbours | None]]:
+        return [(65, None), *((size, one) for one, size in PATCH_SIZES.items())]
+
+    def _maps(self, image: Image, size: int, neighbours: Neighbours | None) -> PatchMaps:
+        stride = STRIDES[size]
+        shape = tuple(-(-side // stride) for side in image.shape[:2])
+        away = np.abs(image.astype(np.float32) - GREY).max(axis=2)
+        change = cv2.resize(away, shape[::-1], interpolation=cv2.INTER_AREA)
+        noise = self.rng.normal(10, 1, shape).astype(np.float32)
+        values = noise + np.float32(self.gains[size]) * change
+        if neighbours is not None:
+            return PatchMaps(size, stride, values, neighbours=neighbours)
+        return PatchMaps(size, stride, values, self.rng.normal(10, 1, shape).astype(np.float32))
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def good_parts(count: int, size: Size) -> list[Image]:
+    """GREY, with a few levels of noise."""
+    rng = np.random.default_rng(1)
+    return [rng.normal(GREY, 1, (*size, 3)).clip(0, 255).astype(np.uint8) for _ in range(count)]
+
+
+def asked(error: float, size: Size = (128, 128)) -> tuple[Telling, Sees]:
+    engine = Sees({65: error, SHALLOW: 1.0, DEEP: 1.0})
+    return told_by(engine, STRIDES, Geometry(size, size), good_parts(12, size), 0), engine
+
+
+def test_an_error_that_sees_what_neighbours_see_counts() -> None:
+    found, _ = asked(1.0)
+    assert found.patch_size == 65 and found.error > 0.4 and found.neighbours > 0.4
+    assert found.left_out == () and "p = 65 counts" in str(found)
+
+
+def test_an_error_that_sees_nothing_is_left_out_and_said() -> None:
+    found, _ = asked(0.0)
+    assert abs(found.error) < 0.2 and found.neighbours > 0.4
+    assert found.left_out == (DrivenBy(65, ERROR),) and "p = 65 is left out" in str(found)
+
+
+def test_of_large_images_pieces_are_asked() -> None:
+    """Of 256 px with the halo of 256, as far as the image reaches."""
+    found, engine = asked(1.0, (272, 640))
+    assert found.left_out == () and len(engine.seen) == EXCERPTS + DEFECTS
+    widths = {width for _, width in engine.seen}
+    assert max(widths) == 640 and min(widths) == 512 and {height for height, _ in engine.seen} == {272}
+
+
+def test_only_what_counts_is_asked() -> None:
+    """A band at the left that is loud on good parts, and ignored, hides nothing."""
+    size = (128, 128)
+    ignored = ((-9.0, -9.0), (47.0, -9.0), (47.0, 200.0), (-9.0, 200.0))
+    parts = good_parts(12, size)
+    for number, part in enumerate(parts):
+        part[:, :32] = number * 20
+    engine = Sees({65: 1.0, SHALLOW: 1.0, DEEP: 1.0})
+    everywhere = told_by(engine, STRIDES, Geometry(size, size), parts, 0)
+    inside = told_by(engine, STRIDES, Geometry(size, size, ignore=(ignored,)), parts, 0)
+    assert inside.error > 0.3 > everywhere.error
+
+
+def test_without_neighbours_or_without_patches_nothing_is_asked() -> None:
+    geometry, good = Geometry((64, 64), (64, 64)), good_parts(2, (64, 64))
+    for graphs, sizes in (({17: b"", 65: b""}, {}), ({NEIGHBOURS: b""}, PATCH_SIZES)):
+        assert telling(GraphSet("fp32", graphs, STRIDES, "here", sizes), geometry, good, 0) is None
+
+
+def test_of_what_is_left_the_weights_are_one_in_sum() -> None:
+    keys = [DrivenBy(size, term) for size in (17, 33, 65) for term in (ERROR, UNCERTAINTY)]
+    keys += [DrivenBy(size, ERROR, one) for one, size in PATCH_SIZES.items()]
+    whole = quantile_weights(keys)
+    assert {key: round(w * (3 + STUDENTS_DIFFER), 6) for key, w in whole.items() if w} == {
+        DrivenBy(65, ERROR): 1,
+        DrivenBy(17, UNCERTAINTY): STUDENTS_DIFFER,
+        **{DrivenBy(size, ERROR, one): 1 for one, size in PATCH_SIZES.items()},
+    }
+    less = quantile_weights(keys, Telling(65, 0.1, 0.6).left_out)
+    assert less[DrivenBy(65, ERROR)] == 0 and sum(less.values()) == pytest.approx(1) == sum(whole.values())
+    assert quantile_weights(keys[:2], ()) == {keys[0]: 1 / (1 + STUDENTS_DIFFER), keys[1]: 0.75 / (1 + STUDENTS_DIFFER)}
+
+
+def test_the_mean_leaves_out_what_tells_nothing_in_every_variant_and_says_so() -> None:
+    geometry, engine = Geometry((128, 128), (128, 128)), Sees({65: 0.0, SHALLOW: 1.0, DEEP: 1.0})
+    maps = [engine.infer(image) for image in good_parts(3, (128, 128))]
+    for error, weight in ((0.1, 0.0), (0.5, 1 / (3 + STUDENTS_DIFFER))):
+        chosen = PlainMean(FusionKind.QUANTILE, Telling(65, error, 0.6))
+        fusion, stats = chosen.on(maps, geometry)
+        assert fusion.scale is Scale.QUANTILES and stats[DrivenBy(65, ERROR)].weight == pytest.approx(weight)
+        assert ("left out" in str(chosen)) == (weight == 0)
+    assert str(PlainMean(FusionKind.MEAN)) == "the paper's mean"

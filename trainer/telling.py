@@ -1,0 +1,109 @@
+"""Whether the error of the largest patches tells defects on this product at all: asked of drawn ones, yes or no.
+
+On parts cut out of a texture that is never twice alike it tells next to nothing, and in the plain mean it is only noise
+(kolektor: image AUROC .64, where neighbours have .90). Drawn defects resemble real ones too little to weigh terms by,
+but this they can say: there the error tells a third of what neighbours tell, on other materials four fifths and more
+(FIGURES.md). A wrong answer costs one of four terms. They are drawn on images of the training, so that nothing is
+chosen by those that judge. Uncertainty is not asked: drawn defects hardly move it anywhere, and real ones do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import numpy as np
+import structlog
+
+from edge.core.bundle import NEIGHBOURS, GraphSet
+from edge.core.errors import TrainingError
+from edge.core.preprocess import Geometry
+from edge.core.scoring import TermStats, fuse, image_score
+from edge.core.types import DrivenBy, Image, PatchMaps, Term
+from edge.engines import Engine
+from edge.engines.onnxruntime import OnnxRuntimeEngine
+from trainer.excerpts import Excerpt, choose_excerpts
+from trainer.metrics import roc_auc
+from trainer.progress import counted
+from trainer.quantile_mean import QUANTILE_FUSION
+from trainer.synthetic import synthetic_defects
+
+log = structlog.get_logger()
+
+IMAGES, DEFECTS = 100, 200
+ENOUGH = 2 / 3  # of what neighbours tell
+
+Maps = Mapping[int, PatchMaps]
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """How well drawn defects are told from good images: 2 · AUROC − 1, by the error at `patch_size` and by neighbours.
+
+    Of the two maps of neighbours, their mean.
+    """
+
+    patch_size: int
+    error: float
+    neighbours: float
+
+    @property
+    def left_out(self) -> tuple[DrivenBy, ...]:
+        """What has no part in the mean: that error, or nothing."""
+        is_enough = self.error >= ENOUGH * self.neighbours
+        return () if is_enough else (DrivenBy(self.patch_size, Term.REGRESSION_ERROR),)
+
+    def __str__(self) -> str:
+        does = "is left out" if self.left_out else "counts"
+        told = f"{self.error:.2f} of drawn defects from good parts, and neighbours {self.neighbours:.2f}"
+        return f"the error of p = {self.patch_size} {does}: it tells {told} (2 AUROC - 1)"
+
+
+def telling(graphs: GraphSet, geometry: Geometry, good: Sequence[Image], seed: int) -> Telling | None:
+    """Ask on `good` images of the input size, of the training; None where it cannot be asked.
+
+    That is where there are no neighbours or no patches, or where no drawn defect shows.
+    """
+    sizes = [size for size in graphs.graphs if size != NEIGHBOURS]
+    if not sizes or NEIGHBOURS not in graphs.graphs:
+        return None
+    asked = {size: graphs.graphs[size] for size in (max(sizes), NEIGHBOURS)}
+    strides = {size: graphs.strides[size] for size in (max(sizes), *graphs.neighbours.values())}
+    with closing(OnnxRuntimeEngine(replace(graphs, graphs=asked))) as engine:
+        try:
+            return told_by(engine, strides, geometry, good, seed)
+        except TrainingError as error:
+            log.warning("the error counts without being asked what it tells", why=str(error))
+            return None
+
+
+def told_by(
+    engine: Engine, strides: Mapping[int, int], geometry: Geometry, good: Sequence[Image], seed: int
+) -> Telling:
+    """The same of an engine that takes images of any size, with maps of one patch size and of neighbours."""
+    images = [good[i] for i in np.random.default_rng((seed, 29)).permutation(len(good))[:IMAGES]]
+    excerpts = choose_excerpts(len(images), geometry, strides, seed)
+    pieces = [excerpt.image(images[excerpt.index]) for excerpt in excerpts]
+    mask = geometry.grid_mask(geometry.input_size, 1)
+    defects = synthetic_defects(pieces, DEFECTS, seed, [excerpt.counted(mask) for excerpt in excerpts])
+    shown = [*zip(pieces, excerpts, strict=True)]
+    shown += [(defect.image, excerpts[i % len(excerpts)]) for i, defect in enumerate(defects)]
+    seen = [
+        _scores(excerpt.of_own(engine.infer(image)), excerpt, geometry)
+        for image, excerpt in counted(shown, "asking what the error tells", len(shown))
+    ]
+    labels = [False] * len(pieces) + [True] * len(defects)
+    told = {key: 2 * roc_auc([scores[key] for scores in seen], labels) - 1 for key in seen[0]}
+    ((size, error),) = [(key.patch_size, of) for key, of in told.items() if key.neighbours is None]
+    return Telling(size, error, float(np.mean([of for key, of in told.items() if key.neighbours is not None])))
+
+
+def _scores(maps: Maps, excerpt: Excerpt, geometry: Geometry) -> dict[DrivenBy, float]:
+    """Of a piece, the score of each error and distance alone, as `edge.core.scoring` takes it, where places count."""
+    keys = [key for of in maps.values() for key in of.terms if key.term is Term.REGRESSION_ERROR]
+    alike = fuse(maps, {key: TermStats(0.0, 1.0, 1.0) for key in keys}, QUANTILE_FUSION)
+    height, width = (-(-side // alike.stride) for side in geometry.input_size)
+    whole = geometry.grid_mask((height, width), alike.stride)
+    mask = None if whole is None else whole[excerpt.tile.places(alike.stride)]
+    return {key: image_score(of, alike.stride, QUANTILE_FUSION, mask)[0] for key, of in alike.deviations.items()}
