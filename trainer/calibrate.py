@@ -102,7 +102,7 @@ class UnusedImages:
 
 @dataclass(frozen=True, slots=True)
 class PlainMean:
-    """A fusion whose weights nothing is fitted for. kind: one of PLAIN. telling: whether the error has a part in it."""
+    """A fusion whose weights nothing is fitted for. kind: one of PLAIN. telling: which error has a part in it."""
 
     kind: FusionKind
     telling: Telling | None = None
@@ -112,7 +112,7 @@ class PlainMean:
         stats = fit_stats(maps, geometry)
         if self.kind is FusionKind.MEAN:
             return PAPER_FUSION, stats
-        weights = quantile_weights(stats, () if self.telling is None else self.telling.left_out)
+        weights = quantile_weights(stats, None if self.telling is None else self.telling.counted)
         fusion = quantile_fusion(len(maps))
         return fusion, fit_stats(maps, geometry, weights, fusion.scale)
 
@@ -185,7 +185,7 @@ def _chosen(
             return fit_fusion(engine, images.geometry, images.stats, stats_maps, seed, kind)
     asked = telling(graphs, images.geometry, run.images("train"), seed) if kind is FusionKind.QUANTILE else None
     if asked is not None:
-        log.info("fusion", error=str(asked))
+        log.info("fusion", chosen=str(asked))
     return PlainMean(kind, asked)
 
 

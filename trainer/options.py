@@ -196,7 +196,7 @@ CALIBRATION_FLAGS = (
         default=FusionKind.QUANTILE.value,
         show_default=True,
         help="How the terms become one map: quantile, the mean of four unlike terms on one scale, of three where the "
-        "students' error tells nothing; the paper's plain mean; a weighted sum; or adaptive, in which the scale that "
+        "students' error says nothing; the paper's plain mean; a weighted sum; or adaptive, in which the scale that "
         "sees something speaks at each pixel. The last two are fitted on synthetic defects.",
     ),
 )

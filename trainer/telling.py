@@ -1,17 +1,18 @@
-"""Whether the error of the largest patches tells defects on this product at all: asked of drawn ones, yes or no.
+"""Which patch size's error tells defects on this product, if any: asked of drawn ones.
 
-On parts cut out of a texture that is never twice alike it tells next to nothing, and in the plain mean it is only noise
-(kolektor: image AUROC .64, where neighbours have .90). Drawn defects resemble real ones too little to weigh terms by,
-but this they can say: there the error tells a third of what neighbours tell, on other materials four fifths and more
-(FIGURES.md). A wrong answer costs one of four terms. They are drawn on images of the training, so that nothing is
-chosen by those that judge. Uncertainty is not asked: drawn defects hardly move it anywhere, and real ones do.
+On screws it is that of the largest patches, on a woven cloth that of the smallest; on parts cut out of a texture that
+is never twice alike none tells anything, and in the mean it is only noise (kolektor: image AUROC .64, where neighbours
+have .90). Drawn defects resemble real ones too little to weigh terms by, but this they can say: there the error tells
+less than half of what neighbours tell, on other materials three quarters and more (FIGURES.md). A wrong answer costs
+one of four terms. They are drawn on images of the training, so that nothing is chosen by those that judge. Uncertainty
+is not asked: drawn defects hardly move it anywhere, and real ones do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import structlog
@@ -39,25 +40,24 @@ Maps = Mapping[int, PatchMaps]
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """How well drawn defects are told from good images: 2 · AUROC − 1, by the error at `patch_size` and by neighbours.
+    """How well drawn defects are told from good images: 2 · AUROC − 1, by each patch size's error and by neighbours.
 
     Of the two maps of neighbours, their mean.
     """
 
-    patch_size: int
-    error: float
+    errors: Mapping[int, float]
     neighbours: float
 
     @property
-    def left_out(self) -> tuple[DrivenBy, ...]:
-        """What has no part in the mean: that error, or nothing."""
-        is_enough = self.error >= ENOUGH * self.neighbours
-        return () if is_enough else (DrivenBy(self.patch_size, Term.REGRESSION_ERROR),)
+    def counted(self) -> tuple[int, ...]:
+        """The patch size whose error has a part in the mean, if any has."""
+        best = max(self.errors, key=lambda size: (self.errors[size], size))
+        return (best,) if self.errors[best] >= ENOUGH * self.neighbours else ()
 
     def __str__(self) -> str:
-        does = "is left out" if self.left_out else "counts"
-        told = f"{self.error:.2f} of drawn defects from good parts, and neighbours {self.neighbours:.2f}"
-        return f"the error of p = {self.patch_size} {does}: it tells {told} (2 AUROC - 1)"
+        which = f"the error of p = {self.counted[0]} counts" if self.counted else "no error counts"
+        told = ", ".join(f"p = {size} {value:.2f}" for size, value in sorted(self.errors.items()))
+        return f"{which}: told of drawn defects (2 AUROC - 1) {told}, neighbours {self.neighbours:.2f}"
 
 
 def telling(graphs: GraphSet, geometry: Geometry, good: Sequence[Image], seed: int) -> Telling | None:
@@ -65,23 +65,20 @@ def telling(graphs: GraphSet, geometry: Geometry, good: Sequence[Image], seed: i
 
     That is where there are no neighbours or no patches, or where no drawn defect shows.
     """
-    sizes = [size for size in graphs.graphs if size != NEIGHBOURS]
-    if not sizes or NEIGHBOURS not in graphs.graphs:
+    if NEIGHBOURS not in graphs.graphs or len(graphs.graphs) == 1:
         return None
-    asked = {size: graphs.graphs[size] for size in (max(sizes), NEIGHBOURS)}
-    strides = {size: graphs.strides[size] for size in (max(sizes), *graphs.neighbours.values())}
-    with closing(OnnxRuntimeEngine(replace(graphs, graphs=asked))) as engine:
+    with closing(OnnxRuntimeEngine(graphs)) as engine:
         try:
-            return told_by(engine, strides, geometry, good, seed)
+            return told_by(engine, graphs.strides, geometry, good, seed)
         except TrainingError as error:
-            log.warning("the error counts without being asked what it tells", why=str(error))
+            log.warning("the error of the largest patches counts, without being asked what it tells", why=str(error))
             return None
 
 
 def told_by(
     engine: Engine, strides: Mapping[int, int], geometry: Geometry, good: Sequence[Image], seed: int
 ) -> Telling:
-    """The same of an engine that takes images of any size, with maps of one patch size and of neighbours."""
+    """The same of an engine that takes images of any size."""
     images = [good[i] for i in np.random.default_rng((seed, 29)).permutation(len(good))[:IMAGES]]
     excerpts = choose_excerpts(len(images), geometry, strides, seed)
     pieces = [excerpt.image(images[excerpt.index]) for excerpt in excerpts]
@@ -91,12 +88,12 @@ def told_by(
     shown += [(defect.image, excerpts[i % len(excerpts)]) for i, defect in enumerate(defects)]
     seen = [
         _scores(excerpt.of_own(engine.infer(image)), excerpt, geometry)
-        for image, excerpt in counted(shown, "asking what the error tells", len(shown))
+        for image, excerpt in counted(shown, "asking which error tells", len(shown))
     ]
     labels = [False] * len(pieces) + [True] * len(defects)
     told = {key: 2 * roc_auc([scores[key] for scores in seen], labels) - 1 for key in seen[0]}
-    ((size, error),) = [(key.patch_size, of) for key, of in told.items() if key.neighbours is None]
-    return Telling(size, error, float(np.mean([of for key, of in told.items() if key.neighbours is not None])))
+    errors = {key.patch_size: of for key, of in told.items() if key.neighbours is None}
+    return Telling(errors, float(np.mean([of for key, of in told.items() if key.neighbours is not None])))
 
 
 def _scores(maps: Maps, excerpt: Excerpt, geometry: Geometry) -> dict[DrivenBy, float]:

@@ -1,4 +1,4 @@
-"""Whether the students' error has a part in the mean: asked of drawn defects, on engines made for it."""
+"""Which error of the students has a part in the mean: asked of drawn defects, on engines made for it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trainer.quantile_mean import STUDENTS_DIFFER, quantile_weights
 from trainer.telling import DEFECTS, Telling, telling, told_by
 
 SHALLOW, DEEP = (PATCH_SIZES[one] for one in Neighbours)
-STRIDES = {65: 8, SHALLOW: 8, DEEP: 16}
+STRIDES = {17: 4, 65: 8, SHALLOW: 8, DEEP: 16}
 ERROR, UNCERTAINTY = Term.REGRESSION_ERROR, Term.PREDICTIVE_UNCERTAINTY
 GREY = 128
 
@@ -37,7 +37,7 @@ class Sees:
         return {size: self._maps(image, size, neighbours) for size, neighbours in self._sizes()}
 
     def _sizes(self) -> list[tuple[int, Neighbours | None]]:
-        return [(65, None), *((size, one) for one, size in PATCH_SIZES.items())]
+        return [(17, None), (65, None), *((size, one) for one, size in PATCH_SIZES.items())]
 
     def _maps(self, image: Image, size: int, neighbours: Neighbours | None) -> PatchMaps:
         stride = STRIDES[size]
@@ -60,27 +60,34 @@ def good_parts(count: int, size: Size) -> list[Image]:
     return [rng.normal(GREY, 1, (*size, 3)).clip(0, 255).astype(np.uint8) for _ in range(count)]
 
 
-def asked(error: float, size: Size = (128, 128)) -> tuple[Telling, Sees]:
-    engine = Sees({65: error, SHALLOW: 1.0, DEEP: 1.0})
+def asked(small: float, large: float, size: Size = (128, 128)) -> tuple[Telling, Sees]:
+    engine = Sees({17: small, 65: large, SHALLOW: 1.0, DEEP: 1.0})
     return told_by(engine, STRIDES, Geometry(size, size), good_parts(12, size), 0), engine
 
 
-def test_an_error_that_sees_what_neighbours_see_counts() -> None:
-    found, _ = asked(1.0)
-    assert found.patch_size == 65 and found.error > 0.4 and found.neighbours > 0.4
-    assert found.left_out == () and "p = 65 counts" in str(found)
+@pytest.mark.parametrize(("small", "large", "counted"), [(0.0, 1.0, 65), (1.0, 0.0, 17)])
+def test_the_error_counts_that_sees_what_neighbours_see(small: float, large: float, counted: int) -> None:
+    found, _ = asked(small, large)
+    assert found.neighbours > 0.4 and found.errors[counted] > 0.4
+    assert found.counted == (counted,) and f"p = {counted} counts" in str(found)
 
 
-def test_an_error_that_sees_nothing_is_left_out_and_said() -> None:
-    found, _ = asked(0.0)
-    assert abs(found.error) < 0.2 and found.neighbours > 0.4
-    assert found.left_out == (DrivenBy(65, ERROR),) and "p = 65 is left out" in str(found)
+def test_errors_that_see_nothing_do_not_count_and_that_is_said() -> None:
+    found, _ = asked(0.0, 0.0)
+    assert all(abs(error) < 0.25 for error in found.errors.values()) and found.neighbours > 0.4
+    assert found.counted == () and "no error counts" in str(found)
+
+
+def test_of_two_that_tell_as_much_the_larger_counts() -> None:
+    assert Telling({17: 0.5, 65: 0.5}, 0.6).counted == (65,)
+    assert Telling({17: 0.51, 65: 0.5}, 0.6).counted == (17,)
+    assert Telling({17: 0.3, 65: 0.39}, 0.6).counted == ()
 
 
 def test_of_large_images_pieces_are_asked() -> None:
     """Of 256 px with the halo of 256, as far as the image reaches."""
-    found, engine = asked(1.0, (272, 640))
-    assert found.left_out == () and len(engine.seen) == EXCERPTS + DEFECTS
+    found, engine = asked(0.0, 1.0, (272, 640))
+    assert found.counted == (65,) and len(engine.seen) == EXCERPTS + DEFECTS
     widths = {width for _, width in engine.seen}
     assert max(widths) == 640 and min(widths) == 512 and {height for height, _ in engine.seen} == {272}
 
@@ -92,10 +99,10 @@ def test_only_what_counts_is_asked() -> None:
     parts = good_parts(12, size)
     for number, part in enumerate(parts):
         part[:, :32] = number * 20
-    engine = Sees({65: 1.0, SHALLOW: 1.0, DEEP: 1.0})
+    engine = Sees({17: 0.0, 65: 1.0, SHALLOW: 1.0, DEEP: 1.0})
     everywhere = told_by(engine, STRIDES, Geometry(size, size), parts, 0)
     inside = told_by(engine, STRIDES, Geometry(size, size, ignore=(ignored,)), parts, 0)
-    assert inside.error > 0.3 > everywhere.error
+    assert inside.errors[65] > 0.3 > everywhere.errors[65]
 
 
 def test_without_neighbours_or_without_patches_nothing_is_asked() -> None:
@@ -113,17 +120,20 @@ def test_of_what_is_left_the_weights_are_one_in_sum() -> None:
         DrivenBy(17, UNCERTAINTY): STUDENTS_DIFFER,
         **{DrivenBy(size, ERROR, one): 1 for one, size in PATCH_SIZES.items()},
     }
-    less = quantile_weights(keys, Telling(65, 0.1, 0.6).left_out)
-    assert less[DrivenBy(65, ERROR)] == 0 and sum(less.values()) == pytest.approx(1) == sum(whole.values())
-    assert quantile_weights(keys[:2], ()) == {keys[0]: 1 / (1 + STUDENTS_DIFFER), keys[1]: 0.75 / (1 + STUDENTS_DIFFER)}
+    less, other = quantile_weights(keys, ()), quantile_weights(keys, (33,))
+    assert sum(whole.values()) == pytest.approx(1) == sum(less.values()) == sum(other.values())
+    assert {size for size in (17, 33, 65) if less[DrivenBy(size, ERROR)]} == set()
+    assert {size for size in (17, 33, 65) if other[DrivenBy(size, ERROR)]} == {33}
+    assert quantile_weights(keys[:2]) == {keys[0]: 1 / (1 + STUDENTS_DIFFER), keys[1]: 0.75 / (1 + STUDENTS_DIFFER)}
 
 
-def test_the_mean_leaves_out_what_tells_nothing_in_every_variant_and_says_so() -> None:
-    geometry, engine = Geometry((128, 128), (128, 128)), Sees({65: 0.0, SHALLOW: 1.0, DEEP: 1.0})
+def test_the_mean_takes_the_error_that_tells_and_says_so() -> None:
+    geometry, engine = Geometry((128, 128), (128, 128)), Sees({17: 0.0, 65: 0.0, SHALLOW: 1.0, DEEP: 1.0})
     maps = [engine.infer(image) for image in good_parts(3, (128, 128))]
-    for error, weight in ((0.1, 0.0), (0.5, 1 / (3 + STUDENTS_DIFFER))):
-        chosen = PlainMean(FusionKind.QUANTILE, Telling(65, error, 0.6))
+    for small, large, counted in ((0.1, 0.2, set()), (0.1, 0.5, {65}), (0.6, 0.5, {17})):
+        chosen = PlainMean(FusionKind.QUANTILE, Telling({17: small, 65: large}, 0.6))
         fusion, stats = chosen.on(maps, geometry)
-        assert fusion.scale is Scale.QUANTILES and stats[DrivenBy(65, ERROR)].weight == pytest.approx(weight)
-        assert ("left out" in str(chosen)) == (weight == 0)
+        assert fusion.scale is Scale.QUANTILES and stats[DrivenBy(17, UNCERTAINTY)].weight > 0
+        assert {size for size in (17, 65) if stats[DrivenBy(size, ERROR)].weight} == counted
+        assert ("no error counts" in str(chosen)) == (counted == set())
     assert str(PlainMean(FusionKind.MEAN)) == "the paper's mean"
