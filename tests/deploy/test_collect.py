@@ -32,7 +32,6 @@ from edge.core.errors import SourceError
 from edge.core.images import read_image
 from edge.demo.run import BUNDLE
 from edge.pictures.evidence import drawn_at
-from edge.wire.messages import Message
 from tests.deploy.conftest import Run
 from tests.edge.stub import Stub
 from tests.patience import WAIT_S, wait_until
@@ -57,14 +56,14 @@ class Line(Stub):
 
     def rejected(self, count: int) -> list[dict[str, Any]]:
         """So many rejected parts, with their evidence."""
-        found: list[Message] = []
+        bad: list[dict[str, Any]] = []
 
         def are_there() -> bool:
-            found[:] = self.history()
-            return sum(one.kind == "evidence" for one in found) >= PARTS
+            found = self.history()
+            bad[:] = [one.body for one in found if one.kind == "result" and one.body["result_evaluation"] == 2]
+            return len(bad) >= count and sum(one.kind == "evidence" for one in found) >= PARTS
 
-        wait_until(are_there, "no evidence was told")
-        bad = [one.body for one in found if one.kind == "result" and one.body["result_evaluation"] == 2]
+        wait_until(are_there, "no evidence was told, or too few rejected parts")
         return bad[:count]
 
     def say(self, about: str, **facts: str) -> None:
@@ -214,7 +213,10 @@ def test_a_sample_begins_behind_what_was_dropped_and_one_with_holes_is_none() ->
 
 def test_a_sample_of_a_station_is_taken_whole_or_not_at_all(line: Line, edge_deploy: Run, tmp_path: Path) -> None:
     out, first = tmp_path / "drawn", line.rejected(9)
-    share = round(sorted(drawn_at(one["result_id"]) for one in first[:8])[2] + 1e-6, 6)  # three of the eight
+    passed = [one for one in line.records("result") if one["result_evaluation"] == 1]
+    good = min(drawn_at(one["result_id"]) for one in passed if one["created"] < first[8]["created"])
+    three = sorted(drawn_at(one["result_id"]) for one in first[:8])[2]
+    share = round(max(three, good) + 1e-6, 6)  # three of the eight, or more, and a part that passed
     flags = (*line.flags, "--sample", share, "--until", first[8]["created"], "--out", out)
     bad = [one for one in first[:8] if drawn_at(one["result_id"]) < share]
     line.say(bad[2]["result_id"], label="unsure")
