@@ -19,7 +19,7 @@ import pytest
 
 from edge.client import Subscription
 from edge.core.bundle import Bundle, load_bundle
-from edge.core.types import Frame, Image, Verdict
+from edge.core.types import Frame, Image, Term, Verdict
 from edge.engines import EngineOptions, open_engine
 from edge.inspector import Inspector
 from edge.station.golden import check_golden
@@ -88,6 +88,15 @@ def test_the_bundle_holds_what_the_engineer_said(bundle: Bundle) -> None:
     assert manifest.health is not None and manifest.health.images == 7
     assert manifest.provenance["splits"] == {"train": 17, "stats": 2, "threshold": 5}
     assert manifest.provenance["teachers"] == teacher_digests({p: Networks.LEAN.folder(p) for p in (17, 33)})
+
+
+def test_every_variant_counts_the_error_that_the_bundle_names(bundle: Bundle) -> None:
+    said = bundle.manifest.provenance["fusion"]
+    for calibration in bundle.manifest.calibrations.values():
+        errors = {key: of for key, of in calibration.stats.items() if key.term is Term.REGRESSION_ERROR}
+        counted = [key.patch_size for key, of in errors.items() if of.weight > 0 and key.neighbours is None]
+        assert (f"p = {counted[0]} counts" if counted else "no error counts") in said and len(counted) < 2
+        assert all(of.weight > 0 for key, of in errors.items() if key.neighbours is not None)
 
 
 def test_every_variant_is_calibrated_through_itself_and_keeps_the_verdicts(bundle: Bundle) -> None:

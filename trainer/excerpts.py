@@ -8,7 +8,7 @@ statistics are still those of whole images. Small images are one piece each. Rej
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 
@@ -19,6 +19,7 @@ from edge.core.preprocess import Geometry
 from edge.core.scoring import LocalStats, ScoreStats, TermStats
 from edge.core.tiles import Cut, Span, Tile, halo_px
 from edge.core.types import DrivenBy, Image, PatchMaps
+from trainer.synthetic import SyntheticDefect, synthetic_defects
 
 EXCERPT_PX = 256  # longer sides are cut
 EXCERPTS = 64  # at least so many where images are cut
@@ -45,6 +46,12 @@ class Excerpt:
         inside = np.zeros([span.stop - span.start for span in self.tile.read], np.bool_)
         inside[self.tile.own_places(1)] = True
         return inside if whole is None else inside & whole[self.tile.pixels]
+
+    def inside(self, geometry: Geometry, stride: int) -> Mask:
+        """(h, w), of its places at this stride those that count."""
+        height, width = (-(-side // stride) for side in geometry.input_size)
+        mask = geometry.grid_mask((height, width), stride)
+        return (np.ones((height, width), np.bool_) if mask is None else mask)[self.tile.places(stride)]
 
     def of_whole(self, maps: Maps) -> dict[int, PatchMaps]:
         """Its places in the maps of the whole image."""
@@ -82,6 +89,15 @@ def choose_excerpts(count: int, geometry: Geometry, strides: Mapping[int, int], 
         (top, rows), (left, columns) = spans
         excerpts.append(Excerpt(number * count // wanted, Tile((top, left), (rows, columns))))
     return excerpts
+
+
+def defects_on(
+    excerpts: Sequence[Excerpt], geometry: Geometry, good: Sequence[Image], count: int, seed: int
+) -> list[SyntheticDefect]:
+    """`count` synthetic defects on these pieces of the good images, in turn, where pixels count."""
+    mask = geometry.grid_mask(geometry.input_size, 1)
+    pieces = [excerpt.image(good[excerpt.index]) for excerpt in excerpts]
+    return synthetic_defects(pieces, count, seed, [excerpt.counted(mask) for excerpt in excerpts])
 
 
 def _around(place: int, side: int, strides: Mapping[int, int]) -> tuple[Span, Span]:

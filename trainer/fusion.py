@@ -36,12 +36,12 @@ from edge.core.scoring import (
     smoothed,
     with_local_stats,
 )
-from edge.core.types import DrivenBy, Image, PatchMaps, Term
+from edge.core.types import DrivenBy, Image, Term
 from edge.engines import Engine
-from trainer.excerpts import Excerpt, choose_excerpts
+from trainer.excerpts import Excerpt, Maps, choose_excerpts, defects_on
 from trainer.places import lie_fixed
 from trainer.progress import counted
-from trainer.synthetic import SyntheticDefect, synthetic_defects
+from trainer.synthetic import SyntheticDefect
 
 DEFECTS = 400
 REACHES = (0, 1)  # grid points by which a part may lie off its place, from one image to the next
@@ -56,7 +56,6 @@ _FACTORS = (0.0, 0.25, 0.5, 2.0, 4.0)
 _SWEEPS = 4
 _NOISE = 0.04  # a step must gain more than this over √n of the good images: weights near the mean travel best
 
-Maps = Mapping[int, PatchMaps]
 Weights = NDArray[np.float32]  # (terms,)
 
 
@@ -195,9 +194,7 @@ def _draw_defects(
     engine: Engine, excerpts: Sequence[Excerpt], geometry: Geometry, good: Sequence[Image], seed: int
 ) -> tuple[list[SyntheticDefect], list[Maps]]:
     """DEFECTS of them, on the pieces of the good images that the excerpts are, where pixels count; and their maps."""
-    mask = geometry.grid_mask(geometry.input_size, 1)
-    pieces = [excerpt.image(good[excerpt.index]) for excerpt in excerpts]
-    defects = synthetic_defects(pieces, DEFECTS, seed, [excerpt.counted(mask) for excerpt in excerpts])
+    defects = defects_on(excerpts, geometry, good, DEFECTS, seed)
     shown = counted(defects, "looking at drawn defects", len(defects))
     maps: list[Maps] = [
         excerpts[i % len(excerpts)].of_own(engine.infer(defect.image)) for i, defect in enumerate(shown)
@@ -248,21 +245,13 @@ def _rehearse(
         np.stack(scored),
         np.stack(defective),
         np.stack([_region(d, excerpts[i % len(excerpts)], scored[0].shape[1:]) for i, d in enumerate(defects)]),
-        np.stack([_inside(excerpt, geometry, good[0]) for excerpt in excerpts]),
+        np.stack([excerpt.inside(geometry, min(strides.values())) for excerpt in excerpts]),
         np.digitize([defect.size_px for defect in defects], BANDS_PX),
     )
 
 
 def _deviations(maps: Maps, stats: ScoreStats) -> NDArray[np.float32]:
     return np.stack(list(fuse(maps, stats, PAPER_FUSION).deviations.values()))
-
-
-def _inside(excerpt: Excerpt, geometry: Geometry, maps: Maps) -> NDArray[np.bool_]:
-    """(h, w), the excerpt's places on the finest grid that count."""
-    finest = min(maps.values(), key=lambda m: m.stride)
-    mask = geometry.grid_mask(finest.regression_error.shape, finest.stride)
-    everywhere = np.ones(finest.regression_error.shape, np.bool_)
-    return np.asarray((everywhere if mask is None else mask)[excerpt.tile.places(finest.stride)])
 
 
 def _region(defect: SyntheticDefect, excerpt: Excerpt, shape: tuple[int, int]) -> NDArray[np.bool_]:

@@ -21,21 +21,18 @@ from edge.core.bundle import NEIGHBOURS, GraphSet
 from edge.core.errors import TrainingError
 from edge.core.preprocess import Geometry
 from edge.core.scoring import TermStats, fuse, image_score
-from edge.core.types import DrivenBy, Image, PatchMaps, Term
+from edge.core.types import DrivenBy, Image, Term
 from edge.engines import Engine
 from edge.engines.onnxruntime import OnnxRuntimeEngine
-from trainer.excerpts import Excerpt, choose_excerpts
+from trainer.excerpts import Excerpt, Maps, choose_excerpts, defects_on
 from trainer.metrics import roc_auc
 from trainer.progress import counted
 from trainer.quantile_mean import QUANTILE_FUSION
-from trainer.synthetic import synthetic_defects
 
 log = structlog.get_logger()
 
 IMAGES, DEFECTS = 100, 200
 ENOUGH = 2 / 3  # of what neighbours tell
-
-Maps = Mapping[int, PatchMaps]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +78,14 @@ def told_by(
     """The same of an engine that takes images of any size."""
     images = [good[i] for i in np.random.default_rng((seed, 29)).permutation(len(good))[:IMAGES]]
     excerpts = choose_excerpts(len(images), geometry, strides, seed)
-    pieces = [excerpt.image(images[excerpt.index]) for excerpt in excerpts]
-    mask = geometry.grid_mask(geometry.input_size, 1)
-    defects = synthetic_defects(pieces, DEFECTS, seed, [excerpt.counted(mask) for excerpt in excerpts])
-    shown = [*zip(pieces, excerpts, strict=True)]
+    defects = defects_on(excerpts, geometry, images, DEFECTS, seed)
+    shown = [(excerpt.image(images[excerpt.index]), excerpt) for excerpt in excerpts]
     shown += [(defect.image, excerpts[i % len(excerpts)]) for i, defect in enumerate(defects)]
     seen = [
         _scores(excerpt.of_own(engine.infer(image)), excerpt, geometry)
         for image, excerpt in counted(shown, "asking which error tells", len(shown))
     ]
-    labels = [False] * len(pieces) + [True] * len(defects)
+    labels = [False] * len(excerpts) + [True] * len(defects)
     told = {key: 2 * roc_auc([scores[key] for scores in seen], labels) - 1 for key in seen[0]}
     errors = {key.patch_size: of for key, of in told.items() if key.neighbours is None}
     return Telling(errors, float(np.mean([of for key, of in told.items() if key.neighbours is not None])))
@@ -100,7 +95,5 @@ def _scores(maps: Maps, excerpt: Excerpt, geometry: Geometry) -> dict[DrivenBy, 
     """Of a piece, the score of each error and distance alone, as `edge.core.scoring` takes it, where places count."""
     keys = [key for of in maps.values() for key in of.terms if key.term is Term.REGRESSION_ERROR]
     alike = fuse(maps, {key: TermStats(0.0, 1.0, 1.0) for key in keys}, QUANTILE_FUSION)
-    height, width = (-(-side // alike.stride) for side in geometry.input_size)
-    whole = geometry.grid_mask((height, width), alike.stride)
-    mask = None if whole is None else whole[excerpt.tile.places(alike.stride)]
+    mask = excerpt.inside(geometry, alike.stride)
     return {key: image_score(of, alike.stride, QUANTILE_FUSION, mask)[0] for key, of in alike.deviations.items()}

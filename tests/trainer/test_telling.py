@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from edge.core.bundle import NEIGHBOURS, GraphSet
 from edge.core.preprocess import Geometry, Size
@@ -109,6 +110,22 @@ def test_without_neighbours_or_without_patches_nothing_is_asked() -> None:
     geometry, good = Geometry((64, 64), (64, 64)), good_parts(2, (64, 64))
     for graphs, sizes in (({17: b"", 65: b""}, {}), ({NEIGHBOURS: b""}, PATCH_SIZES)):
         assert telling(GraphSet("fp32", graphs, STRIDES, "here", sizes), geometry, good, 0) is None
+
+
+def test_where_no_drawn_defect_shows_the_largest_patches_count_and_a_warning_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    size = (64, 64)
+    monkeypatch.setattr("trainer.telling.OnnxRuntimeEngine", lambda graphs: Sees(dict.fromkeys(STRIDES, 1.0)))
+    graphs = GraphSet("fp32", {17: b"", 65: b"", NEIGHBOURS: b""}, STRIDES, "here", PATCH_SIZES)
+    above, left = (
+        ((-9.0, -9.0), (99.0, -9.0), (99.0, 62.0), (-9.0, 62.0)),
+        ((-9.0, -9.0), (62.0, -9.0), (62.0, 99.0), (-9.0, 99.0)),
+    )
+    one_pixel = Geometry(size, size, ignore=(above, left))
+    with capture_logs() as said:
+        assert telling(graphs, one_pixel, good_parts(2, size), 0) is None
+    assert [(one["log_level"], one["why"][:8]) for one in said] == [("warning", "no synth")]
 
 
 def test_of_what_is_left_the_weights_are_one_in_sum() -> None:
