@@ -40,6 +40,11 @@ class Connection:
             raise
         self._heard_s = time.monotonic()
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether it takes nothing to be sent: who answered last was no fit peer (or far too much waits)."""
+        return not self.socket.poll(0, zmq.POLLOUT)
+
     def poll(self, timeout_s: float) -> bool:
         """Whether something comes in time; connects anew whenever nothing has come for SILENT_S."""
         until_s = time.monotonic() + timeout_s

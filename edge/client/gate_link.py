@@ -27,13 +27,15 @@ Answer = tuple[str, str, dict[str, Any]]  # verb, request id, facts
 class GateLink:
     """The live feed and the control socket of one station. SettingsError for a bad endpoint. Used from one thread.
 
-    Where nothing is heard of the station both are connected anew.
+    Where nothing is heard of the station both are connected anew, and the control socket alone where it was refused.
+    reconnections: how often that was; what was asked before has no answer then.
     """
 
     def __init__(
         self, live: str, control: str, keys: Path | None = None, clock_ns: Callable[[], int] = time.monotonic_ns
     ) -> None:
         self._clock_ns = clock_ns
+        self.reconnections = 0
         self._station: tuple[int, int] | None = None  # its clock as last heard, and ours then
         self._live = Subscription(live, keys)
         try:
@@ -47,11 +49,6 @@ class GateLink:
     def sockets(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
         """To be polled, until the next `receive`: something came."""
         return self._live.socket, self._control.socket
-
-    @property
-    def reconnections(self) -> int:
-        """How often the station was not heard and connected to anew: what was asked before has no answer then."""
-        return self._live.reconnections
 
     def ask(self, verb: str, request_id: str, facts: dict[str, Any] | None = None) -> bool:
         """Send a command; False where the station cannot be reached."""
@@ -70,11 +67,14 @@ class GateLink:
 
     def receive(self, timeout_s: float = 0.0) -> Message | None:
         """The next live message, None when there was none in time; WireError for one that is malformed."""
-        before = self.reconnections
-        message = self._live.receive(timeout_s)
-        if self.reconnections != before:
-            self._control.reconnect()
-            self._ask_clock()
+        before = self._live.reconnections
+        try:
+            message = self._live.receive(timeout_s)
+        finally:
+            if self._live.reconnections != before or self._control.is_refused:
+                self._control.reconnect()
+                self.reconnections += 1
+                self._ask_clock()
         if message is not None and not message.is_historical and message.body["kind"] == "heartbeat":
             self._note_clock(message.body)
         return message
