@@ -40,11 +40,6 @@ class Connection:
             raise
         self._heard_s = time.monotonic()
 
-    @property
-    def is_refused(self) -> bool:
-        """Whether it takes nothing to be sent: who answered last was no fit peer (or far too much waits)."""
-        return not self.socket.poll(0, zmq.POLLOUT)
-
     def poll(self, timeout_s: float) -> bool:
         """Whether something comes in time; connects anew whenever nothing has come for SILENT_S."""
         until_s = time.monotonic() + timeout_s
@@ -73,6 +68,16 @@ class Connection:
         """Send without waiting, over a connection made anew where the old one takes nothing any more."""
         if not self.send(frames):
             self.send(frames)
+
+    def reconnect_if_refused(self) -> bool:
+        """Connect anew where nothing that is sent would be taken; whether it did. At most once in SILENT_S.
+
+        Who answered last was no fit peer then (or far too much waits).
+        """
+        if time.monotonic() - self._heard_s < SILENT_S or self.socket.poll(0, zmq.POLLOUT):
+            return False
+        self.reconnect()
+        return True
 
     def reconnect(self) -> None:
         """Connect anew: what was under way in either direction is lost."""

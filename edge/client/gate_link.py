@@ -71,10 +71,11 @@ class GateLink:
         try:
             message = self._live.receive(timeout_s)
         finally:
-            if self._live.reconnections != before or self._control.is_refused:
+            if self._live.reconnections != before:
                 self._control.reconnect()
-                self.reconnections += 1
-                self._ask_clock()
+                self._connected_anew()
+            elif self._control.reconnect_if_refused():
+                self._connected_anew()
         if message is not None and not message.is_historical and message.body["kind"] == "heartbeat":
             self._note_clock(message.body)
         return message
@@ -108,6 +109,10 @@ class GateLink:
         """Disconnect."""
         self._live.close()
         self._control.close()
+
+    def _connected_anew(self) -> None:
+        self.reconnections += 1
+        self._ask_clock()
 
     def _ask_clock(self) -> None:
         self.ask("STATUS", "clock")
