@@ -96,13 +96,14 @@ class Consumer:
         message (go on after each). May take `answer_timeout_s` longer while the station does not answer.
         """
         end_s = time.monotonic() + timeout_s
+        left_s = timeout_s
         while not self._ready:
-            left_s = end_s - time.monotonic()
-            if left_s < 0:
-                self._given_s = math.inf
-                return None
             with suppress(ReplaySilent):  # the station or the network is down: `lag_s` says for how long
                 self._advance(max(0.0, min(left_s, _CHECK_S)))
+            left_s = end_s - time.monotonic()
+            if left_s < 0 and not self._ready:
+                self._given_s = math.inf
+                return None
         one, self._given_s = self._ready.popleft()
         if isinstance(one, Lost):
             raise RecordsLost(one)
@@ -149,10 +150,15 @@ class Consumer:
     def _advance(self, wait_s: float) -> None:
         if not self._is_welcome:
             self._hello()
-        elif self._is_behind or self._live is None or self._clock_s() - self._checked_s >= _CHECK_S:
+        elif self._is_behind or self._live is None or self._is_silent():
             self._fetch(0.0 if self._is_behind or self._live is not None else wait_s)
         elif (message := self._live.receive(wait_s)) is not None:
             self._take_live(message)
+
+    def _is_silent(self) -> bool:
+        """Whether the live feed brings nothing; not where nobody has looked at what it has brought."""
+        assert self._live is not None
+        return self._clock_s() - self._checked_s >= _CHECK_S and not self._live.socket.poll(0)
 
     def _hello(self) -> None:
         welcome = self._link.hello(self._position or self._resume)

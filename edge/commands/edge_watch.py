@@ -26,6 +26,7 @@ from edge.wire.vocabulary import Kind
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 MISSED, TOO_FEW, REFUSED = 3, 4, 5
+_VERIFIED_S = 30.0  # to wait for an answer: the whole journal is read, and its disk may be busy
 _TICK_S = 0.25
 _DEFAULT_KINDS = tuple(kind.value for kind in Kind if kind is not Kind.HEARTBEAT)
 
@@ -162,7 +163,7 @@ def _ending_well() -> Iterator[None]:
 
 def _verify(replay: str, consumer: str, keys: Path | None) -> None:
     """Say what was found, and exit with MISSED when something does not hold."""
-    link = ReplayLink(replay, consumer, keys=keys)
+    link = ReplayLink(replay, consumer, _VERIFIED_S, keys)
     try:
         found = verify(link)
     finally:

@@ -98,8 +98,8 @@ class StationKeys:
             files, seen = [], (str(error),)
         if seen == self._seen:
             return
-        self._seen = seen
         self._consumers = _read_consumers(files)
+        self._seen = seen  # not before: another thread would take the old ones for these
         log.info("consumers", known=sorted(name for name, _ in self._consumers.values()), folder=str(self._folder))
 
 

@@ -27,6 +27,7 @@ from edge.sockets.requests import Request, RequestError
 from edge.sockets.rights import require_right
 
 MOST_WAITING = 64  # requests for the delivery thread; beyond it they wait in the socket
+_END_S = 5.0  # its thread ends at once; more where this machine stands still
 ATTENTION_MS = 2  # how exactly the moment of a trigger is known
 REST_MS = 500
 
@@ -124,7 +125,7 @@ class ControlFront(Desk):
         if self._thread.ident is None:
             self.close()
         else:
-            self._thread.join(1.0)
+            self._thread.join(_END_S)
         self.bell.close(linger=0)
         if not self._thread.is_alive():
             self._ear.close(linger=0)

@@ -19,6 +19,7 @@ from edge.core.types import Image, Interval
 CameraState = Literal["starting", "streaming", "stalled", "lost"]
 
 GRAB_TIMEOUT_S = 0.5  # how soon a capture thread notices that it should stop
+LAST_LOOK_S = 0.05  # this process may have stood still, and not the camera: then its frames are here at once
 NS = 1_000_000_000
 
 
@@ -159,6 +160,8 @@ class Capture:
     def poll(self, patience_ns: int) -> Taken | Failed | None:
         """The newest frame, or why there will be none; silence longer than `patience_ns` is a stall."""
         with self._changed:
+            if self._shot is None and not self._ended and self._clock() - self.progress_ns >= patience_ns:
+                self._changed.wait(LAST_LOOK_S)
             if self._shot is not None:
                 taken = Taken(self._shot, self._overwritten, self._skipped)
                 self._shot, self._overwritten, self._skipped = None, 0, 0

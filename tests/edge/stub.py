@@ -22,10 +22,18 @@ from tests.patience import WAIT_S
 ROOT = Path(__file__).resolve().parents[2]
 
 
+_given: set[int] = set()
+
+
 def free_endpoint() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    """One that nobody serves, and that was not given out before: one daemon may have several."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        if port not in _given:
+            _given.add(port)
+            return f"tcp://127.0.0.1:{port}"
 
 
 class Daemon(subprocess.Popen[str]):

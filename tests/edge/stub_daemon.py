@@ -21,6 +21,7 @@ from threading import Event
 
 import numpy as np
 
+import edge.station.daemon
 import edge.station.outlets
 import edge.station.prove
 import edge.station.startup
@@ -121,6 +122,7 @@ def main() -> int:
     JUDGED.extend(["yes"] * arguments.pop("judge", False))
     SlowEngine.pause_s = arguments.pop("inference_s", 0.0)
     edge.station.watchdog.DEADLINES_S.update(dict.fromkeys(Part, arguments.pop("deadline_s", 60.0)))  # type: ignore[attr-defined]
+    edge.station.daemon.DELIVERY_S, edge.station.daemon.END_S = 15.0, 20.0
     edge.station.startup.open_inspector = open_inspector
     edge.station.startup.open_bundle = lambda settings, bundle, resizes=False: Inspector(bundle, SlowEngine())
     edge.station.prove.Prover.prove = lambda self, bundle: None  # type: ignore[method-assign]

@@ -47,6 +47,7 @@ def served(folder: Path) -> Iterator[tuple[ScriptedStation, SmallPlc, psutil.Pro
     station, port = ScriptedStation(folder), free_port()
     command = [sys.executable, "-m", "edge.gateways.cli", "modbus", "--listen", f"127.0.0.1:{port}"]
     command += ["--live", station.live, "--control", station.control, "--deadline-ms", "5000"]
+    command += ["--plc-silence-s", "60"]
     gateway = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     plcs: list[SmallPlc] = []
 

@@ -69,6 +69,7 @@ def page_beside(folder: Path, live: str, replay: str, control: str) -> Iterator[
 def counted(path: Path) -> tuple[set[str], dict[int, int]]:
     """The read model's parts by result_id, and its counts by evaluation."""
     with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as db:
+        db.execute("BEGIN")  # both of one moment: the station goes on
         ids = {row[0].hex() for row in db.execute("SELECT result_id FROM parts")}
         counts = dict(db.execute("SELECT evaluation, sum(parts) FROM counts GROUP BY evaluation"))
     return ids, counts

@@ -13,12 +13,15 @@ from tests.patience import wait_until
 def test_station_says_who_speaks_with_it_and_what_is_free(page: Served) -> None:
     about = re.findall(r"/s/top/part/([0-9a-f-]{36})", page.ask("GET", "/s/top/parts", "otto")[1])[0]
     assert page.ask("POST", "/s/top/note", "otto", about=about, text="looked at in the lab")[0] == 303
-    is_there = "<td>NOTE</td>"
-    wait_until(lambda: is_there in page.ask("GET", "/s/top/station", "vera")[1], "the command never came back")
-    body = page.ask("GET", "/s/top/station", "vera")[1]
-    assert "page/otto" in body and re.search(r"<td>page\b", body)  # who commanded, and the page as a consumer
-    assert len(re.findall(r"[\d.,]+ of [\d.,]+ GB free", body)) == 2
-    assert "starlette" in body and "BSD" in body
+
+    def is_said() -> bool:
+        body = page.ask("GET", "/s/top/station", "vera")[1]
+        assert "starlette" in body and "BSD" in body
+        is_whole = len(re.findall(r"[\d.,]+ of [\d.,]+ GB free", body)) == 2
+        is_named = "page/otto" in body and re.search(r"<td>page\b", body) is not None  # who commanded; a consumer
+        return "<td>NOTE</td>" in body and is_whole and is_named
+
+    wait_until(is_said, "the command never came back, or the station does not answer")
 
 
 def test_a_support_file_has_what_helps_and_nobodys_name(page: Served) -> None:

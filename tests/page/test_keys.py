@@ -57,7 +57,7 @@ def test_a_delegated_word_is_recorded_as_the_keys_and_the_users(keys: Path, tmp_
             assert top.ask("FEEDBACK", {**facts, "actor": "anna"}, WAIT_S)[0] == "DONE"
             assert top.ask("ROLLBACK", {"actor": "anna"}, WAIT_S)[0] == "REFUSED"  # its key has not the role control
             wait_until(lambda: said(page, number(), part.result_id) == "page/anna", "no audit record came")
-            assert not top.live.now().is_silent
+            wait_until(lambda: not top.live.now().is_silent, "its heartbeats do not come")
         finally:
             page.close()
             running.terminate()

@@ -155,11 +155,12 @@ def shown(page: Served, key: str, by: str = "shift") -> tuple[list[list[str]], l
 
 def test_every_figure_is_a_recount_of_the_stations_records(page: Served) -> None:
     until_s = time.monotonic() + WAIT_S
-    while True:  # the station goes on: until a moment at which both have the same
+    while True:  # the station goes on, and the page reads it in order
         before, table, after = recount(page), shown(page, "yield")[0], recount(page)
-        if len(before) == len(after) == int(table[-1][1]):
+        if len(before) <= (told := int(table[-1][1])) <= len(after):
+            after = after[:told]
             break
-        assert time.monotonic() < until_s, (table, len(after))
+        assert time.monotonic() < until_s, (table, len(before), len(after))
     by_evaluation = Counter(one["result_evaluation"] for one in after)
     assert [int(one) for one in table[-1][2:5]] == [
         by_evaluation[1],

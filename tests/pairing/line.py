@@ -19,7 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +76,10 @@ class Options:
 class Outcome:
     """What became of the parts; `wrong`: judged by another part's picture.
 
-    untimely: parts for which this machine itself was late: a frame left the camera outside the declared bound, or a
-    TRIGGER the PLC when its window would outlast the part. They count as all others do; it tells where to look.
+    untimely: parts for which this machine itself was late: a frame left the camera outside the declared bound, or
+    `overtaken`. They count as all others do; it tells where to look.
+    overtaken: undated parts, and those beside them, whose TRIGGER may have come when its window would outlast the part:
+    the PLC has not kept its side then, and which picture it gets is chance.
     """
 
     parts: int
@@ -88,6 +90,7 @@ class Outcome:
     silent: list[str]
     reasons: dict[str, int]
     untimely: set[str]
+    overtaken: set[str] = field(default_factory=set)
 
     @property
     def share(self) -> float:
@@ -330,7 +333,9 @@ def _run(folder: Path, options: Options) -> Outcome:
         camera.stop()
         plc.end()
         listener.stop()
-    return outcome_of(names, listener.records, plc.answers, untimely(names, options, camera.delays, plc.answers))
+    late = overtaken(names, options, plc.answers)
+    outcome = outcome_of(names, listener.records, plc.answers, late | untimely(names, options, camera.delays))
+    return replace(outcome, overtaken=late)
 
 
 def _is_ready(daemon: subprocess.Popen[bytes], log: Path, camera: Camera) -> bool:
@@ -387,23 +392,35 @@ def _stop(process: subprocess.Popen[Any], seconds: float) -> None:
         threading.Timer(seconds, process.send_signal, (signal.SIGCONT,)).start()
 
 
-def untimely(
-    names: list[str], options: Options, delays: list[tuple[int, float]], answers: list[dict[str, Any]]
-) -> set[str]:
-    """Parts whose line this machine did not keep, as `Outcome`: those in view then, and those beside them.
+def untimely(names: list[str], options: Options, delays: list[tuple[int, float]]) -> set[str]:
+    """Parts that had a frame outside the declared bound, and those beside them.
 
-    Not where the line is one that breaks its own bound.
+    None where the line is one that breaks its own bound.
     """
-    if options.step is not None:
+    if options.step is not None or options.gige:
         return set()
+    least, most = _declared_s(options)
+    return _and_beside({part for part, delay in delays if not least <= delay <= most}, names)
+
+
+def overtaken(names: list[str], options: Options, answers: list[dict[str, Any]]) -> set[str]:
+    """As `Outcome`; none where the PLC says when a part was there, or the line is one whose triggers are late."""
+    if options.dated or options.late:
+        return set()
+    spare_s = options.period - options.lead - options.window / 1000
+    if options.hardware:  # the line pulses after DONE, or should
+        spare_s = options.pulse - _declared_s(options)[1]
+    in_time = {one["id"] for one in answers if one["late_ns"] <= NS * spare_s}
+    return _and_beside({number for number, name in enumerate(names) if name not in in_time}, names)
+
+
+def _declared_s(options: Options) -> tuple[float, float]:
     least, most = (float(bound) / 1000 for bound in options.declared.split("-"))
-    found = set[int]() if options.gige else {part for part, delay in delays if not least <= delay <= most}
-    if not options.dated and not options.late:
-        spare_s = options.period - options.lead - options.window / 1000
-        spare_s = options.pulse - most if options.hardware else spare_s  # the line pulses after DONE, or should
-        numbers = {name: number for number, name in enumerate(names)}
-        found |= {numbers[one["id"]] for one in answers if one["verb"] == "SENT" and one["late_ns"] > NS * spare_s}
-    return {names[near] for part in found for near in (part - 1, part, part + 1) if 0 <= near < len(names)}
+    return least, most
+
+
+def _and_beside(parts: set[int], names: list[str]) -> set[str]:
+    return {names[near] for part in parts for near in (part - 1, part, part + 1) if 0 <= near < len(names)}
 
 
 def outcome_of(

@@ -1,5 +1,7 @@
 """A PLC: for each line of its input, "PART_ID NS", sends TRIGGER, and prints the answers as JSON.
 
+late_ns: how long after that moment the answer was here, so TRIGGER was at the station by then.
+
 --dated: says since when the part can have been there, on the station's clock.
 """
 
@@ -23,6 +25,7 @@ def main() -> None:
     link = zmq.Context.instance().socket(zmq.DEALER)
     link.connect(arguments.endpoint)
     lines: list[str | None] = []
+    asked_ns: dict[str, int] = {}
     ahead_ns = _clock(link) if arguments.dated else None
     threading.Thread(target=lambda: _read(lines), daemon=True).start()
     while True:
@@ -31,14 +34,16 @@ def main() -> None:
             if line is None:
                 return
             part_id, at_ns = line.split()
+            asked_ns[part_id] = int(at_ns)
             request: dict[str, object] = {"part_id": part_id, "trigger_id": f"t-{part_id}"}
             if ahead_ns is not None:
                 request["not_before_ns"] = int(at_ns) + ahead_ns
             link.send_multipart([b"TRIGGER", part_id.encode(), json.dumps(request).encode()])
-            print(json.dumps({"verb": "SENT", "id": part_id, "late_ns": time.monotonic_ns() - int(at_ns)}), flush=True)
         if link.poll(1):
             verb, id_, facts = link.recv_multipart()
-            print(json.dumps({"verb": verb.decode(), "id": id_.decode(), **json.loads(facts)}), flush=True)
+            late_ns = time.monotonic_ns() - asked_ns[id_.decode()]
+            answer = {"verb": verb.decode(), "id": id_.decode(), "late_ns": late_ns}
+            print(json.dumps({**answer, **json.loads(facts)}), flush=True)
 
 
 def _read(lines: list[str | None]) -> None:

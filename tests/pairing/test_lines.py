@@ -79,15 +79,17 @@ GIGE = [pytest.param(name, marks=needs_aravis) if LINES[name][0].gige else name 
 
 @pytest.mark.parametrize("name", GIGE)
 def test_a_line_never_gets_another_parts_verdict(name: str, tmp_path: Path) -> None:
-    """Whatever the machine does; how many are judged at all is asked of a line that its machine did not hold up."""
+    """Whatever the machine does, where the PLC keeps its side; how many are judged at all is asked of a line that its
+    machine did not hold up."""
     options, share = LINES[name]
     for attempt in range(TRIES):
         outcome: Outcome = run(tmp_path / str(attempt), options)
-        assert outcome.wrong == [], outcome
+        # A station that was stopped knows that it was, so how late its PLC may have been is no excuse.
+        assert set(outcome.wrong) <= (set() if options.stop_daemon else outcome.overtaken), outcome
         assert outcome.silent == [] or options.late, outcome
-        if outcome.share >= share or not outcome.untimely:
+        if not outcome.wrong and outcome.share >= share:
             break
-    assert outcome.share >= share, outcome
+    assert outcome.wrong == [] and outcome.share >= share, outcome
 
 
 # --- one station, nothing but triggers ---
@@ -102,7 +104,8 @@ class Triggered(Stub):
         self.control = self.settings["control"]
 
     def trigger(self, number: int, **facts: object) -> tuple[str, Any]:
-        return ask(self.control, "TRIGGER", {"part_id": f"P{number}", "trigger_id": f"T{number}", **facts}, 60)
+        own = {"part_id": f"P{number}", "trigger_id": f"T{number}", "valid_for_ms": 60_000}
+        return ask(self.control, "TRIGGER", {**own, **facts}, 60)
 
     def found(self, number: int) -> int:
         """How often that part was told, by what the running station says."""
@@ -172,7 +175,7 @@ def test_a_repeated_trigger_takes_no_second_part_of_a_running_station(tmp_path: 
     for _ in range(3):
         assert station.trigger(1)[0] == "DONE"
     assert station.trigger(2)[0] == "DONE"
-    time.sleep(1.0)
+    wait_until(lambda: station.found(2) == 1, "P2 is never told")
     process.send_signal(signal.SIGTERM)
     process.wait(60)
     assert station.told() == {"P0": ["result"], "P1": ["result"], "P2": ["result"]}
@@ -249,7 +252,7 @@ def test_a_camera_is_told_to_expose_by_triggers_and_by_nothing_else(settings: di
 def test_the_demo_takes_triggers_and_is_simulated(tmp_path: Path) -> None:
     station = Triggered(tmp_path)
     process = started(station)
-    time.sleep(1.0)
+    wait_until(lambda: station.found(0) == 1, "P0 is never told")
     process.send_signal(signal.SIGTERM)
     process.wait(60)
     assert [body["is_simulated"] for body in station.kept() if body["kind"] == "result"] == [True]
@@ -271,7 +274,7 @@ def test_an_ok_that_was_committed_and_never_told_is_late_at_the_next_start(tmp_p
     station = Triggered(tmp_path)
     process = started(station)
     assert station.trigger(1)[0] == "DONE"
-    time.sleep(1.0)
+    wait_until(lambda: station.found(1) == 1, "P1 is never told")
     process.kill()
     process.wait()
     assert station.told()["P1"] == ["result"]

@@ -155,6 +155,7 @@ def test_a_subscription_to_a_station_that_speaks_is_left_alone(soon: None) -> No
         for _ in range(10):
             station.send(b"ei1/x")
             time.sleep(SOON_S / 3)
+            assert feed.socket.poll(round(1000 * WAIT_S))
             with pytest.raises(WireError):
                 feed.receive(WAIT_S)
         assert feed.reconnections == 0 and station.recv() == b"\x01ei1/" and not station.poll(0)

@@ -103,6 +103,22 @@ def test_history_first_and_then_what_happens_now_without_a_seam(station: Station
     assert not any(message.is_historical for message in new), "a gate must be able to act on it"
 
 
+def test_what_is_here_is_given_without_waiting_and_is_live_however_late_it_is_looked_at(
+    station: Station, join: Join
+) -> None:
+    now_s = [0.0]
+    consumer = join(clock_s=lambda: now_s[0], max_lag_s=60.0)
+    receive(consumer, 2)
+    while consumer.receive(0.01) is not None or consumer._is_behind:
+        pass
+    assert consumer._live is not None
+    station.inspect(1)
+    assert consumer._live.socket.poll(round(1000 * WAIT_S))
+    now_s[0] += 30.0  # whoever reads was busy: nothing was silent
+    taken = [message for _ in range(20) if (message := consumer.receive(0.0)) is not None]  # heartbeats are none
+    assert [(message.seq, message.is_historical) for message in taken] == [(3, False)]
+
+
 def test_holes_of_the_live_feed_are_filled_in_order(station: Station, join: Join) -> None:
     consumer = join()
     receive(consumer, 2)

@@ -28,6 +28,7 @@ from edge.wire.recording import result_record
 from edge.wire.schema import build_schema
 from edge.wire.vocabulary import Kind
 from tests.edge import samples
+from tests.patience import WAIT_S
 
 WAIT_MS = 20_000
 A, B = b"a" * 16, b"b" * 16
@@ -191,7 +192,7 @@ def test_every_rule_of_the_document_has_an_id_and_a_test_that_exists() -> None:
 class Plc:
     """The documented subscriber, taken out of the document and running, subscribed; we are its station."""
 
-    def __init__(self, publisher: Publisher, folder: Path) -> None:
+    def __init__(self, publisher: Publisher, folder: Path, deadline_s: float = WAIT_S) -> None:
         found = re.search(r"<!-- subscriber: begin.*?```python\n(.*?)```\n<!-- subscriber", DOCUMENT, re.DOTALL)
         assert found is not None
         script = folder / "plc_subscriber.py"
@@ -199,7 +200,7 @@ class Plc:
         self.publisher, self.sequence = publisher, Journal(IN_MEMORY)
         self.control = zmq.Context.instance().socket(zmq.ROUTER)
         port = self.control.bind_to_random_port("tcp://127.0.0.1")
-        command = [sys.executable, str(script), publisher.endpoint, f"tcp://127.0.0.1:{port}", "1.0"]
+        command = [sys.executable, str(script), publisher.endpoint, f"tcp://127.0.0.1:{port}", str(deadline_s)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         serve_one_subscription(publisher)
 
@@ -235,6 +236,13 @@ def plc(publisher: Publisher, tmp_path: Path) -> Iterator[Plc]:
     plc.end()
 
 
+@pytest.fixture
+def hasty_plc(publisher: Publisher, tmp_path: Path) -> Iterator[Plc]:
+    plc = Plc(publisher, tmp_path, deadline_s=1.0)
+    yield plc
+    plc.end()
+
+
 @pytest.mark.parametrize(
     ("inspection", "expected"),
     [
@@ -256,17 +264,17 @@ def test_the_documented_subscriber_accepts_an_ok_of_its_own_trigger_only(
 
 
 def test_the_documented_subscriber_rejects_old_news_silence_and_the_late_ok_of_an_earlier_pass(
-    publisher: Publisher, plc: Plc
+    publisher: Publisher, hasty_plc: Plc
 ) -> None:
-    trigger_id = plc.shown("P1")
+    trigger_id = hasty_plc.shown("P1")
     old = to_frames(result_record(samples.origin(), samples.stamp(), samples.good(1, trigger_id=trigger_id)))
     publisher.socket.send_multipart([*old[:3], b'{"is_historical": true}', old[4]])
-    assert plc.answers() == "P1 reject"
-    publish(publisher, plc.sequence, samples.good(1, trigger_id=trigger_id))  # late: it waits in the queue
-    second = plc.shown("P1")
+    assert hasty_plc.answers() == "P1 reject"
+    publish(publisher, hasty_plc.sequence, samples.good(1, trigger_id=trigger_id))  # late: it waits in the queue
+    second = hasty_plc.shown("P1")
     assert second != trigger_id
-    publish(publisher, plc.sequence, samples.defective(1, trigger_id=second))
-    assert plc.answers() == "P1 reject"
+    publish(publisher, hasty_plc.sequence, samples.defective(1, trigger_id=second))
+    assert hasty_plc.answers() == "P1 reject"
 
 
 def test_two_subscribers_each_get_everything(publisher: Publisher) -> None:

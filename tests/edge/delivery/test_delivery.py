@@ -415,9 +415,10 @@ def test_what_cannot_be_delivered_before_the_end_goes_out_as_a_gap(start: Start)
     assert next_record(subscription).kind == "result"
     for number in range(1, 6):
         line.delivery.put_inspection(samples.good(number), ())
-    threading.Timer(0.05, blocking.go_on.set).start()
 
-    line.delivery.close(timeout_s=0.05)  # over before the sink lets go
+    line.delivery.close(timeout_s=0.05)
+    blocking.go_on.set()  # the time is over
+    line.delivery._thread.join(WAIT_S)
 
     gap, state, death = (next_record(subscription) for _ in range(3))
     assert (gap.kind, gap.body["gap"]["first_frame_id"], gap.body["gap"]["last_frame_id"]) == ("gap", 1, 5)

@@ -186,6 +186,7 @@ def test_a_disk_that_never_recovers_ends_incomplete_and_is_not_called_clean(
     break_disk(disk)
     delivery.put_inspection(samples.good(1))
     delivery.close(timeout_s=1.0)
+    delivery._thread.join(WAIT_S)
     assert not delivery.is_complete
     mend_disk(disk)
     with closing(Journal(tmp_path / "journal.db")) as again:

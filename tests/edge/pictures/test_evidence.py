@@ -26,6 +26,7 @@ from edge.wire.records import EvidenceRecord, ResultRecord
 from edge.wire.vocabulary import RecipeRecord
 from tests.edge import samples
 from tests.edge.deliveries import Line
+from tests.patience import WAIT_S
 
 
 class Kept:
@@ -66,7 +67,7 @@ class Kept:
             anomaly_map.scores[0, 0] = inspection.frame_id
             self.delivery.put_inspection(inspection, (), frame, anomaly_map)
         self.seen.wait_for(ResultRecord, len(inspections))
-        self.delivery.close()
+        self.delivery.close(WAIT_S)
         return [one.record for one in self.seen.all if isinstance(one.record, EvidenceRecord)]
 
 
@@ -84,7 +85,7 @@ def keep(tmp_path: Path) -> Iterator[Keep]:
 
     yield open_one
     for kept in opened:
-        kept.delivery.close()
+        kept.delivery.close(WAIT_S)
 
 
 class Synced:
@@ -183,7 +184,7 @@ def test_what_does_not_fit_goes_the_good_ones_first_and_a_record_says_so(keep: K
     again.free = 0
     passes(again, 2)
     assert again.files() == set()
-    again.delivery.close()
+    again.delivery.close(WAIT_S)
 
 
 def test_the_size_counts_in_blocks_of_the_disk(keep: Keep, tmp_path: Path) -> None:
@@ -195,7 +196,7 @@ def test_the_size_counts_in_blocks_of_the_disk(keep: Keep, tmp_path: Path) -> No
         again.hours = 1.0
         passes(again)
         assert len(again.files()) == left
-        again.delivery.close()
+        again.delivery.close(WAIT_S)
 
 
 def test_a_real_disks_blocks_are_asked_for(tmp_path: Path) -> None:
@@ -226,7 +227,7 @@ def test_an_obstacle_that_is_gone_is_told_no_more(keep: Keep) -> None:
     station.free = 1 << 50
     passes(station)
     assert station.writer.refusal is None
-    station.delivery.close()
+    station.delivery.close(WAIT_S)
 
 
 def test_where_pinned_evidence_takes_all_nothing_is_written_over_the_limit(keep: Keep, tmp_path: Path) -> None:
@@ -276,7 +277,7 @@ def test_a_file_that_two_parts_share_is_kept_for_the_one_that_is_pinned(keep: Ke
     again.journal.commit()
     passes(again, 2)
     assert again.files() == {file.uri for file in second.evidence}
-    again.delivery.close()
+    again.delivery.close(WAIT_S)
 
 
 def test_pinned_evidence_stays_whatever_happens(keep: Keep, tmp_path: Path) -> None:
@@ -293,7 +294,7 @@ def test_pinned_evidence_stays_whatever_happens(keep: Keep, tmp_path: Path) -> N
     assert again.files() == set()
     with pytest.raises(SinkError, match="no evidence"):
         again.writer.pin(second.about_result_id, True)
-    again.delivery.close()
+    again.delivery.close(WAIT_S)
 
 
 def test_what_is_too_old_goes_and_what_is_not_stays(keep: Keep, tmp_path: Path) -> None:
@@ -305,7 +306,7 @@ def test_what_is_too_old_goes_and_what_is_not_stays(keep: Keep, tmp_path: Path) 
     again.hours = 1.1
     passes(again)
     assert again.files() == set()
-    again.delivery.close()
+    again.delivery.close(WAIT_S)
 
 
 def test_a_folder_that_cannot_be_written_is_refused_by_name(keep: Keep, tmp_path: Path) -> None:

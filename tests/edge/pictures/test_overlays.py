@@ -13,6 +13,7 @@ from edge.history.told import Told
 from edge.pictures.overlays import OverlayWriter
 from tests.edge import samples
 from tests.edge.deliveries import Line
+from tests.patience import WAIT_S
 
 
 def overlay_writer(folder: Path, keep: int = 200) -> OverlayWriter:
@@ -29,7 +30,7 @@ def test_rejected_parts_get_a_picture_and_good_ones_do_not(tmp_path: Path) -> No
 
     for inspection in (samples.defective(1), samples.good(2), samples.undecided(3), samples.defective(4, part_id=None)):
         line.delivery.put_inspection(inspection, (), samples.frame(inspection.frame_id), samples.anomaly_map())
-    line.delivery.close()
+    line.delivery.close(WAIT_S)
 
     assert {path.name for path in tmp_path.iterdir()} == {"P1.jpg", "P3.jpg", "4.jpg"}
     picture = cv2.imread(str(tmp_path / "P1.jpg"))

@@ -17,6 +17,7 @@ from tests.edge import samples
 from tests.edge.pictures.test_evidence import Kept
 from tests.edge.pictures.test_overlays import pictured
 from tests.faults import MULTIPLIER
+from tests.patience import WAIT_S
 
 PARTS = 4 * MULTIPLIER
 SHARDS = [f"{number:02x}" for number in range(256)]
@@ -73,7 +74,7 @@ def test_no_evidence_is_written_outside_its_folder(tmp_path: Path, victim: Path)
     for told in kept.line.announcer.announce([pictured(samples.defective(number)) for number in range(PARTS)]):
         with pytest.raises(SinkError, match="is a link or no folder; remove it"):
             kept.writer.deliver(told)
-    kept.delivery.close()
+    kept.delivery.close(WAIT_S)
     assert list(away.iterdir()) == [] and victim.read_text() == "precious"
     assert EvidenceRecord not in {type(entry.record) for entry in kept.seen.all}
 

@@ -10,17 +10,19 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edge.core.errors import SettingsError, SourceError
 from edge.core.types import Interval
-from edge.sources import CameraOptions, open_source
+from edge.sources import CameraOptions, child, open_source
 from edge.sources.aravis import AravisCamera
 from edge.sources.camera_settings import genicam_features
 from edge.sources.capture import Release, Shot
 from edge.sources.device_clock import NotDated
+from edge.sources.genicam_child import ACKNOWLEDGED_NS, NS
 from tests.edge.sources.gige import HEIGHT, WIDTH, GigeServer, only_gige_camera
 from tests.edge.sources.test_aravis import Fake, needs_aravis
 from tests.patience import WAIT_S
@@ -94,9 +96,17 @@ class Scripted:
 
 
 @pytest.fixture(autouse=True)
-def _is_patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A starved machine must not look like a camera that is not there."""
+def _is_patient(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """A starved machine must not look like a camera that is not there, or is slow to take a command."""
     monkeypatch.setattr("edge.sources.child.OPEN_TIMEOUT_S", WAIT_S)
+    if "frozen" in request.node.name:
+        return
+    for name in ("camera_child.py", "genicam_child.py"):
+        (tmp_path / name).write_text((Path(child.__file__).with_name(name)).read_text("utf-8"), "utf-8")
+    with (tmp_path / "genicam_child.py").open("a", encoding="utf-8") as patience:
+        assert ACKNOWLEDGED_NS < NS
+        patience.write(f"\nACKNOWLEDGED_NS = {round(WAIT_S)} * NS\n")
+    monkeypatch.setattr(child, "__file__", str(tmp_path / "child.py"))
 
 
 @pytest.fixture

@@ -29,6 +29,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(autouse=True)
+def _is_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first pipeline of a user lists all plugins there are."""
+    monkeypatch.setattr("edge.sources.child.OPEN_TIMEOUT_S", WAIT_S)
+
+
 def shot_of(camera: GstreamerCamera) -> Shot:
     while (shot := camera.grab(WAIT_S)) is None:
         pass

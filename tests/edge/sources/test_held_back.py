@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -42,10 +43,19 @@ def camera() -> Iterator[H264Camera]:
     serving.close()
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sender and reader are of one process, which may stand still for longer than a reader waits."""
+    for name in ("OPEN_TIMEOUT", "READ_TIMEOUT"):
+        monkeypatch.setattr(f"edge.sources.network.{name}_MS", round(1000 * WAIT_S))
+        with suppress(ImportError):  # there is no libav
+            monkeypatch.setattr(f"edge.sources.libav.{name}_S", WAIT_S)
+
+
 @needs_ffmpeg
 @pytest.mark.parametrize("reader", [open_stream, StreamCamera], ids=["libav", "OpenCV"])
 def test_ffmpeg_gives_a_frame_of_h264_only_when_the_next_one_has_come(
-    reader: Callable[[str], Camera], camera: H264Camera
+    reader: Callable[[str], Camera], camera: H264Camera, patient: None
 ) -> None:
     """What the refusal rests on; if this fails it may be lifted."""
     sent: list[int] = []

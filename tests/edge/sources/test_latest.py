@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from structlog.testing import capture_logs
 
 from edge.core.errors import SourceError, SourceLost
 from edge.core.types import Acquisition, Frame, Gap, GapCause
+from edge.sources.capture import LAST_LOOK_S
 from edge.sources.latest import MOST_WEDGED_THREADS, LatestFrameSource
 from tests.edge.sources.cameras import HandClock, ScriptedCamera, Shelf, Wedge, read_until
-from tests.patience import WAIT_S
+from tests.patience import WAIT_S, wait_until
 
 UNPLUGGED = SourceError("/dev/video0: unplugged")
 
@@ -93,7 +96,7 @@ def test_silence_is_a_stall_after_three_periods_but_not_within_a_second(
 
 
 def test_what_stays_silent_is_lost_half_a_second_later_and_both_end_the_wait(clock: HandClock) -> None:
-    source = open_live(clock, camera := ScriptedCamera(), ScriptedCamera())
+    source = open_live(clock, camera := ScriptedCamera(period_s=0.04), ScriptedCamera())
     know_the_rate(source, camera)
     told: list[tuple[int, str]] = []
     for step in range(40):
@@ -107,19 +110,42 @@ def test_what_stays_silent_is_lost_half_a_second_later_and_both_end_the_wait(clo
     source.close()
 
 
-def test_a_camera_that_waits_for_its_trigger_is_not_stalled_but_one_that_hangs_is(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("edge.sources.latest.SHORTEST_STALL_S", 0.3)
+def test_frames_that_came_while_this_process_stood_still_are_no_stall(clock: HandClock) -> None:
+    source = open_live(clock, camera := ScriptedCamera(period_s=0.04))
+    know_the_rate(source, camera)
+    capture = source._capture
+    assert capture is not None
+    look, looks = capture._changed.wait, []
+
+    def frozen(timeout_s: float) -> bool:
+        looks.append(timeout_s)
+        threading.Thread(target=camera.give, args=(77,)).start()
+        return look(WAIT_S)
+
+    capture._changed.wait = frozen  # type: ignore[method-assign]
+    clock.advance(3.0)
+    item = source.read(timeout_s=0)
+    assert isinstance(item, Frame) and item.image.max() == 77
+    assert source.state == "streaming" and looks == [LAST_LOOK_S]
+    source.close()
+
+
+def test_a_camera_that_waits_for_its_trigger_is_not_stalled_but_one_that_hangs_is(clock: HandClock) -> None:
     wedge, again = Wedge(), ScriptedCamera()
     camera = ScriptedCamera()
-    source = LatestFrameSource(Shelf(camera, again), is_triggered=True)
+    source = LatestFrameSource(Shelf(camera, again), is_triggered=True, clock=clock, jitter=lambda: 0.0)
     assert source.acquisition is Acquisition.TRIGGERED
     camera.give(1)
     frame_of(source)
-    assert source.read(1.0) is None and source.state == "streaming"  # three times a stall
+    for _ in range(6):  # three times a stall
+        clock.advance(0.5)
+        wait_until(lambda: source._capture.progress_ns == clock.now_ns, "it no longer waits")
+        assert source.read(0) is None and source.state == "streaming"
     camera.hang(wedge)
-    assert source.read(WAIT_S) is None and source.state == "stalled"
+    assert wedge.entered.wait(WAIT_S)
+    clock.advance(1.0)
+    assert source.read(0) is None and source.state == "stalled"
+    clock.advance(0.2)
     gap = gap_of(source)
     assert gap.cause is GapCause.CAMERA_LOST and source.state == "starting", "it is back before a part comes"
     again.give(2)
@@ -141,7 +167,7 @@ def test_a_slow_camera_is_not_taken_for_stalled_before_its_rate_is_known(clock: 
 
 
 def test_a_stalled_camera_is_closed_and_opened_anew(clock: HandClock) -> None:
-    first, second = ScriptedCamera(), ScriptedCamera(99)
+    first, second = ScriptedCamera(period_s=0.04), ScriptedCamera(99)
     source = open_live(clock, first, second)
     know_the_rate(source, first)
     clock.advance(1.0)
@@ -158,7 +184,7 @@ def test_a_stalled_camera_is_closed_and_opened_anew(clock: HandClock) -> None:
 
 def test_a_driver_that_never_returns_is_left_behind_and_capture_goes_on(clock: HandClock) -> None:
     wedge = Wedge()
-    first, second = ScriptedCamera(), ScriptedCamera(99)
+    first, second = ScriptedCamera(period_s=0.04), ScriptedCamera(99)
     source = open_live(clock, first, second)
     know_the_rate(source, first)
     first.hang(wedge)
@@ -177,7 +203,7 @@ def test_a_driver_that_never_returns_is_left_behind_and_capture_goes_on(clock: H
 
 def test_what_a_driver_gives_after_it_was_left_behind_is_not_mixed_in(clock: HandClock) -> None:
     wedge = Wedge()
-    first, second = ScriptedCamera(), ScriptedCamera()
+    first, second = ScriptedCamera(period_s=0.04), ScriptedCamera()
     source = open_live(clock, first, second)
     know_the_rate(source, first)
     first.hang(wedge)

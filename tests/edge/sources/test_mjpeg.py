@@ -64,11 +64,14 @@ def served(
 
 def shots(url: str) -> list[Shot | None]:
     """All there are."""
-    camera, got = MjpegCamera(url), []
-    with suppress(SourceError):  # the stream has ended
-        while True:
-            got.append(camera.grab(0.5))
-    camera.close()
+    got = []
+    with pytest.MonkeyPatch.context() as patient:  # the server is of this process, which may stand still
+        patient.setattr("edge.sources.mjpeg.READ_TIMEOUT_S", WAIT_S)
+        camera = MjpegCamera(url)
+        with suppress(SourceError):  # the stream has ended
+            while True:
+                got.append(camera.grab(WAIT_S))
+        camera.close()
     return got
 
 

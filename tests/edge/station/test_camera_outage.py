@@ -11,7 +11,7 @@ from pathlib import Path
 from edge.client import Subscription
 from edge.client.control import ask
 from edge.wire.messages import Message
-from tests.edge.sources.test_aravis import START_S, fake_camera, needs_aravis
+from tests.edge.sources.test_aravis import fake_camera, needs_aravis
 from tests.edge.stub import Stub, end
 from tests.faults import MULTIPLIER
 from tests.patience import WAIT_S, wait_until
@@ -58,7 +58,7 @@ def pull_and_plug(
 
     with fake_camera() as fake, Subscription(stub.live) as feed:
         process = stub.start()
-        heard(feed, "streaming", START_S)
+        heard(feed, "streaming", WAIT_S)
         for number in range(times):
             part(f"before-{number}", 1)
             fake.kill()

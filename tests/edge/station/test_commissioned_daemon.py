@@ -14,6 +14,7 @@ from edge.core.commissioning import Commissioning, write_commissioning
 from tests.edge.small_bundle import small_bundle
 from tests.edge.station.test_daemon import end, receive_until, start
 from tests.edge.stub import free_endpoint
+from tests.patience import WAIT_S
 
 
 def test_birth_and_every_result_name_the_bundle_and_its_commissioning(tmp_path: Path) -> None:
@@ -26,8 +27,11 @@ def test_birth_and_every_result_name_the_bundle_and_its_commissioning(tmp_path: 
     with Subscription(live) as feed:
         flags = ["--source", "demo:machined?parts=0&rate=5", "--bundle", bundle.where, "--publish", live]
         daemon = start(*flags, "--engine", "onnxruntime", "--control", control)
-        (birth, *_, result) = [m.body for m in receive_until(feed, "result") if m.kind in ("birth", "result")]
-        status = ask(control, "STATUS", {}, 10.0)[1]
+        heard = receive_until(feed, "result")
+        while {"birth", "result"} - {one.kind for one in heard}:  # who joins between them is told the birth after it
+            heard += receive_until(feed, "birth")
+        birth, result = (next(one.body for one in heard if one.kind == kind) for kind in ("birth", "result"))
+        status = ask(control, "STATUS", {}, WAIT_S)[1]
         daemon.terminate()
         code, log = end(daemon)
     assert code == 0, log

@@ -123,7 +123,9 @@ def test_a_stop_ends_the_loop_before_the_next_frame() -> None:
 
 SIGNALLED = """
 import sys, threading
+import edge.station.daemon
 from edge.station.daemon import stop_on_signals
+edge.station.daemon.END_S = 600.0
 with stop_on_signals() as should_stop:
     last = threading.Thread(target=sys.stdin.read)
     last.start()

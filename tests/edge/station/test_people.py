@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -75,8 +76,9 @@ def test_results_carry_the_batch_of_their_trigger_also_after_a_crash(stub: Stub)
 
 def until_taken(station: Control, part_id: str) -> None:
     """A station that starts says not_ready for a moment, or is not there."""
-    for _ in range(round(WAIT_S / 0.1)):
-        answer, facts = station.ask("TRIGGER", {"part_id": part_id}, WAIT_S)
+    until_s = time.monotonic() + WAIT_S
+    while time.monotonic() < until_s:
+        answer, facts = station.ask("TRIGGER", {"part_id": part_id, "valid_for_ms": 60_000}, WAIT_S)
         if answer == "DONE":
             return
         assert "not_ready" in facts["reason"], facts
@@ -84,7 +86,8 @@ def until_taken(station: Control, part_id: str) -> None:
 
 
 def until_told(stub: Stub, count: int) -> list[Message]:
-    for _ in range(200):
+    until_s = time.monotonic() + WAIT_S
+    while time.monotonic() < until_s:
         if len(found := records(stub, "result")) >= count:
             return found
     raise AssertionError(f"{count} results never came")

@@ -168,5 +168,5 @@ def test_a_hostile_recipe_is_refused_and_the_line_goes_on_and_ends_when_told(tmp
         took_s = time.monotonic() - told_s
         asking.join(WAIT_S)
     assert code == 0, log
-    assert took_s < 5.0
+    assert took_s < WAIT_S / 2  # not for as long as that bundle takes to prove
     assert not any(child.is_running() for child in children)
