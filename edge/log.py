@@ -11,7 +11,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, MutableMapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
 import structlog
 
@@ -45,9 +46,24 @@ def configure_logging(level: str = "info", *, is_limited: bool = False, as_json:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=_Lossy(sys.stderr)),  # type: ignore[arg-type]
         cache_logger_on_first_use=False,  # a cached logger would keep a stderr that was replaced since
     )
+
+
+class _Lossy:
+    """Where lines may be lost: a disk that is full, or a reader that has gone, must not end whoever logs."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self._file.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._file.flush()
 
 
 def _hide_credentials(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -23,6 +23,7 @@ from edge.wire.messages import Message
 
 _MAX_EARLY = 1000  # live records kept while a hole before them is filled
 _CHECK_S = 1.0  # how often a silent live feed is checked against the journal
+_LOOK_S = 0.1  # so exactly is known since when a live record can have waited
 
 
 class RecordsLost(EdgeError):
@@ -75,7 +76,8 @@ class Consumer:
         self._is_behind = True
         self._ready: deque[tuple[Message | Lost, float]] = deque()  # each no older than from that moment
         self._early: OrderedDict[tuple[bytes, int], tuple[Message, float]] = OrderedDict()  # … and when it came
-        self._current_s = self._checked_s = clock_s()
+        # When the live socket was last seen empty: what is taken out of it later cannot have waited for longer.
+        self._current_s = self._checked_s = self._drained_s = clock_s()
         self._given_s = math.inf  # the same of the last that was given out, until there is none
         self._denied_s = -math.inf
 
@@ -99,7 +101,7 @@ class Consumer:
         left_s = timeout_s
         while not self._ready:
             with suppress(ReplaySilent):  # the station or the network is down: `lag_s` says for how long
-                self._advance(max(0.0, min(left_s, _CHECK_S)))
+                self._advance(max(0.0, min(left_s, _LOOK_S)))
             left_s = end_s - time.monotonic()
             if left_s < 0 and not self._ready:
                 self._given_s = math.inf
@@ -152,8 +154,11 @@ class Consumer:
             self._hello()
         elif self._is_behind or self._live is None or self._is_silent():
             self._fetch(0.0 if self._is_behind or self._live is not None else wait_s)
-        elif (message := self._live.receive(wait_s)) is not None:
-            self._take_live(message)
+        else:
+            if not self._live.socket.poll(0):
+                self._drained_s = self._clock_s()
+            if (message := self._live.receive(wait_s)) is not None:
+                self._take_live(message)
 
     def _is_silent(self) -> bool:
         """Whether the live feed brings nothing; not where nobody has looked at what it has brought."""
@@ -213,9 +218,9 @@ class Consumer:
         if message.is_transient or message.is_historical:
             self._is_behind = not is_known
             if message.is_transient and is_known:
-                self._current_s = self._checked_s
+                self._current_s = self._drained_s
         elif not is_known:
-            self._early[message.epoch, message.seq] = message, self._checked_s
+            self._early[message.epoch, message.seq] = message, self._drained_s
             if len(self._early) > _MAX_EARLY:
                 self._early.popitem(last=False)
             self._take_early()
@@ -228,7 +233,7 @@ class Consumer:
             if early is None:
                 break
             self._hand_out(*early)
-            self._current_s = self._clock_s()
+            self._current_s = early[1]
 
     def _hand_out(self, message: Message, since_s: float) -> None:
         self._position = Cursor.of(message)

@@ -58,10 +58,11 @@ class Gate:
 
         Never raises for what the station or the network does: that is no OK, and `why` says what it was.
         """
-        end_ns = self._clock_ns() + round(1e9 * deadline_s)
+        began_ns = self._clock_ns()  # the part is there now, however long all this takes
+        end_ns = began_ns + round(1e9 * deadline_s)
         trigger_id = next(self._ids)
         self._link.answers()  # to earlier parts: they say what the station's clock was
-        if not self._link.trigger(part_id, trigger_id, deadline_s, self._recipe):
+        if not self._link.trigger(part_id, trigger_id, deadline_s, self._recipe, began_ns):
             return GateAnswer(False, "the station cannot be reached")
         return self._await(part_id, trigger_id, end_ns)
 
@@ -86,6 +87,8 @@ class Gate:
             except WireError as error:
                 return GateAnswer(False, f"a message makes no sense: {error}")
             if message is not None and is_result_of(message, trigger_id):
+                if self._clock_ns() >= end_ns:  # this process stood still: the part is out of the gate's reach
+                    return GateAnswer(False, "no result by the deadline", message.body)
                 why = why_not_ok(message.body, part_id, self._recipe, self._accepts_simulated)
                 return GateAnswer(why is None, why, message.body)
         return GateAnswer(False, "no result by the deadline")

@@ -84,13 +84,13 @@ class Handshake:
         if before is None or asked.heartbeat != before.heartbeat:
             self._moved_ns = now_ns
         effects: list[Effect] = []
+        self._note_batch(asked, effects)  # first: a part that is triggered in the same write belongs to it
         if before is not None:
             self._edges(now_ns, asked, asked.control & ~before.control, effects)
         if not asked.control & Control.TRIGGER:
             self._clear_ns = self._moment(now_ns, asked.seen_us) or self._clear_ns  # an older one errs to the safe side
         if not asked.control & Control.EXECUTE_COMMAND:
             self._command = Status(0)
-        self._note_batch(asked, effects)
         self.tick(now_ns)
         return effects
 

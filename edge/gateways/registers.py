@@ -133,7 +133,7 @@ HOLDING_WORDS = (
     Word(4, 5, "SeenClock", "uint32: Clock, as read last, **in the same write as Control, every cycle**"),
     Word(6, 7, "", "reserved"),
     Word(8, 23, "PartId", "text, read at the edge of Trigger; empty: the gateway gives it a name, read 24 to 39"),
-    Word(24, 39, "BatchId", "text; BATCH is sent to the stations when it changes; empty: nothing is sent"),
+    Word(24, 39, "BatchId", "text; BATCH is sent when it changes, and parts wait for it; empty: nothing is sent"),
 )
 INPUT_WORDS = (
     Word(0, 0, "Status", "bits, below; also discrete inputs 0 to 15"),

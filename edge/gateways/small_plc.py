@@ -34,12 +34,12 @@ class SmallPlc:
         self.words = list(struct.unpack(f">{INPUT}H", self._ask(struct.pack(">BHH", 4, 0, INPUT))[2:]))
         return Status(self.words[0])
 
-    def write(self, control: Control, part: str = "", expected: int = 0, command: int = 0) -> None:
-        """Control, with the clock as read last, in one request. part: at most 32 ASCII characters."""
+    def write(self, control: Control, part: str = "", expected: int = 0, command: int = 0, batch: str = "") -> None:
+        """Control, with the clock as read last, in one request. part, batch: at most 32 ASCII characters."""
         clock = self.words[_CLOCK : _CLOCK + 2]
-        content = struct.pack(">8H", control, command, 0, expected, *clock, 0, 0) + part.encode("ascii").ljust(
-            32, b"\0"
-        )
+        content = struct.pack(">8H", control, command, 0, expected, *clock, 0, 0)
+        for text in (part, batch) if batch else (part,):
+            content += text.encode("ascii").ljust(32, b"\0")
         self._ask(struct.pack(">BHHB", 16, 0, len(content) // 2, len(content)) + content)
 
     def until(self, bits: Status, control: Control | None = None, expected: int = 0) -> Status:

@@ -23,6 +23,7 @@ from edge.core.types import Acquisition, Alert, AlertKind, Gap, GapCause, Inspec
 from edge.history.database import JournalError
 from edge.history.journal import Build, Journal
 from edge.history.last_recipe import FITS, LastRecipe, remember_recipe
+from edge.history.losses import Statement
 from edge.history.remembered import remember, remember_newest
 from edge.history.told import Entry, Told
 from edge.log import is_rarely
@@ -60,7 +61,8 @@ class Announcer:
     def __init__(self, origin: Origin, journal: Journal, publish: Callable[[Entry], object]) -> None:
         self.origin, self.journal = origin, journal
         self._publish = publish
-        self._due: deque[tuple[Callable[[Origin], Build], Sequence[int]]] = deque()  # and the intents they settle
+        # And the intents they settle, and what is committed with them.
+        self._due: deque[tuple[Callable[[Origin], Build], Sequence[int], Sequence[Statement]]] = deque()
         self._unsound = 0  # inspections that could not go out as they were
 
     @property
@@ -68,12 +70,19 @@ class Announcer:
         """True while a record of the station itself, or an intent, waits for a commit."""
         return bool(self._due or self.journal.losses or self.journal.intents.waiting)
 
-    def later(self, build: Callable[..., Record], *, settles: Sequence[int] = (), **facts: Any) -> None:
+    def later(
+        self,
+        build: Callable[..., Record],
+        *,
+        settles: Sequence[int] = (),
+        staged: Sequence[Statement] = (),
+        **facts: Any,
+    ) -> None:
         """A record of the station itself, `build(origin, stamp, **facts)`, numbered with the next announcement.
 
-        settles: the intents of which it says what became.
+        settles: the intents of which it says what became. staged: what is to be committed with it.
         """
-        self._due.append((lambda origin: partial(build, origin, **facts), settles))
+        self._due.append((lambda origin: partial(build, origin, **facts), settles, staged))
 
     def begin(self) -> None:
         """BIRTH, and then what earlier runs left undone."""
@@ -82,7 +91,7 @@ class Announcer:
         for intent in self.journal.intents.unsettled:
             if intent.kind == COMMAND:
                 asked = {name: intent.request.get(name) for name in ("command", "arguments", "actor")}
-                known = {"outcome": Outcome.REFUSED, "details": ENDED_MEANWHILE, **asked}
+                known: dict[str, Any] = {"outcome": Outcome.REFUSED, "details": ENDED_MEANWHILE, **asked}
                 self.later(audit_record, settles=(intent.number,), **known)
         parts = [intent for intent in self.journal.intents.unsettled if intent.kind == PART]
         for first in range(0, len(parts), MAX_PART_IDS):
@@ -116,27 +125,31 @@ class Announcer:
                 remember_newest(self.journal, FITS, MOST_FITS)
             return partial(birth_record, origin, birth_count=born.count, previous_end=born.previous_end)
 
-        self._due.append((build, ()))
+        self._due.append((build, (), ()))
 
     def announce(self, parts: Sequence[Told] = ()) -> list[Told]:
         """All that is due, then the parts: numbered, committed, published; the parts with their records.
 
         JournalError: none of it was told.
         """
-        entries = [self.journal.assign(build(self.origin)) for build, _ in self._due]
-        for _, settles in self._due:
-            self._settle(settles)
-        if self.journal.losses:
-            entries += self.journal.tell_losses(lambda lost: partial(history_gap_record, self.origin, history=lost))
-        told = [self._numbered(part) for part in parts]
-        self.journal.commit()
-        self._due.clear()
-        told = [self._in_time(part) for part in told]
         try:
-            self.journal.commit()  # of what became late meanwhile; mostly there is nothing
-        except JournalError:  # there is an OK that nobody may hear of: the next start withdraws it before replay opens
-            self.journal.needs_restart = True
+            entries = [self.journal.assign(build(self.origin)) for build, _, _ in self._due]
+            for _, settles, staged in self._due:
+                self._settle(settles)
+                for sql, values in staged:
+                    self.journal.stage(sql, *values)
+            if self.journal.losses:
+                entries += self.journal.tell_losses(lambda lost: partial(history_gap_record, self.origin, history=lost))
+            told = [self._numbered(part) for part in parts]
+            self.journal.commit()
+        except BaseException:  # whatever went wrong, the next commit must not make half of it history
+            self.journal.give_back()
             raise
+        self._due.clear()
+        told, before = [self._in_time(part) for part in told], told
+        while any(one is not was for one, was in zip(told, before, strict=True)):
+            self._commit_late()  # which takes its time too, so all are looked at again
+            told, before = [self._in_time(part) for part in told], told
         self.journal.told()  # before anybody can hear of it: a kill in between must not have it withdrawn
         for entry in entries:
             self._publish(entry)
@@ -175,9 +188,18 @@ class Announcer:
         for number in numbers:
             self.journal.intents.settle(number)
 
+    def _commit_late(self) -> None:
+        try:
+            self.journal.commit()
+        except JournalError:  # there is an OK that nobody may hear of: the next start withdraws it before replay opens
+            self.journal.needs_restart = True
+            raise
+
     def _in_time(self, part: Told) -> Told:
         """The part, committed; an OK whose deadline passed meanwhile is written over: nobody has heard of it yet."""
         origin, inspection = part.origin or self.origin, part.inspection
+        if origin.acquisition is not Acquisition.TRIGGERED:  # a stream has no results, and nobody waits for one
+            return part
         if inspection is None or inspection.verdict is not Verdict.GOOD:
             return part
         late = inspection.by_deadline(origin.deadline_ms)
@@ -214,8 +236,10 @@ class Announcer:
     def _settle_ticket(self, ticket: Ticket) -> None:
         """Nothing is owed for this part any more, once its record is committed."""
         ticket.is_settled = True
-        if ticket.intent is not None and not ticket.intent.cancel():  # one that is not yet on disk need never be
-            self.journal.intents.settle(ticket.intent.result(0))
+        intent = ticket.intent
+        if intent is None or intent.cancel() or intent.exception(0) is not None:
+            return  # it need never be on disk, or never came to be
+        self.journal.intents.settle(intent.result(0))
 
     def _note_unsound(self, inspection: Inspection, why: str) -> None:
         self._unsound += 1

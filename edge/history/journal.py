@@ -121,6 +121,11 @@ class Journal:
         """A statement for the next commit."""
         self._staged.append((sql, values))
 
+    @property
+    def staged(self) -> list[Statement]:
+        """What the next commit makes durable."""
+        return list(self._staged)
+
     def commit(self) -> None:
         """Make all that is staged durable; JournalError says why it is not, and then nothing of it ever was."""
         intended = self.intents.take() if self.intents.waiting else []
@@ -130,7 +135,7 @@ class Journal:
         try:
             self._write()
         except (apsw.Error, JournalError) as error:
-            self._give_back()
+            self.give_back()
             failure = error if isinstance(error, JournalError) else self._failure("written", error)
             for step in intended:
                 step.done.set_exception(failure)
@@ -162,7 +167,8 @@ class Journal:
             self._witness.note(self._end)
         self._db.execute("COMMIT")
 
-    def _give_back(self) -> None:
+    def give_back(self) -> None:
+        """Forget what was staged and not committed, and the numbers that were assigned to it."""
         with suppress(apsw.Error):  # SQLite may have rolled back by itself
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")

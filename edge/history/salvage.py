@@ -56,6 +56,7 @@ def salvage(path: Path, mark: Mark | None, vfs: str | None = None) -> None:
             with db:
                 remember(db, holes(db, mark))
                 begin_epoch(db)
+            db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)  # closing would not say that there is no room
         finally:
             close_anyway(db)
         _sync(begun)

@@ -293,11 +293,12 @@ class ControlDesk:
             "details": details,
             "about_result_id": about if isinstance(about, str) else None,
         }
+        staged = self._announcer.journal.staged  # what the command itself made to be remembered
         try:
             self._announcer.announce_now(audit_record, settles=settles, **facts)
         except JournalError:
-            if settles:  # something was done: it is told as soon as the journal can be written
-                self._announcer.later(audit_record, settles=settles, **facts)
+            if settles:  # something was done: it is told, and remembered, as soon as the journal can be written
+                self._announcer.later(audit_record, settles=settles, staged=staged, **facts)
             raise
 
     def _reply(self, request: Request, verb: str, facts: Mapping[str, Any]) -> None:

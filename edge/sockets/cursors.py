@@ -69,8 +69,9 @@ class Cursors:
             answer = self._welcome(self._start(resume, known.get(name)))
         else:
             raise RequestError('resume must be "earliest", "latest" or {epoch, seq, result_id}')
-        if answer.position is not None and name not in self._heard_s:
-            self._make_room()
+        if answer.position is not None and name not in known:  # nor where an earlier HELLO could not be committed
+            if name not in self._heard_s:
+                self._make_room()
             consumers.welcome(self._journal, name, answer.position)
             self._heard_s[name] = self._clock_s()
         self.hears(name)

@@ -19,7 +19,7 @@ from edge.core.types import Image, Interval
 CameraState = Literal["starting", "streaming", "stalled", "lost"]
 
 GRAB_TIMEOUT_S = 0.5  # how soon a capture thread notices that it should stop
-LAST_LOOK_S = 0.05  # this process may have stood still, and not the camera: then its frames are here at once
+LAST_LOOK_S = 0.3  # this process may have stood still, and not the camera: then its frames are here soon
 NS = 1_000_000_000
 
 
@@ -160,8 +160,8 @@ class Capture:
     def poll(self, patience_ns: int) -> Taken | Failed | None:
         """The newest frame, or why there will be none; silence longer than `patience_ns` is a stall."""
         with self._changed:
-            if self._shot is None and not self._ended and self._clock() - self.progress_ns >= patience_ns:
-                self._changed.wait(LAST_LOOK_S)
+            if self._is_silent_for(patience_ns):
+                self._changed.wait_for(lambda: not self._is_silent_for(patience_ns), LAST_LOOK_S)
             if self._shot is not None:
                 taken = Taken(self._shot, self._overwritten, self._skipped)
                 self._shot, self._overwritten, self._skipped = None, 0, 0
@@ -173,6 +173,9 @@ class Capture:
                 return None
             self._stopped = True  # under the lock, so that no frame slips in after the verdict
             return Failed("stalled", f"no frame and no error for {silence_ns / NS:.1f} s")
+
+    def _is_silent_for(self, patience_ns: int) -> bool:
+        return self._shot is None and not self._ended and self._clock() - self.progress_ns >= patience_ns
 
     def wait_opened(self, timeout_s: float) -> bool:
         """Whether the camera was opened, or has failed, within `timeout_s`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 from collections import Counter
 from contextlib import suppress
@@ -47,6 +49,18 @@ def test_how_many_were_left_out_is_said_when_the_event_comes_again() -> None:
     assert [event["number"] for event in passed if "suppressed" in event] == [120, 240, 360]
     assert {event.get("suppressed", 0) for event in passed} == {0, 2 * int(PERIOD_S) - LINES}
     assert len(passed) == 4 * LINES
+
+
+def test_a_full_disk_below_the_log_costs_lines_and_ends_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str = "") -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        flush = write  # type: ignore[assignment]
+
+    monkeypatch.setattr("sys.stderr", Full())
+    configure_logging()
+    structlog.get_logger().error("the journal failed; parts are undecided until it works")
 
 
 def test_a_password_in_an_address_is_hidden(capsys: pytest.CaptureFixture[str]) -> None:

@@ -119,6 +119,21 @@ def test_what_is_here_is_given_without_waiting_and_is_live_however_late_it_is_lo
     assert [(message.seq, message.is_historical) for message in taken] == [(3, False)]
 
 
+def test_who_is_slower_than_the_live_feed_is_lagging_and_gets_old_news_as_such(station: Station, join: Join) -> None:
+    now_s = [0.0]
+    consumer = join(clock_s=lambda: now_s[0], max_lag_s=3.0)
+    receive(consumer, 2)
+    while consumer.receive(0.01) is not None or consumer._is_behind:
+        pass
+    station.inspect(6)  # told within a moment …
+    told: list[tuple[float, bool, bool]] = []
+    while len(told) < 6:
+        if (message := consumer.receive(0.0)) is not None:
+            told.append((now_s[0], message.is_historical, consumer.is_lagging))
+            now_s[0] += 2.0  # … and each takes two seconds to be dealt with
+    assert told == [(at_s, at_s > 3.0, at_s > 3.0) for at_s in (0.0, 2.0, 4.0, 6.0, 8.0, 10.0)]
+
+
 def test_holes_of_the_live_feed_are_filled_in_order(station: Station, join: Join) -> None:
     consumer = join()
     receive(consumer, 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from edge.sockets.publisher import Publisher
 from edge.wire.messages import as_historical
 from edge.wire.recording import result_record
 from tests.edge import samples
-from tests.patience import WAIT_S
+from tests.patience import WAIT_S, wait_until
 
 Answer = Callable[[dict[str, Any]], "list[Inspection] | str"]
 STATION_AHEAD_NS = 10**15
@@ -163,6 +164,34 @@ def test_each_start_and_each_part_has_a_trigger_id_of_its_own(station: Station) 
     for _ in range(3):
         assert asks(station).is_ok
     assert len({facts["trigger_id"] for facts in station.asked}) == 3
+
+
+def test_an_ok_that_is_read_after_the_deadline_opens_nothing_and_a_part_is_dated_by_when_it_was_there(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks stands still: before it sends TRIGGER, and again with the OK in its socket."""
+    stood_s = [0, 1_000]
+    station.answer = with_id(lambda own: samples.good(1, trigger_id=own))
+    clock_ns = lambda: time.monotonic_ns() + 10**9 * stood_s[0]  # noqa: E731
+    with Gate(live=station.publisher.endpoint, control=station.control_at, clock_ns=clock_ns) as gate:
+        link = gate._link
+        wait_until(lambda: link.answers() or link.station_ns(0) is not None, "its clock never came")
+        answers, receive = link.answers, link.receive
+
+        def stands_still() -> Any:
+            stood_s[:] = [sum(stood_s), 0]
+            return answers()
+
+        def stands_still_again(timeout_s: float) -> Any:
+            if (message := receive(timeout_s)) is not None and message.kind == "result":
+                stood_s[0] += 100_000
+            return message
+
+        monkeypatch.setattr(link, "answers", stands_still)
+        monkeypatch.setattr(link, "receive", stands_still_again)
+        answer = gate.verdict("P1", 10_000.0)
+    assert (answer.is_ok, answer.why) == (False, "no result by the deadline") and answer.result is not None
+    assert station.asked[0]["not_before_ns"] < STATION_AHEAD_NS + 500 * 10**9
 
 
 def test_a_station_that_is_not_there_is_no_ok(tmp_path: Path) -> None:

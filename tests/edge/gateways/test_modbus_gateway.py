@@ -258,6 +258,42 @@ def test_a_birth_that_the_feed_lost_is_asked_for(line: Line) -> None:
     wait_until(lambda: line.plc.read() and line.plc.words[RECIPE] == 2, "the recipe is not told")
 
 
+def triggered_in(line: Line, part: str, batch: str = "") -> Status:
+    line.plc.until(Status.TRIGGER_READY, ENABLE)
+    line.plc.write(ENABLE)
+    line.plc.read()
+    line.plc.write(ENABLE | Control.TRIGGER, part, batch=batch)
+    return line.plc.until(Status.RESULTS_VALID) & VERDICTS
+
+
+def commands(line: Line) -> list[str]:
+    return [str(facts.get("batch_id", facts.get("part_id"))) for verb, facts in line.station.asked if verb != "STATUS"]
+
+
+def test_a_part_belongs_to_the_batch_of_its_own_write_also_after_the_station_was_started_anew(line: Line) -> None:
+    assert triggered_in(line, "P1", "B-1") == Status.PASS
+    line.plc.take()
+    assert triggered_in(line, "P2", "B-1") == Status.PASS
+    assert commands(line) == ["B-1", "P1", "P2"]
+    line.plc.take()
+    line.station.restart()  # a journal in memory has forgotten it
+    wait_until(lambda: commands(line)[3:] == ["B-1"], "the batch is not said again")
+    assert triggered_in(line, "P3", "B-1") == Status.PASS
+    assert commands(line)[4:] == ["P3"]
+
+
+def test_a_part_whose_batch_is_refused_or_not_confirmed_is_not_triggered_and_the_next_one_tries_again(
+    line: Line,
+) -> None:
+    line.station.refused["BATCH"] = "it could not be recorded"
+    assert triggered_in(line, "P1", "B-1") == Status.UNDECIDED
+    assert commands(line) == ["B-1"] and line.plc.words[CODE] == Code.TRIGGER_REFUSED
+    line.plc.take()
+    line.station.refused.clear()
+    assert triggered_in(line, "P2", "B-1") == Status.PASS
+    assert commands(line) == ["B-1", "B-1", "P2"]
+
+
 def test_two_stations_pass_a_part_only_together(build: Build) -> None:
     line = build(stations=2, deadline_ms=1500)
     assert line.plc.part("P1") & VERDICTS == Status.PASS

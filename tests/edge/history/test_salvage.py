@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,27 @@ def test_a_salvage_without_room_leaves_all_as_it_was_and_is_begun_again(damaged:
     assert damaged.read_bytes() == content
     kept, told = kept_and_told(damaged)
     assert 450 <= len(kept) < 500 and told
+
+
+def test_a_salvage_without_room_at_any_of_its_last_steps_loses_nothing_of_what_it_had(
+    damaged: Path, tmp_path: Path
+) -> None:
+    """All of it lies in the new file's log until that is moved into the file, with the last of its writes."""
+    disk = Disk(apsw.FullError)
+    with mounted(disk) as vfs:
+        salvage.salvage(copied(damaged, tmp_path / "counted"), None, vfs)
+    count = len(disk.operations)
+    for number in range(count - 40, count + 1):
+        path, disk = copied(damaged, tmp_path / str(number)), Disk(apsw.FullError, range(number, 10**9))
+        with mounted(disk) as vfs, suppress(JournalError):
+            salvage.salvage(path, None, vfs)
+        kept, told = kept_and_told(path)
+        assert 450 <= len(kept) < 500 and told, number
+
+
+def copied(journal: Path, folder: Path) -> Path:
+    shutil.copytree(journal.parent, folder)
+    return folder / journal.name
 
 
 COLUMNS = ("result_id", "powered_ms", "topic", "properties", "body", "crc")

@@ -299,13 +299,19 @@ def test_nothing_is_done_that_cannot_be_recorded_and_what_was_done_is_recorded_w
         answer, facts = command(station, "JUMP", height=1)
         assert answer == "REFUSED" and "FullError" in facts["reason"] and station.jumps == []
         disk.fails = range(0)
-        station.on_jump = lambda: setattr(disk, "fails", range(10**9))
+
+        def jump() -> None:
+            station.journal.stage("INSERT INTO facts VALUES('jumped', 'high')")
+            disk.fails = range(10**9)
+
+        station.on_jump = jump
         answer, facts = command(station, "JUMP", height=2)
         assert answer == "DONE" and "could not be recorded" in facts["details"]
         disk.fails = range(0)
         (audit,) = station.audits(1)
         assert (audit.command, audit.outcome, json.loads(audit.arguments)) == ("jump", "done", {"height": 2})
         assert unsettled(station.journal._db) == []
+        assert station.journal.query("SELECT value FROM facts WHERE name = 'jumped'") == [("high",)]
         station.delivery.close()
 
 

@@ -115,7 +115,7 @@ def test_frames_that_came_while_this_process_stood_still_are_no_stall(clock: Han
     know_the_rate(source, camera)
     capture = source._capture
     assert capture is not None
-    look, looks = capture._changed.wait, []
+    look, looks = capture._changed.wait, list[float]()
 
     def frozen(timeout_s: float) -> bool:
         looks.append(timeout_s)
@@ -126,7 +126,7 @@ def test_frames_that_came_while_this_process_stood_still_are_no_stall(clock: Han
     clock.advance(3.0)
     item = source.read(timeout_s=0)
     assert isinstance(item, Frame) and item.image.max() == 77
-    assert source.state == "streaming" and looks == [LAST_LOOK_S]
+    assert source.state == "streaming" and 0 < looks[0] <= LAST_LOOK_S
     source.close()
 
 
