@@ -29,6 +29,15 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
         raise _refused(path, error) from error
 
 
+def sync(path: Path) -> None:
+    """On disk when this returns: a file's content, or which names a folder holds. OSError."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def read_planted(folder: Path, name: str, most: int) -> bytes:
     """A file that others may write: opened once, never through a link; OSError where it is none, or above `most` bytes.
 

@@ -9,7 +9,6 @@ alerts of the line are the ones people ask for).
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,6 +20,7 @@ import apsw
 import structlog
 
 from edge.core.errors import Unavailable, refusal
+from edge.core.files import sync
 from edge.history.database import PAGE_BYTES, JournalError, close_anyway, open_database, suspicion
 from edge.history.losses import begin_epoch, holes, remember
 from edge.history.proof import Mark
@@ -59,7 +59,7 @@ def salvage(path: Path, mark: Mark | None, vfs: str | None = None) -> None:
             db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)  # closing would not say that there is no room
         finally:
             close_anyway(db)
-        _sync(begun)
+        sync(begun)
         begun.replace(_beside(path, DONE))
     except (apsw.Error, OSError, JournalError, Unavailable) as error:
         why = f"--journal {path}: damaged, and cannot be salvaged ({error}); make room beside it"
@@ -89,7 +89,7 @@ def finish(path: Path) -> None:
                 file.replace(aside.with_name(aside.name + suffix))
         suspicion(path).unlink(missing_ok=True)
         done.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     except OSError as error:
         why = f"--journal {path}: damaged, and cannot be set aside ({error}); move it away"
         raise refusal(error.errno, why) from error
@@ -118,14 +118,6 @@ def _beside(path: Path, suffix: str) -> Path:
 def _remove(path: Path) -> None:
     for suffix in ("", "-wal", "-shm", ".blank", ".blank-wal"):
         _beside(path, suffix).unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _read(path: Path, db: apsw.Connection) -> int:

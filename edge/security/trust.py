@@ -15,6 +15,7 @@ from pathlib import Path
 
 from edge.core.bundle import Bundle, load_bundle
 from edge.core.errors import BundleError, SettingsError, refusal
+from edge.core.files import sync
 from edge.security.signing import PUBLIC_SUFFIX, read_public_key, signer_of
 
 RELEASES = "releases.json"
@@ -130,9 +131,9 @@ def _write_releases(file: Path, releases: Mapping[str, int]) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         with beside.open("w", encoding="utf-8") as out:
             json.dump(releases, out)
-            out.flush()
-            os.fsync(out.fileno())
+        sync(beside)
         beside.replace(file)
+        sync(file.parent)
     except OSError as error:
         why = f"{file}: cannot be written ({error.strerror}); check the disk's free space, the folder and its owner"
         raise refusal(error.errno, why) from error

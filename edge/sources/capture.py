@@ -132,7 +132,7 @@ class Capture:
         try:
             with closing(self._open_camera()) as camera:
                 self._note_progress(None)
-                if self._tap is not None:
+                if self._tap is not None and not self._stopped:
                     self._tap.opened()
                 while not self._stopped:
                     shot = camera.grab(GRAB_TIMEOUT_S)

@@ -20,7 +20,7 @@ from tests.edge.history.disks import Disk, mounted
 from tests.edge.history.records import tell_losses, write
 from tests.edge.history.test_journal import damage
 
-STEPS = ("_copy", "_read", "_remove", "_sync", "holes", "begin_epoch", "remember", "open_database")
+STEPS = ("_copy", "_read", "_remove", "sync", "holes", "begin_epoch", "remember", "open_database")
 Told = tuple[list[int], list[tuple[int, int | None]]]
 
 
