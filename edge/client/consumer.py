@@ -98,10 +98,10 @@ class Consumer:
         message (go on after each). May take `answer_timeout_s` longer while the station does not answer.
         """
         end_s = time.monotonic() + timeout_s
-        left_s = timeout_s
+        left_s, step_s = timeout_s, _CHECK_S if self._live is None else _LOOK_S
         while not self._ready:
             with suppress(ReplaySilent):  # the station or the network is down: `lag_s` says for how long
-                self._advance(max(0.0, min(left_s, _LOOK_S)))
+                self._advance(max(0.0, min(left_s, step_s)))
             left_s = end_s - time.monotonic()
             if left_s < 0 and not self._ready:
                 self._given_s = math.inf
