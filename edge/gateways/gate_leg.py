@@ -6,7 +6,6 @@ hands on: right for books, late for a gate.
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +20,7 @@ import zmq
 from edge.client.feed import Liveness, SequenceChecker
 from edge.client.gate_link import GateLink, why_not_ok
 from edge.core.words import Reason
+from edge.gateways.batch import Batch
 from edge.gateways.exchange import (
     ROLLBACK,
     BeginBatch,
@@ -37,10 +37,8 @@ from edge.gateways.signals import CAUSES, NEIGHBOURS, TERMS, Cause, Code, Evalua
 from edge.wire.messages import Message, WireError
 
 _CAMERA = ("stalled", "lost")
-_MOST_HELD = 8  # parts that wait for their batch to have begun; a PLC has no more under way
-_AGAIN_S = 5.0  # a batch that nobody has confirmed is said again
 _MOST_AT_ONCE = 1000  # messages, before others have their turn
-_RECIPE, _BATCH, _CHALLENGE = "recipe", "batch", "challenge"  # request ids; a PLC waits for the end of the first alone
+_RECIPE, _CHALLENGE = "recipe", "challenge"  # request ids; a PLC waits for the end of the first alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +72,7 @@ class GateLeg:
         self._link = GateLink(endpoints.live, endpoints.control, endpoints.keys, clock_ns)
         self._liveness, self._checker = Liveness(clock_ns() / 1e9), SequenceChecker()
         self._triggers: dict[str, Trigger] = {}  # under way
-        self._batch: BeginBatch | None = None  # what the PLC asked for last
-        self._is_batch_begun = True
-        self._batch_ids = (f"{_BATCH}-{number}" for number in itertools.count(1))
-        self._batch_id: str | None = None  # of the request for it that is not answered yet
-        self._batch_asked_s = 0.0
-        self._held: list[Trigger] = []  # parts that wait for it
+        self._batch = Batch(self._link, clock_ns)
         self._birth: dict[str, Any] | None = None
         self._run: tuple[bytes, int | None] | None = None  # of the station's process
         self._beat: dict[str, Any] | None = None  # the last heartbeat; None: not heard, or gone
@@ -113,9 +106,8 @@ class GateLeg:
             self._answered(verb, request_id, facts)
         if self._link.reconnections != connected_before:
             self._handshake.executed(self._clock_ns(), self._index, False)  # nobody will say whether it was
-            self._begin_batch()
-        if self._batch_id is not None and self._clock_ns() / 1e9 - self._batch_asked_s > _AGAIN_S:
-            self._begin_batch()
+            self._batch.say_again()
+        self._batch.tick()
         if self._liveness.is_presumed_dead(self._clock_ns() / 1e9):
             self._beat = None
         if (station := self._station()) != self._told:
@@ -126,19 +118,14 @@ class GateLeg:
         """Send what the handshake wants done; where the station cannot be reached it stays undone, and is not told."""
         if isinstance(effect, Trigger):
             self._triggers = {effect.trigger_id: effect, **dict(list(self._triggers.items())[:63])}
-            if self._is_batch_begun:
+            if not self._batch.holds(effect):
                 self._trigger(effect)
-            else:
-                self._held = [*self._held, effect][-_MOST_HELD:]
-                if self._batch_id is None:  # it was refused
-                    self._begin_batch()
         elif isinstance(effect, LoadRecipe):
             verb, facts = ("ROLLBACK", {}) if effect.number == ROLLBACK else ("RECIPE", {"number": effect.number})
             if not self._link.ask(verb, _RECIPE, facts):
                 self._handshake.executed(self._clock_ns(), self._index, False)
         elif isinstance(effect, BeginBatch):
-            self._batch = effect
-            self._begin_batch()
+            self._batch.begin(effect.batch_id)
         elif not self._link.ask("CHALLENGE", _CHALLENGE, {"action": "begin"}):
             self._handshake.challenge_refused()
 
@@ -151,25 +138,6 @@ class GateLeg:
         recipe = effect.recipes[self._index]
         self._link.trigger(effect.part_id, effect.trigger_id, deadline_s, recipe.hash, effect.since_ns)
 
-    def _begin_batch(self) -> None:
-        """Say to which batch parts belong, also to a station that may have forgotten it, or was not reached."""
-        if self._batch is not None:
-            self._is_batch_begun = False
-            self._batch_id, self._batch_asked_s = next(self._batch_ids), self._clock_ns() / 1e9
-            facts = {"batch_id": self._batch.batch_id}
-            if not self._link.ask("BATCH", self._batch_id, facts):
-                self._link.ask("BATCH", self._batch_id, facts)  # over a new connection
-
-    def _batch_begun(self, is_done: bool) -> None:
-        """Parts that waited for it are triggered in it, or not at all."""
-        held, self._held, self._batch_id = self._held, [], None
-        self._is_batch_begun = is_done
-        for effect in held:
-            if is_done:
-                self._trigger(effect)
-            else:
-                self._handshake.refused(self._clock_ns(), effect.trigger_id, self._index)
-
     def _answered(self, verb: str, request_id: str, facts: dict[str, Any]) -> None:
         if request_id == _RECIPE:
             self._handshake.executed(self._clock_ns(), self._index, verb == "DONE")
@@ -177,16 +145,24 @@ class GateLeg:
             if verb != "DONE":
                 self._log.warning("challenge refused", reason=facts.get("reason", verb))
                 self._handshake.challenge_refused()
-        elif request_id == self._batch_id:
-            if verb != "DONE":
-                self._log.warning("batch refused", reason=facts.get("reason", verb))
-            self._batch_begun(verb == "DONE")
         elif request_id in self._triggers:
             if verb == "DONE":
                 self._handshake.taken(request_id, self._index)
             else:
                 self._log.warning("trigger refused", reason=facts.get("reason", verb))
                 self._handshake.refused(self._clock_ns(), request_id, self._index)
+        elif (held := self._batch.answered(request_id, verb == "DONE")) is not None:
+            self._batch_answered(held, None if verb == "DONE" else facts.get("reason", verb))
+
+    def _batch_answered(self, held: list[Trigger], refusal: str | None) -> None:
+        """The parts that waited are triggered in it, or not at all."""
+        if refusal is not None:
+            self._log.warning("batch refused", reason=refusal)
+        for part in held:
+            if refusal is None:
+                self._trigger(part)
+            else:
+                self._handshake.refused(self._clock_ns(), part.trigger_id, self._index)
 
     # --- the live feed ---
 
@@ -215,7 +191,7 @@ class GateLeg:
         if run != self._run:
             self._handshake.executed(self._clock_ns(), self._index, False)
             if self._run is not None:
-                self._begin_batch()
+                self._batch.say_again()
         self._birth, self._run = message.body, run
 
     def _station(self) -> Station:

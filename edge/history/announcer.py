@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
@@ -132,7 +133,8 @@ class Announcer:
 
         JournalError: none of it was told.
         """
-        try:
+        with ExitStack() as undone:
+            undone.callback(self.journal.give_back)  # or the next commit would make half of it history
             entries = [self.journal.assign(build(self.origin)) for build, _, _ in self._due]
             for _, settles, staged in self._due:
                 self._settle(settles)
@@ -142,9 +144,7 @@ class Announcer:
                 entries += self.journal.tell_losses(lambda lost: partial(history_gap_record, self.origin, history=lost))
             told = [self._numbered(part) for part in parts]
             self.journal.commit()
-        except BaseException:  # whatever went wrong, the next commit must not make half of it history
-            self.journal.give_back()
-            raise
+            undone.pop_all()
         self._due.clear()
         told, before = [self._in_time(part) for part in told], told
         while any(one is not was for one, was in zip(told, before, strict=True)):

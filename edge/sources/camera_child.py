@@ -112,16 +112,15 @@ def _stream(aravis: Any, camera: Any, genicam: Any, timed: str) -> None:
         when_ns = None if buffer is None else 0 if clock is None else buffer.get_timestamp()
         if clock is not None and timed == "clock" and clock.is_due(buffer is not None, here_ns):
             _send(CLOCK, genicam.READING.pack(*clock.read()))
+        if release is not None:
+            if buffer is not None:  # first: it may have waited while this process stood still
+                when_ns = release.answered(when_ns, here_ns)
+            release.look(here_ns)
         if buffer is None:
             if lost:
                 raise ValueError("the camera answers no more")
-            if release is not None:  # not before a frame that waited was looked at: this process may have stood still
-                release.look(here_ns)
             _send(ALIVE)
             continue
-        if release is not None:
-            when_ns = release.answered(when_ns, here_ns)
-            release.look(here_ns)
         if buffer.get_status() == aravis.BufferStatus.SUCCESS:
             shape = buffer.get_image_width(), buffer.get_image_height(), buffer.get_image_pixel_format()
             _send(FRAME, buffer.get_data(), buffer.get_frame_id(), shape, (when_ns or 0, here_ns))

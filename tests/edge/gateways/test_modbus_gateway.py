@@ -282,9 +282,7 @@ def test_a_part_belongs_to_the_batch_of_its_own_write_also_after_the_station_was
     assert commands(line)[4:] == ["P3"]
 
 
-def test_a_part_whose_batch_is_refused_or_not_confirmed_is_not_triggered_and_the_next_one_tries_again(
-    line: Line,
-) -> None:
+def test_a_part_whose_batch_is_refused_is_not_triggered_and_the_next_one_tries_again(line: Line) -> None:
     line.station.refused["BATCH"] = "it could not be recorded"
     assert triggered_in(line, "P1", "B-1") == Status.UNDECIDED
     assert commands(line) == ["B-1"] and line.plc.words[CODE] == Code.TRIGGER_REFUSED
@@ -292,6 +290,23 @@ def test_a_part_whose_batch_is_refused_or_not_confirmed_is_not_triggered_and_the
     line.station.refused.clear()
     assert triggered_in(line, "P2", "B-1") == Status.PASS
     assert commands(line) == ["B-1", "B-1", "P2"]
+
+
+def test_a_batch_that_nobody_confirms_is_said_again_and_its_part_waits(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.gateways.batch._AGAIN_S", 0.2)
+    line = build(deadline_ms=60_000)
+    line.plc.until(Status.TRIGGER_READY, ENABLE)
+    line.station.is_deaf = True
+    line.plc.write(ENABLE)
+    line.plc.read()
+    line.plc.write(ENABLE | Control.TRIGGER, "P1", batch="B-1")
+    wait_until(lambda: commands(line).count("B-1") >= 2, "it is not said again")
+    assert "P1" not in commands(line)
+    line.station.is_deaf = False
+    assert line.plc.until(Status.RESULTS_VALID) & VERDICTS == Status.PASS
+    assert commands(line)[-1] == "P1"
 
 
 def test_two_stations_pass_a_part_only_together(build: Build) -> None:

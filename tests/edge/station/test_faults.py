@@ -169,16 +169,15 @@ class Supervisor:
 def test_a_journal_that_hangs_is_ended_by_the_watchdog_and_the_next_birth_says_so(tmp_path: Path) -> None:
     """Row 18, for the journal: the loop goes on inspecting, and is restarted all the same."""
     stub = Stub(tmp_path, pause_s=0.01)
-    stub.settings |= {"disk": "hangs", "deadline_s": 2.0}
+    stub.settings |= {"disk": "hangs", "deadline_s": 5.0}  # longer than this machine stands still
     heard: dict[tuple[bytes, int], str] = {}
-    with Subscription(stub.live) as feed, closing(Supervisor(stub, watchdog_s=5.0)) as supervisor:
+    with Subscription(stub.live) as feed, closing(Supervisor(stub, watchdog_s=8.0)) as supervisor:
         hear(feed, heard, 20)
         (tmp_path / "disk").touch()
         assert not supervisor.is_fed_for(WAIT_S)
         code, log = end(supervisor.process, signal.SIGABRT)
         assert code == -signal.SIGABRT
-        # Where this machine stood still before, something may have seemed to hang, and went on.
-        assert [json.loads(line)["hangs"] for line in log.splitlines() if '"hangs"' in line][-1] == "journal"
+        assert [json.loads(line)["hangs"] for line in log.splitlines() if '"hangs"' in line] == ["journal"]
     (tmp_path / "service-result").write_text("watchdog")  # as ExecStopPost does
     (tmp_path / "disk").unlink()
 

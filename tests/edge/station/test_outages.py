@@ -139,10 +139,9 @@ def test_a_cut_network_is_noticed_by_every_consumer_and_every_hole_is_filled(tmp
                 link.plug()
                 for name, path in files.items():
                     lagging_s = [float(w[1]) for w in said(path) if w[0] == "lagging" and float(w[1]) > cut_s]
-                    is_soon = MULTIPLIER == 1 or lagging_s[:1] <= [
-                        cut_s + 3.0 + 1.0
-                    ]  # `make faults` judges the seconds
-                    assert lagging_s and is_soon, f"{name} did not notice: {lagging_s}"
+                    assert lagging_s, f"{name} did not notice"
+                    if MULTIPLIER > 1:  # `make faults` judges the seconds
+                        assert lagging_s[0] - cut_s <= 3.0 + 1.0, f"{name} noticed late: {lagging_s}"
                 missed = round(CUT_S / 0.04)  # parts that passed meanwhile, half of what the pause allows for
                 wait_until(
                     lambda: all(
